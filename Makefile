@@ -1,0 +1,61 @@
+# The two commands: make demo, make test. make help lists the others.
+PYTHONS := python3 python3.13 python3.12 python3.11
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in $(PYTHONS); do \
+	if command -v $$p >/dev/null && $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check fmt bench docs wheel-test lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv with the exact versions of requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found" >&2; \
+		echo "hint: install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@echo "making .venv with $$($(PYTHON) --version); torch and CUDA are about 5 GB on Linux" >&2
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## generate a corpus, prepare it, train on it, measure: into build/demo
+	@rm -rf build/demo
+	$(BIN)/fv2es demo --out build/demo
+
+test: setup ## the default tests
+	$(BIN)/python -m pytest
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: setup ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup ## format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## measure memory and speed; see benchmarks/README.md
+	$(BIN)/python benchmarks/memory.py
+
+docs: setup ## write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
+
+wheel-test: setup ## build the wheel, and run it from an environment of its own
+	tests/wheel.sh $(BIN)/python
+
+lock: setup ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+clean: ## remove what was built, but not .venv
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,33 @@
+"""Corpus adapters: each file here knows the habits of one corpus, and nothing else does.
+
+An adapter is a module with the two names of `CorpusAdapter`; a new corpus is one such file, one
+line in `ADAPTERS` and one test.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+from fv2es_prep.inventory import LabelChoice
+from fv2es_prep.types import Inventory
+
+ADAPTERS: dict[str, str] = {
+    "iemocap": "fv2es_prep.corpora.iemocap",
+}
+
+
+class CorpusAdapter(Protocol):
+    """What the module of a corpus offers."""
+
+    LABELS: tuple[str, ...]
+    """The classes that are chosen where the user names none."""
+
+    def scan(self, root: Path, choice: LabelChoice) -> Inventory:
+        """Read the corpus below ``root``: labels, transcripts and which media there are."""
+
+
+def adapter(corpus: str) -> CorpusAdapter:
+    """The adapter of a corpus, by its name in `ADAPTERS`."""
+    return cast("CorpusAdapter", importlib.import_module(ADAPTERS[corpus]))

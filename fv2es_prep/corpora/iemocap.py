@@ -1,0 +1,237 @@
+"""IEMOCAP (Busso et al. 2008): dyadic dialogues, one actor in each half of the picture.
+
+Owns the layout ``Session{1..5}/dialog/{EmoEvaluation,transcriptions,wav,avi/DivX}``, the line
+formats, and the rule which half and which audio channel are the speaker's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fv2es_prep.errors import CorpusError, DropReason
+from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
+
+LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
+RATINGS = ("valence", "activation", "dominance")
+VIEW_PX = 224
+
+_PARTS = {
+    "labels": ("EmoEvaluation", ".txt"),
+    "transcripts": ("transcriptions", ".txt"),
+    "sound": ("wav", ".wav"),
+    "video": ("avi/DivX", ".avi"),
+}
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[(.*)\]\s*")
+_RATER = re.compile(r"[AC]-[A-Z]+\d*:")
+_SPOKEN = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:\s*(.*)")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One line of a label file: ratings are valence, activation, dominance, 1 to 5."""
+
+    id: str
+    start_s: float
+    end_s: float
+    label: str
+    ratings: tuple[float, ...]
+
+
+@dataclass
+class _Found:
+    """What has been read so far."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    utterances: list[Utterance] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def scan(root: Path, choice: LabelChoice) -> Inventory:
+    """Read every session below ``root``.
+
+    Args:
+        root: the directory that holds Session1 to Session5.
+        choice: which classes become label columns.
+
+    Returns:
+        The inventory; utterance times are those of the label files.
+
+    Raises:
+        CorpusError: there are no sessions, or none of them holds labels, sound or video.
+    """
+    dialogs = _dialogs(root)
+    found = _Found()
+    for dialog in dialogs:
+        _scan_session(root, dialog, found)
+    return make_inventory(
+        "iemocap", found.recordings, found.utterances, found.dropped, choice, RATINGS
+    )
+
+
+def parse_labels(text: str) -> Iterator[Turn | str]:
+    """The turns of a label file, and as str each line that is neither turn, rater nor header."""
+    for line in map(str.strip, text.splitlines()):
+        if match := _TURN.fullmatch(line):
+            start_s, end_s, turn, label, ratings = match.groups()
+            yield Turn(turn, float(start_s), float(end_s), label, _ratings(ratings))
+        elif line and not line.startswith("%") and not _RATER.match(line):
+            yield line
+
+
+def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
+    """(utterance id, words) of each timed line, and as str each line without id and time."""
+    for line in map(str.strip, text.splitlines()):
+        if match := _SPOKEN.fullmatch(line):
+            yield match[1], match[4].strip()
+        elif line:
+            yield line
+
+
+def view_of(utterance_id: str) -> View:
+    """Where the speaker of an utterance is to be seen and heard.
+
+    The letter after the session number names the actor who wears the markers: that one sits on
+    the left and has the left channel. The letter of the turn names the speaker.
+
+    Args:
+        utterance_id: e.g. ``Ses01F_impro01_M003``: the man, on the right.
+    """
+    parts = utterance_id.split("_")
+    left = parts[0][-1] == parts[-1][0]
+    return View("left" if left else "right", VIEW_PX, 0 if left else 1)
+
+
+def _dialogs(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise CorpusError(
+            f"{root} is no directory",
+            "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release",
+        )
+    dialogs = sorted(path for path in root.glob("Session*/dialog") if path.is_dir())
+    if not dialogs:
+        held = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
+        raise CorpusError(
+            f"{root} holds no Session*/dialog; it holds {held}",
+            "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release",
+        )
+    for folder, suffix in _PARTS.values():
+        if not any(_files(dialog, folder, suffix) for dialog in dialogs):
+            raise CorpusError(
+                f"{root} holds no Session*/dialog/{folder}/*{suffix}",
+                f"unpack the corpus whole: the {folder} directories are needed",
+            )
+    return dialogs
+
+
+def _files(dialog: Path, folder: str, suffix: str) -> dict[str, Path]:
+    paths = sorted((dialog / folder).glob(f"*{suffix}"))
+    return {path.stem: path for path in paths if not path.name.startswith(".")}
+
+
+def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
+    parts = {part: _files(dialog, *where) for part, where in _PARTS.items()}
+    for folder, _ in _PARTS.values():
+        for path in sorted((dialog / folder).glob("._*")):
+            found.dropped.append(
+                Dropped(
+                    path.name,
+                    DropReason.NOT_A_RECORDING,
+                    "an AppleDouble leftover",
+                    str(path.relative_to(root)),
+                )
+            )
+    for name, path in sorted((parts["video"] | parts["sound"]).items()):
+        if name not in parts["labels"]:
+            file = str(path.relative_to(root))
+            sentence = f"there is no EmoEvaluation/{name}.txt"
+            found.dropped.append(Dropped(name, DropReason.LABELS_MISSING, sentence, file, name))
+    for name in sorted(parts["labels"]):
+        _scan_dialogue(root, dialog.parent.name, name, parts, found)
+
+
+def _scan_dialogue(
+    root: Path, session: str, name: str, parts: dict[str, dict[str, Path]], found: _Found
+) -> None:
+    words = _words(root, name, parts["transcripts"].get(name), found)
+    labels = parts["labels"][name]
+    file = str(labels.relative_to(root))
+    turns = []
+    for entry in parse_labels(_text(labels)):
+        if isinstance(entry, str):
+            found.dropped.append(Dropped(entry[:60], DropReason.BAD_LINE, entry, file, name))
+        else:
+            turns.append(entry)
+    missing = _missing_media(name, parts)
+    labelled = set()
+    for turn in turns:
+        labelled.add(turn.id)
+        utterance = _utterance(turn, name, session, words.get(turn.id, ""))
+        if missing is not None:
+            found.dropped.append(Dropped.of(utterance, *missing, file))
+        elif turn.id not in words:
+            sentence = "its dialogue's transcription has no line for it"
+            reason = DropReason.NO_TRANSCRIPT
+            found.dropped.append(Dropped.of(utterance, reason, sentence, file))
+        else:
+            found.utterances.append(utterance)
+    for unlabelled in sorted(words.keys() - labelled):
+        sentence = "the label file has no line for it"
+        found.dropped.append(Dropped(unlabelled, DropReason.NO_LABEL, sentence, file, name))
+    if missing is None:
+        found.recordings.append(Recording(name, parts["video"][name], parts["sound"][name]))
+
+
+def _words(root: Path, name: str, path: Path | None, found: _Found) -> dict[str, str]:
+    words: dict[str, str] = {}
+    if path is None:
+        return words
+    file = str(path.relative_to(root))
+    for entry in parse_transcript(_text(path)):
+        if isinstance(entry, str):
+            sentence = f"the line is {entry!r}"
+            found.dropped.append(Dropped(entry[:60], DropReason.NO_ID, sentence, file, name))
+        else:
+            words.setdefault(*entry)
+    return words
+
+
+def _utterance(turn: Turn, recording: str, session: str, words: str) -> Utterance:
+    # Ses01F_impro01_M003 is spoken by the man of session 1.
+    speaker = f"{turn.id.split('_')[0][:-1]}_{turn.id.split('_')[-1][:1]}"
+    return Utterance(
+        id=turn.id,
+        recording_id=recording,
+        start_s=turn.start_s,
+        end_s=turn.end_s,
+        transcript=words,
+        labels=(turn.label,),
+        speaker=speaker,
+        session=session,
+        view=view_of(turn.id),
+        ratings=turn.ratings,
+    )
+
+
+def _missing_media(name: str, parts: dict[str, dict[str, Path]]) -> tuple[DropReason, str] | None:
+    if name not in parts["video"]:
+        return DropReason.VIDEO_MISSING, f"there is no avi/DivX/{name}.avi"
+    if name not in parts["sound"]:
+        return DropReason.AUDIO_MISSING, f"there is no wav/{name}.wav"
+    return None
+
+
+def _ratings(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    return values if len(values) == len(RATINGS) else (float("nan"),) * len(RATINGS)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8-sig", "replace")

@@ -1,0 +1,147 @@
+"""Every error that fv2es raises on purpose, and every reason to drop an utterance.
+
+::
+
+    Fv2esError                 a sentence, and a hint with what to do
+    ├── UsageError             the command was given something wrong (exit status 2)
+    │   ├── CorpusError        a raw corpus is not there or not laid out as its adapter expects
+    │   ├── SplitError         a split manifest is damaged or does not fit the shards
+    │   └── SettingsError      a setting is out of range or contradicts another
+    └── WorkError              the work itself failed (exit status 1)
+        ├── MediaError         a media file cannot be read; carries a DropReason
+        ├── UtteranceError     one utterance cannot be prepared; carries a DropReason
+        ├── TokenizerError     a tokenizer or text encoder cannot be loaded
+        ├── ShardError         a shard or an index is damaged, foreign or from the future
+        ├── OutputError        a place to write to cannot be written
+        ├── ExecutorError      the place where tasks run is unreachable or runs another version
+        └── TrainError         training or evaluation cannot go on
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why something of the corpus did not become an example; the value is the stored code."""
+
+    LABEL_NOT_CHOSEN = "label_not_chosen"
+    NO_LABEL = "no_label"
+    NO_TRANSCRIPT = "no_transcript"
+    NO_ID = "no_id"
+    BAD_LINE = "bad_line"
+    BAD_SPAN = "bad_span"
+    DUPLICATE_ID = "duplicate_id"
+    NOT_A_RECORDING = "not_a_recording"
+    LABELS_MISSING = "labels_missing"
+    VIDEO_MISSING = "video_missing"
+    AUDIO_MISSING = "audio_missing"
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_AUDIO_STREAM = "no_audio_stream"
+    UNDECODABLE_VIDEO = "undecodable_video"
+    UNDECODABLE_AUDIO = "undecodable_audio"
+    NO_FRAME_IN_SPAN = "no_frame_in_span"
+    NO_AUDIO_IN_SPAN = "no_audio_in_span"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence of documentation for this code."""
+        return _MEANINGS[self]
+
+
+_MEANINGS: dict[DropReason, str] = {
+    DropReason.LABEL_NOT_CHOSEN: "its label is none of the chosen classes",
+    DropReason.NO_LABEL: "there is a transcript but no label for it",
+    DropReason.NO_TRANSCRIPT: "there is a label but no transcript for it",
+    DropReason.NO_ID: "the transcript line has no utterance id",
+    DropReason.BAD_LINE: "the line of the label or transcript file could not be understood",
+    DropReason.BAD_SPAN: "its end is not after its start, or a time is not a finite number >= 0",
+    DropReason.DUPLICATE_ID: "the id occurred before; the first occurrence is kept",
+    DropReason.NOT_A_RECORDING: "the file is a leftover such as AppleDouble `._*`, no recording",
+    DropReason.LABELS_MISSING: "the recording has no label file",
+    DropReason.VIDEO_MISSING: "the recording has no video file",
+    DropReason.AUDIO_MISSING: "the recording has no audio file",
+    DropReason.NO_VIDEO_STREAM: "the file holds no picture",
+    DropReason.NO_AUDIO_STREAM: "the file holds no sound",
+    DropReason.UNDECODABLE_VIDEO: "the picture could not be decoded",
+    DropReason.UNDECODABLE_AUDIO: "the sound could not be decoded",
+    DropReason.NO_FRAME_IN_SPAN: "no picture was on screen in its span",
+    DropReason.NO_AUDIO_IN_SPAN: "there was too little sound in its span for one spectrum",
+}
+
+
+class Fv2esError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        sentence: what is wrong, with which file or utterance, what was found and expected.
+        hint: what to do about it; may be empty.
+    """
+
+    exit_status = 1
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence, hint)
+        self.sentence = sentence
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\nhint: {self.hint}" if self.hint else self.sentence
+
+
+class UsageError(Fv2esError):
+    """The command was given something wrong."""
+
+    exit_status = 2
+
+
+class CorpusError(UsageError):
+    """A raw corpus is not there or not laid out as its adapter expects."""
+
+
+class SplitError(UsageError):
+    """A split manifest is damaged or does not fit the shards."""
+
+
+class SettingsError(UsageError):
+    """A setting is out of range or contradicts another."""
+
+
+class WorkError(Fv2esError):
+    """The work itself failed."""
+
+
+class _ReasonedError(WorkError):
+    def __init__(self, sentence: str, reason: DropReason, hint: str = "") -> None:
+        super().__init__(sentence, hint)
+        # Exceptions cross process borders by pickling their args.
+        self.args = (sentence, reason, hint)
+        self.reason = reason
+
+
+class MediaError(_ReasonedError):
+    """A media file cannot be read; the utterances in it are dropped for ``reason``."""
+
+
+class UtteranceError(_ReasonedError):
+    """One utterance cannot be prepared; it alone is dropped for ``reason``."""
+
+
+class TokenizerError(WorkError):
+    """A tokenizer or text encoder cannot be loaded."""
+
+
+class ShardError(WorkError):
+    """A shard or an index is damaged, foreign or from the future."""
+
+
+class OutputError(WorkError):
+    """A place to write to cannot be written."""
+
+
+class ExecutorError(WorkError):
+    """The place where tasks run is unreachable or runs another version."""
+
+
+class TrainError(WorkError):
+    """Training or evaluation cannot go on."""

@@ -1,0 +1,148 @@
+"""Making an inventory out of what an adapter found: labels chosen and merged, spans checked, order.
+
+Owns the rules that hold for every corpus. Leaves to adapters where their facts come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from fv2es_prep.errors import CorpusError, DropReason, SettingsError
+from fv2es_prep.types import Dropped, Inventory, Recording, Utterance
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """Which emotion classes become label columns.
+
+    Attributes:
+        classes: the chosen classes in the order of the columns, in corpus words.
+        merge: class that is renamed -> class that it joins, applied before choosing.
+    """
+
+    classes: tuple[str, ...]
+    merge: dict[str, str] = field(default_factory=dict)
+
+    def columns(self) -> tuple[str, ...]:
+        """The label columns: the chosen classes without those that were merged away.
+
+        Raises:
+            SettingsError: no class is left, one is named twice, or a merge leads nowhere.
+        """
+        kept = tuple(name for name in self.classes if name not in self.merge)
+        for source, target in self.merge.items():
+            if target not in kept:
+                raise SettingsError(
+                    f"--merge {source}={target}: {target!r} is none of the chosen classes "
+                    f"{', '.join(kept)}",
+                    "choose it with --labels, or merge into one of those",
+                )
+        if not kept or len(set(kept)) < len(kept):
+            raise SettingsError(
+                f"the chosen classes are {', '.join(self.classes) or 'none'}",
+                "name each class once, e.g. --labels ang,hap,neu,sad",
+            )
+        return kept
+
+    def of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The chosen classes that hold for an utterance with these corpus labels, sorted."""
+        renamed = {self.merge.get(name, name) for name in labels}
+        return tuple(name for name in self.columns() if name in renamed)
+
+
+def make_inventory(
+    corpus: str,
+    recordings: Iterable[Recording],
+    utterances: Iterable[Utterance],
+    dropped: Iterable[Dropped],
+    choice: LabelChoice,
+    rating_names: tuple[str, ...] = (),
+) -> Inventory:
+    """Check, choose and order what an adapter found.
+
+    Args:
+        corpus: name of the corpus.
+        recordings: every recording that has its media.
+        utterances: every labelled utterance, labels in corpus words.
+        dropped: what the adapter had to leave out.
+        choice: which classes become label columns.
+        rating_names: names of the utterances' ratings.
+
+    Returns:
+        An inventory in which each utterance given is either kept or dropped with its reason.
+
+    Raises:
+        SettingsError: the choice of labels makes no sense.
+        CorpusError: no utterance is left.
+    """
+    columns = choice.columns()
+    left_out = list(dropped)
+    kept: dict[str, Utterance] = {}
+    for utterance in sorted(utterances, key=_order):
+        problem = _problem(utterance, kept, choice)
+        if problem is not None:
+            left_out.append(Dropped.of(utterance, *problem))
+        else:
+            kept[utterance.id] = replace(utterance, labels=choice.of(utterance.labels))
+    if not kept:
+        raise _nothing_left(corpus, columns, left_out)
+    used = {utterance.recording_id for utterance in kept.values()}
+    return Inventory(
+        corpus=corpus,
+        label_classes=columns,
+        recordings=tuple(sorted((r for r in recordings if r.id in used), key=lambda r: r.id)),
+        utterances=tuple(kept.values()),
+        dropped=tuple(left_out),
+        rating_names=rating_names,
+    )
+
+
+def first_utterances(inventory: Inventory, limit: int) -> Inventory:
+    """The same inventory with its first ``limit`` utterances only, for a trial run.
+
+    Raises:
+        SettingsError: the limit is below 1.
+    """
+    if limit < 1:
+        raise SettingsError(f"the limit is {limit}, expected at least 1")
+    utterances = inventory.utterances[:limit]
+    used = {utterance.recording_id for utterance in utterances}
+    recordings = tuple(r for r in inventory.recordings if r.id in used)
+    return replace(inventory, utterances=utterances, recordings=recordings)
+
+
+def label_counts(utterances: Sequence[Utterance], classes: Sequence[str]) -> dict[str, int]:
+    """How many utterances each class holds for."""
+    counts = Counter(name for utterance in utterances for name in utterance.labels)
+    return {name: counts[name] for name in classes}
+
+
+def _order(utterance: Utterance) -> tuple[str, float, str]:
+    start = utterance.start_s if math.isfinite(utterance.start_s) else math.inf
+    return (utterance.recording_id, start, utterance.id)
+
+
+def _problem(
+    utterance: Utterance, kept: dict[str, Utterance], choice: LabelChoice
+) -> tuple[DropReason, str] | None:
+    if not choice.of(utterance.labels):
+        labels = ", ".join(utterance.labels)
+        return DropReason.LABEL_NOT_CHOSEN, f"its label is {labels!r}, which is not chosen"
+    finite = math.isfinite(utterance.start_s) and math.isfinite(utterance.end_s)
+    if not finite or utterance.start_s < 0 or utterance.end_s <= utterance.start_s:
+        return DropReason.BAD_SPAN, f"its span is {utterance.start_s} s to {utterance.end_s} s"
+    if utterance.id in kept:
+        return DropReason.DUPLICATE_ID, "the id occurred before"
+    return None
+
+
+def _nothing_left(corpus: str, columns: Sequence[str], dropped: Sequence[Dropped]) -> CorpusError:
+    reasons = Counter(entry.reason.value for entry in dropped).most_common()
+    found = ", ".join(f"{count} {reason}" for reason, count in reasons) or "no utterance at all"
+    return CorpusError(
+        f"no utterance of {corpus} is left for the classes {', '.join(columns)}: {found}",
+        "look at --labels, and whether the directory is the whole corpus",
+    )

@@ -1,0 +1,1 @@
+"""The stages between a media file and an example: pictures, faces, sound, words."""

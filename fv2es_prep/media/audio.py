@@ -1,0 +1,198 @@
+"""From a media file to one speaker's sound, and from sound to its mel spectrum.
+
+Owns reading, channels, resampling and the spectrum. Leaves the cutting into chunks to the model.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.errors import DropReason, MediaError, UtteranceError
+from fv2es_prep.media.ffmpeg import Process, input_of, running
+from fv2es_prep.settings import MelSettings
+from fv2es_prep.types import MelSpectrum, Waveform
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Sun's AU format, the smallest header that names rate and channels: magic, offset of the data,
+# size, encoding (6 = 32-bit float), rate, channels; all big-endian.
+_AU_HEADER = struct.Struct(">4s5I")
+_BLOCK_S = 4
+
+
+def sample_index(seconds: float, rate_hz: int) -> int:
+    """The audio sample that is sounding at a time: seconds * rate, rounded down."""
+    return math.floor(seconds * rate_hz)
+
+
+class SoundReader:
+    """The sound of one file, read once from front to back, handed out span by span.
+
+    Spans are asked for in order of their start; only what a later span can still need is held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks = self._read()
+        self._rate_hz = 0
+        self._held: NDArray[np.float32] | None = None
+        self._held_from = 0
+
+    def span(self, start_s: float, end_s: float, channel: int | None) -> Waveform:
+        """The sound of one span.
+
+        Args:
+            start_s: start in seconds, not before that of the span asked for last.
+            end_s: end in seconds; what lies past the end of the file is left out.
+            channel: index of the channel; None averages all.
+
+        Returns:
+            float32 samples at the file's own rate.
+
+        Raises:
+            MediaError: the file holds no sound, or none that can be decoded.
+            UtteranceError: the file does not have that channel.
+        """
+        import numpy as np
+
+        if self._held is None:
+            self._held = next(self._blocks, np.zeros((0, 1 + (channel or 0)), np.float32))
+        begin, end = (sample_index(t, self._rate_hz) for t in (start_s, end_s))
+        while self._held_from + len(self._held) < end:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            self._forget(begin)
+            self._held = np.concatenate([self._held, block])
+        self._forget(begin)
+        cut = self._held[max(begin - self._held_from, 0) : max(end - self._held_from, 0)]
+        return Waveform(self._one_channel(cut, channel), self._rate_hz)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._blocks.close()
+
+    def _forget(self, begin: int) -> None:
+        assert self._held is not None
+        gone = min(max(begin - self._held_from, 0), len(self._held))
+        self._held = self._held[gone:]
+        self._held_from += gone
+
+    def _one_channel(self, cut: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
+        import numpy as np
+
+        if channel is None:
+            return np.ascontiguousarray(cut.mean(axis=1, dtype=np.float32))
+        if channel >= cut.shape[1]:
+            raise UtteranceError(
+                f"{self._path.name} has {cut.shape[1]} audio channel(s), expected at least "
+                f"{channel + 1}",
+                DropReason.UNDECODABLE_AUDIO,
+                "restore the original file: one speaker has one channel",
+            )
+        return np.ascontiguousarray(cut[:, channel])
+
+    def _read(self) -> Generator[NDArray[np.float32]]:
+        """float32 (S, channels) blocks of a few seconds; sets the rate before the first one."""
+        import numpy as np
+
+        with running(_decoder(self._path)) as process:
+            header = process.stdout.read(_AU_HEADER.size)
+            if len(header) < _AU_HEADER.size:
+                process.finish()
+                raise _failure(self._path, process)
+            _, offset, _, _, self._rate_hz, channels = _AU_HEADER.unpack(header)
+            process.stdout.read(offset - _AU_HEADER.size)
+            frame = 4 * channels
+            while data := process.stdout.read(frame * self._rate_hz * _BLOCK_S):
+                whole = data[: len(data) // frame * frame]
+                yield np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
+
+
+def _decoder(path: Path) -> Any:
+    # aresample fills gaps in the time stamps with silence and starts at the file's beginning, so
+    # that sound stays under the picture; it changes no sample where there is no gap.
+    return input_of(path).output(
+        "pipe:",
+        format="au",
+        acodec="pcm_f32be",
+        map="0:a:0",
+        af="aresample=async=1:first_pts=0",
+    )
+
+
+def _failure(path: Path, process: Process) -> MediaError:
+    words = process.last_words()
+    none = "matches no streams" in words
+    reason = DropReason.NO_AUDIO_STREAM if none else DropReason.UNDECODABLE_AUDIO
+    found = "holds no sound" if none else "cannot be decoded"
+    return MediaError(
+        f"{path.name} {found}: {words}", reason, "play the file to see if it is whole"
+    )
+
+
+@functools.cache
+def _mel_transform(settings: MelSettings) -> Any:
+    import torchaudio
+
+    with warnings.catch_warnings():
+        # 128 bands over 201 bins leave some low bands without a bin: so it is in the published
+        # model, and torchaudio says so each time.
+        warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero")
+        return torchaudio.transforms.MelSpectrogram(
+            sample_rate=settings.rate_hz,
+            n_fft=settings.n_fft,
+            hop_length=settings.hop,
+            n_mels=settings.n_mels,
+            power=2.0,
+        )
+
+
+def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
+    """Compute torchaudio's mel power spectrum of a whole utterance, stored as its natural logarithm.
+
+    float16 keeps 11 significant bits, so that the power that `mel_power` gives back is within
+    0.4 % where it is above 1.2e-7 (|log| < 16), within 0.8 % down to the floor.
+
+    Args:
+        waveform: one channel; resampled by torchaudio where its rate differs from the settings'.
+        settings: window, hop, bands and floor.
+
+    Returns:
+        float16 (T, M) with T = 1 + samples // hop.
+
+    Raises:
+        UtteranceError: there is too little sound for one window (reflect padding needs
+            n_fft // 2 + 1 audio samples).
+    """
+    import numpy as np
+    import torch
+    import torchaudio
+
+    samples = torch.from_numpy(waveform.samples)
+    if waveform.rate_hz != settings.rate_hz and len(samples):
+        samples = torchaudio.functional.resample(samples, waveform.rate_hz, settings.rate_hz)
+    if len(samples) <= settings.n_fft // 2:
+        raise UtteranceError(
+            f"its span holds {len(samples)} audio samples, expected more than "
+            f"{settings.n_fft // 2}",
+            DropReason.NO_AUDIO_IN_SPAN,
+        )
+    power = _mel_transform(settings)(samples).T.numpy()
+    log_power = np.log(np.maximum(power, settings.floor)).astype(np.float16)
+    return MelSpectrum(np.ascontiguousarray(log_power), settings.hop_s)
+
+
+def mel_power(mel: MelSpectrum) -> NDArray[np.float32]:
+    """The linear power of a stored spectrum: exp of its values, float32 (T, M)."""
+    import numpy as np
+
+    return np.exp(mel.log_power.astype(np.float32))

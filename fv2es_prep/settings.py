@@ -1,0 +1,141 @@
+"""How each stage is set, as frozen values that are stored in every shard and checkpoint.
+
+Owns defaults, ranges and the digest. Leaves to the stages what they do with their settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from fv2es_prep.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """Which pictures of a recording are looked at.
+
+    Attributes:
+        interval_s: seconds between two sampled frames of an utterance, the first at its start.
+    """
+
+    interval_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.interval_s >= 0.001:
+            raise SettingsError(
+                f"the frame interval is {self.interval_s} s, expected at least 0.001 s",
+                "pass the interval in milliseconds, e.g. --interval-ms 500",
+            )
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """How faces are found and cut: facenet-pytorch's MTCNN as the published model sets it.
+
+    Attributes:
+        image_size_px: side of the square face crop.
+        margin_px: margin around the box, in pixels of the crop.
+        min_face_px: smallest face that is searched for.
+        thresholds: acceptance probability of each of the three networks.
+        factor: step of the scale pyramid.
+    """
+
+    image_size_px: int = 48
+    margin_px: int = 2
+    min_face_px: int = 20
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    factor: float = 0.709
+
+
+@dataclass(frozen=True)
+class MelSettings:
+    """The spectrum: torchaudio's MelSpectrogram as the published model sets it.
+
+    Attributes:
+        rate_hz: sampling rate of the spectrum; other sound is resampled to it.
+        n_fft: window length in audio samples.
+        hop: audio samples between two rows.
+        n_mels: number of mel bands.
+        floor: power below which a cell is stored as this power (before the logarithm).
+    """
+
+    rate_hz: int = 16_000
+    n_fft: int = 400
+    hop: int = 200
+    n_mels: int = 128
+    floor: float = 1e-10
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds between two rows."""
+        return self.hop / self.rate_hz
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How transcripts become token ids.
+
+    Attributes:
+        tokenizer: name at the hub, or the last part of the directory that it was read from.
+        vocabulary_sha256: digest of the tokenizer's rules, so that another one is noticed.
+        vocabulary_size: number of token ids.
+        pad_id: the id that fills a batch.
+        max_tokens: longest sequence, special tokens included; longer ones are cut.
+    """
+
+    tokenizer: str = "albert-base-v2"
+    vocabulary_sha256: str = ""
+    vocabulary_size: int = 0
+    pad_id: int = 0
+    max_tokens: int = 100
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2:
+            raise SettingsError(f"max_tokens is {self.max_tokens}, expected at least 2")
+
+
+@dataclass(frozen=True)
+class PrepSettings:
+    """All settings that decide the content of an example."""
+
+    frames: FrameSettings = FrameSettings()
+    faces: FaceSettings = FaceSettings()
+    mel: MelSettings = MelSettings()
+    text: TextSettings = TextSettings()
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The settings that `to_json` wrote; names it does not know are left out.
+
+        Raises:
+            SettingsError: a part is missing.
+        """
+        parts = {"frames": FrameSettings, "faces": FaceSettings, "mel": MelSettings}
+        try:
+            built = {name: _build(kind, values[name]) for name, kind in parts.items()}
+            return cls(**built, text=_build(TextSettings, values["text"]))
+        except (KeyError, TypeError) as error:
+            raise SettingsError(f"stored settings cannot be read: {error!r}") from error
+
+    def digest(self) -> str:
+        """SHA-256 of the settings in canonical form, in hexadecimal."""
+        return digest_of(self.to_json())
+
+
+def _build(kind: Any, values: dict[str, Any]) -> Any:
+    known = {f.name for f in fields(kind)}
+    plain = {name: value for name, value in values.items() if name in known}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256, in hexadecimal, of a JSON value in canonical form (sorted names, no blanks)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

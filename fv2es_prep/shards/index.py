@@ -1,0 +1,134 @@
+"""The index of a dataset directory: which shards belong to it; its presence means complete.
+
+Owns index.json. Leaves the content of shards to the reader.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import SettingsError, ShardError, UsageError
+from fv2es_prep.files import write_json
+from fv2es_prep.settings import PrepSettings
+from fv2es_prep.shards.schema import FORMAT_VERSION, check_version
+from fv2es_prep.types import ShardReceipt
+
+INDEX_NAME = "index.json"
+_INDEX_FORMAT = "fv2es-shard"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard of the index: file name, SHA-256, bytes, number of examples, what it is made of."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    examples: int
+    task_digest: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a dataset directory holds.
+
+    Attributes:
+        corpus: name of the corpus.
+        format_version: version of the shard format.
+        label_classes: names of the label columns.
+        rating_names: names of the rating columns.
+        settings: the settings of every stage.
+        shards: in the order of their utterances.
+    """
+
+    corpus: str
+    format_version: str
+    label_classes: tuple[str, ...]
+    rating_names: tuple[str, ...]
+    settings: PrepSettings
+    shards: tuple[ShardEntry, ...]
+
+    @property
+    def examples(self) -> int:
+        """Number of examples in all shards."""
+        return sum(shard.examples for shard in self.shards)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.size_bytes for shard in self.shards)
+
+
+def make_index(
+    corpus: str,
+    label_classes: tuple[str, ...],
+    rating_names: tuple[str, ...],
+    settings: PrepSettings,
+    receipts: Sequence[ShardReceipt],
+) -> Index:
+    """The index of the shards that the receipts speak of, in order of their names."""
+    entries = [
+        ShardEntry(r.name, r.sha256, r.size_bytes, r.examples, r.task_digest) for r in receipts
+    ]
+    ordered = tuple(sorted(entries, key=lambda entry: entry.name))
+    return Index(corpus, FORMAT_VERSION, label_classes, rating_names, settings, ordered)
+
+
+def write_index(directory: Path, index: Index) -> None:
+    """Write index.json; the last file of a run."""
+    value = {
+        "format": _INDEX_FORMAT,
+        "format_version": index.format_version,
+        "requires": [],
+        "corpus": index.corpus,
+        "examples": index.examples,
+        "size_bytes": index.size_bytes,
+        "label_classes": index.label_classes,
+        "rating_names": index.rating_names,
+        "settings": index.settings.to_json(),
+        "settings_digest": index.settings.digest(),
+        "shards": [asdict(shard) for shard in index.shards],
+    }
+    write_json(directory / INDEX_NAME, value)
+
+
+def read_index(directory: Path) -> Index:
+    """Read the index of a dataset directory.
+
+    Raises:
+        UsageError: the directory is not there or holds no index.
+        ShardError: the index is damaged or from the future.
+    """
+    path = directory / INDEX_NAME
+    if not directory.is_dir():
+        raise UsageError(
+            f"{directory} is no directory", "pass the directory that `fv2es prep` wrote to"
+        )
+    if not path.is_file():
+        raise UsageError(
+            f"{directory} holds no {INDEX_NAME}: it is no finished dataset",
+            "run the `fv2es prep` command that made it again; it continues where it stopped",
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        check_version(str(path), value["format"], value["format_version"], value["requires"])
+        return _index_of(value)
+    except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
+        raise ShardError(
+            f"{path} is damaged: {error!r}", "run the `fv2es prep` command that made it again"
+        ) from error
+
+
+def _index_of(value: dict[str, Any]) -> Index:
+    return Index(
+        corpus=value["corpus"],
+        format_version=value["format_version"],
+        label_classes=tuple(value["label_classes"]),
+        rating_names=tuple(value["rating_names"]),
+        settings=PrepSettings.from_json(value["settings"]),
+        shards=tuple(ShardEntry(**shard) for shard in value["shards"]),
+    )

@@ -1,0 +1,121 @@
+"""The shard format as data: every column and root attribute, shared by writer, reader and docs.
+
+Owns names, dtypes and versions. docs/shard-format.md is the contract that this file states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fv2es_prep.errors import ShardError
+from fv2es_prep.settings import PrepSettings
+
+FORMAT = "fv2es-shard"
+FORMAT_VERSION = "0.1"
+# Features that a reader must understand; none so far. An unknown one is refused by name.
+KNOWN_FEATURES: frozenset[str] = frozenset()
+
+Kind = Literal["text", "row", "ragged", "offsets"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset of a shard.
+
+    Attributes:
+        path: its place in the file.
+        kind: ``text`` (fixed-length UTF-8, zero-padded), ``row`` (one row per example),
+            ``ragged`` (rows of all examples end to end) or ``offsets`` (where each one begins).
+        dtype: NumPy's name of the type; empty for text.
+        shape: the shape in words; N examples, ΣF faces, ΣT spectrum rows, ΣL tokens.
+        unit: unit of the values, empty where there is none.
+        meaning: one sentence.
+    """
+
+    path: str
+    kind: Kind
+    dtype: str
+    shape: str
+    unit: str
+    meaning: str
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("id", "text", "", "(N,)", "", "utterance id, unique in the dataset"),
+    Column("recording_id", "text", "", "(N,)", "", "the recording that holds the utterance"),
+    Column("speaker", "text", "", "(N,)", "", "speaker id, empty where unknown"),
+    Column("session", "text", "", "(N,)", "", "recordings made together, empty where unknown"),
+    Column("start_s", "row", "<f8", "(N,)", "s", "start of the utterance in its recording"),
+    Column("end_s", "row", "<f8", "(N,)", "s", "end of the utterance in its recording"),
+    Column("text", "text", "", "(N,)", "", "the transcript as the corpus has it"),
+    Column("label", "row", "|u1", "(N, C)", "", "1 where the class of that column holds"),
+    Column("ratings", "row", "<f4", "(N, R)", "", "values such as valence; NaN where absent"),
+    Column("faces/values", "ragged", "|u1", "(ΣF, 48, 48, 3)", "grey level", "RGB face crops"),
+    Column("faces/offsets", "offsets", "<i8", "(N+1,)", "row", "faces of example i: [i] to [i+1]"),
+    Column("faces/times_s", "ragged", "<f8", "(ΣF,)", "s", "the sampled moment in the recording"),
+    Column("faces/found", "ragged", "|u1", "(ΣF,)", "", "0 where the view's centre stands in"),
+    Column("faces/box", "ragged", "<f4", "(ΣF, 4)", "px", "left, top, right, bottom in the view"),
+    Column("faces/prob", "ragged", "<f4", "(ΣF,)", "", "detector's probability, 0 if not found"),
+    Column("mel/values", "ragged", "<f2", "(ΣT, 128)", "ln power", "log-mel power spectrum"),
+    Column("mel/offsets", "offsets", "<i8", "(N+1,)", "row", "spectrum of example i: [i] to [i+1]"),
+    Column("tokens/values", "ragged", "<i4", "(ΣL,)", "", "token ids, special tokens included"),
+    Column(
+        "tokens/offsets", "offsets", "<i8", "(N+1,)", "row", "tokens of example i: [i] to [i+1]"
+    ),
+    Column("dropped", "text", "", "(D,)", "", "JSON object for each utterance that was dropped"),
+)
+
+
+def row_shape(column: Column, settings: PrepSettings) -> tuple[int, ...]:
+    """The shape of one row of a ragged column under these settings."""
+    side = settings.faces.image_size_px
+    shapes = {
+        "faces/values": (side, side, 3),
+        "faces/box": (4,),
+        "mel/values": (settings.mel.n_mels,),
+    }
+    return shapes.get(column.path, ())
+
+
+ATTRIBUTES: dict[str, str] = {
+    "format": f"always `{FORMAT}`",
+    "format_version": "MAJOR.MINOR of the format",
+    "requires": "JSON list: features that a reader must understand",
+    "corpus": "name of the corpus",
+    "label_classes": "JSON list: names of the label columns",
+    "rating_names": "JSON list: names of the rating columns",
+    "settings": "JSON object: the settings of every stage",
+    "settings_digest": "SHA-256 of the settings in canonical JSON",
+    "task_digest": "SHA-256 of what the shard was made from: utterances, sources, settings",
+}
+
+
+def check_version(name: str, found_format: str, version: str, requires: list[str]) -> None:
+    """Refuse what this reader cannot understand.
+
+    Args:
+        name: the file, for the message.
+        found_format: the root attribute ``format``.
+        version: the root attribute ``format_version``.
+        requires: the features that the file asks for.
+
+    Raises:
+        ShardError: another format, a higher major version, or an unknown required feature.
+    """
+    if found_format != FORMAT:
+        raise ShardError(
+            f"{name} has the format {found_format!r}, expected {FORMAT!r}",
+            "this is no fv2es shard; was another HDF5 file copied here?",
+        )
+    major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
+    if not major.isdigit() or int(major) > int(ours):
+        raise ShardError(
+            f"{name} has the format version {version}, this fv2es reads up to {ours}.x",
+            "install a newer fv2es",
+        )
+    if unknown := sorted(set(requires) - KNOWN_FEATURES):
+        raise ShardError(
+            f"{name} requires the feature(s) {', '.join(unknown)}, which this fv2es does not know",
+            "install a newer fv2es",
+        )

@@ -1,0 +1,209 @@
+"""Writing one shard: rows are spooled to disk as they come, and laid down contiguously at the end.
+
+Owns the bytes of a shard: equal examples give equal bytes. Leaves what is in it to `schema`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fv2es_prep.files import cannot_write, sha256_of, whole_file
+from fv2es_prep.settings import PrepSettings
+from fv2es_prep.shards.schema import COLUMNS, FORMAT, FORMAT_VERSION, Column, row_shape
+from fv2es_prep.types import Dropped, Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_COPIED_ROWS_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What the root of a shard says.
+
+    Attributes:
+        corpus: name of the corpus.
+        label_classes: names of the label columns.
+        rating_names: names of the rating columns.
+        settings: the settings of every stage.
+        task_digest: digest of what the shard is made from.
+    """
+
+    corpus: str
+    label_classes: tuple[str, ...]
+    rating_names: tuple[str, ...]
+    settings: PrepSettings
+    task_digest: str
+
+    def attributes(self) -> dict[str, str]:
+        """The root attributes, as text."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "requires": json.dumps([]),
+            "corpus": self.corpus,
+            "label_classes": json.dumps(self.label_classes),
+            "rating_names": json.dumps(self.rating_names),
+            "settings": json.dumps(self.settings.to_json(), sort_keys=True),
+            "settings_digest": self.settings.digest(),
+            "task_digest": self.task_digest,
+        }
+
+
+class ShardWriter:
+    """One shard in the making; memory holds no more than the small columns.
+
+    Args:
+        path: where the finished shard will be.
+        header: what its root says.
+
+    Raises:
+        OutputError: on any method, if the place cannot be written.
+    """
+
+    def __init__(self, path: Path, header: ShardHeader) -> None:
+        self._path = path
+        self._header = header
+        self._small: dict[str, list[Any]] = {c.path: [] for c in COLUMNS if c.kind != "ragged"}
+        try:
+            self._spools = {
+                column.path: _Spool(column, path.parent, header.settings)
+                for column in COLUMNS
+                if column.kind == "ragged"
+            }
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def __len__(self) -> int:
+        return len(self._small["id"])
+
+    def append(self, example: Example) -> None:
+        """Add one example as the next row.
+
+        Raises:
+            ValueError: a part of it has another shape than the settings say.
+        """
+        row = _values(example)
+        for column in COLUMNS:
+            if column.kind == "ragged":
+                self._spools[column.path].append(row[column.path])
+            elif column.path in row:
+                self._small[column.path].append(row[column.path])
+        for part in ("faces", "mel", "tokens"):
+            self._small[f"{part}/offsets"].append(self._spools[f"{part}/values"].rows)
+
+    def drop(self, dropped: Dropped) -> None:
+        """Note an utterance that did not become an example."""
+        self._small["dropped"].append(json.dumps(asdict(dropped), ensure_ascii=False))
+
+    def close(self) -> tuple[str, int]:
+        """Write the file under its name.
+
+        Returns:
+            SHA-256 of its bytes in hexadecimal, and its size in bytes.
+        """
+        with whole_file(self._path) as temporary:
+            self._write(temporary)
+            digest, size = sha256_of(temporary), temporary.stat().st_size
+        self.discard()
+        return digest, size
+
+    def discard(self) -> None:
+        """Let go of what was spooled, without writing a file."""
+        for spool in self._spools.values():
+            spool.file.close()
+        self._spools = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def _write(self, path: Path) -> None:
+        import h5py
+
+        # Fixed bounds and no times: equal examples give equal bytes with any h5py.
+        with h5py.File(path, "w", libver=("v110", "v110")) as file:
+            for name, value in self._header.attributes().items():
+                data = value.encode()
+                kind = h5py.string_dtype("utf-8", max(len(data), 1))
+                file.attrs.create(name, np.array(data, kind), dtype=kind)
+            for column in COLUMNS:
+                if column.kind == "ragged":
+                    self._spools[column.path].copy_to(file, column)
+                else:
+                    values = self._column(column)
+                    file.create_dataset(column.path, data=values, track_times=False)
+
+    def _column(self, column: Column) -> NDArray[Any]:
+        import h5py
+
+        rows = self._small[column.path]
+        if column.kind == "text":
+            data = [text.encode() for text in rows]
+            length = max((len(text) for text in data), default=1) or 1
+            return np.array(data, dtype=h5py.string_dtype("utf-8", length))
+        if column.kind == "offsets":
+            rows = [0, *rows]
+        widths = {"label": len(self._header.label_classes)}
+        widths["ratings"] = len(self._header.rating_names)
+        shape = (len(rows), widths[column.path]) if column.path in widths else (len(rows),)
+        return np.array(rows, dtype=column.dtype).reshape(shape)
+
+
+class _Spool:
+    """The rows of one ragged column, in a nameless temporary file beside the shard."""
+
+    def __init__(self, column: Column, directory: Path, settings: PrepSettings) -> None:
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed by the writer
+        self.dtype = np.dtype(column.dtype)
+        self.rows = 0
+        self._row_shape = row_shape(column, settings)
+
+    def append(self, values: NDArray[Any]) -> None:
+        if values.shape[1:] != self._row_shape:
+            raise ValueError(f"rows have the shape {values.shape[1:]}, expected {self._row_shape}")
+        self.file.write(np.ascontiguousarray(values, self.dtype).tobytes())
+        self.rows += len(values)
+
+    def copy_to(self, file: Any, column: Column) -> None:
+        shape = (self.rows, *self._row_shape)
+        dataset = file.create_dataset(column.path, shape, self.dtype, track_times=False)
+        row_bytes = self.dtype.itemsize * int(np.prod(self._row_shape, dtype=int))
+        step = max(_COPIED_ROWS_BYTES // row_bytes, 1)
+        self.file.seek(0)
+        for start in range(0, self.rows, step):
+            count = min(step, self.rows - start)
+            data = np.frombuffer(self.file.read(count * row_bytes), self.dtype)
+            dataset[start : start + count] = data.reshape(count, *self._row_shape)
+
+
+def _values(example: Example) -> dict[str, Any]:
+    """The value of each column, but for offsets, of one example."""
+    utterance, faces = example.utterance, example.faces
+    return {
+        "id": utterance.id,
+        "recording_id": utterance.recording_id,
+        "speaker": utterance.speaker,
+        "session": utterance.session,
+        "start_s": utterance.start_s,
+        "end_s": utterance.end_s,
+        "text": utterance.transcript,
+        "label": example.label,
+        "ratings": utterance.ratings,
+        "faces/values": faces.rgb,
+        "faces/times_s": faces.times_s,
+        "faces/found": faces.found,
+        "faces/box": faces.box,
+        "faces/prob": faces.prob,
+        "mel/values": example.mel.log_power,
+        "tokens/values": example.tokens,
+    }

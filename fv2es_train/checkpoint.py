@@ -1,0 +1,219 @@
+"""A trained model in a directory: weights as safetensors, everything else as JSON.
+
+Owns what RUN/best and RUN/last hold, and that they are whole or not there. Leaves when to write
+them to `train` and what they are good for to `evaluate`. Never pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
+from fv2es_prep.settings import PrepSettings
+from fv2es_train.config import ModelConfig, TrainConfig
+from fv2es_train.model import FV2ES
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "fv2es-checkpoint"
+FORMAT_VERSION = "1.0"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and what is needed to use it as it was measured.
+
+    Attributes:
+        model: the network; its ``config`` holds its sizes and classes.
+        train: how it was trained.
+        settings: how the shards it was trained on were prepared.
+        thresholds: by class, fitted on the valid subset.
+        split_digest: of the split it was trained on.
+        epoch: number of the epoch after which it was kept, from 1.
+        metrics: average metrics on the valid subset after that epoch.
+        fv2es_version: of the program that wrote it.
+        which: ``best`` or ``last``.
+    """
+
+    model: FV2ES
+    train: TrainConfig
+    settings: PrepSettings
+    thresholds: dict[str, float]
+    split_digest: str
+    epoch: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    fv2es_version: str = ""
+    which: str = "best"
+
+    def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
+        """Make sure that shards were prepared as those it was trained on.
+
+        Raises:
+            SettingsError: a setting or the classes differ; the first one is named.
+        """
+        ours, theirs = self.model.config.label_classes, tuple(label_classes)
+        if ours != theirs:
+            raise SettingsError(
+                f"the run knows the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
+                "evaluate on shards prepared with the classes of the run, in the same order",
+            )
+        trained, found = self.settings.to_json(), settings.to_json()
+        for part, values in trained.items():
+            for name, value in values.items():
+                if found[part][name] != value:
+                    raise SettingsError(
+                        f"the run was trained on shards with {part}.{name} = {value!r}; these "
+                        f"have {found[part][name]!r}",
+                        "evaluate on shards prepared with the settings of the run",
+                    )
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
+    """Write RUN/best or RUN/last, in place of what is there.
+
+    The directory is filled under a temporary name and renamed when whole.
+
+    Args:
+        run: directory of the run.
+        checkpoint: what to write; ``which`` names the directory.
+
+    Returns:
+        The directory written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    final = run / checkpoint.which
+    fresh, stale = run / f".{checkpoint.which}.new", run / f".{checkpoint.which}.old"
+    weights = {k: v.detach().cpu().contiguous() for k, v in checkpoint.model.state_dict().items()}
+    try:
+        for leftover in (fresh, stale):
+            shutil.rmtree(leftover, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        save_file(weights, fresh / WEIGHTS)
+        write_json(fresh / CONFIG, _describe(checkpoint))
+        if final.exists():
+            os.replace(final, stale)
+        os.replace(fresh, final)
+        shutil.rmtree(stale, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"the checkpoint {final} cannot be written: {error.strerror or error}",
+            "choose another place with --out",
+        ) from error
+    return final
+
+
+def load_checkpoint(
+    run: Path | str, which: str = "best", device: torch.device | str = "cpu"
+) -> Checkpoint:
+    """Read RUN/best or RUN/last.
+
+    Args:
+        run: directory of the run.
+        which: ``best`` or ``last``.
+        device: where the model goes.
+
+    Returns:
+        The checkpoint, its model in eval mode and not fused.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+        TrainError: it is damaged or from another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = Path(run) / which
+    if not (place / CONFIG).is_file():
+        raise UsageError(
+            f"{run} holds no checkpoint {which!r}: {place / CONFIG} is missing",
+            f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+        )
+    try:
+        stored = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+        _refuse_foreign(stored, place)
+        model = _rebuild(ModelConfig.from_json(stored["model"]))
+        model.load_state_dict(load_file(place / WEIGHTS))
+        return Checkpoint(
+            model=model.to(device).eval(),
+            train=TrainConfig.from_json(stored["train"]),
+            settings=PrepSettings.from_json(stored["settings"]),
+            thresholds=stored["thresholds"],
+            split_digest=stored["split_digest"],
+            epoch=stored["epoch"],
+            metrics=stored["metrics"],
+            fv2es_version=stored["fv2es_version"],
+            which=which,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise TrainError(
+            f"the checkpoint {place} cannot be read: {error!r}",
+            "train it again, or read it with the fv2es version that wrote it",
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file under a temporary name and rename it when whole.
+
+    Args:
+        path: the file.
+        value: JSON values; NaN is refused.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def program_version() -> str:
+    """The version of the installed fv2es, or ``unknown`` in a tree that is not installed."""
+    try:
+        return version("fv2es")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    stored = {
+        name: value
+        for name, value in vars(checkpoint).items()
+        if name not in ("model", "train", "settings")
+    }
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **stored,
+        "fv2es_version": program_version(),
+        "label_classes": list(checkpoint.model.config.label_classes),
+        "model": checkpoint.model.config.to_json(),
+        "train": asdict(checkpoint.train),
+        "settings": checkpoint.settings.to_json(),
+    }
+
+
+def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:
+    written = str(stored.get("format_version", ""))
+    same_major = written.split(".")[0] == FORMAT_VERSION.split(".")[0]
+    if stored.get("format") != FORMAT or not same_major:
+        raise TrainError(
+            f"{place / CONFIG} is {stored.get('format')!r} version {written!r}, expected "
+            f"{FORMAT!r} version {FORMAT_VERSION}",
+            "read it with the fv2es version that wrote it",
+        )
+
+
+def _rebuild(config: ModelConfig) -> FV2ES:
+    from fv2es_train.encoders.text import from_config
+
+    return FV2ES(config, from_config(config.text) if "t" in config.modalities else None)

@@ -1,0 +1,92 @@
+"""The shards as a torch dataset: utterance ids in, Examples out.
+
+Owns which shard and row an id lies in, and when a shard is opened. Leaves reading the file to
+fv2es_prep.shards and padding into batches to `batch`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from fv2es_prep.errors import SplitError
+from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.reader import ShardReader, read_catalogue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fv2es_prep.types import Example
+
+
+class ShardDataset(Dataset["Example"]):
+    """Examples of the chosen utterances, in the chosen order.
+
+    A shard is opened when an example of it is first asked for, once in each process, so the
+    dataset can be handed to DataLoader workers.
+
+    Args:
+        directory: the shards and their index.
+        ids: utterance ids; None takes all, in the order of the shards.
+
+    Raises:
+        SplitError: an id is not in the shards; the first and the number of such ids are named.
+        ShardError: the index is missing or damaged.
+
+    Attributes:
+        index: the shards' index, with their settings and classes.
+        ids: the chosen utterance ids.
+        label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
+    """
+
+    def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
+        self.directory = Path(directory)
+        self.index = read_index(self.directory)
+        catalogue = read_catalogue(self.directory)
+        self.ids = tuple(catalogue.ids if ids is None else ids)
+        place = {name: row for row, name in enumerate(catalogue.ids)}
+        self._refuse_unknown(place)
+        chosen = np.array([place[name] for name in self.ids], dtype=np.int64)
+        self.label: NDArray[np.uint8] = catalogue.label[chosen]
+        self._shard: NDArray[np.int64] = catalogue.shard[chosen]
+        self._row: NDArray[np.int64] = catalogue.row[chosen]
+        self._readers: dict[int, ShardReader] = {}
+        self._owner = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, item: int) -> Example:
+        return self._reader(int(self._shard[item])).read(int(self._row[item]))
+
+    def close(self) -> None:
+        """Close the shards opened by this process; reading opens them again."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers = {}
+
+    def _reader(self, shard: int) -> ShardReader:
+        if self._owner != os.getpid():
+            # HDF5 handles must not be shared with the process we were forked from.
+            self._readers, self._owner = {}, os.getpid()
+        if shard not in self._readers:
+            self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
+        return self._readers[shard]
+
+    def _refuse_unknown(self, place: dict[str, int]) -> None:
+        unknown = [name for name in self.ids if name not in place]
+        if unknown:
+            raise SplitError(
+                f"{len(unknown)} of {len(self.ids)} utterance ids are not in the shards of "
+                f"{self.directory}, the first is {unknown[0]!r}",
+                f"make a split of these shards: fv2es splits build {self.directory} "
+                "--recipe random --out split.json",
+            )
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_readers": {}}

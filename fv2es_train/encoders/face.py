@@ -1,0 +1,160 @@
+"""Faces to vectors: the published RepVGG stack, and its fusing into plain convolutions.
+
+Owns the normalization, the multi-branch blocks and the formula that fuses them. Leaves cutting
+faces to fv2es_prep and the order of faces in time to `sequence`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import Normalize
+
+if TYPE_CHECKING:
+    from fv2es_train.config import ModelConfig
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class RepVggBlock(nn.Module):
+    """A 3x3 convolution that trains as up to three branches (Ding et al. 2021, arXiv 2101.03697).
+
+    The branches are 3x3 + BN, 1x1 + BN and, where the width stays, BN alone; ReLU is applied to
+    their sum.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.dense = ConvNorm(inputs, outputs, 3)
+        self.pointwise = ConvNorm(inputs, outputs, 1)
+        self.identity = nn.BatchNorm2d(inputs) if inputs == outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        total = self.dense(x) + self.pointwise(x)
+        if self.identity is not None:
+            total = total + self.identity(x)
+        return F.relu(total)
+
+    @torch.no_grad()
+    def as_conv(self) -> nn.Conv2d:
+        """One 3x3 convolution with bias that equals the sum of the branches in eval mode.
+
+        Each branch becomes a 3x3 kernel (1x1 padded with zeros, the identity as a unit kernel)
+        scaled by its batch norm, and kernels and biases are added (Ding et al. 2021, section 3.3).
+        """
+        kernel, bias = _absorb(self.dense.conv.weight, self.dense.bn)
+        small, shift = _absorb(self.pointwise.conv.weight, self.pointwise.bn)
+        kernel, bias = kernel + F.pad(small, (1, 1, 1, 1)), bias + shift
+        outputs, inputs = kernel.shape[:2]
+        if self.identity is not None:
+            unit = torch.eye(inputs, dtype=kernel.dtype, device=kernel.device)
+            same, shift = _absorb(unit[:, :, None, None], self.identity)
+            kernel, bias = kernel + F.pad(same, (1, 1, 1, 1)), bias + shift
+        conv = nn.Conv2d(inputs, outputs, 3, padding=1, device=kernel.device, dtype=kernel.dtype)
+        conv.weight.copy_(kernel)
+        conv.bias.copy_(bias)  # type: ignore[union-attr]  # Conv2d has a bias by default
+        return conv
+
+
+class ConvNorm(nn.Module):
+    """A convolution that keeps height and width, without bias, and its batch norm."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        normed: Tensor = self.bn(self.conv(x))
+        return normed
+
+
+class FaceEncoder(nn.Module):
+    """Each face on its own to a vector.
+
+    ``stack`` and ``project`` hold the layers at the same positions as the published ``V`` and
+    ``v_flatten``, so names map one to one.
+
+    Args:
+        config: the network's sizes.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.normalize = Normalize(config.face_mean, config.face_std)
+        self.stack = _stack(config)
+        side = config.face_px // 2 ** (1 + len(config.face_stages))
+        flat = config.face_stages[-1][-1] * side * side
+        self.project = nn.Sequential(
+            nn.Linear(flat, config.face_hidden),
+            nn.ReLU(),
+            nn.Linear(config.face_hidden, config.trans_dim),
+        )
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Faces to vectors.
+
+        Args:
+            faces: float32 (N, 3, S, S), RGB, scale 0..255.
+
+        Returns:
+            float32 (N, trans_dim).
+        """
+        vectors: Tensor = self.project(self.stack(self.normalize(faces)).flatten(1))
+        return vectors
+
+
+def fused(network: Network) -> Network:
+    """A copy in eval mode whose RepVGG blocks are single convolutions; the original is untouched.
+
+    Args:
+        network: any module, a `RepVggBlock` included.
+
+    Returns:
+        The copy. It is for inference: its outputs equal the original's in eval mode.
+    """
+    if isinstance(network, RepVggBlock):
+        return nn.Sequential(network.as_conv(), nn.ReLU()).eval()  # type: ignore[return-value]
+    twin = copy.deepcopy(network).eval()
+    for parent in list(twin.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, RepVggBlock):
+                setattr(parent, name, nn.Sequential(child.as_conv(), nn.ReLU()).eval())
+    return twin
+
+
+def _stack(config: ModelConfig) -> nn.Sequential:
+    width = config.face_stem
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, 5, padding=2),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
+    for stage in config.face_stages:
+        for outputs in stage:
+            layers.append(RepVggBlock(width, outputs))
+            width = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of a convolution followed by a batch norm with fixed statistics.
+
+    With gamma, beta, mean and var: ``W' = W * gamma / sqrt(var + eps)`` and
+    ``b' = beta - mean * gamma / sqrt(var + eps)``.
+    """
+    assert bn.running_mean is not None and bn.running_var is not None
+    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
+    return kernel * scale[:, None, None, None], bn.bias - bn.running_mean * scale

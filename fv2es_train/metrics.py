@@ -1,0 +1,184 @@
+"""What each number of a measurement means, and the table that shows them.
+
+Owns thresholds, the metrics of each class, their average and the plain text table. scikit-learn
+does the maths. Leaves making probabilities to `evaluate`.
+
+Every class is a yes-or-no question of its own (multi-label). With TP, FP, TN and FN counted for
+one class at its threshold:
+
+=====================  ===========================================================================
+accuracy               (TP + TN) / (TP + FP + TN + FN)
+balanced_accuracy      (TP / (TP + FN) + TN / (TN + FP)) / 2, which emotion papers call "weighted
+                       accuracy" (CMU-MOSEI); never the same as accuracy
+precision              TP / (TP + FP), 0 where nothing was predicted
+recall                 TP / (TP + FN)
+f1_binary              2 TP / (2 TP + FP + FN), of the class itself
+f1_weighted            F1 of "yes" and of "no", averaged with the number of each as weights
+auc                    area under the ROC curve; needs no threshold
+=====================  ===========================================================================
+
+An average is the plain mean over classes (macro). A class without a positive utterance in the
+subset has only accuracy and f1_weighted; one without a negative has no balanced_accuracy and no
+auc. Such a value is None (null in JSON) and is left out of the average.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1_binary",
+    "f1_weighted",
+    "auc",
+)
+NEED_POSITIVES = ("balanced_accuracy", "precision", "recall", "f1_binary", "auc")
+NEED_NEGATIVES = ("balanced_accuracy", "auc")
+GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
+NO_EVIDENCE = 0.5
+
+
+def fit_thresholds(
+    label: NDArray[np.uint8], probability: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Choose for each class the threshold with the best binary F1; call it on valid only.
+
+    A class is predicted where its probability is above the threshold. Of equally good thresholds
+    the lowest is taken, as the published evaluation does.
+
+    Args:
+        label: (N, C), 1 where the class holds.
+        probability: (N, C), in [0, 1].
+
+    Returns:
+        float64 (C,), values of 0.05, 0.10 ... 0.95; 0.5 for a class without a positive.
+    """
+    from sklearn.metrics import f1_score
+
+    chosen = np.full(label.shape[1], NO_EVIDENCE)
+    for column in range(label.shape[1]):
+        truth = label[:, column]
+        if not truth.any():
+            continue
+        scores = [
+            f1_score(truth, probability[:, column] > threshold, zero_division=0.0)
+            for threshold in GRID
+        ]
+        chosen[column] = GRID[int(np.argmax(scores))]
+    return chosen
+
+
+def measure(
+    label: NDArray[np.uint8],
+    probability: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Measure predictions against labels.
+
+    Args:
+        label: (N, C), 1 where the class holds.
+        probability: (N, C), in [0, 1].
+        thresholds: (C,), fitted on another subset.
+        names: the C classes.
+
+    Returns:
+        JSON-ready: ``n``; ``thresholds`` by class; ``per_class``, the metrics and the number of
+        positives (``support``) by class; ``average`` over classes; ``absent_classes``, those
+        without a positive, which are left out of most averages.
+    """
+    per_class = {
+        name: class_metrics(label[:, c], probability[:, c], float(thresholds[c]))
+        for c, name in enumerate(names)
+    }
+    return {
+        "n": len(label),
+        "thresholds": {name: float(thresholds[c]) for c, name in enumerate(names)},
+        "per_class": per_class,
+        "average": {metric: _mean(per_class, metric) for metric in METRICS},
+        "absent_classes": [name for name in names if not per_class[name]["support"]],
+    }
+
+
+def class_metrics(
+    truth: NDArray[np.uint8], probability: NDArray[np.float64], threshold: float
+) -> dict[str, Any]:
+    """The metrics of one class.
+
+    Args:
+        truth: (N,), 1 where the class holds.
+        probability: (N,), in [0, 1].
+        threshold: predicted where the probability is above it.
+
+    Returns:
+        Each of `METRICS`, None where it is not defined, and ``support``.
+    """
+    from sklearn import metrics as sk
+
+    predicted = (probability > threshold).astype(np.uint8)
+    computed = {
+        "accuracy": lambda: sk.accuracy_score(truth, predicted),
+        "balanced_accuracy": lambda: sk.balanced_accuracy_score(truth, predicted),
+        "precision": lambda: sk.precision_score(truth, predicted, zero_division=0.0),
+        "recall": lambda: sk.recall_score(truth, predicted, zero_division=0.0),
+        "f1_binary": lambda: sk.f1_score(truth, predicted, zero_division=0.0),
+        "f1_weighted": lambda: sk.f1_score(truth, predicted, average="weighted", zero_division=0.0),
+        "auc": lambda: sk.roc_auc_score(truth, probability),
+    }
+    positives = int(truth.sum())
+    undefined: set[str] = set()
+    if positives == 0:
+        undefined.update(NEED_POSITIVES)
+    if positives == len(truth):
+        undefined.update(NEED_NEGATIVES)
+    values = {name: None if name in undefined else float(computed[name]()) for name in METRICS}
+    return {**values, "support": positives}
+
+
+def format_metrics(result: Mapping[str, Any]) -> str:
+    """The table of one measurement as plain text, for a terminal.
+
+    Args:
+        result: what `measure` or `evaluate` returned.
+
+    Returns:
+        Lines without a newline at the end; metrics under their full names.
+    """
+    header = ["class", "support", "threshold", *METRICS]
+    rows = [
+        [name, str(values["support"]), f"{result['thresholds'][name]:.2f}", *_cells(values)]
+        for name, values in result["per_class"].items()
+    ]
+    rows.append(["average", str(result["n"]), "", *_cells(result["average"])])
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [_line(row, widths) for row in [header, *rows]]
+    rule = "  ".join("-" * width for width in widths)
+    lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    if absent := result["absent_classes"]:
+        lines.append(f"no utterance of {', '.join(absent)}: left out of the averages that need one")
+    return "\n".join(lines)
+
+
+def _mean(per_class: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
+    values = [row[metric] for row in per_class.values() if row[metric] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _cells(values: Mapping[str, Any]) -> list[str]:
+    return ["-" if values[name] is None else f"{values[name]:.3f}" for name in METRICS]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first = row[0].ljust(widths[0])
+    rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([first, *rest])

@@ -1,0 +1,155 @@
+"""Where tasks run: in this process, in local worker processes, or on a running Dask cluster.
+
+Owns starting and stopping workers and bringing results home. Leaves what a task is to `build`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fv2es_prep import __version__
+from fv2es_prep.errors import ExecutorError, SettingsError
+from fv2es_prep.types import ShardReceipt
+from pipelines.build import build_shard
+from pipelines.plan import ShardTask
+
+Result = tuple[ShardTask, ShardReceipt | Exception]
+_TOPIC = "fv2es-utterances"
+_CONNECT_TIMEOUT_S = 10
+
+
+def worker_count(executor: str) -> int:
+    """How many tasks an executor runs at once, as far as its name tells (1 for a cluster).
+
+    Raises:
+        SettingsError: the name is none of ``inline``, ``local``, ``local:N``, ``tcp://HOST:PORT``.
+    """
+    kind, _, number = executor.partition(":")
+    if executor == "inline" or (kind in ("tcp", "tls") and number.startswith("//")):
+        return 1
+    if executor == "local":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
+    if kind == "local" and number.isdigit() and int(number) > 0:
+        return int(number)
+    raise SettingsError(
+        f"there is no executor {executor!r}",
+        "name inline, local, local:N (N processes) or tcp://HOST:PORT (a Dask scheduler)",
+    )
+
+
+def run_tasks(
+    tasks: Sequence[ShardTask], executor: str, report: Callable[[int], None]
+) -> Iterator[Result]:
+    """Run every task, giving results as they come; a task that fails does not stop the others.
+
+    Args:
+        tasks: in the order in which they should start.
+        executor: see `worker_count`.
+        report: called with the number of utterances done since the last call.
+
+    Raises:
+        SettingsError: the executor's name is not understood.
+        ExecutorError: the cluster cannot be reached or runs another version.
+    """
+    workers = worker_count(executor)
+    if executor == "inline":
+        yield from _run_inline(tasks, report)
+    elif executor.startswith("local"):
+        yield from _run_local(tasks, workers, report)
+    else:
+        yield from _run_on_cluster(tasks, executor, report)
+
+
+def _run_inline(tasks: Sequence[ShardTask], report: Callable[[int], None]) -> Iterator[Result]:
+    for task in tasks:
+        try:
+            receipt = build_shard(task, report)
+        except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
+            yield task, error
+        else:
+            yield task, receipt
+
+
+def _run_local(
+    tasks: Sequence[ShardTask], workers: int, report: Callable[[int], None]
+) -> Iterator[Result]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=min(workers, max(len(tasks), 1)),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            # Workers that are slow to leave are no news.
+            silence_logs=logging.ERROR,
+            # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
+            memory_limit=0,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield from _gather(client, tasks, report)
+
+
+def _run_on_cluster(
+    tasks: Sequence[ShardTask], address: str, report: Callable[[int], None]
+) -> Iterator[Result]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ExecutorError(
+            f"no Dask scheduler answers at {address} within {_CONNECT_TIMEOUT_S} s",
+            "start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`",
+        ) from error
+    with client:
+        _check_versions(client, address)
+        yield from _gather(client, tasks, report)
+
+
+def _check_versions(client: Any, address: str) -> None:
+    versions = client.run(_version, on_error="return")
+    if not versions:
+        raise ExecutorError(
+            f"the Dask scheduler at {address} has no worker",
+            f"start some with `dask worker {address} --nthreads 1`",
+        )
+    for worker, version in sorted(versions.items()):
+        if version != __version__:
+            raise ExecutorError(
+                f"the worker {worker} runs fv2es {version}, this is fv2es {__version__}",
+                "install the same fv2es on every worker",
+            )
+
+
+def _gather(
+    client: Any, tasks: Sequence[ShardTask], report: Callable[[int], None]
+) -> Iterator[Result]:
+    from distributed import as_completed
+
+    client.subscribe_topic(_TOPIC, lambda event: report(event[1]))
+    # pure=False: a shard is a file on disk, and Dask must not think that it has it already.
+    futures = {client.submit(_build_remotely, task, pure=False, retries=0): task for task in tasks}
+    for future in as_completed(futures):
+        error = future.exception()
+        yield futures[future], future.result() if error is None else error
+    client.unsubscribe_topic(_TOPIC)
+
+
+def _build_remotely(task: ShardTask) -> ShardReceipt:
+    from distributed import get_worker
+
+    worker = get_worker()
+    return build_shard(task, lambda utterances: worker.log_event(_TOPIC, utterances))
+
+
+def _version() -> str:
+    return __version__
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,66 @@
+"""From what a user asks for to a plan: scan the corpus, settle the settings, cut the shards.
+
+Owns the options of `fv2es prep`. Leaves each corpus to its adapter and the work to `run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fv2es_prep.corpora import adapter
+from fv2es_prep.inventory import LabelChoice, first_utterances
+from fv2es_prep.media.text import describe_tokenizer
+from fv2es_prep.settings import FrameSettings, PrepSettings
+from pipelines.plan import Plan, make_plan
+
+
+@dataclass(frozen=True)
+class PrepOptions:
+    """What `fv2es prep` is asked to do.
+
+    Attributes:
+        corpus: name of the corpus adapter.
+        raw: the raw corpus.
+        out: the dataset directory.
+        labels: the chosen classes; empty takes the adapter's own.
+        merge: class that is renamed -> class that it joins.
+        tokenizer: name at the hub or directory.
+        max_tokens: longest token sequence.
+        interval_ms: milliseconds between two sampled frames.
+        shard_mb: expected size of a shard in megabytes.
+        limit: only so many utterances, for a trial; None takes all.
+    """
+
+    corpus: str
+    raw: Path
+    out: Path
+    labels: tuple[str, ...] = ()
+    merge: dict[str, str] = field(default_factory=dict)
+    tokenizer: str = "albert-base-v2"
+    max_tokens: int = 100
+    interval_ms: float = 500.0
+    shard_mb: float = 16.0
+    limit: int | None = None
+
+
+def plan_corpus(options: PrepOptions) -> Plan:
+    """Scan the corpus and plan its shards.
+
+    Raises:
+        CorpusError: the corpus is not there or not laid out as expected.
+        SettingsError: an option is out of range.
+        TokenizerError: the tokenizer cannot be loaded.
+    """
+    frames = FrameSettings(options.interval_ms / 1000)
+    corpus = adapter(options.corpus)
+    choice = LabelChoice(options.labels or corpus.LABELS, options.merge)
+    inventory = corpus.scan(options.raw, choice)
+    if options.limit is not None:
+        inventory = first_utterances(inventory, options.limit)
+    text = describe_tokenizer(options.tokenizer, options.max_tokens)
+    settings = PrepSettings(frames=frames, text=text)
+    # Workers may run in another directory: a tokenizer directory travels as a whole path.
+    found = Path(options.tokenizer)
+    tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer
+    return make_plan(inventory, settings, tokenizer, options.out.resolve(), options.shard_mb)

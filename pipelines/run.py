@@ -1,0 +1,197 @@
+"""A whole preparation run: plan, tasks, receipts, the index last of all, and a report of it.
+
+Owns what a dataset directory holds beside its shards and that the sums are right. Leaves
+printing to cli.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep import __version__
+from fv2es_prep.errors import OutputError, UsageError
+from fv2es_prep.files import make_directory, whole_file, write_json
+from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
+from fv2es_prep.shards.report import write_report
+from fv2es_prep.types import Dropped, ShardReceipt
+from pipelines.executor import run_tasks
+from pipelines.plan import Plan, ShardTask
+
+DROPPED_NAME = "dropped.jsonl"
+RUN_NAME = "run.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run has made.
+
+    Attributes:
+        out: the dataset directory.
+        shards: number of shards of the dataset.
+        shards_built: number of shards built by this run.
+        prepared: number of examples in the dataset.
+        dropped: reason code -> how many, for everything that was left out.
+        counts: work done by this run, e.g. ``frames_sampled``.
+        size_bytes: bytes of all shards.
+        seconds: wall time of this run.
+        failed_shards: name of a shard that could not be built -> the error.
+    """
+
+    out: Path
+    shards: int
+    shards_built: int
+    prepared: int
+    dropped: dict[str, int]
+    counts: dict[str, int]
+    size_bytes: int
+    seconds: float
+    failed_shards: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard was built and every recording could be read."""
+        return not self.failed_shards and not self.counts.get("recordings_failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as plain JSON values."""
+        return {**asdict(self), "out": str(self.out), "complete": self.complete}
+
+
+def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> Summary:
+    """Build what the plan still lacks, then write the index.
+
+    Args:
+        plan: from `make_plan`, for the same directory.
+        out: the dataset directory.
+        executor: see `executor.worker_count`.
+        report: called with the number of utterances done since the last call.
+
+    Returns:
+        The summary. Where a shard failed there is no index, and the same command continues.
+
+    Raises:
+        UsageError: the directory holds another corpus.
+        OutputError: the directory cannot be written.
+        ExecutorError: the cluster cannot be reached or runs another version.
+    """
+    began = time.monotonic()
+    _claim(out, plan)
+    receipts = dict(plan.finished)
+    failed: dict[str, Exception] = {}
+    for task, result in run_tasks(plan.todo, executor, report):
+        if isinstance(result, OutputError):
+            raise result
+        if isinstance(result, Exception):
+            failed[task.path.name] = result
+        else:
+            receipts[task.path.name] = result
+    built = [receipts[task.path.name] for task in plan.todo if task.path.name in receipts]
+    summary = _summary(plan, out, receipts, built, failed, time.monotonic() - began)
+    if not failed:
+        _finish(plan, out, [receipts[task.path.name] for task in plan.tasks])
+    _write_run(out, plan, summary, built, executor)
+    return summary
+
+
+def _claim(out: Path, plan: Plan) -> None:
+    """Make the directory ours: refuse another corpus', and take away an index that is old."""
+    make_directory(out)
+    if (out / INDEX_NAME).is_file():
+        corpus = read_index(out).corpus
+        if corpus != plan.inventory.corpus:
+            raise UsageError(
+                f"{out} holds shards of {corpus}, not of {plan.inventory.corpus}",
+                "choose another --out",
+            )
+        if plan.todo:
+            (out / INDEX_NAME).unlink()
+
+
+def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
+    inventory = plan.inventory
+    _check_sums(plan, receipts)
+    _sweep(out, plan.tasks)
+    dropped = [*inventory.dropped, *(d for r in receipts for d in r.dropped)]
+    _write_dropped(out, dropped)
+    index = make_index(
+        inventory.corpus,
+        inventory.label_classes,
+        inventory.rating_names,
+        plan.settings,
+        receipts,
+    )
+    write_index(out, index)
+    write_report(out, dropped)
+
+
+def _check_sums(plan: Plan, receipts: Sequence[ShardReceipt]) -> None:
+    prepared = sum(receipt.examples for receipt in receipts)
+    dropped = sum(len(receipt.dropped) for receipt in receipts)
+    expected = len(plan.inventory.utterances)
+    assert prepared + dropped == expected, f"{prepared} + {dropped} is not {expected} utterances"
+
+
+def _sweep(out: Path, tasks: Sequence[ShardTask]) -> None:
+    """Remove shards of an earlier, longer cut of the same corpus."""
+    corpus = tasks[0].header.corpus
+    planned = {task.path.name for task in tasks}
+    for path in out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
+        if path.name not in planned:
+            path.unlink()
+
+
+def _write_dropped(out: Path, dropped: Sequence[Dropped]) -> None:
+    lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in dropped)
+    with whole_file(out / DROPPED_NAME) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _summary(
+    plan: Plan,
+    out: Path,
+    receipts: dict[str, ShardReceipt],
+    built: Sequence[ShardReceipt],
+    failed: dict[str, Exception],
+    seconds: float,
+) -> Summary:
+    counts = Counter[str]()
+    for receipt in built:
+        counts.update(receipt.counts)
+    every = [*plan.inventory.dropped, *(d for r in receipts.values() for d in r.dropped)]
+    reasons = Counter(entry.reason.value for entry in every)
+    return Summary(
+        out=out,
+        shards=len(plan.tasks),
+        shards_built=len(built),
+        prepared=sum(receipt.examples for receipt in receipts.values()),
+        dropped=dict(reasons.most_common()),
+        counts=dict(counts),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),
+        seconds=round(seconds, 2),
+        failed_shards={name: str(error) or repr(error) for name, error in sorted(failed.items())},
+    )
+
+
+def _write_run(
+    out: Path, plan: Plan, summary: Summary, built: Sequence[ShardReceipt], executor: str
+) -> None:
+    """run.json: the only place for times, hosts and paths."""
+    value = {
+        "fv2es": __version__,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "executor": executor,
+        "tokenizer": plan.tasks[0].tokenizer,
+        "summary": summary.to_json(),
+        "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
+    }
+    write_json(out / RUN_NAME, value)

@@ -1,0 +1,160 @@
+"""Small examples whose class can be seen, heard and read, and shards and splits made of them.
+
+The class moves the colour of the faces, a band of the spectrum and the words, each with noise, so
+that a model with any one modality can learn it in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fv2es_prep.settings import PrepSettings, TextSettings
+from fv2es_prep.shards.index import make_index, write_index
+from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.writer import ShardHeader, ShardWriter
+from fv2es_prep.splits import Split, build_split, write_split
+from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+from fv2es_train.options import TrainOptions
+from fv2es_train.train import train
+
+CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
+VOCABULARY = 40
+SETTINGS = PrepSettings(text=TextSettings(tokenizer="tests", vocabulary_size=VOCABULARY))
+
+
+def make_example(name: str, kind: int, rng: np.random.Generator) -> Example:
+    """One utterance of class number ``kind`` with 1 to 3 faces and 40 to 90 rows of spectrum."""
+    count, rows = int(rng.integers(1, 4)), int(rng.integers(40, 91))
+    colour = np.full(3, 90.0)
+    colour[kind % 3] += 60 + 60 * (kind // 3)
+    rgb = np.clip(rng.normal(colour, 25, (count, 48, 48, 3)), 0, 255).astype(np.uint8)
+    log_power = rng.normal(-8, 1, (rows, 128))
+    log_power[:, 20 * kind : 20 * kind + 20] += 5
+    words = rng.integers(20, VOCABULARY, int(rng.integers(2, 6)))
+    words[rng.integers(len(words))] = 5 + kind
+    label = np.zeros(len(CLASSES), dtype=np.uint8)
+    label[kind] = 1
+    return Example(
+        utterance=Utterance(
+            id=name,
+            recording_id=f"rec{kind % 2}",
+            start_s=0.0,
+            end_s=rows * 0.0125,
+            transcript="",
+            labels=(CLASSES[kind],),
+            speaker="F",
+            session="1",
+        ),
+        label=label,
+        faces=Faces(
+            rgb=rgb,
+            times_s=np.arange(count) * 0.5,
+            found=np.ones(count, dtype=np.bool_),
+            box=np.zeros((count, 4), dtype=np.float32),
+            prob=np.ones(count, dtype=np.float32),
+        ),
+        mel=MelSpectrum(log_power.astype(np.float16), 0.0125),
+        tokens=np.array([2, *words, 3], dtype=np.int32),
+    )
+
+
+def make_examples(count: int, seed: int = 0) -> list[Example]:
+    """Utterances ``utt000``, ``utt001`` ... whose classes take turns."""
+    rng = np.random.default_rng(seed)
+    return [make_example(f"utt{n:03d}", n % len(CLASSES), rng) for n in range(count)]
+
+
+def write_shards(
+    directory: Path,
+    examples: Sequence[Example],
+    settings: PrepSettings = SETTINGS,
+    classes: tuple[str, ...] = CLASSES,
+    per_shard: int = 10,
+) -> Path:
+    """Write examples as a dataset directory of shards."""
+    directory.mkdir(parents=True, exist_ok=True)
+    receipts = []
+    for start in range(0, len(examples), per_shard):
+        name = f"tests-{start // per_shard:05d}.h5"
+        header = ShardHeader("tests", classes, (), settings, task_digest=str(start))
+        part = examples[start : start + per_shard]
+        with ShardWriter(directory / name, header) as writer:
+            for example in part:
+                writer.append(example)
+            digest, size = writer.close()
+        receipts.append(ShardReceipt(name, digest, size, len(part), str(start)))
+    write_index(directory, make_index("tests", classes, (), settings, receipts))
+    return directory
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Small shards and a split of them.
+
+    Attributes:
+        shards: directory of the shards.
+        split: file of the manifest.
+        examples: what is in the shards, in order.
+    """
+
+    shards: Path
+    split: Path
+    examples: list[Example]
+
+    def resplit(self, change: Callable[[Split], Split], path: Path) -> Path:
+        """Write a changed copy of the manifest."""
+        made = build_split(read_catalogue(self.shards), "random")
+        write_split(change(made), path)
+        return path
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors are fastest on one thread; the tests beside these keep theirs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """36 utterances in four shards: 25 train, 4 valid, 7 test.
+
+    The subsets are cut so that each has what its tests need: all classes in train.
+    """
+    place = tmp_path_factory.mktemp("corpus")
+    examples = make_examples(36)
+    shards = write_shards(place / "shards", examples)
+    names = [example.utterance.id for example in examples]
+    made = build_split(read_catalogue(shards), "random")
+    split = replace(
+        made, train=tuple(names[:18]), valid=tuple(names[18:24]), test=tuple(names[24:])
+    )
+    write_split(split, place / "split.json")
+    return Corpus(shards, place / "split.json", examples)
+
+
+def options_of(corpus: Corpus, out: Path, **changes: Any) -> TrainOptions:
+    """Two epochs of the tiny model."""
+    asked: dict[str, Any] = {"model": "fv2es-tiny", "epochs": 2, "batch_size": 6, **changes}
+    return TrainOptions(corpus.shards, corpus.split, out, **asked)
+
+
+@pytest.fixture(scope="session")
+def summary(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The summary of a finished run of all modalities; tests must not write to its directory."""
+    return train(options_of(corpus, tmp_path_factory.mktemp("train") / "run"))
+
+
+@pytest.fixture(scope="session")
+def run(summary: dict[str, Any]) -> Path:
+    """The directory of that run."""
+    return Path(summary["run"])

@@ -1,0 +1,61 @@
+"""Examples become tensors of the published shapes, and nothing of them is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fv2es_prep.types import MelSpectrum
+from fv2es_train.batch import Batch, collate, mel_chunks
+from tests.train.conftest import make_examples
+
+
+def test_shapes_and_counts_of_a_ragged_batch() -> None:
+    examples = make_examples(3)
+    batch = collate(examples, pad_id=7)
+    assert batch.face_counts == tuple(len(e.faces.rgb) for e in examples)
+    assert batch.chunk_counts == tuple(-(-len(e.mel.log_power) // 32) for e in examples)
+    assert batch.faces.shape == (sum(batch.face_counts), 3, 48, 48)
+    assert batch.mel.shape == (sum(batch.chunk_counts), 1, 128, 32)
+    assert batch.label.dtype == batch.faces.dtype == batch.mel.dtype == torch.float32
+    assert batch.ids == ("utt000", "utt001", "utt002")
+
+
+def test_tokens_are_filled_with_the_pad_id_and_masked() -> None:
+    examples = make_examples(4)
+    batch = collate(examples, pad_id=7)
+    for row, example in enumerate(examples):
+        length = len(example.tokens)
+        assert batch.tokens[row, :length].tolist() == example.tokens.tolist()
+        assert set(batch.tokens[row, length:].tolist()) <= {7}
+        assert batch.attention_mask[row].sum() == length
+
+
+def test_faces_keep_their_pixels() -> None:
+    example = make_examples(1)[0]
+    faces = collate([example]).faces.permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(faces, example.faces.rgb)
+
+
+@pytest.mark.parametrize(("rows", "chunks"), [(1, 1), (32, 1), (33, 2), (64, 2), (70, 3)])
+def test_chunks_are_the_power_in_order_then_zeros(rows: int, chunks: int) -> None:
+    log_power = np.random.default_rng(0).normal(-5, 2, (rows, 128)).astype(np.float16)
+    cut = mel_chunks(MelSpectrum(log_power, 0.0125))
+    assert cut.shape == (chunks, 1, 128, 32)
+    whole = np.concatenate([chunk[0] for chunk in cut], axis=1)
+    assert np.array_equal(whole[:, :rows], np.exp(log_power.astype(np.float32)).T)
+    assert not whole[:, rows:].any()
+
+
+def test_a_batch_refuses_counts_that_do_not_add_up() -> None:
+    batch = collate(make_examples(2))
+    with pytest.raises(ValueError, match="faces has"):
+        Batch(**{**vars(batch), "face_counts": (1, 99)})
+
+
+def test_a_batch_moves_to_a_device_as_a_copy() -> None:
+    batch = collate(make_examples(2))
+    moved = batch.to("meta")
+    assert moved.faces.device.type == moved.label.device.type == "meta"
+    assert batch.faces.device.type == "cpu"

@@ -1,0 +1,139 @@
+"""Evaluating a written run: the same numbers as at its end, stored thresholds, and refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fv2es_prep.errors import SettingsError, SplitError, TrainError, UsageError
+from fv2es_prep.settings import FrameSettings
+from fv2es_train import metrics
+from fv2es_train.batch import collate
+from fv2es_train.checkpoint import load_checkpoint, save_checkpoint
+from fv2es_train.encoders.face import RepVggBlock
+from fv2es_train.evaluate import evaluate
+from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
+
+
+@pytest.mark.parametrize("subset", ["valid", "test"])
+def test_evaluating_gives_the_numbers_of_the_run(subset: str, corpus: Corpus, run: Path) -> None:
+    measured = json.loads((run / "metrics.json").read_text())[subset]
+    assert evaluate(corpus.shards, corpus.split, run, subset) == measured
+
+
+def test_a_result_says_what_was_measured(corpus: Corpus, run: Path) -> None:
+    result = evaluate(corpus.shards, corpus.split, run, "test", batch_size=5)
+    assert (result["subset"], result["n"], result["checkpoint"]) == ("test", 12, "best")
+    assert result["trained_on_this_split"] is True
+    assert set(result["per_class"]) == set(CLASSES)
+    assert "average" in metrics.format_metrics(result)
+    json.dumps(result, allow_nan=False)
+
+
+def test_thresholds_are_the_stored_ones_and_never_fitted(
+    corpus: Corpus, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("thresholds were fitted in evaluation")
+
+    monkeypatch.setattr(metrics, "fit_thresholds", forbidden)
+    stored = json.loads((run / "best" / "config.json").read_text())["thresholds"]
+    for subset in ("train", "valid", "test"):
+        assert evaluate(corpus.shards, corpus.split, run, subset)["thresholds"] == stored
+
+
+def test_evaluation_fuses_a_copy(
+    corpus: Corpus, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a multi-branch block ran in evaluation")
+
+    monkeypatch.setattr(RepVggBlock, "forward", forbidden)
+    evaluate(corpus.shards, corpus.split, run)
+
+
+def test_a_checkpoint_comes_back_the_same(run: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(run)
+    save_checkpoint(tmp_path, replace(first, which="last"))
+    again = load_checkpoint(tmp_path, "last")
+    assert not again.model.training
+    batch = collate(make_examples(4))
+    with torch.no_grad():
+        assert first.model(batch).equal(again.model(batch))
+    assert again.model.config == first.model.config
+    for name in ("train", "settings", "thresholds", "split_digest", "epoch", "metrics"):
+        assert getattr(again, name) == getattr(first, name)
+
+
+def test_a_checkpoint_replaces_the_one_before_and_leaves_nothing_behind(
+    run: Path, tmp_path: Path
+) -> None:
+    kept = load_checkpoint(run)
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, replace(kept, epoch=epoch))
+    assert load_checkpoint(tmp_path).epoch == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_shards_prepared_otherwise_are_refused_by_the_setting(
+    corpus: Corpus, run: Path, tmp_path: Path
+) -> None:
+    other = replace(SETTINGS, frames=FrameSettings(interval_s=0.25))
+    shards = write_shards(tmp_path / "shards", corpus.examples, other)
+    with pytest.raises(SettingsError, match=r"frames\.interval_s = 0\.5; these have 0\.25"):
+        evaluate(shards, corpus.split, run)
+
+
+def test_shards_with_other_classes_are_refused(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", corpus.examples, classes=CLASSES[::-1])
+    with pytest.raises(SettingsError, match="the run knows the classes ang"):
+        evaluate(shards, corpus.split, run)
+
+
+def test_another_split_is_said(corpus: Corpus, run: Path, tmp_path: Path) -> None:
+    split = corpus.resplit(lambda s: s, tmp_path / "split.json")
+    assert evaluate(corpus.shards, split, run)["trained_on_this_split"] is False
+
+
+def test_an_empty_subset_and_unknown_names_are_refused(
+    corpus: Corpus, run: Path, tmp_path: Path
+) -> None:
+    split = corpus.resplit(lambda s: replace(s, test=()), tmp_path / "split.json")
+    with pytest.raises(SplitError, match="'test' is empty"):
+        evaluate(corpus.shards, split, run)
+    with pytest.raises(UsageError, match="'exam'"):
+        evaluate(corpus.shards, corpus.split, run, "exam")
+    with pytest.raises(UsageError, match="holds no checkpoint"):
+        evaluate(corpus.shards, corpus.split, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda best: (best / "model.safetensors").write_bytes(b"no weights"),
+        lambda best: (best / "model.safetensors").unlink(),
+        lambda best: (best / "config.json").write_text("{"),
+        lambda best: (best / "config.json").write_text('{"format": "other"}'),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_error(damage: Any, run: Path, tmp_path: Path) -> None:
+    kept = load_checkpoint(run)
+    damage(save_checkpoint(tmp_path, kept))
+    with pytest.raises(TrainError, match="best"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_that_give_no_numbers_name_the_utterance(
+    corpus: Corpus, run: Path, tmp_path: Path
+) -> None:
+    kept = load_checkpoint(run)
+    with torch.no_grad():
+        kept.model.v_out.bias.fill_(float("nan"))
+    save_checkpoint(tmp_path, kept)
+    with pytest.raises(TrainError, match="utt024"):
+        evaluate(corpus.shards, corpus.split, tmp_path)

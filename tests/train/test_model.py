@@ -1,0 +1,72 @@
+"""The network: its parts by modality, padding that does not leak, fusion, and gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fv2es_train.batch import collate
+from fv2es_train.config import preset
+from fv2es_train.model import FV2ES, build_model
+from tests.train.conftest import CLASSES, SETTINGS, make_examples
+
+
+def tiny(modalities: str = "tav") -> FV2ES:
+    """A tiny model with random weights, in eval mode."""
+    torch.manual_seed(0)
+    config = replace(preset("fv2es-tiny")[0], modalities=modalities, label_classes=CLASSES)
+    return build_model(config, SETTINGS).eval()
+
+
+@pytest.mark.parametrize("modalities", ["t", "a", "v", "ta", "tv", "av", "tav"])
+@torch.no_grad()
+def test_an_utterance_has_the_same_logits_alone_and_in_a_ragged_batch(modalities: str) -> None:
+    model, examples = tiny(modalities), make_examples(5)
+    together = model(collate(examples, pad_id=9))
+    alone = torch.cat([model(collate([example])) for example in examples])
+    assert together.shape == (5, len(CLASSES))
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_only_the_parts_of_the_chosen_modalities_exist() -> None:
+    parts = {"t": {"text", "t_out"}, "v": {"face", "v_transformer", "v_out"}}
+    parts["a"] = {"mel", "a_transformer", "a_out"}
+    for modalities in ("t", "a", "v", "tv"):
+        expected = set.union(*(parts[letter] for letter in modalities))
+        expected |= {"weighted_fusion"} if len(modalities) > 1 else set()
+        assert {name for name, _ in tiny(modalities).named_children()} == expected
+
+
+@torch.no_grad()
+def test_fusion_weighs_the_logits_in_the_published_order() -> None:
+    model, batch = tiny(), collate(make_examples(3))
+    weights = torch.tensor([[0.5, -2.0, 3.0]])
+    model.weighted_fusion.weight.copy_(weights)
+    logits = model.modality_logits(batch)
+    assert list(logits) == ["t", "v", "a"]
+    expected = 0.5 * logits["t"] - 2.0 * logits["v"] + 3.0 * logits["a"]
+    assert torch.allclose(model(batch), expected, atol=1e-5)
+
+
+def test_fusion_of_the_published_model_starts_as_torch_starts_it() -> None:
+    config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, fusion_init="torch")
+    torch.manual_seed(0)
+    weights = build_model(config, SETTINGS).weighted_fusion.weight
+    assert weights.shape == (1, 3)
+    assert len(set(weights.flatten().tolist())) == 3
+
+
+@torch.no_grad()
+def test_order_of_faces_and_chunks_does_not_matter() -> None:
+    model, batch = tiny("av"), collate(make_examples(1, seed=3))
+    turned = replace(batch, faces=batch.faces.flip(0), mel=batch.mel.flip(0))
+    assert torch.allclose(model(batch), model(turned), atol=1e-5)
+
+
+def test_every_parameter_receives_a_gradient() -> None:
+    model = tiny().train()
+    model(collate(make_examples(6))).square().sum().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
