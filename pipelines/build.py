@@ -98,7 +98,7 @@ def _stages(settings: PrepSettings, tokenizer: str, label_classes: tuple[str, ..
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: as fast per core, no contention, and the same bits on any machine."""
+    """Run torch on one thread: no contention between workers, and the same bits each time."""
     import torch
 
     before = torch.get_num_threads()

@@ -130,12 +130,13 @@ def _decoder(path: Path) -> Any:
 
 
 def _failure(path: Path, process: Process) -> MediaError:
-    words = process.last_words()
-    none = "matches no streams" in words
+    none = process.lacks_stream()
     reason = DropReason.NO_AUDIO_STREAM if none else DropReason.UNDECODABLE_AUDIO
     found = "holds no sound" if none else "cannot be decoded"
     return MediaError(
-        f"{path.name} {found}: {words}", reason, "play the file to see if it is whole"
+        f"{path.name} {found}: {process.last_words()}",
+        reason,
+        "play the file to see if it is whole",
     )
 
 
@@ -157,10 +158,11 @@ def _mel_transform(settings: MelSettings) -> Any:
 
 
 def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
-    """Compute torchaudio's mel power spectrum of a whole utterance, stored as its natural logarithm.
+    """Compute the mel power spectrum of a whole utterance, stored as its natural logarithm.
 
-    float16 keeps 11 significant bits, so that the power that `mel_power` gives back is within
-    0.4 % where it is above 1.2e-7 (|log| < 16), within 0.8 % down to the floor.
+    The spectrum is torchaudio's MelSpectrogram. float16 keeps 11 significant bits, so that the
+    power that `mel_power` gives back is within 0.4 % where it is above 1.2e-7 (|log| < 16), and
+    within 0.8 % from there down to the floor.
 
     Args:
         waveform: one channel; resampled by torchaudio where its rate differs from the settings'.

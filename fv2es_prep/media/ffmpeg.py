@@ -20,8 +20,14 @@ from typing import IO, Any
 from fv2es_prep.errors import WorkError
 
 ENVIRONMENT = "FV2ES_FFMPEG"
+# Containers that hold their media themselves. Playlists (hls, concat, dash ...) are not among them:
+# they would have ffmpeg open whatever other files they name.
+_CONTAINERS = (
+    "aac,aiff,asf,au,avi,caf,dv,flac,flv,gif,ivf,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,"
+    "nut,ogg,rm,w64,wav,webm"
+)
 _KEPT_LINES = 20
-_TELLING = re.compile(r"(?i)error|invalid|no such|matches no")
+_TELLING = re.compile(r"(?i)error|invalid|no such|matches no|whitelist")
 
 
 @functools.cache
@@ -59,13 +65,18 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
 
 
 def input_of(path: Path) -> Any:
-    """The ffmpeg-python input for a local file: no network, one decoding thread.
+    """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
 
     Plain files only: the ``file:`` prefix keeps a name such as ``-i.avi`` or ``http:x.avi`` a name.
     """
     import ffmpeg
 
-    return ffmpeg.input(f"file:{path.absolute()}", protocol_whitelist="file,pipe", threads=1)
+    return ffmpeg.input(
+        f"file:{path.absolute()}",
+        protocol_whitelist="file,pipe",
+        format_whitelist=_CONTAINERS,
+        threads=1,
+    )
 
 
 class Process:
@@ -111,10 +122,14 @@ class Process:
         self._listener.join()
         return self._process.returncode
 
+    def lacks_stream(self) -> bool:
+        """Whether it said that the file has no stream of the wanted kind."""
+        return any("matches no streams" in line for line in self._last)
+
     def last_words(self) -> str:
-        """The last lines of stderr that speak of an error, as one line."""
+        """What it said of an error, as one line; the first to be said is nearest to the cause."""
         telling = [line for line in self._last if _TELLING.search(line)]
-        return "; ".join((telling or list(self._last))[-2:]) or "ffmpeg said nothing"
+        return "; ".join(telling[:2] or list(self._last)[-2:]) or "ffmpeg said nothing"
 
     def close(self) -> None:
         """Stop it, whatever it is doing, and release its pipes."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TokenizerError
-from fv2es_prep.settings import TextSettings
+from fv2es_prep.settings import TextSettings, digest_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
     is_directory = Path(name_or_dir).is_dir()
     return TextSettings(
         tokenizer=Path(name_or_dir).resolve().name if is_directory else name_or_dir,
-        vocabulary_sha256=hashlib.sha256(backend.to_str().encode()).hexdigest(),
+        vocabulary_sha256=_digest(backend),
         vocabulary_size=len(tokenizer),
         pad_id=tokenizer.pad_token_id or 0,
         max_tokens=max_tokens,
@@ -100,3 +100,9 @@ def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArr
 
 
 _described = functools.cache(describe_tokenizer)
+
+
+def _digest(backend: Any) -> str:
+    """SHA-256 of a tokenizer's rules; how long a sequence may be is set per call and left out."""
+    rules = json.loads(backend.to_str())
+    return digest_of({**rules, "truncation": None, "padding": None})

@@ -138,12 +138,13 @@ def _shown(
 
 
 def _failure(path: Path, process: Process) -> MediaError:
-    words = process.last_words()
-    none = "matches no streams" in words
+    none = process.lacks_stream()
     reason = DropReason.NO_VIDEO_STREAM if none else DropReason.UNDECODABLE_VIDEO
     found = "holds no picture" if none else "cannot be decoded"
     return MediaError(
-        f"{path.name} {found}: {words}", reason, "play the file to see if it is whole"
+        f"{path.name} {found}: {process.last_words()}",
+        reason,
+        "play the file to see if it is whole",
     )
 
 

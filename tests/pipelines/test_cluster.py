@@ -1,0 +1,62 @@
+"""A real Dask scheduler with two workers, each a process of its own, as on a cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from fv2es_prep.errors import ExecutorError
+from fv2es_prep.files import sha256_of
+from pipelines.executor import run_tasks
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler that has two workers."""
+    folder = tmp_path_factory.mktemp("cluster")
+    found = folder / "scheduler.json"
+    # By path of the program, not of the module: this is what a user types.
+    dask = str(Path(sys.executable).parent / "dask")
+    scheduler = [dask, "scheduler", "--port", "0", "--scheduler-file", str(found), "--no-dashboard"]
+    worker = [dask, "worker", "--scheduler-file", str(found), "--nthreads", "1", "--no-dashboard"]
+    with ExitStack() as stack:
+        for command in (scheduler, worker, worker):
+            process = stack.enter_context(subprocess.Popen(command, cwd=folder))
+            stack.callback(process.terminate)
+            while not found.exists():
+                assert process.poll() is None, "the scheduler ended"
+                time.sleep(0.1)
+        with Client(scheduler_file=str(found)) as client:
+            client.wait_for_workers(2, timeout=60)
+            yield client.scheduler.address
+
+
+def test_a_cluster_gives_the_same_bytes_as_this_process(
+    corpus, text_model, prepared, address, tmp_path, prepare, options_for
+):
+    told: list[int] = []
+    _, summary = prepare(options_for(corpus, tmp_path / "out", text_model), address, told.append)
+    assert summary.shards_built == 3
+    assert sum(told) == 18
+    made = {p.name: sha256_of(p) for p in (tmp_path / "out").glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def test_workers_of_another_version_are_refused(address, monkeypatch):
+    monkeypatch.setattr("pipelines.executor.__version__", "9.9.9")
+    with pytest.raises(ExecutorError, match=r"runs fv2es .*, this is fv2es 9\.9\.9"):
+        list(run_tasks([], address, lambda _: None))
+
+
+def test_a_scheduler_that_is_not_there_is_told():
+    with pytest.raises(ExecutorError, match="no Dask scheduler answers"):
+        list(run_tasks([], "tcp://127.0.0.1:9", lambda _: None))

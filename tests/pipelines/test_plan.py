@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fv2es_prep.errors import SettingsError
+from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.settings import FrameSettings, MelSettings, PrepSettings
+from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.types import Recording, Utterance
+from pipelines.plan import frame_count, make_plan
+from pipelines.prepare import plan_corpus
+
+SOURCE = Path(__file__)
+SPANS = st.lists(
+    st.tuples(st.integers(0, 5), st.floats(0, 50), st.floats(0.1, 9)), min_size=1, max_size=30
+)
+
+
+def inventory_of(spans, seed=0):
+    """An inventory whose recordings are this file; only spans matter to a plan."""
+    utterances = [
+        Utterance(f"utt{n}", f"rec{rec}", start, start + length, "", ("ang",))
+        for n, (rec, start, length) in enumerate(spans)
+    ]
+    random.Random(seed).shuffle(utterances)
+    recordings = [Recording(f"rec{n}", SOURCE, SOURCE) for n in range(6)]
+    return make_inventory("tests", recordings, utterances, [], LabelChoice(("ang",)))
+
+
+@settings(deadline=None)
+@given(spans=SPANS, megabytes=st.floats(0.01, 2), seed=st.integers(0, 99))
+def test_a_plan_covers_each_utterance_once_whatever_their_order(spans, megabytes, seed):
+    out = Path("nowhere")
+    plan = make_plan(inventory_of(spans), PrepSettings(), "tests", out, megabytes)
+    planned = [u for task in plan.tasks for u in task.utterances]
+    assert sorted(u.id for u in planned) == sorted(f"utt{n}" for n in range(len(spans)))
+    again = make_plan(inventory_of(spans, seed), PrepSettings(), "tests", out, megabytes)
+    assert again.tasks == plan.tasks
+    for task in plan.tasks:
+        for recording, utterances in task.by_recording():
+            assert {u.recording_id for u in utterances} == {recording.id}
+    in_shards = [{u.recording_id for u in task.utterances} for task in plan.tasks]
+    assert sum(map(len, in_shards)) == len(set().union(*in_shards)), "a recording was divided"
+
+
+def test_the_cut_follows_the_expected_size():
+    spans = [(n, 0.0, 9.0) for n in range(6)]
+    sizes = [
+        len(make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), mb).tasks)
+        for mb in (0.1, 0.6, 99)
+    ]
+    assert sizes == [6, 3, 1]
+    with pytest.raises(SettingsError, match="0 MB"):
+        make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), 0)
+
+
+def test_long_tasks_come_first():
+    plan = make_plan(
+        inventory_of([(0, 0.0, 1.0), (1, 0.0, 9.0)]), PrepSettings(), "tests", Path("no"), 0.01
+    )
+    assert [task.path.name for task in plan.todo] == ["tests-00001.h5", "tests-00000.h5"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        PrepSettings(frames=FrameSettings(0.25)),
+        PrepSettings(mel=MelSettings(n_mels=64)),
+    ],
+)
+def test_the_task_digest_follows_settings_and_utterances(changed):
+    inventory = inventory_of([(0, 0.0, 3.0), (0, 1.0, 2.0)])
+    digest = _digest(inventory, PrepSettings())
+    assert digest == _digest(inventory, PrepSettings())
+    assert digest != _digest(inventory, changed)
+    other = replace(inventory.utterances[0], transcript="other words")
+    moved = replace(inventory, utterances=(other, *inventory.utterances[1:]))
+    assert digest != _digest(moved, PrepSettings())
+
+
+def _digest(inventory, chosen):
+    return make_plan(inventory, chosen, "tests", Path("no")).tasks[0].header.task_digest
+
+
+def test_a_plan_knows_how_many_frames_there_will_be(
+    corpus, text_model, prepared, tmp_path, options_for
+):
+    plan = plan_corpus(options_for(corpus, tmp_path, text_model))
+    planned = {u.id: frame_count(u, plan.settings) for u in plan.inventory.utterances}
+    catalogue = read_catalogue(prepared)
+    assert planned == dict(zip(catalogue.ids, catalogue.frames.tolist(), strict=True))
+    described = plan.describe(2)
+    assert described["frames"] == catalogue.frames.sum()
+    assert described["shard_bytes"] / sum(p.stat().st_size for p in prepared.glob("*.h5")) > 0.9

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fv2es_prep.errors import SplitError
+from fv2es_prep.shards.reader import Catalogue
+from fv2es_prep.splits import SUBSETS, build_split, read_split, write_split
+
+
+def make_catalogue(count: int = 100, sessions: int = 5, order: int = 1) -> Catalogue:
+    """A catalogue without shards; ``order`` -1 turns it round."""
+    numbers = list(range(count))[::order]
+    zeros = np.zeros(count, np.int64)
+    label = np.zeros((count, 2), np.uint8)
+    label[np.arange(count), np.array(numbers) % 2] = 1
+    return Catalogue(
+        label_classes=("ang", "neu"),
+        ids=[f"utt{n:03d}" for n in numbers],
+        recording_ids=["rec"] * count,
+        speakers=["F"] * count,
+        sessions=[f"Session{n % sessions + 1}" for n in numbers],
+        texts=[""] * count,
+        start_s=zeros.astype(float),
+        end_s=zeros.astype(float),
+        label=label,
+        frames=zeros,
+        found=zeros,
+        mel_rows=zeros,
+        shard=zeros,
+        row=zeros,
+    )
+
+
+def test_random_takes_each_utterance_once_in_the_papers_shares():
+    split = build_split(make_catalogue(), "random", seed=3)
+    assert [len(split.ids(subset)) for subset in SUBSETS] == [70, 10, 20]
+    assert len({*split.train, *split.valid, *split.test}) == 100
+    assert sum(split.class_counts["train"].values()) == 70
+
+
+def test_random_depends_on_the_seed_alone_and_not_on_the_order_of_shards():
+    first = build_split(make_catalogue(), "random", seed=3)
+    turned = build_split(make_catalogue(order=-1), "random", seed=3)
+    assert first.digest() == turned.digest()
+    assert first.digest() != build_split(make_catalogue(), "random", seed=4).digest()
+
+
+@pytest.mark.parametrize("name", ["2", "Session2"])
+def test_session_shares_no_session_between_subsets(name):
+    catalogue = make_catalogue()
+    split = build_split(catalogue, "session", test_session=name)
+    session_of = dict(zip(catalogue.ids, catalogue.sessions, strict=True))
+    held = {subset: {session_of[i] for i in split.ids(subset)} for subset in SUBSETS}
+    assert held == {
+        "train": {"Session3", "Session4", "Session5"},
+        "valid": {"Session1"},
+        "test": {"Session2"},
+    }
+    assert split.parameters == {"test_session": "Session2", "valid_session": "Session1"}
+
+
+def test_what_cannot_be_split_is_refused():
+    with pytest.raises(SplitError, match="no session '9'"):
+        build_split(make_catalogue(), "session", test_session="9")
+    with pytest.raises(SplitError, match="2 session"):
+        build_split(make_catalogue(sessions=2), "session")
+    with pytest.raises(SplitError, match="no recipe 'magic'"):
+        build_split(make_catalogue(), "magic")
+    with pytest.raises(SplitError, match="valid subset of 3"):
+        build_split(make_catalogue(3), "random")
+
+
+def test_a_manifest_comes_back_and_damage_is_told(tmp_path):
+    split = build_split(make_catalogue(), "random")
+    path = tmp_path / "split.json"
+    write_split(split, path)
+    assert read_split(path) == split
+    with pytest.raises(SplitError, match="no subset 'dev'"):
+        split.ids("dev")
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, "valid": value["train"][:1]}))
+    with pytest.raises(SplitError, match="more than once"):
+        read_split(path)
+    path.write_text(json.dumps({**value, "format_version": "2.0"}))
+    with pytest.raises(SplitError, match=r"2\.0"):
+        read_split(path)
+    path.write_text("{}")
+    with pytest.raises(SplitError, match="no split manifest"):
+        read_split(path)
+    with pytest.raises(SplitError, match="cannot read"):
+        read_split(tmp_path / "nowhere.json")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from fv2es_prep.errors import SettingsError, TokenizerError
+from fv2es_prep.media.text import describe_tokenizer, tokenize
+from fv2es_prep.settings import TextSettings
+
+
+def test_tokens_are_the_tokenizers_own(text_model):
+    settings = describe_tokenizer(str(text_model), 100)
+    ids = tokenize("I am so happy: look!", str(text_model), settings)
+    own = AutoTokenizer.from_pretrained(text_model)
+    assert ids.dtype == np.int32
+    assert ids.tolist() == own("I am so happy: look!")["input_ids"]
+    assert settings.vocabulary_size == len(own)
+    assert settings.pad_id == own.pad_token_id
+    assert len(tokenize("", str(text_model), settings)) == 2
+
+
+def test_long_transcripts_are_cut_with_their_closing_token(text_model):
+    settings = describe_tokenizer(str(text_model), 8)
+    ids = tokenize("happy " * 50, str(text_model), settings)
+    assert len(ids) == 8
+    assert ids[-1] == tokenize("", str(text_model), settings)[-1]
+    with pytest.raises(SettingsError, match="max_tokens is 1"):
+        describe_tokenizer(str(text_model), 1)
+
+
+def test_a_tokenizer_is_known_by_content_and_not_by_path(text_model, tmp_path):
+    settings = describe_tokenizer(str(text_model), 100)
+    assert str(text_model.parent) not in str(settings)
+    other = dataclasses.replace(settings, vocabulary_sha256="0" * 64)
+    with pytest.raises(TokenizerError, match="expected 000000000000"):
+        tokenize("hello", str(text_model), other)
+
+
+def test_a_tokenizer_that_cannot_be_had_is_told_with_what_to_pass_instead():
+    with pytest.raises(TokenizerError, match="no directory here") as error:
+        describe_tokenizer("albert-base-v2-that-is-nowhere", 100)
+    assert "--tokenizer albert" in error.value.hint
+
+
+def test_a_directory_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(TokenizerError, match="holds no tokenizer"):
+        describe_tokenizer(str(tmp_path), 100)
+
+
+def test_the_default_is_the_published_tokenizer():
+    assert TextSettings().tokenizer == "albert-base-v2"
+    assert TextSettings().max_tokens == 100
