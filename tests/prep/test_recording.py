@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def dialogue(corpus):
 def test_utterances_that_overlap_get_their_own_frames_and_views(dialogue):
     recording, utterances = dialogue
     starts = [(u.start_s, u.end_s) for u in utterances]
-    assert any(b[0] < a[1] for a, b in zip(starts, starts[1:], strict=False)), "no overlap"
+    assert any(b[0] < a[1] for a, b in pairwise(starts)), "no overlap"
     with OpenRecording(recording, utterances, FrameSettings()) as source:
         found = {u.id: list(source.frames(u)) for u in utterances}
     for utterance in utterances:

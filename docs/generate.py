@@ -1,0 +1,144 @@
+"""Write the generated parts of the documentation, or check that they are current.
+
+Owns `cli.md` and the tables between ``<!-- generated:NAME -->`` and ``<!-- end -->``. Leaves the
+facts to the code: the commands, the shard schema and the drop reasons.
+
+Run it with `make docs`, or with ``--check`` to be told what is out of date (exit status 1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fv2es_prep.errors import DropReason
+from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, Column
+
+DOCS = Path(__file__).parent
+WIDTH = 80
+_BLOCK = re.compile(r"(<!-- generated:([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_CLI_HEAD = """\
+# Commands
+
+This page is generated from the program by `make docs`: each command's `--help` at 80 columns.
+
+Results go to stdout, everything else to stderr. `--json` prints one JSON object instead of text.
+
+| exit status | meaning |
+|---|---|
+| 0 | done |
+| 1 | the work failed, in whole or in part; finished shards and checkpoints are kept |
+| 2 | wrong usage: an option, a path or a corpus that is not as expected |
+| 130 | interrupted from the keyboard |
+
+The environment variable `FV2ES_FFMPEG` names the ffmpeg to run (5.1 or newer); unset, it is the one
+that came with the package.
+"""
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command and group with its full name, parents first."""
+    import typer
+
+    # The installed script, as a user runs it: nothing imports cli.
+    (script,) = entry_points(group="console_scripts", name="fv2es")
+    yield from _walk(script.name, typer.main.get_command(script.load()))
+
+
+def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for word, child in getattr(command, "commands", {}).items():
+        yield from _walk(f"{name} {word}", child)
+
+
+def help_text(name: str, command: Any) -> str:
+    """A command's help as plain text, the same on every terminal."""
+    command.rich_markup_mode = None
+    context = command.context_class(
+        command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, color=False
+    )
+    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+
+
+def cli_page() -> str:
+    """The page of all commands."""
+    parts = [
+        f"## {name}\n\n```text\n{help_text(name, command)}\n```" for name, command in commands()
+    ]
+    return "\n\n".join([_CLI_HEAD.rstrip(), *parts]) + "\n"
+
+
+def columns_table() -> str:
+    """The columns of a shard."""
+    rows = ((f"`{c.path}`", _type(c), c.shape, c.unit, c.meaning) for c in COLUMNS)
+    return _table(("column", "type", "shape", "unit", "meaning"), rows)
+
+
+def attributes_table() -> str:
+    """The root attributes of a shard."""
+    return _table(("attribute", "value"), ((f"`{n}`", text) for n, text in ATTRIBUTES.items()))
+
+
+def reasons_table() -> str:
+    """The codes under which something is left out."""
+    return _table(("code", "meaning"), ((f"`{r.value}`", r.meaning) for r in DropReason))
+
+
+def _type(column: Column) -> str:
+    return "text" if column.kind == "text" else np.dtype(column.dtype).name
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "columns": columns_table,
+    "attributes": attributes_table,
+    "drop-reasons": reasons_table,
+}
+
+
+def filled(text: str) -> str:
+    """A page with each generated block written anew."""
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n{found[3]}", text)
+
+
+def out_of_date(docs: Path) -> dict[Path, str]:
+    """Each page that is not current, with the text that it should have."""
+    wanted = {docs / "cli.md": cli_page()}
+    for path in sorted(docs.rglob("*.md")):
+        if path not in wanted:
+            wanted[path] = filled(path.read_text(encoding="utf-8"))
+    return {path: text for path, text in wanted.items() if _text(path) != text}
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def main(arguments: Sequence[str] | None = None, docs: Path = DOCS) -> int:
+    """Write what is out of date; with ``--check`` only name it. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if outdated")
+    check = parser.parse_args(arguments).check
+    stale = out_of_date(docs)
+    for path, text in stale.items():
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        state = "is out of date: run `make docs`" if check else "written"
+        sys.stderr.write(f"{path.relative_to(docs.parent)} {state}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

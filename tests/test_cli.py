@@ -1,0 +1,191 @@
+"""The commands as a user types them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FV2ES = str(Path(sys.executable).parent / "fv2es")
+
+
+def fv2es(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [FV2ES, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+def refused(result: subprocess.CompletedProcess[str], status: int, *said: str) -> None:
+    """One sentence and a hint on stderr, nothing on stdout, no traceback."""
+    assert result.returncode == status, result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    error, hint = [line for line in result.stderr.splitlines() if line]
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    for words in said:
+        assert words in result.stderr
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    result = fv2es("--help")
+    assert result.returncode == 0
+    for command in ("prep", "splits", "train", "eval", "demo"):
+        assert command in result.stdout
+    code = (
+        "import sys, cli\nfrom typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(cli.app, ['--help']).exit_code == 0\n"
+        "heavy = {'torch', 'numpy', 'h5py', 'dask', 'transformers', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]", loaded.stderr
+
+
+def test_the_version_is_printed():
+    assert fv2es("--version").stdout.startswith("fv2es 0.")
+
+
+@pytest.fixture(scope="module")
+def no_wavs(corpus, tmp_path_factory) -> Path:
+    copy = shutil.copytree(corpus, tmp_path_factory.mktemp("no_wavs") / "copy")
+    for path in copy.glob("Session*/dialog/wav/*.wav"):
+        path.unlink()
+    return Path(copy)
+
+
+def test_wrong_paths_are_one_sentence_with_a_hint(tmp_path, no_wavs, corpus, text_model):
+    out = tmp_path / "out"
+    refused(fv2es("prep", "iemocap", tmp_path / "no", "--out", out), 2, "is no directory")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(fv2es("prep", "iemocap", empty, "--out", out), 2, "holds no Session*/dialog")
+    refused(fv2es("prep", "iemocap", no_wavs, "--out", out), 2, "dialog/wav/*.wav")
+    refused(
+        fv2es("prep", "iemocap", corpus, "--out", out, "--tokenizer", "nowhere/albert"),
+        1,
+        "could not be had from the hub",
+        "--tokenizer albert",
+    )
+    blocked = tmp_path / "a-file"
+    blocked.touch()
+    given = ("--tokenizer", text_model)
+    result = fv2es("prep", "iemocap", corpus, "--out", blocked / "shards", *given)
+    refused(result, 1, "cannot write", "a-file")
+    assert not out.exists()
+
+
+def test_wrong_options_are_one_sentence_with_a_hint(tmp_path, corpus, prepared):
+    start = ("prep", "iemocap", corpus, "--out", tmp_path / "out")
+    refused(fv2es(*start, "--merge", "exc"), 2, "--merge exc is not understood")
+    refused(fv2es(*start, "--merge", "exc=joy"), 2, "'joy' is none of the chosen classes")
+    refused(fv2es(*start, "--executor", "slurm"), 2, "no executor 'slurm'")
+    refused(fv2es(*start, "--interval-ms", "0"), 2, "frame interval")
+    unknown = fv2es(*start, "--colour", "red")
+    assert unknown.returncode == 2
+    assert "No such option" in unknown.stderr
+    split = tmp_path / "split.json"
+    refused(
+        fv2es("splits", "build", tmp_path, "--recipe", "random", "--out", split), 2, "index.json"
+    )
+    refused(
+        fv2es("splits", "build", prepared, "--recipe", "odd", "--out", split), 2, "recipe 'odd'"
+    )
+    refused(
+        fv2es("train", "--shards", prepared, "--split", split, "--out", tmp_path / "run"),
+        2,
+        "cannot read",
+        "fv2es splits build",
+    )
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(corpus, text_model, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model)
+    result = fv2es(*arguments, "--dry-run", "--json", "--limit", 7)
+    plan = json.loads(result.stdout)
+    assert (plan["recordings"], plan["utterances"], plan["shards"]) == (2, 7, 1)
+    assert plan["frames"] > 7
+    assert plan["shard_bytes"] > 100_000
+    assert plan["estimated_s"] > 0
+    assert not out.exists()
+
+
+def test_from_raw_to_a_measured_model(corpus, text_model, tmp_path):
+    shards, split, run = tmp_path / "shards", tmp_path / "split.json", tmp_path / "run"
+    made = fv2es(
+        *("prep", "iemocap", corpus, "--out", shards, "--tokenizer", text_model),
+        *("--merge", "exc=hap", "--executor", "inline", "--json"),
+    )
+    summary = json.loads(made.stdout)
+    assert (made.returncode, summary["prepared"], summary["complete"]) == (0, 18, True)
+    assert "18/18 utterances" in made.stderr
+    built = fv2es("splits", "build", shards, "--recipe", "random", "--out", split, "--json")
+    assert json.loads(built.stdout)["utterances"] == {"train": 13, "valid": 2, "test": 3}
+    trained = fv2es(
+        *("train", "--shards", shards, "--split", split, "--out", run, "--model", "fv2es-tiny"),
+        *("--modalities", "t", "--text-encoder", text_model, "--epochs", 2),
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert "f1_binary" in trained.stdout
+    assert (run / "best" / "model.safetensors").is_file()
+    measured = fv2es("eval", "--shards", shards, "--split", split, "--run", run, "--json")
+    result = json.loads(measured.stdout)
+    assert result["subset"] == "test"
+    assert set(result["per_class"]) == {"ang", "fru", "hap", "neu", "sad"}
+    for name in ("accuracy", "balanced_accuracy", "f1_binary", "f1_weighted", "auc"):
+        assert name in result["average"]
+    assert json.loads((run / "metrics.json").read_text())["test"]["average"] == result["average"]
+
+
+def test_a_failed_recording_gives_status_1_and_says_where_to_look(corpus, text_model, tmp_path):
+    copy = shutil.copytree(corpus, tmp_path / "copy")
+    (copy / "Session1/dialog/avi/DivX/Ses01F_impro01.avi").write_bytes(b"broken")
+    out = tmp_path / "out"
+    result = fv2es(
+        *("prep", "iemocap", copy, "--out", out, "--tokenizer", text_model),
+        *("--executor", "inline"),
+    )
+    assert result.returncode == 1
+    assert "1 recording(s)" in result.stderr
+    assert "dropped.jsonl" in result.stderr
+    assert "left out      6 undecodable_video" in result.stdout
+
+
+def test_an_interrupt_stops_soon_and_says_how_to_go_on(corpus, text_model, tmp_path):
+    out = tmp_path / "out"
+    command = ("prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model)
+    command = (*command, "--executor", "inline", "--shard-mb", 0.1)
+    process = subprocess.Popen(
+        [FV2ES, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "the same command continues: fv2es prep iemocap" in said
+    assert not (out / "index.json").exists()
+    assert not [path for path in out.iterdir() if path.suffix != ".h5"]
+    again = fv2es(*command, "--json")
+    summary = json.loads(again.stdout)
+    assert summary["prepared"] == 18
+    assert summary["shards_built"] < 3
