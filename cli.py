@@ -34,7 +34,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt:
             typer.secho("interrupted; finished shards and checkpoints are kept", err=True)
-            typer.echo(f"hint: the same command continues: fv2es {_said()}", err=True)
+            if sys.argv[1:2] == ["prep"]:
+                typer.echo(f"hint: the same command continues: fv2es {_said()}", err=True)
             raise typer.Exit(130) from None
 
 
@@ -71,7 +72,10 @@ def main(
 
 @prep.command("iemocap", epilog="Example: fv2es prep iemocap IEMOCAP_full_release --out shards")
 def prep_iemocap(
-    raw: Annotated[Path, typer.Argument(help="Directory that holds Session1 to Session5.")],
+    raw: Annotated[
+        Path,
+        typer.Argument(help="Directory that holds Session1 to Session5.", metavar="RAW"),
+    ],
     out: Annotated[Path, typer.Option(help="Directory for the shards.", metavar="SHARDS")],
     labels: Annotated[str, typer.Option(help="Classes, e.g. ang,hap,neu,sad.")] = (
         "ang,exc,fru,hap,neu,sad"
@@ -112,7 +116,9 @@ def prep_iemocap(
 
 @splits.command("build", epilog="Example: fv2es splits build shards --recipe session --out s.json")
 def splits_build(
-    shards: Annotated[Path, typer.Argument(help="Directory that `fv2es prep` wrote.")],
+    shards: Annotated[
+        Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
+    ],
     out: Annotated[Path, typer.Option(help="The manifest to write.", metavar="FILE")],
     recipe: Annotated[str, typer.Option(help="random (70/10/20 by utterance) or session.")],
     seed: Annotated[int, typer.Option(help="Decides the random draw.")] = 0,
@@ -295,9 +301,9 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"left out {count:6} {reason}")
     for name, error in summary.failed_shards.items():
         typer.secho(f"failed   {name}: {error}", fg="red", err=True)
-    if summary.counts.get("recordings_failed"):
+    if summary.recordings_failed:
         typer.secho(
-            f"failed   {summary.counts['recordings_failed']} recording(s): see "
+            f"failed   {len(summary.recordings_failed)} recording(s): see "
             f"{summary.out / 'dropped.jsonl'}",
             fg="red",
             err=True,

@@ -79,7 +79,6 @@ def _prepare(
             except UtteranceError as error:
                 yield Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
             except MediaError as error:
-                counts["recordings_failed"] += 1
                 for left in utterances[place:]:
                     yield Dropped.of(left, error.reason, error.sentence, recording.video.name)
                 return

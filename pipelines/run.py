@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep import __version__
-from fv2es_prep.errors import OutputError, UsageError
+from fv2es_prep.errors import DropReason, OutputError, ShardError, UsageError
 from fv2es_prep.files import make_directory, whole_file, write_json
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.report import write_report
@@ -26,6 +26,12 @@ from pipelines.plan import Plan, ShardTask
 
 DROPPED_NAME = "dropped.jsonl"
 RUN_NAME = "run.json"
+_RECORDING_FAILED = {
+    DropReason.NO_VIDEO_STREAM,
+    DropReason.NO_AUDIO_STREAM,
+    DropReason.UNDECODABLE_VIDEO,
+    DropReason.UNDECODABLE_AUDIO,
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Summary:
         prepared: number of examples in the dataset.
         dropped: reason code -> how many, for everything that was left out.
         counts: work done by this run, e.g. ``frames_sampled``.
+        recordings_failed: recordings of the dataset that could not be read to their end.
         size_bytes: bytes of all shards.
         seconds: wall time of this run.
         failed_shards: name of a shard that could not be built -> the error.
@@ -50,6 +57,7 @@ class Summary:
     prepared: int
     dropped: dict[str, int]
     counts: dict[str, int]
+    recordings_failed: tuple[str, ...]
     size_bytes: int
     seconds: float
     failed_shards: dict[str, str] = field(default_factory=dict)
@@ -57,7 +65,7 @@ class Summary:
     @property
     def complete(self) -> bool:
         """Whether every shard was built and every recording could be read."""
-        return not self.failed_shards and not self.counts.get("recordings_failed")
+        return not self.failed_shards and not self.recordings_failed
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -103,15 +111,20 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
 def _claim(out: Path, plan: Plan) -> None:
     """Make the directory ours: refuse another corpus', and take away an index that is old."""
     make_directory(out)
-    if (out / INDEX_NAME).is_file():
+    if not (out / INDEX_NAME).is_file():
+        return
+    try:
         corpus = read_index(out).corpus
-        if corpus != plan.inventory.corpus:
-            raise UsageError(
-                f"{out} holds shards of {corpus}, not of {plan.inventory.corpus}",
-                "choose another --out",
-            )
-        if plan.todo:
-            (out / INDEX_NAME).unlink()
+    except ShardError:
+        # Damaged: this run writes it anew.
+        corpus = plan.inventory.corpus
+    if corpus != plan.inventory.corpus:
+        raise UsageError(
+            f"{out} holds shards of {corpus}, not of {plan.inventory.corpus}",
+            "choose another --out",
+        )
+    if plan.todo:
+        (out / INDEX_NAME).unlink()
 
 
 def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
@@ -173,6 +186,9 @@ def _summary(
         prepared=sum(receipt.examples for receipt in receipts.values()),
         dropped=dict(reasons.most_common()),
         counts=dict(counts),
+        recordings_failed=tuple(
+            sorted({entry.recording_id for entry in every if entry.reason in _RECORDING_FAILED})
+        ),
         size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),
         seconds=round(seconds, 2),
         failed_shards={name: str(error) or repr(error) for name, error in sorted(failed.items())},

@@ -104,7 +104,7 @@ class SoundReader:
         """float32 (S, channels) blocks of a few seconds; sets the rate before the first one."""
         import numpy as np
 
-        with running(_decoder(self._path)) as process:
+        with running(self._path, _decoder(self._path)) as process:
             header = process.stdout.read(_AU_HEADER.size)
             if len(header) < _AU_HEADER.size:
                 process.finish()
@@ -173,7 +173,7 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
 
     Raises:
         UtteranceError: there is too little sound for one window (reflect padding needs
-            n_fft // 2 + 1 audio samples).
+            n_fft // 2 + 1 audio samples), or some of it is not finite.
     """
     import numpy as np
     import torch
@@ -187,6 +187,11 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
             f"its span holds {len(samples)} audio samples, expected more than "
             f"{settings.n_fft // 2}",
             DropReason.NO_AUDIO_IN_SPAN,
+        )
+    if not torch.isfinite(samples).all():
+        raise UtteranceError(
+            "its span holds audio samples that are no finite numbers",
+            DropReason.UNDECODABLE_AUDIO,
         )
     power = _mel_transform(settings)(samples).T.numpy()
     log_power = np.log(np.maximum(power, settings.floor)).astype(np.float16)

@@ -83,12 +83,16 @@ class Process:
     """A running ffmpeg whose stdout is read here while its stderr is read beside.
 
     Args:
-        stream: an ffmpeg-python output.
+        path: the file that is read.
+        stream: an ffmpeg-python output that reads it.
         on_line: called in a thread of its own with each line of stderr that is not empty, and
             with an empty one at the end.
     """
 
-    def __init__(self, stream: Any, on_line: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, path: Path, stream: Any, on_line: Callable[[str], None] | None = None
+    ) -> None:
+        self._path = path
         arguments = stream.global_args("-hide_banner", "-nostdin", "-nostats").compile(
             ffmpeg_path()
         )
@@ -127,9 +131,15 @@ class Process:
         return any("matches no streams" in line for line in self._last)
 
     def last_words(self) -> str:
-        """What it said of an error, as one line; the first to be said is nearest to the cause."""
+        """What it said of an error, as one line; the first to be said is nearest to the cause.
+
+        Addresses in memory and the directory of the file are taken out: the same damage gives the
+        same words on any machine.
+        """
         telling = [line for line in self._last if _TELLING.search(line)]
-        return "; ".join(telling[:2] or list(self._last)[-2:]) or "ffmpeg said nothing"
+        words = "; ".join(telling[:2] or list(self._last)[-2:]) or "ffmpeg said nothing"
+        named = words.replace(f"file:{self._path.absolute()}", self._path.name)
+        return re.sub(r" @ 0x[0-9a-f]+", "", named)
 
     def close(self) -> None:
         """Stop it, whatever it is doing, and release its pipes."""
@@ -143,9 +153,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(stream: Any, on_line: Callable[[str], None] | None = None) -> Iterator[Process]:
-    """An ffmpeg that is stopped when the block is left."""
-    process = Process(stream, on_line)
+def running(
+    path: Path, stream: Any, on_line: Callable[[str], None] | None = None
+) -> Iterator[Process]:
+    """An ffmpeg that is stopped when the block is left; see `Process`."""
+    process = Process(path, stream, on_line)
     try:
         yield process
     finally:

@@ -68,7 +68,7 @@ def frames_at(path: Path, times_s: Sequence[float]) -> Generator[tuple[int, NDAr
     with tempfile.NamedTemporaryFile("w", suffix=".filter") as script:
         script.write(_filters(limits))
         script.flush()
-        with running(_sampler(path, script.name), lines.put) as process:
+        with running(path, _sampler(path, script.name), lines.put) as process:
             done = 0
             for until_s, rgb in _shown(process, lines):
                 after = bisect.bisect_left(limits, until_s)

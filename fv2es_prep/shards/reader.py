@@ -15,7 +15,7 @@ import numpy as np
 from fv2es_prep.errors import DropReason, ShardError
 from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, check_version
+from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, FORMAT, check_version
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
 
 if TYPE_CHECKING:
@@ -144,19 +144,38 @@ class ShardReader:
             import h5py
 
             try:
-                self._file = h5py.File(self.path, "r")
-                self._attributes = {
-                    name: bytes(self._file.attrs[name]).decode() for name in ATTRIBUTES
-                }
-                missing = [c.path for c in COLUMNS if c.path not in self._file]
-                requires = json.loads(self._attributes["requires"])
-            except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                file = h5py.File(self.path, "r")
+            except OSError as error:
                 raise ShardError(f"{self.path} cannot be read: {error}", _HINT) from error
-            name, attributes = str(self.path), self._attributes
-            check_version(name, attributes["format"], attributes["format_version"], requires)
-            if missing:
-                raise ShardError(f"{self.path} lacks the column(s) {', '.join(missing)}", _HINT)
+            try:
+                self._attributes = _checked(self.path, file)
+            except BaseException:
+                file.close()
+                raise
+            self._file = file
         return self._file
+
+
+def _checked(path: Path, file: Any) -> dict[str, str]:
+    """The root attributes of a file that is a shard this reader understands.
+
+    Raises:
+        ShardError: it is none.
+    """
+    try:
+        found = str(bytes(file.attrs.get("format", b"")).decode())
+        if found == FORMAT:
+            attributes = {name: bytes(file.attrs[name]).decode() for name in ATTRIBUTES}
+            version, requires = attributes["format_version"], json.loads(attributes["requires"])
+            missing = [column.path for column in COLUMNS if column.path not in file]
+        else:
+            attributes, version, requires, missing = {}, "", [], []
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ShardError(f"{path} is damaged: {error}", _HINT) from error
+    check_version(str(path), found, version, requires)
+    if missing:
+        raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", _HINT)
+    return attributes
 
 
 @dataclass(frozen=True)

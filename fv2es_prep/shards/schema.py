@@ -101,18 +101,18 @@ def check_version(name: str, found_format: str, version: str, requires: list[str
         requires: the features that the file asks for.
 
     Raises:
-        ShardError: another format, a higher major version, or an unknown required feature.
+        ShardError: another format, another version, or an unknown required feature.
     """
     if found_format != FORMAT:
         raise ShardError(
             f"{name} has the format {found_format!r}, expected {FORMAT!r}",
             "this is no fv2es shard; was another HDF5 file copied here?",
         )
-    major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
-    if not major.isdigit() or int(major) > int(ours):
+    # Before 1.0 a minor version may change anything: only the same one is read.
+    if version != FORMAT_VERSION:
         raise ShardError(
-            f"{name} has the format version {version}, this fv2es reads up to {ours}.x",
-            "install a newer fv2es",
+            f"{name} has the format version {version}, this fv2es reads {FORMAT_VERSION}",
+            "install the fv2es that wrote it, or prepare the corpus again",
         )
     if unknown := sorted(set(requires) - KNOWN_FEATURES):
         raise ShardError(

@@ -133,3 +133,10 @@ def test_too_little_sound_is_a_reason(count):
         mel_spectrum(Waveform(np.zeros(count, np.float32), 16_000), SETTINGS)
     assert error.value.reason is DropReason.NO_AUDIO_IN_SPAN
     mel_spectrum(Waveform(np.zeros(201, np.float32), 16_000), SETTINGS)
+
+
+def test_samples_that_are_no_numbers_are_a_reason():
+    samples = np.zeros(4000, np.float32)
+    samples[100] = np.nan
+    with pytest.raises(UtteranceError, match="no finite numbers"):
+        mel_spectrum(Waveform(samples, 16_000), SETTINGS)

@@ -135,7 +135,8 @@ def test_a_reader_can_be_pickled_and_reopens(tmp_path):
 @pytest.mark.parametrize(
     ("attribute", "value", "said"),
     [
-        ("format_version", "1.0", "install a newer fv2es"),
+        ("format_version", "1.0", "this fv2es reads 0.1"),
+        ("format_version", "0.2", "this fv2es reads 0.1"),
         ("requires", '["sparse-mel"]', "sparse-mel"),
         ("format", "other", "expected 'fv2es-shard'"),
     ],
@@ -145,9 +146,21 @@ def test_foreign_and_future_shards_are_refused_by_name(tmp_path, attribute, valu
     write(path, [make_example("a", (1, 1, 1))])
     with h5py.File(path, "r+") as file:
         file.attrs[attribute] = np.bytes_(value)
-    with pytest.raises(ShardError, match="a.h5") as error, ShardReader(path) as reader:
-        reader.read(0)
-    assert said in str(error.value)
+    with ShardReader(path) as reader:
+        for _ in range(2):
+            with pytest.raises(ShardError, match="a.h5") as error:
+                reader.read(0)
+            assert said in str(error.value)
+
+
+def test_another_hdf5_file_is_no_shard(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["id"] = [1]
+    with (
+        pytest.raises(ShardError, match="no fv2es shard"),
+        ShardReader(tmp_path / "a.h5") as reader,
+    ):
+        reader.column("id")
 
 
 @settings(deadline=None, max_examples=60)
