@@ -112,14 +112,14 @@ def write_split(split: Split, path: Path) -> None:
     write_json(path, value)
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: Path | str) -> Split:
     """Read a manifest.
 
     Raises:
         SplitError: it is not there, no manifest, from the future, or names an id twice.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
         if value["format"] != _FORMAT or value["format_version"].split(".")[0] != "1":
             raise SplitError(
                 f"{path} is {value['format']!r} {value['format_version']}, expected "

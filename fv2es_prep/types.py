@@ -202,6 +202,13 @@ class MelSpectrum:
         if self.log_power.ndim != 2:
             raise ValueError(f"mel has the shape {self.log_power.shape}, expected (T, M)")
 
+    @property
+    def power(self) -> NDArray[np.float32]:
+        """The linear power, exp of what is stored: float32 (T, M)."""
+        import numpy as np
+
+        return np.exp(self.log_power.astype(np.float32))
+
 
 @dataclass(frozen=True)
 class Example:

@@ -103,7 +103,7 @@ def mel_chunks(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> NDArray[np.float32]:
     Returns:
         float32 (ceil(T / rows), 1, M, rows), linear power; zeros fill the last chunk.
     """
-    power = np.exp(mel.log_power.astype(np.float32))
+    power = mel.power
     count = -(-len(power) // rows)
     padded = np.zeros((count * rows, power.shape[1]), dtype=np.float32)
     padded[: len(power)] = power

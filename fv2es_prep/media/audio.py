@@ -161,8 +161,8 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
     """Compute the mel power spectrum of a whole utterance, stored as its natural logarithm.
 
     The spectrum is torchaudio's MelSpectrogram. float16 keeps 11 significant bits, so that the
-    power that `mel_power` gives back is within 0.4 % where it is above 1.2e-7 (|log| < 16), and
-    within 0.8 % from there down to the floor.
+    power that `MelSpectrum.power` gives back is within 0.4 % where it is above 1.2e-7
+    (|log| < 16), and within 0.8 % from there down to the floor.
 
     Args:
         waveform: one channel; resampled by torchaudio where its rate differs from the settings'.
@@ -196,10 +196,3 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
     power = _mel_transform(settings)(samples).T.numpy()
     log_power = np.log(np.maximum(power, settings.floor)).astype(np.float16)
     return MelSpectrum(np.ascontiguousarray(log_power), settings.hop_s)
-
-
-def mel_power(mel: MelSpectrum) -> NDArray[np.float32]:
-    """The linear power of a stored spectrum: exp of its values, float32 (T, M)."""
-    import numpy as np
-
-    return np.exp(mel.log_power.astype(np.float32))
