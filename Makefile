@@ -44,7 +44,7 @@ fmt: setup ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure memory and speed; see benchmarks/README.md
+bench: setup ## measure memory; see benchmarks/README.md
 	$(BIN)/python benchmarks/memory.py
 
 docs: setup ## write the generated pages of docs/ anew

@@ -170,6 +170,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on shards; what is not given is as the model's preset has it."""
@@ -192,6 +195,7 @@ def train(
         seed=seed,
         device=device,
         threads=threads,
+        overwrite=overwrite,
     )
     result = run_training(options, progress_for(sys.stderr))
     if as_json:

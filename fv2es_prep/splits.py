@@ -142,7 +142,7 @@ def read_split(path: Path | str) -> Split:
     return split
 
 
-def _refuse_repeats(path: Path, ids: Sequence[str]) -> None:
+def _refuse_repeats(path: Path | str, ids: Sequence[str]) -> None:
     repeated = [utterance for utterance, count in Counter(ids).items() if count > 1]
     if repeated:
         raise SplitError(

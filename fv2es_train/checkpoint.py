@@ -7,14 +7,14 @@ them to `train` and what they are good for to `evaluate`. Never pickle.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep import __version__
 from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
+from fv2es_prep.files import write_json
 from fv2es_prep.settings import PrepSettings
 from fv2es_train.config import ModelConfig, TrainConfig
 from fv2es_train.model import FV2ES
@@ -104,8 +104,8 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
         save_file(weights, fresh / WEIGHTS)
         write_json(fresh / CONFIG, _describe(checkpoint))
         if final.exists():
-            os.replace(final, stale)
-        os.replace(fresh, final)
+            final.replace(stale)
+        fresh.replace(final)
         shutil.rmtree(stale, ignore_errors=True)
     except OSError as error:
         raise OutputError(
@@ -164,26 +164,6 @@ def load_checkpoint(
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file under a temporary name and rename it when whole.
-
-    Args:
-        path: the file.
-        value: JSON values; NaN is refused.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
-
-
-def program_version() -> str:
-    """The version of the installed fv2es, or ``unknown`` in a tree that is not installed."""
-    try:
-        return version("fv2es")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     stored = {
         name: value
@@ -194,7 +174,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         **stored,
-        "fv2es_version": program_version(),
+        "fv2es_version": __version__,
         "label_classes": list(checkpoint.model.config.label_classes),
         "model": checkpoint.model.config.to_json(),
         "train": asdict(checkpoint.train),

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fv2es_prep.errors import OutputError, TrainError, UsageError
+from fv2es_prep.files import write_json
 from fv2es_prep.splits import read_split
-from fv2es_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_json
+from fv2es_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.config import TrainConfig
 from fv2es_train.evaluate import (
     choose_device,
@@ -100,15 +101,14 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
             started = time.perf_counter()
             model.train()
             total, seen = 0.0, 0
-            batch: Batch
-            for number, batch in enumerate(loader, start=1):
-                batch = batch.to(device)
+            for number, loaded in enumerate(loader, start=1):
+                batch: Batch = loaded.to(device)
                 loss = binary_cross_entropy_with_logits(
                     model(batch), batch.label, pos_weight=pos_weight
                 )
                 refuse_not_finite(loss, epoch, batch)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
@@ -222,7 +222,7 @@ def refuse_not_finite(loss: Tensor, epoch: int, batch: Batch) -> None:
         raise TrainError(
             f"the loss is {loss.item()} in epoch {epoch}, in the batch of the utterances "
             f"{', '.join(batch.ids)}",
-            "look at these utterances with fv2es show, or train with a smaller --lr",
+            "look at these utterances' faces and spectra, or train with a smaller --lr",
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torchvision.transforms import Normalize
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class RepVggBlock(nn.Module):
         total = self.dense(x) + self.pointwise(x)
         if self.identity is not None:
             total = total + self.identity(x)
-        return F.relu(total)
+        return functional.relu(total)
 
     @torch.no_grad()
     def as_conv(self) -> nn.Conv2d:
@@ -53,12 +53,12 @@ class RepVggBlock(nn.Module):
         """
         kernel, bias = _absorb(self.dense.conv.weight, self.dense.bn)
         small, shift = _absorb(self.pointwise.conv.weight, self.pointwise.bn)
-        kernel, bias = kernel + F.pad(small, (1, 1, 1, 1)), bias + shift
+        kernel, bias = kernel + functional.pad(small, (1, 1, 1, 1)), bias + shift
         outputs, inputs = kernel.shape[:2]
         if self.identity is not None:
             unit = torch.eye(inputs, dtype=kernel.dtype, device=kernel.device)
             same, shift = _absorb(unit[:, :, None, None], self.identity)
-            kernel, bias = kernel + F.pad(same, (1, 1, 1, 1)), bias + shift
+            kernel, bias = kernel + functional.pad(same, (1, 1, 1, 1)), bias + shift
         conv = nn.Conv2d(inputs, outputs, 3, padding=1, device=kernel.device, dtype=kernel.dtype)
         conv.weight.copy_(kernel)
         conv.bias.copy_(bias)  # type: ignore[union-attr]  # Conv2d has a bias by default
@@ -155,6 +155,7 @@ def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     With gamma, beta, mean and var: ``W' = W * gamma / sqrt(var + eps)`` and
     ``b' = beta - mean * gamma / sqrt(var + eps)``.
     """
-    assert bn.running_mean is not None and bn.running_var is not None
+    assert bn.running_mean is not None, "a batch norm that keeps statistics"
+    assert bn.running_var is not None, "a batch norm that keeps statistics"
     scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
     return kernel * scale[:, None, None, None], bn.bias - bn.running_mean * scale

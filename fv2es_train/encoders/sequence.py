@@ -46,7 +46,7 @@ class SequenceEncoder(nn.Module):
         Returns:
             float32 (B, trans_dim), the output at CLS.
         """
-        padded = pad_sequence(list(vectors.split(list(counts))), batch_first=True)
+        padded = pad_sequence(list(torch.split(vectors, list(counts))), batch_first=True)
         cls = self.cls_emb.weight.expand(len(counts), 1, -1)
         lengths = torch.tensor(counts, device=vectors.device)
         places = torch.arange(padded.shape[1] + 1, device=vectors.device)
