@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TokenizerError
+from fv2es_prep.hub import is_local
 from fv2es_prep.settings import TextSettings, digest_of
 
 if TYPE_CHECKING:
@@ -31,20 +32,14 @@ def load_tokenizer(name_or_dir: str) -> Any:
     """
     from transformers import AutoTokenizer
 
+    local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
-        return AutoTokenizer.from_pretrained(name_or_dir, use_fast=True)
+        return AutoTokenizer.from_pretrained(name_or_dir, use_fast=True, local_files_only=local)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        if Path(name_or_dir).is_dir():
-            raise TokenizerError(
-                f"the directory {name_or_dir} holds no tokenizer that can be read: {first}",
-                "it must hold tokenizer.json or spiece.model, and tokenizer_config.json",
-            ) from error
+        first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
-            f"the tokenizer {name_or_dir!r} is no directory here and could not be had from the "
-            f"hub: {first}",
-            "on a machine with a network run `hf download albert-base-v2 --local-dir albert`, "
-            "copy the directory albert here, and pass --tokenizer albert",
+            f"{name_or_dir} holds no tokenizer that can be read: {first}",
+            "a directory must hold tokenizer.json or spiece.model, and tokenizer_config.json",
         ) from error
 
 

@@ -7,17 +7,15 @@ making tokens to fv2es_prep. The pooler is left out: nothing reads it and it wou
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
+from fv2es_prep.hub import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-HUB_TIMEOUT_S = 5.0
 
 
 class TextEncoder(nn.Module):
@@ -123,16 +121,14 @@ def pretrained(name: str) -> TextEncoder:
     """
     from transformers import AutoModel
 
-    local = Path(name).is_dir()
-    if not local and not _downloaded(name):
-        _ask_hub(name)
+    local = is_local(name, "text encoder", "--text-encoder")
     try:
         with _quiet():
             albert, found = AutoModel.from_pretrained(
                 name,
                 add_pooling_layer=False,
                 output_loading_info=True,
-                local_files_only=local or _downloaded(name),
+                local_files_only=local,
             )
     except (OSError, ValueError, KeyError) as error:
         raise TokenizerError(
@@ -146,30 +142,6 @@ def pretrained(name: str) -> TextEncoder:
             "pass a directory with the weights of the whole encoder: --text-encoder DIR",
         )
     return TextEncoder(albert.float())
-
-
-def _downloaded(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        return isinstance(try_to_load_from_cache(name, "config.json"), str)
-    except ValueError:
-        return False  # a path that is no directory, and no name the hub could have
-
-
-def _ask_hub(name: str) -> None:
-    """One short question, because from_pretrained would try again for minutes."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
-    except Exception as error:  # the hub's client changes its exceptions with its HTTP library
-        raise TokenizerError(
-            f"the text encoder {name!r} is no directory, and the Hugging Face hub did not give it "
-            f"({type(error).__name__})",
-            "pass a directory that holds config.json and model.safetensors: --text-encoder DIR; "
-            "on a machine with network, `hf download NAME --local-dir DIR` makes one",
-        ) from error
 
 
 @contextmanager

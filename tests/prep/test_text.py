@@ -46,7 +46,7 @@ def test_a_tokenizer_that_cannot_be_had_is_told_with_what_to_pass_instead():
 
 
 def test_a_directory_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(TokenizerError, match="holds no tokenizer"):
+    with pytest.raises(TokenizerError, match="holds no tokenizer that can be read"):
         describe_tokenizer(str(tmp_path), 100)
 
 
