@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fv2es_prep.errors import DropReason, ShardError
+from fv2es_prep.errors import DropReason, SettingsError, ShardError
 from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, FORMAT, check_version
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HINT = "run the `fv2es prep` command that made it again; it rebuilds what is damaged"
+# What h5py and NumPy raise on damaged files: it depends on where the damage is.
+_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 
 
 class ShardReader:
@@ -65,7 +67,7 @@ class ShardReader:
             )
             mel = MelSpectrum(self._part("mel", "values", row), self.settings.mel.hop_s)
             tokens = self._part("tokens", "values", row)
-        except (OSError, ValueError) as error:
+        except _DAMAGE as error:
             raise ShardError(f"{self.path} is damaged in row {row}: {error}", _HINT) from error
         return Example(self.utterance(row), self.column("label")[row], faces, mel, tokens)
 
@@ -92,7 +94,7 @@ class ShardReader:
                 data = file[path]
                 text = data.dtype.kind == "S"
                 self._small[path] = [v.decode() for v in data[()]] if text else data[()]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except _DAMAGE as error:
                 raise ShardError(f"{self.path} is damaged in /{path}: {error}", _HINT) from error
         return self._small[path]
 
@@ -109,7 +111,10 @@ class ShardReader:
     @property
     def settings(self) -> PrepSettings:
         """The settings that made the shard."""
-        return PrepSettings.from_json(json.loads(self.attribute("settings")))
+        try:
+            return PrepSettings.from_json(json.loads(self.attribute("settings")))
+        except (ValueError, SettingsError) as error:
+            raise ShardError(f"{self.path} is damaged in its settings: {error}", _HINT) from error
 
     def attribute(self, name: str) -> str:
         """A root attribute as text."""
@@ -170,7 +175,7 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
             missing = [column.path for column in COLUMNS if column.path not in file]
         else:
             attributes, version, requires, missing = {}, "", [], []
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ShardError(f"{path} is damaged: {error}", _HINT) from error
     check_version(str(path), found, version, requires)
     if missing:
