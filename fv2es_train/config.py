@@ -72,8 +72,8 @@ class ModelConfig:
     mel_rows: int = 32
     mel_input: Literal["power", "log"] = "power"
     mel_floor: float = 1e-10
-    mel_mean: float = -7.0
-    mel_std: float = 5.0
+    mel_mean: float = -5.5
+    mel_std: float = 4.5
     mel_patch: int = 1
     mel_dims: tuple[int, ...] = (128, 256, 512)
     mel_heads: tuple[int, ...] = (4, 8, 16)
@@ -143,7 +143,7 @@ class TrainConfig:
         lr: Adam's learning rate.
         text_lr_divisor: the text encoder's learning rate is ``lr`` divided by this, because it
             comes pretrained; 1 where it begins random.
-        early_stop: stop after this many epochs without a better validation; 0 never stops.
+        early_stop: stop after this many epochs without a better f1_binary on valid; 0 never stops.
         weight_decay: Adam's weight decay.
         clip_norm: longest gradient, as a 2-norm over all parameters; 0 does not clip.
         seed: of weights, order and dropout.
@@ -207,9 +207,9 @@ def _tiny() -> tuple[ModelConfig, TrainConfig]:
         face_hidden=128,
         mel_input="log",
         mel_patch=2,
-        mel_dims=(32, 64, 128),
-        mel_heads=(2, 4, 8),
-        mel_depths=(1, 1, 2),
+        mel_dims=(32, 48, 64),
+        mel_heads=(2, 4, 4),
+        mel_depths=(1, 1, 1),
         mel_drop_path=0.1,
         mel_hidden=128,
         trans_layers=2,
@@ -220,7 +220,7 @@ def _tiny() -> tuple[ModelConfig, TrainConfig]:
     )
     # Its text encoder begins random or small, so it learns as fast as the rest.
     config = TrainConfig(
-        epochs=30, batch_size=8, lr=1e-3, text_lr_divisor=1.0, early_stop=8, clip_norm=1.0
+        epochs=30, batch_size=8, lr=5e-4, text_lr_divisor=1.0, early_stop=10, clip_norm=1.0
     )
     return model, config
 

@@ -124,7 +124,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
             valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
             score = (valid["f1_binary"] or 0.0, -valid_loss)
             better = score > best
-            best, waited = (score, 0) if better else (best, waited + 1)
+            # Patience waits for F1 alone: the loss may creep on for long where F1 is at its top.
+            waited = 0 if score[0] > best[0] else waited + 1
+            best = max(best, score)
 
             checkpoint = Checkpoint(
                 model=model,
