@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from fv2es_prep.errors import Fv2esError, UsageError
 
 if TYPE_CHECKING:
+    from fv2es_prep.shards.finding import Finding
     from pipelines.plan import Plan
     from pipelines.prepare import PrepOptions
     from pipelines.run import Summary
@@ -50,9 +51,14 @@ prep = typer.Typer(no_args_is_help=True, help="Turn a raw corpus into shards.")
 splits = typer.Typer(no_args_is_help=True, help="Build split manifests: train, valid, test.")
 app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
+shards_app = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
+app.add_typer(shards_app, name="shards")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Shards = Annotated[Path, typer.Option(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")]
+Dataset = Annotated[
+    Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
+]
 SplitFile = Annotated[Path, typer.Option(help="Split manifest.", metavar="FILE")]
 Run = Annotated[Path, typer.Option(help="Directory of the run.", metavar="RUN")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -93,6 +99,18 @@ def prep_iemocap(
         str, typer.Option(help="inline, local, local:N, or tcp://HOST:PORT of a Dask scheduler.")
     ] = "local",
     limit: Annotated[int | None, typer.Option(help="Only the first N utterances.")] = None,
+    trust_mtime: Annotated[
+        bool, typer.Option("--trust-mtime", help="Do not hash files of known size and time again.")
+    ] = False,
+    retry_dropped: Annotated[
+        bool, typer.Option("--retry-dropped", help="Try utterances again that were dropped.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first recording that fails.")
+    ] = False,
+    max_dropped: Annotated[
+        str, typer.Option(help="Status 1 if more utterances could not be prepared, e.g. 5%.")
+    ] = "100%",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -110,8 +128,11 @@ def prep_iemocap(
         interval_ms=interval_ms,
         shard_mb=shard_mb,
         limit=limit,
+        trust_mtime=trust_mtime,
+        retry_dropped=retry_dropped,
+        fail_fast=fail_fast,
     )
-    _prepare(options, executor, dry_run, as_json)
+    _prepare(options, executor, dry_run, as_json, _share(max_dropped))
 
 
 @splits.command("build", epilog="Example: fv2es splits build shards --recipe session --out s.json")
@@ -149,6 +170,139 @@ def splits_build(
         counts = ", ".join(f"{name} {n}" for name, n in split.class_counts[subset].items())
         typer.echo(f"{subset:5} {len(split.ids(subset)):6}  {counts}")
     typer.echo(f"split {out}")
+
+
+@shards_app.command("info", epilog="Example: fv2es shards info shards")
+def shards_info(directory: Dataset, as_json: Json = False) -> None:
+    """Tell what a dataset holds: counts, hours, bytes, face coverage, what was left out."""
+    from fv2es_prep.shards.info import dataset_info, info_text
+
+    info = dataset_info(directory)
+    if as_json:
+        _print_json(info)
+    else:
+        typer.echo(info_text(info))
+
+
+@shards_app.command("verify", epilog="Example: fv2es shards verify shards")
+def shards_verify(
+    directory: Dataset,
+    against: Annotated[
+        Path | None, typer.Option(help="Raw corpus: derive a sample again.", metavar="RAW")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(help="How many utterances; 50 if none.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="As for `fv2es prep`, if moved.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
+    from fv2es_prep.shards.verify import shards_in, verify
+    from pipelines.progress import progress
+
+    if sample is not None and against is None:
+        raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
+    with progress(len(shards_in(directory)), "shards") as report:
+        findings = verify(directory, report)
+    if against is not None and findings:
+        typer.echo(f"hint: mend this first; nothing was compared with {against}", err=True)
+    elif against is not None:
+        findings = _rederive(directory, against, 50 if sample is None else sample, tokenizer, seed)
+    _print_findings(directory, findings, as_json)
+
+
+@shards_app.command("show", epilog="Example: fv2es shards show shards ID --image example.png")
+def shards_show(
+    directory: Dataset,
+    name: Annotated[str, typer.Argument(help="Utterance id.", metavar="ID")],
+    image: Annotated[
+        Path | None, typer.Option(help="Draw faces, spectrum and words.", metavar="FILE.png")
+    ] = None,
+    extract: Annotated[
+        Path | None, typer.Option(help="Write faces as PNG, and a JSON.", metavar="DIR")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show one example: in words, as one picture, as files."""
+    from fv2es_prep.shards.show import (
+        draw_to_file,
+        example_text,
+        example_values,
+        extract_example,
+        find_example,
+    )
+
+    shown = find_example(directory, name)
+    if image is not None:
+        draw_to_file(shown, image)
+    if extract is not None:
+        extract_example(shown, extract)
+    if as_json:
+        _print_json(example_values(shown))
+    else:
+        typer.echo(example_text(shown))
+
+
+@shards_app.command("merge", epilog="Example: fv2es shards merge shards-a shards-b --out shards")
+def shards_merge(
+    directories: Annotated[list[Path], typer.Argument(help="Datasets.", metavar="SHARDS...")],
+    out: Annotated[Path, typer.Option(help="New directory.", metavar="SHARDS")],
+    as_json: Json = False,
+) -> None:
+    """Make one dataset out of several with equal settings, classes and ratings."""
+    from fv2es_prep.shards.merge import merge
+
+    index = merge(directories, out)
+    if as_json:
+        told = {"out": str(out), "corpus": index.corpus, "shards": len(index.shards)}
+        _print_json({**told, "examples": index.examples, "size_bytes": index.size_bytes})
+    else:
+        typer.echo(f"merged   {index.examples} examples in {len(index.shards)} shard(s)")
+        typer.echo(f"shards   {out}")
+
+
+@shards_app.command("prune", epilog="Example: fv2es shards prune shards --dry-run")
+def shards_prune(
+    directory: Dataset,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
+    from fv2es_prep.shards.prune import prune
+    from pipelines.lock import locked
+
+    if dry_run or not directory.is_dir():
+        pruned = prune(directory, dry_run)
+    else:
+        with locked(directory):
+            pruned = prune(directory)
+    if as_json:
+        _print_json({"dry_run": dry_run, "pruned": [vars(entry) for entry in pruned]})
+        return
+    for entry in pruned:
+        typer.echo(f"{entry.name}  {entry.size_bytes} bytes, {entry.reason}")
+    typer.echo(f"{'would remove' if dry_run else 'removed'} {len(pruned)} file(s)")
+
+
+@shards_app.command(
+    "export", epilog="Example: fv2es shards export shards --format webdataset --out tars"
+)
+def shards_export(
+    directory: Dataset,
+    kind: Annotated[str, typer.Option("--format", help="webdataset or parquet.")],
+    out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in another form, for those who train elsewhere."""
+    from fv2es_prep.shards.export import export
+    from fv2es_prep.shards.index import read_index
+    from pipelines.progress import progress
+
+    with progress(read_index(directory).examples, "examples") as report:
+        paths = export(directory, kind, out, report)
+    if as_json:
+        _print_json({"out": str(out), "files": [path.name for path in paths]})
+    else:
+        typer.echo(f"exported {len(paths)} files to {out}")
 
 
 @app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")
@@ -263,7 +417,11 @@ def demo(
 
 
 def _prepare(
-    options: PrepOptions, executor: str, dry_run: bool = False, as_json: bool = False
+    options: PrepOptions,
+    executor: str,
+    dry_run: bool = False,
+    as_json: bool = False,
+    max_dropped: float = 1.0,
 ) -> None:
     from pipelines.executor import worker_count
     from pipelines.prepare import plan_corpus
@@ -282,7 +440,14 @@ def _prepare(
         _print_json(summary.to_json())
     else:
         _print_summary(summary)
-    if not summary.complete:
+    if summary.dropped_share > max_dropped:
+        typer.secho(
+            f"failed   {summary.dropped_share:.1%} of the utterances could not be prepared, "
+            f"at most {max_dropped:.1%} were allowed",
+            fg="red",
+            err=True,
+        )
+    if not summary.complete or summary.dropped_share > max_dropped:
         raise typer.Exit(1)
 
 
@@ -292,7 +457,8 @@ def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
         _print_json(described)
         return
     for name, value in described.items():
-        typer.echo(f"{name:16} {value}")
+        for line in value if isinstance(value, list) else [value]:
+            typer.echo(f"{name:16} {line}")
 
 
 def _print_summary(summary: Summary) -> None:
@@ -301,6 +467,8 @@ def _print_summary(summary: Summary) -> None:
     frames, found = (summary.counts.get(name, 0) for name in ("frames_sampled", "faces_found"))
     if frames:
         typer.echo(f"         {frames} frames, a face in {found / frames:.1%}")
+    if summary.counts.get("clamped"):
+        typer.echo(f"clamped  {summary.counts['clamped']:7} utterances to the media's end")
     for reason, count in summary.dropped.items():
         typer.echo(f"left out {count:6} {reason}")
     for name, error in summary.failed_shards.items():
@@ -317,12 +485,42 @@ def _print_summary(summary: Summary) -> None:
     typer.echo(f"shards   {summary.out}")
 
 
+def _rederive(
+    directory: Path, raw: Path, sample: int, tokenizer: str | None, seed: int
+) -> list[Finding]:
+    from pipelines.progress import progress
+    from pipelines.rederive import rederive
+
+    with progress(sample, "utterances") as report:
+        return rederive(directory, raw, sample, tokenizer, seed, report)
+
+
+def _print_findings(directory: Path, findings: list[Finding], as_json: bool) -> None:
+    if as_json:
+        found = [vars(finding) for finding in findings]
+        _print_json({"shards": str(directory), "sound": not findings, "findings": found})
+    else:
+        typer.echo("\n".join(map(str, findings)) or f"{directory} is sound")
+    if findings:
+        raise typer.Exit(1)
+
+
 def _pairs(merge: list[str]) -> dict[str, str]:
     pairs = dict(entry.partition("=")[::2] for entry in merge)
     for source, target in pairs.items():
         if not source or not target:
             raise UsageError(f"--merge {source}{target} is not understood", "write --merge exc=hap")
     return pairs
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--max-dropped {text} is not understood", "write --max-dropped 5%")
+    return share
 
 
 def _said() -> str:

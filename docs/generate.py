@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.errors import DropReason
+from fv2es_prep.shards.finding import CODES
 from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, Column
 
 DOCS = Path(__file__).parent
@@ -92,6 +93,12 @@ def reasons_table() -> str:
     return _table(("code", "meaning"), ((f"`{r.value}`", r.meaning) for r in DropReason))
 
 
+def codes_table() -> str:
+    """What `fv2es shards verify` may find, but for the invariants."""
+    numbered = (("I1, I2, …", "the invariant of that number does not hold"),)
+    return _table(("code", "meaning"), (*((f"`{n}`", t) for n, t in CODES.items()), *numbered))
+
+
 def _type(column: Column) -> str:
     return "text" if column.kind == "text" else np.dtype(column.dtype).name
 
@@ -105,6 +112,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "columns": columns_table,
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
+    "finding-codes": codes_table,
 }
 
 

@@ -9,11 +9,13 @@
     │   └── SettingsError      a setting is out of range or contradicts another
     └── WorkError              the work itself failed (exit status 1)
         ├── MediaError         a media file cannot be read; carries a DropReason
+        │   └── MediaKilledError   its decoder was killed from outside: worth another try
         ├── UtteranceError     one utterance cannot be prepared; carries a DropReason
         ├── TokenizerError     a tokenizer or text encoder cannot be loaded
         ├── ShardError         a shard or an index is damaged, foreign or from the future
         ├── OutputError        a place to write to cannot be written
         ├── ExecutorError      the place where tasks run is unreachable or runs another version
+        ├── WorkerDiedError    a worker process died several times over one task
         └── TrainError         training or evaluation cannot go on
 """
 
@@ -42,11 +44,27 @@ class DropReason(StrEnum):
     UNDECODABLE_AUDIO = "undecodable_audio"
     NO_FRAME_IN_SPAN = "no_frame_in_span"
     NO_AUDIO_IN_SPAN = "no_audio_in_span"
+    NOT_A_FILE = "not_a_file"
+    UNREADABLE_FILE = "unreadable_file"
+    CHANNEL_MISSING = "channel_missing"
+    SPAN_OUTSIDE_MEDIA = "span_outside_media"
+    SILENT_AUDIO = "silent_audio"
+    BLACK_PICTURE = "black_picture"
+    FROZEN_PICTURE = "frozen_picture"
+    TIME_LIMIT = "time_limit"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_LONG = "too_long"
+    WORKER_DIED = "worker_died"
 
     @property
     def meaning(self) -> str:
         """One sentence of documentation for this code."""
         return _MEANINGS[self]
+
+    @property
+    def fails_recording(self) -> bool:
+        """Whether it is the recording that could not be read, and not its annotation."""
+        return self in _FAILS_RECORDING
 
 
 _MEANINGS: dict[DropReason, str] = {
@@ -55,7 +73,7 @@ _MEANINGS: dict[DropReason, str] = {
     DropReason.NO_TRANSCRIPT: "there is a label but no transcript for it",
     DropReason.NO_ID: "the transcript line has no utterance id",
     DropReason.BAD_LINE: "the line of the label or transcript file could not be understood",
-    DropReason.BAD_SPAN: "its end is not after its start, or a time is not a finite number >= 0",
+    DropReason.BAD_SPAN: "its end is not after its start, or a time is not a finite number",
     DropReason.DUPLICATE_ID: "the id occurred before; the first occurrence is kept",
     DropReason.NOT_A_RECORDING: "the file is a leftover such as AppleDouble `._*`, no recording",
     DropReason.LABELS_MISSING: "the recording has no label file",
@@ -67,6 +85,31 @@ _MEANINGS: dict[DropReason, str] = {
     DropReason.UNDECODABLE_AUDIO: "the sound could not be decoded",
     DropReason.NO_FRAME_IN_SPAN: "no picture was on screen in its span",
     DropReason.NO_AUDIO_IN_SPAN: "there was too little sound in its span for one spectrum",
+    DropReason.NOT_A_FILE: "what has its name is a directory, a pipe, a device or a dead link",
+    DropReason.UNREADABLE_FILE: "the file may not be read, or reading it failed",
+    DropReason.CHANNEL_MISSING: "the sound has no channel of the speaker's number",
+    DropReason.SPAN_OUTSIDE_MEDIA: "too little of its span lies within the media (spans.min_left)",
+    DropReason.SILENT_AUDIO: "no sound in its span is louder than quality.silent_level",
+    DropReason.BLACK_PICTURE: "no sampled picture is brighter than quality.black_level",
+    DropReason.FROZEN_PICTURE: "all sampled pictures are the same (quality.frozen_pictures)",
+    DropReason.TIME_LIMIT: "decoding took longer than media.stall_s and media.time_factor allow",
+    DropReason.TOO_MANY_PIXELS: "its pictures are larger than media.max_pixels",
+    DropReason.TOO_LONG: "the recording is longer than media.max_duration_s",
+    DropReason.WORKER_DIED: "the worker process died on its shard, each time that it was tried",
+}
+
+_FAILS_RECORDING = {
+    DropReason.NO_VIDEO_STREAM,
+    DropReason.NO_AUDIO_STREAM,
+    DropReason.UNDECODABLE_VIDEO,
+    DropReason.UNDECODABLE_AUDIO,
+    DropReason.NOT_A_FILE,
+    DropReason.UNREADABLE_FILE,
+    DropReason.CHANNEL_MISSING,
+    DropReason.TIME_LIMIT,
+    DropReason.TOO_MANY_PIXELS,
+    DropReason.TOO_LONG,
+    DropReason.WORKER_DIED,
 }
 
 
@@ -123,6 +166,10 @@ class MediaError(_ReasonedError):
     """A media file cannot be read; the utterances in it are dropped for ``reason``."""
 
 
+class MediaKilledError(MediaError):
+    """The decoder of a media file was killed from outside, which says nothing of the file."""
+
+
 class UtteranceError(_ReasonedError):
     """One utterance cannot be prepared; it alone is dropped for ``reason``."""
 
@@ -141,6 +188,10 @@ class OutputError(WorkError):
 
 class ExecutorError(WorkError):
     """The place where tasks run is unreachable or runs another version."""
+
+
+class WorkerDiedError(WorkError):
+    """A worker process died several times over one task."""
 
 
 class TrainError(WorkError):

@@ -5,16 +5,18 @@ Owns the order of the stages and what an utterance must have. Leaves each stage 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import DropReason, UtteranceError
-from fv2es_prep.media.audio import mel_spectrum
+from fv2es_prep.media.audio import mel_spectrum, sample_index
 from fv2es_prep.media.faces import FaceDetector, crop_faces
+from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.text import tokenize
 from fv2es_prep.settings import PrepSettings
-from fv2es_prep.types import Example, Utterance
+from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance, Waveform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,48 +29,110 @@ class Stages:
 
     Attributes:
         settings: the settings of all stages.
-        detector: the loaded face detector.
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
     """
 
     settings: PrepSettings
-    detector: FaceDetector
     tokenizer: str
     label_classes: tuple[str, ...]
 
-    @classmethod
-    def load(cls, settings: PrepSettings, tokenizer: str, label_classes: tuple[str, ...]) -> Stages:
-        """Load the detector; the tokenizer is loaded when the first transcript comes."""
-        return cls(settings, FaceDetector(settings.faces), tokenizer, label_classes)
+    @functools.cached_property
+    def detector(self) -> FaceDetector:
+        """The face detector, loaded when the first picture comes."""
+        return FaceDetector(self.settings.faces)
 
 
-def prepare_example(utterance: Utterance, source: OpenRecording, stages: Stages) -> Example:
+@dataclass(frozen=True)
+class Made:
+    """Parts of an example that are there already, made by the same stages of the same media.
+
+    Attributes:
+        utterance: with the span that it has within the media, where faces or spectrum are given.
+        faces: the faces, or None.
+        mel: the spectrum, or None.
+        tokens: the token ids, or None.
+    """
+
+    utterance: Utterance | None = None
+    faces: Faces | None = None
+    mel: MelSpectrum | None = None
+    tokens: NDArray[np.int32] | None = None
+
+    @property
+    def media(self) -> bool:
+        """Whether the recording is not needed any more."""
+        return self.faces is not None and self.mel is not None
+
+
+def prepare_example(
+    utterance: Utterance, source: OpenRecording, stages: Stages, made: Made = Made()
+) -> Example:
     """Sample frames, crop faces, compute the spectrum, tokenize the transcript.
+
+    Where the media end before the utterance, the example's utterance is the clamped one.
 
     Args:
         utterance: one of the utterances that ``source`` was opened for, asked for in order.
         source: its recording.
         stages: loaded stages and their settings.
+        made: what need not be made again.
 
     Returns:
         The example, ready to be written or to be fed to a model.
 
     Raises:
-        UtteranceError: this utterance has no picture or too little sound in its span.
-        MediaError: the recording cannot be decoded.
+        UtteranceError: this utterance has too little picture or sound in its span, or they show
+            nothing.
+        MediaError: the recording cannot be decoded, or is over a limit.
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    settings = stages.settings
-    faces = crop_faces(source.frames(utterance), stages.detector)
+    kept, faces, mel = utterance, made.faces, made.mel
+    if faces is None and mel is None:
+        kept, faces, mel = _make(utterance, source, stages)
+    elif made.utterance is not None:
+        kept = made.utterance
+    if faces is None:
+        faces = _faces(kept, source, stages)
+    if mel is None:
+        mel = _spectrum(kept, source.waveform(kept), stages.settings)
+    tokens = made.tokens
+    if tokens is None:
+        tokens = tokenize(utterance.transcript, stages.tokenizer, stages.settings.text)
+    return Example(kept, label_row(kept, stages.label_classes), faces, mel, tokens)
+
+
+def _make(
+    utterance: Utterance, source: OpenRecording, stages: Stages
+) -> tuple[Utterance, Faces, MelSpectrum]:
+    # The sound comes first: it is cheap, and no face is looked for where it has ended.
+    waveform = source.waveform(utterance)
+    faces = _faces(source.clamped(utterance), source, stages)
+    kept = source.clamped(utterance)
     if not len(faces.rgb):
         raise UtteranceError(
-            f"no picture was on screen from {utterance.start_s} s to {utterance.end_s} s",
+            f"no picture was on screen from {kept.start_s} s to {kept.end_s} s",
             DropReason.NO_FRAME_IN_SPAN,
         )
-    mel = mel_spectrum(source.waveform(utterance), settings.mel)
-    tokens = tokenize(utterance.transcript, stages.tokenizer, settings.text)
-    return Example(utterance, label_row(utterance, stages.label_classes), faces, mel, tokens)
+    return kept, faces, _spectrum(kept, waveform, stages.settings)
+
+
+def _faces(utterance: Utterance, source: OpenRecording, stages: Stages) -> Faces:
+    check = PictureCheck(stages.settings.quality)
+    faces = crop_faces(check.passing(source.frames(utterance)), stages.detector)
+    # That the pictures end too early says more than what the few of them look like.
+    source.clamped(utterance)
+    check.judge()
+    return faces
+
+
+def _spectrum(utterance: Utterance, waveform: Waveform, settings: PrepSettings) -> MelSpectrum:
+    """The spectrum of a span that may end earlier than the sound that was read for it."""
+    rate = waveform.rate_hz
+    count = sample_index(utterance.end_s, rate) - sample_index(utterance.start_s, rate)
+    heard = replace(waveform, samples=waveform.samples[:count])
+    check_sound(heard, settings.quality)
+    return mel_spectrum(heard, settings.mel)
 
 
 def label_row(utterance: Utterance, label_classes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import OutputError
+from fv2es_prep.errors import DropReason, OutputError
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -71,3 +72,21 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def why_unreadable(path: Path) -> tuple[DropReason, str] | None:
+    """Why a file of the corpus cannot be opened, or None if it can.
+
+    Only regular files are opened: a named pipe would be waited on for ever.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "directory" if stat.S_ISDIR(mode) else "pipe, socket or device"
+            return DropReason.NOT_A_FILE, f"{path.name} is a {kind}, expected a file"
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        return DropReason.NOT_A_FILE, f"{path.name}: {error.strerror}"
+    except OSError as error:
+        return DropReason.UNREADABLE_FILE, f"{path.name}: {error.strerror}"
+    return None

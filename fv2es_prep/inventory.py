@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.types import Dropped, Inventory, Recording, Utterance
+from fv2es_prep.files import why_unreadable
+from fv2es_prep.settings import DEFAULT_SPANS, SpanSettings
+from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, plain_text
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,13 @@ def make_inventory(
     dropped: Iterable[Dropped],
     choice: LabelChoice,
     rating_names: tuple[str, ...] = (),
+    spans: SpanSettings = DEFAULT_SPANS,
 ) -> Inventory:
     """Check, choose and order what an adapter found.
+
+    A span that starts before 0 is clamped or dropped here, see `SpanSettings`; where it ends
+    after the media is known only when they are read. Text that no file of ours can hold (NUL,
+    bytes that are no UTF-8) is replaced.
 
     Args:
         corpus: name of the corpus.
@@ -70,6 +77,7 @@ def make_inventory(
         dropped: what the adapter had to leave out.
         choice: which classes become label columns.
         rating_names: names of the utterances' ratings.
+        spans: what is done with a span that starts too early.
 
     Returns:
         An inventory in which each utterance given is either kept or dropped with its reason.
@@ -80,21 +88,24 @@ def make_inventory(
     """
     columns = choice.columns()
     left_out = list(dropped)
+    by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}
+    unreadable = _unreadable(by_id.values())
     kept: dict[str, Utterance] = {}
-    for utterance in sorted(utterances, key=_order):
-        problem = _problem(utterance, kept, choice)
-        if problem is not None:
-            left_out.append(Dropped.of(utterance, *problem))
+    for utterance in sorted(map(_plain, utterances), key=_order):
+        problem = _problem(utterance, kept, choice) or unreadable.get(utterance.recording_id)
+        inside = None if problem else utterance.within(0, math.inf, spans.min_left)
+        if inside is None:
+            left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
         else:
-            kept[utterance.id] = replace(utterance, labels=choice.of(utterance.labels))
+            kept[utterance.id] = replace(inside, labels=choice.of(utterance.labels))
     if not kept:
         raise _nothing_left(corpus, columns, left_out)
     used = {utterance.recording_id for utterance in kept.values()}
     return Inventory(
         corpus=corpus,
         label_classes=columns,
-        recordings=tuple(sorted((r for r in recordings if r.id in used), key=lambda r: r.id)),
-        utterances=tuple(kept.values()),
+        recordings=tuple(by_id[name] for name in sorted(used)),
+        utterances=tuple(sorted(kept.values(), key=_order)),
         dropped=tuple(left_out),
         rating_names=rating_names,
     )
@@ -125,6 +136,28 @@ def _order(utterance: Utterance) -> tuple[str, float, str]:
     return (utterance.recording_id, start, utterance.id)
 
 
+def _plain(utterance: Utterance) -> Utterance:
+    return replace(
+        utterance,
+        id=plain_text(utterance.id),
+        recording_id=plain_text(utterance.recording_id),
+        transcript=plain_text(utterance.transcript),
+        speaker=plain_text(utterance.speaker),
+        session=plain_text(utterance.session),
+    )
+
+
+def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:
+    """Recording id -> why one of its files cannot be opened."""
+    found = {r.id: why_unreadable(r.video) or why_unreadable(r.audio) for r in recordings}
+    return {name: why for name, why in found.items() if why}
+
+
+def _too_early(utterance: Utterance) -> tuple[DropReason, str]:
+    span = f"its span is {utterance.start_s} s to {utterance.end_s} s"
+    return DropReason.SPAN_OUTSIDE_MEDIA, f"{span}, and too little of it comes after 0 s"
+
+
 def _problem(
     utterance: Utterance, kept: dict[str, Utterance], choice: LabelChoice
 ) -> tuple[DropReason, str] | None:
@@ -132,7 +165,7 @@ def _problem(
         labels = ", ".join(utterance.labels)
         return DropReason.LABEL_NOT_CHOSEN, f"its label is {labels!r}, which is not chosen"
     finite = math.isfinite(utterance.start_s) and math.isfinite(utterance.end_s)
-    if not finite or utterance.start_s < 0 or utterance.end_s <= utterance.start_s:
+    if not finite or utterance.end_s <= utterance.start_s:
         return DropReason.BAD_SPAN, f"its span is {utterance.start_s} s to {utterance.end_s} s"
     if utterance.id in kept:
         return DropReason.DUPLICATE_ID, "the id occurred before"

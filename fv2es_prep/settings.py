@@ -98,6 +98,84 @@ class TextSettings:
 
 
 @dataclass(frozen=True)
+class MediaSettings:
+    """How much a media file may cost before it is refused.
+
+    Only the time that we wait for ffmpeg counts, not what is done with what it gives. To reach
+    the moment t of a recording it may take ``stall_s + time_factor * t``.
+
+    Attributes:
+        max_pixels: largest picture, width times height as the decoder holds it (it may add a
+            few columns and rows); ffmpeg itself refuses larger ones.
+        max_duration_s: longest recording in seconds, as announced and as met while reading.
+        stall_s: seconds that ffmpeg may take whatever it is asked for.
+        time_factor: seconds more that it may take for each second of media.
+    """
+
+    max_pixels: int = 4096 * 4096
+    max_duration_s: float = 6 * 3600.0
+    stall_s: float = 120.0
+    time_factor: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("max_pixels", 1), ("max_duration_s", 0), ("stall_s", 0)):
+            if not getattr(self, name) >= low:
+                raise SettingsError(f"{name} is {getattr(self, name)}, expected at least {low}")
+        if not self.time_factor >= 0:
+            raise SettingsError(f"time_factor is {self.time_factor}, expected at least 0")
+
+
+@dataclass(frozen=True)
+class SpanSettings:
+    """How an utterance's span and its media are reconciled.
+
+    A span that starts before 0 or ends after the media is clamped: cut to what is there, and
+    marked. It is dropped as ``span_outside_media`` where too little of it is left. The media end
+    where the shorter of picture and sound ends, by what can be decoded and not by what the file
+    announces. Each end of a span is judged by itself.
+
+    Attributes:
+        min_left: share of the span that must be left, 0 to 1.
+        tolerance_s: a span that ends up to this long after the media is left as it is.
+    """
+
+    min_left: float = 0.5
+    tolerance_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_left <= 1:
+            raise SettingsError(f"min_left is {self.min_left}, expected 0 to 1")
+        if not self.tolerance_s >= 0:
+            raise SettingsError(f"tolerance_s is {self.tolerance_s}, expected at least 0")
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Which sound and which pictures show nothing and are dropped; each rule can be off.
+
+    Attributes:
+        silent_level: an utterance is silent if no audio sample's magnitude is above this share
+            of full scale; negative: off.
+        black_level: it is black if no colour value of its sampled pictures is above this, of 255;
+            negative: off.
+        frozen_pictures: it is frozen if it has at least so many sampled pictures and all are
+            equal; 0: off.
+    """
+
+    silent_level: float = 1e-4
+    black_level: int = 16
+    frozen_pictures: int = 3
+
+    def __post_init__(self) -> None:
+        if self.frozen_pictures < 0 or self.frozen_pictures == 1:
+            raise SettingsError(f"frozen_pictures is {self.frozen_pictures}, expected 0, 2, 3, ...")
+
+
+DEFAULT_MEDIA = MediaSettings()
+DEFAULT_SPANS = SpanSettings()
+
+
+@dataclass(frozen=True)
 class PrepSettings:
     """All settings that decide the content of an example."""
 
@@ -105,6 +183,9 @@ class PrepSettings:
     faces: FaceSettings = FaceSettings()
     mel: MelSettings = MelSettings()
     text: TextSettings = TextSettings()
+    media: MediaSettings = DEFAULT_MEDIA
+    spans: SpanSettings = DEFAULT_SPANS
+    quality: QualitySettings = QualitySettings()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -112,16 +193,20 @@ class PrepSettings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The settings that `to_json` wrote; names it does not know are left out.
+        """The settings that `to_json` wrote.
+
+        Names it does not know are left out; a section that an older version did not know has its
+        defaults.
 
         Raises:
-            SettingsError: a part is missing.
+            SettingsError: a section is not what it should be.
         """
-        parts = {"frames": FrameSettings, "faces": FaceSettings, "mel": MelSettings}
         try:
-            built = {name: _build(kind, values[name]) for name, kind in parts.items()}
-            return cls(**built, text=_build(TextSettings, values["text"]))
-        except (KeyError, TypeError) as error:
+            sections = {
+                f.name: _build(type(f.default), values.get(f.name, {})) for f in fields(cls)
+            }
+            return cls(**sections)
+        except (AttributeError, TypeError) as error:
             raise SettingsError(f"stored settings cannot be read: {error!r}") from error
 
     def digest(self) -> str:

@@ -6,7 +6,7 @@ Leaves to others how they are made (corpora, media, example) and where they are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Half = Literal["left", "right", "full"]
+
+
+def plain_text(text: str) -> str:
+    r"""The text as every file of ours can hold it.
+
+    NUL becomes U+FFFD; a byte of a file's name that is no UTF-8 becomes ``\xff``.
+    """
+    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Utterance:
         session: name of the group of recordings made together, or an empty string.
         view: where the speaker is to be seen and heard.
         ratings: values such as valence; their names are the inventory's ``rating_names``.
+        clamped: whether the span was cut to lie within the media.
     """
 
     id: str
@@ -76,11 +86,30 @@ class Utterance:
     session: str = ""
     view: View = View()
     ratings: tuple[float, ...] = ()
+    clamped: bool = False
 
     @property
     def duration_s(self) -> float:
         """Length of the span in seconds."""
         return self.end_s - self.start_s
+
+    def within(self, begin_s: float, end_s: float, min_left: float) -> Utterance | None:
+        """The utterance with its span cut to lie within the media; see `SpanSettings`.
+
+        Args:
+            begin_s: where the media begin.
+            end_s: where they end.
+            min_left: share of the span that must be left.
+
+        Returns:
+            The same utterance where nothing is cut, and None where too little would be left.
+        """
+        start_s, end_s = max(self.start_s, begin_s), min(self.end_s, end_s)
+        if (start_s, end_s) == (self.start_s, self.end_s):
+            return self
+        if end_s <= start_s or end_s - start_s < min_left * self.duration_s:
+            return None
+        return replace(self, start_s=start_s, end_s=end_s, clamped=True)
 
 
 @dataclass(frozen=True)
@@ -95,6 +124,7 @@ class Dropped:
         recording_id: its recording, where known.
         start_s: start of its span in seconds, where known.
         end_s: end of its span in seconds, where known.
+        origin: digest of what it was to be made from, where it was tried.
     """
 
     id: str
@@ -104,6 +134,11 @@ class Dropped:
     recording_id: str = ""
     start_s: float | None = None
     end_s: float | None = None
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "sentence", "file", "recording_id"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
 
     @classmethod
     def of(cls, utterance: Utterance, reason: DropReason, sentence: str, file: str = "") -> Dropped:

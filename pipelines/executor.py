@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fv2es_prep import __version__
-from fv2es_prep.errors import ExecutorError, SettingsError
+from fv2es_prep.errors import ExecutorError, SettingsError, WorkerDiedError
 from fv2es_prep.types import ShardReceipt
 from pipelines.build import build_shard
 from pipelines.plan import ShardTask
@@ -19,6 +19,7 @@ from pipelines.plan import ShardTask
 Result = tuple[ShardTask, ShardReceipt | Exception]
 _TOPIC = "fv2es-utterances"
 _CONNECT_TIMEOUT_S = 10
+_DIED = "the worker that built {} died {} times, as when the system runs out of memory"
 
 
 def worker_count(executor: str) -> int:
@@ -55,7 +56,9 @@ def run_tasks(
         ExecutorError: the cluster cannot be reached or runs another version.
     """
     workers = worker_count(executor)
-    if executor == "inline":
+    # Copying what is kept and tokenizing is sooner done than workers are started.
+    idle = not any(task.missing(part) for task in tasks for part in ("faces", "mel"))
+    if executor == "inline" or (idle and executor.startswith("local")):
         yield from _run_inline(tasks, report)
     elif executor.startswith("local"):
         yield from _run_local(tasks, workers, report)
@@ -83,9 +86,10 @@ def _run_local(
             n_workers=min(workers, max(len(tasks), 1)),
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
-            # Workers that are slow to leave are no news.
-            silence_logs=logging.ERROR,
+            # Any free port: runs beside each other must not quarrel over one.
+            dashboard_address="127.0.0.1:0",
+            # What workers say comes home with their results.
+            silence_logs=logging.CRITICAL,
             # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
             memory_limit=0,
         ) as cluster,
@@ -129,14 +133,17 @@ def _check_versions(client: Any, address: str) -> None:
 def _gather(
     client: Any, tasks: Sequence[ShardTask], report: Callable[[int], None]
 ) -> Iterator[Result]:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     client.subscribe_topic(_TOPIC, lambda event: report(event[1]))
     # pure=False: a shard is a file on disk, and Dask must not think that it has it already.
     futures = {client.submit(_build_remotely, task, pure=False, retries=0): task for task in tasks}
     for future in as_completed(futures):
-        error = future.exception()
-        yield futures[future], future.result() if error is None else error
+        task, error = futures[future], future.exception()
+        if isinstance(error, KilledWorker):
+            yield task, WorkerDiedError(_DIED.format(task.path.name, error.allowed_failures + 1))
+        else:
+            yield task, future.result() if error is None else error
     client.unsubscribe_topic(_TOPIC)
 
 

@@ -1,23 +1,26 @@
-"""From an inventory to the list of shards to build: pure, deterministic, known before any work.
+"""From an inventory to the list of shards to build: deterministic, known before any work.
 
-Owns the cut into tasks and what is already done. Leaves where the tasks run to the executor.
+Owns the cut into tasks, what is already done and what of earlier work is kept. Leaves where the
+tasks run to the executor.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from fv2es_prep.errors import SettingsError, ShardError
-from fv2es_prep.files import sha256_of
+from fv2es_prep.errors import SettingsError
+from fv2es_prep.origin import Origin, origin_of
 from fv2es_prep.settings import PrepSettings, digest_of
-from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
-from fv2es_prep.types import Inventory, Recording, ShardReceipt, Utterance
+from fv2es_prep.types import Dropped, Inventory, Recording, ShardReceipt, Utterance
+from pipelines.previous import PARTS, Kept, OldShard, Previous, read_previous
+from pipelines.sources import UNREADABLE, Sources
 
 _MB = 1_000_000
 # Rough costs on one core, measured on 720x480 DX50: decoding per second of media, detecting and
@@ -36,6 +39,9 @@ class ShardTask:
         utterances: ordered by recording, then start, then id.
         header: what the shard's root will say.
         tokenizer: name at the hub or directory of the tokenizer.
+        kept: utterance id -> parts of an earlier run that are the same.
+        drops: utterance id -> its entry, where an earlier run dropped the very same.
+        fail_fast: stop at the first recording that cannot be read.
     """
 
     path: Path
@@ -43,12 +49,29 @@ class ShardTask:
     utterances: tuple[Utterance, ...]
     header: ShardHeader
     tokenizer: str
+    kept: dict[str, Kept] = field(default_factory=dict)
+    drops: dict[str, Dropped] = field(default_factory=dict)
+    fail_fast: bool = False
 
     def by_recording(self) -> Iterator[tuple[Recording, tuple[Utterance, ...]]]:
         """Each recording with its utterances."""
         groups = groupby(self.utterances, key=lambda utterance: utterance.recording_id)
         for recording, (_, utterances) in zip(self.recordings, groups, strict=True):
             yield recording, tuple(utterances)
+
+    def origin(self, utterance: Utterance) -> Origin:
+        """What the parts of an utterance are made from."""
+        sources = self.header.sources[utterance.recording_id]
+        return origin_of(utterance, sources, self.header.settings)
+
+    def missing(self, part: str) -> list[Utterance]:
+        """The utterances whose faces, spectrum or tokens have to be made."""
+        return [
+            utterance
+            for utterance in self.utterances
+            if utterance.id not in self.drops
+            and (utterance.id not in self.kept or part not in self.kept[utterance.id].parts)
+        ]
 
 
 @dataclass(frozen=True)
@@ -60,12 +83,14 @@ class Plan:
         settings: the settings of every stage.
         tasks: every shard of the dataset, in order.
         finished: name of a shard that is already whole -> its receipt.
+        previous: what earlier runs left.
     """
 
     inventory: Inventory
     settings: PrepSettings
     tasks: tuple[ShardTask, ...]
     finished: dict[str, ShardReceipt]
+    previous: Previous
 
     @property
     def todo(self) -> list[ShardTask]:
@@ -75,27 +100,60 @@ class Plan:
 
     def describe(self, workers: int) -> dict[str, object]:
         """The plan in numbers, with an estimate of the time on so many workers."""
-        utterances = [utterance for task in self.todo for utterance in task.utterances]
-        frames = sum(frame_count(utterance, self.settings) for utterance in utterances)
-        seconds = sum(_media_s(task.utterances) for task in self.todo) * _DECODE_S_PER_S
+        missing = {part: [u for task in self.todo for u in task.missing(part)] for part in PARTS}
+        frames = sum(frame_count(utterance, self.settings) for utterance in missing["faces"])
+        seconds = _media_s(missing["faces"]) * _DECODE_S_PER_S
         busy = min(max(len(self.todo), 1), workers)
         return {
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
             "dropped_by_scan": len(self.inventory.dropped),
-            "frames": frames,
             "shards": len(self.tasks),
             "shards_finished": len(self.finished),
+            "faces_to_make": len(missing["faces"]),
+            "spectra_to_make": len(missing["mel"]),
+            "tokens_to_make": len(missing["tokens"]),
+            "why": self.reasons(),
+            "frames": frames,
             "shard_bytes": sum(_bytes(u, self.settings) for u in self.inventory.utterances),
             "workers": workers,
             "estimated_s": round((seconds + frames * _DETECT_S) / busy, 1),
         }
 
+    def reasons(self) -> list[str]:
+        """Why shards have to be built, one sentence for each cause."""
+        if not self.todo:
+            return []
+        old = self.previous
+        if not old.shards:
+            return ["there are no shards yet"]
+        causes = []
+        known = old.origins.keys() | old.drops.keys()
+        new = [utterance for utterance in self.inventory.utterances if utterance.id not in known]
+        if new:
+            causes.append(f"{len(new)} utterance(s) are new, first {new[0].id}")
+        names = {utterance.id for utterance in self.inventory.utterances}
+        if gone := sorted(known - names):
+            causes.append(f"{len(gone)} utterance(s) are gone, first {gone[0]}")
+        causes += _changed_settings(old, self.settings)
+        for part in PARTS:
+            made = [u for task in self.todo for u in task.missing(part) if u.id in old.origins]
+            if made:
+                causes.append(f"{len(made)} utterance(s) need other {part}, first {made[0].id}")
+        return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
+
 
 def make_plan(
-    inventory: Inventory, settings: PrepSettings, tokenizer: str, out: Path, shard_mb: float = 16
+    inventory: Inventory,
+    settings: PrepSettings,
+    tokenizer: str,
+    out: Path,
+    shard_mb: float = 16,
+    sources: Sources | None = None,
+    retry_dropped: bool = False,
+    fail_fast: bool = False,
 ) -> Plan:
-    """Cut an inventory into shards and see which of them are already there.
+    """Cut an inventory into shards, and see which of them and what else is already there.
 
     Recordings are taken in order and never divided: a shard is closed as soon as its expected
     size reaches ``shard_mb``. So the cut depends on the corpus and the settings alone.
@@ -106,33 +164,78 @@ def make_plan(
         tokenizer: name at the hub or directory of the tokenizer.
         out: the dataset directory; it need not exist.
         shard_mb: size of a shard in megabytes (10^6 bytes).
+        sources: recording id -> SHA-256 of its files; None keeps nothing of earlier runs.
+        retry_dropped: try those again that an earlier run dropped.
+        fail_fast: stop at the first recording that cannot be read.
 
     Raises:
         SettingsError: the shard size is not positive.
     """
     if not shard_mb > 0:
         raise SettingsError(f"the shard size is {shard_mb} MB, expected more than 0")
-    recordings = {recording.id: recording for recording in inventory.recordings}
-    tasks = []
+    previous = Previous() if sources is None else read_previous(out, inventory.corpus)
+    sources = sources or {r.id: (UNREADABLE, UNREADABLE) for r in inventory.recordings}
+    tasks, finished = [], {}
     for number, utterances in enumerate(_cut(inventory.utterances, settings, shard_mb * _MB)):
-        names = dict.fromkeys(utterance.recording_id for utterance in utterances)
-        chosen = tuple(recordings[name] for name in names)
-        header = ShardHeader(
-            inventory.corpus,
-            inventory.label_classes,
-            inventory.rating_names,
-            settings,
-            _task_digest(inventory, settings, chosen, utterances),
-        )
         path = out / f"{inventory.corpus}-{number:05d}.h5"
-        tasks.append(ShardTask(path, chosen, utterances, header, tokenizer))
-    finished = {task.path.name: receipt for task in tasks if (receipt := _receipt_of(task))}
-    return Plan(inventory, settings, tuple(tasks), finished)
+        task = _task(path, inventory, settings, tokenizer, utterances, sources)
+        task = replace(task, fail_fast=fail_fast)
+        old = previous.shards.get(path)
+        done = old is not None and old.task_digest == task.header.task_digest
+        if done and old is not None and not (retry_dropped and old.dropped):
+            finished[path.name] = _receipt_of(old)
+        else:
+            task = _with_kept(task, previous, retry_dropped)
+        tasks.append(task)
+    return Plan(inventory, settings, tuple(tasks), finished, previous)
 
 
 def frame_count(utterance: Utterance, settings: PrepSettings) -> int:
     """How many frames of an utterance will be sampled."""
     return max(math.ceil(round(utterance.duration_s / settings.frames.interval_s, 6)), 1)
+
+
+def _task(
+    path: Path,
+    inventory: Inventory,
+    settings: PrepSettings,
+    tokenizer: str,
+    utterances: tuple[Utterance, ...],
+    sources: Sources,
+) -> ShardTask:
+    names = dict.fromkeys(utterance.recording_id for utterance in utterances)
+    recordings = tuple(recording for recording in inventory.recordings if recording.id in names)
+    header = ShardHeader(
+        inventory.corpus,
+        inventory.label_classes,
+        inventory.rating_names,
+        settings,
+        {name: sources[name] for name in names},
+        "",
+    )
+    made_from = {
+        "format_version": FORMAT_VERSION,
+        "corpus": header.corpus,
+        "label_classes": header.label_classes,
+        "rating_names": header.rating_names,
+        "settings": settings.to_json(),
+        "sources": header.sources,
+        # NaN ratings are written as such by json: the text is the same each time.
+        "utterances": [asdict(utterance) for utterance in utterances],
+    }
+    header = replace(header, task_digest=digest_of(made_from))
+    return ShardTask(path, recordings, utterances, header, tokenizer)
+
+
+def _with_kept(task: ShardTask, previous: Previous, retry_dropped: bool) -> ShardTask:
+    kept, drops = {}, {}
+    for utterance in task.utterances:
+        origin = task.origin(utterance)
+        if found := previous.kept(utterance, origin):
+            kept[utterance.id] = found
+        elif not retry_dropped and (entry := previous.drop(utterance, origin)):
+            drops[utterance.id] = entry
+    return replace(task, kept=kept, drops=drops)
 
 
 def _cut(
@@ -164,40 +267,22 @@ def _media_s(utterances: Sequence[Utterance]) -> float:
     return sum(max(utterance.end_s for utterance in group) for _, group in groups)
 
 
-def _task_digest(
-    inventory: Inventory,
-    settings: PrepSettings,
-    recordings: Sequence[Recording],
-    utterances: Sequence[Utterance],
-) -> str:
-    sources = [
-        [recording.id, *(path.stat().st_size for path in (recording.video, recording.audio))]
-        for recording in recordings
+def _receipt_of(old: OldShard) -> ShardReceipt:
+    return ShardReceipt(
+        old.path.name, old.sha256, old.size_bytes, old.examples, old.task_digest, old.dropped
+    )
+
+
+def _changed_settings(previous: Previous, settings: PrepSettings) -> list[str]:
+    """Each setting that differs from that of most of the old shards."""
+    texts = Counter(str(sorted(old.settings.items())) for old in previous.shards.values())
+    common = texts.most_common(1)[0][0]
+    found = (shard.settings for shard in previous.shards.values())
+    old = next(values for values in found if str(sorted(values.items())) == common)
+    new = PrepSettings.from_json(settings.to_json()).to_json()
+    return [
+        f"{stage}.{name} was {old[stage].get(name)!r} and is {value!r}"
+        for stage, values in new.items()
+        for name, value in values.items()
+        if stage in old and old[stage].get(name) != value
     ]
-    made_from = {
-        "format_version": FORMAT_VERSION,
-        "corpus": inventory.corpus,
-        "label_classes": inventory.label_classes,
-        "rating_names": inventory.rating_names,
-        "settings": settings.to_json(),
-        "sources": sources,
-        # NaN ratings are written as such by json: the text is the same each time.
-        "utterances": [asdict(utterance) for utterance in utterances],
-    }
-    return digest_of(made_from)
-
-
-def _receipt_of(task: ShardTask) -> ShardReceipt | None:
-    """The receipt of a shard that is there and made from the same; else None."""
-    if not task.path.is_file():
-        return None
-    try:
-        with ShardReader(task.path) as reader:
-            digest = reader.attribute("task_digest")
-            examples, dropped = len(reader), tuple(reader.dropped())
-    except ShardError:
-        return None
-    if digest != task.header.task_digest:
-        return None
-    size = task.path.stat().st_size
-    return ShardReceipt(task.path.name, sha256_of(task.path), size, examples, digest, dropped)

@@ -13,6 +13,7 @@ from fv2es_prep.inventory import LabelChoice, first_utterances
 from fv2es_prep.media.text import describe_tokenizer
 from fv2es_prep.settings import FrameSettings, PrepSettings
 from pipelines.plan import Plan, make_plan
+from pipelines.sources import hash_sources
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class PrepOptions:
         interval_ms: milliseconds between two sampled frames.
         shard_mb: expected size of a shard in megabytes.
         limit: only so many utterances, for a trial; None takes all.
+        trust_mtime: take a file's digest of an earlier run where size and time are the same.
+        retry_dropped: try those again that an earlier run dropped.
+        fail_fast: stop at the first recording that cannot be read.
     """
 
     corpus: str
@@ -42,6 +46,9 @@ class PrepOptions:
     interval_ms: float = 500.0
     shard_mb: float = 16.0
     limit: int | None = None
+    trust_mtime: bool = False
+    retry_dropped: bool = False
+    fail_fast: bool = False
 
 
 def plan_corpus(options: PrepOptions) -> Plan:
@@ -63,4 +70,14 @@ def plan_corpus(options: PrepOptions) -> Plan:
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer
-    return make_plan(inventory, settings, tokenizer, options.out.resolve(), options.shard_mb)
+    out = options.out.resolve()
+    return make_plan(
+        inventory,
+        settings,
+        tokenizer,
+        out,
+        options.shard_mb,
+        hash_sources(inventory.recordings, out, options.trust_mtime),
+        options.retry_dropped,
+        options.fail_fast,
+    )

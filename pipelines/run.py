@@ -1,4 +1,4 @@
-"""A whole preparation run: plan, tasks, receipts, the index last of all, and a report of it.
+"""A whole preparation run: what was left is swept, tasks become receipts, the index comes last.
 
 Owns what a dataset directory holds beside its shards and that the sums are right. Leaves
 printing to cli.
@@ -6,8 +6,8 @@ printing to cli.
 
 from __future__ import annotations
 
-import json
 import platform
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,22 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep import __version__
-from fv2es_prep.errors import DropReason, OutputError, ShardError, UsageError
-from fv2es_prep.files import make_directory, whole_file, write_json
+from fv2es_prep.errors import (
+    MediaError,
+    OutputError,
+    ShardError,
+    UsageError,
+    WorkerDiedError,
+)
+from fv2es_prep.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
+from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.report import write_report
-from fv2es_prep.types import Dropped, ShardReceipt
+from fv2es_prep.types import ShardReceipt
+from pipelines.build import quarantine_shard
 from pipelines.executor import run_tasks
+from pipelines.lock import locked
 from pipelines.plan import Plan, ShardTask
+from pipelines.previous import ASIDE_NAME
 
-DROPPED_NAME = "dropped.jsonl"
 RUN_NAME = "run.json"
-_RECORDING_FAILED = {
-    DropReason.NO_VIDEO_STREAM,
-    DropReason.NO_AUDIO_STREAM,
-    DropReason.UNDECODABLE_VIDEO,
-    DropReason.UNDECODABLE_AUDIO,
-}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Summary:
         shards_built: number of shards built by this run.
         prepared: number of examples in the dataset.
         dropped: reason code -> how many, for everything that was left out.
+        dropped_in_preparation: how many of these were in the inventory.
         counts: work done by this run, e.g. ``frames_sampled``.
         recordings_failed: recordings of the dataset that could not be read to their end.
         size_bytes: bytes of all shards.
@@ -56,6 +60,7 @@ class Summary:
     shards_built: int
     prepared: int
     dropped: dict[str, int]
+    dropped_in_preparation: int
     counts: dict[str, int]
     recordings_failed: tuple[str, ...]
     size_bytes: int
@@ -66,6 +71,11 @@ class Summary:
     def complete(self) -> bool:
         """Whether every shard was built and every recording could be read."""
         return not self.failed_shards and not self.recordings_failed
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of the inventory's utterances that could not be prepared."""
+        return self.dropped_in_preparation / max(self.prepared + self.dropped_in_preparation, 1)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -85,46 +95,60 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
         The summary. Where a shard failed there is no index, and the same command continues.
 
     Raises:
-        UsageError: the directory holds another corpus.
+        UsageError: the directory holds another corpus, or another run works in it.
+        MediaError: a recording cannot be decoded, and the plan says to stop then.
         OutputError: the directory cannot be written.
         ExecutorError: the cluster cannot be reached or runs another version.
     """
     began = time.monotonic()
-    _claim(out, plan)
-    receipts = dict(plan.finished)
-    failed: dict[str, Exception] = {}
-    for task, result in run_tasks(plan.todo, executor, report):
-        if isinstance(result, OutputError):
-            raise result
-        if isinstance(result, Exception):
-            failed[task.path.name] = result
-        else:
-            receipts[task.path.name] = result
-    built = [receipts[task.path.name] for task in plan.todo if task.path.name in receipts]
-    summary = _summary(plan, out, receipts, built, failed, time.monotonic() - began)
-    if not failed:
-        _finish(plan, out, [receipts[task.path.name] for task in plan.tasks])
-    _write_run(out, plan, summary, built, executor)
+    make_directory(out)
+    with locked(out):
+        _claim(out, plan)
+        receipts = dict(plan.finished)
+        failed: dict[str, Exception] = {}
+        for task, result in run_tasks(plan.todo, executor, report):
+            if isinstance(result, OutputError | MediaError):
+                raise result
+            if isinstance(result, WorkerDiedError):
+                receipts[task.path.name] = quarantine_shard(task, result.sentence)
+            elif isinstance(result, Exception):
+                failed[task.path.name] = result
+            else:
+                receipts[task.path.name] = result
+        built = [receipts[task.path.name] for task in plan.todo if task.path.name in receipts]
+        summary = _summary(plan, out, receipts, built, failed, time.monotonic() - began)
+        if not failed:
+            _finish(plan, out, [receipts[task.path.name] for task in plan.tasks])
+        _write_run(out, plan, summary, built, executor)
     return summary
 
 
 def _claim(out: Path, plan: Plan) -> None:
-    """Make the directory ours: refuse another corpus', and take away an index that is old."""
-    make_directory(out)
-    if not (out / INDEX_NAME).is_file():
+    """Make the directory ours: sweep leftovers, refuse another corpus', put old work aside."""
+    for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    if (out / INDEX_NAME).is_file():
+        _refuse_foreign(out, plan.inventory.corpus)
+    if not plan.todo:
         return
+    (out / INDEX_NAME).unlink(missing_ok=True)
+    for old in plan.previous.shards.values():
+        if old.path.name not in plan.finished and old.path != old.aside:
+            try:
+                old.aside.parent.mkdir(exist_ok=True)
+                old.path.replace(old.aside)
+            except OSError as error:
+                raise cannot_write(old.aside, error) from error
+
+
+def _refuse_foreign(out: Path, ours: str) -> None:
     try:
         corpus = read_index(out).corpus
     except ShardError:
         # Damaged: this run writes it anew.
-        corpus = plan.inventory.corpus
-    if corpus != plan.inventory.corpus:
-        raise UsageError(
-            f"{out} holds shards of {corpus}, not of {plan.inventory.corpus}",
-            "choose another --out",
-        )
-    if plan.todo:
-        (out / INDEX_NAME).unlink()
+        return
+    if corpus != ours:
+        raise UsageError(f"{out} holds shards of {corpus}, not of {ours}", "choose another --out")
 
 
 def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
@@ -132,7 +156,7 @@ def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
     _check_sums(plan, receipts)
     _sweep(out, plan.tasks)
     dropped = [*inventory.dropped, *(d for r in receipts for d in r.dropped)]
-    _write_dropped(out, dropped)
+    write_dropped(out, map(asdict, dropped))
     index = make_index(
         inventory.corpus,
         inventory.label_classes,
@@ -141,6 +165,7 @@ def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
         receipts,
     )
     write_index(out, index)
+    shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)
 
 
@@ -160,12 +185,6 @@ def _sweep(out: Path, tasks: Sequence[ShardTask]) -> None:
             path.unlink()
 
 
-def _write_dropped(out: Path, dropped: Sequence[Dropped]) -> None:
-    lines = (json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in dropped)
-    with whole_file(out / DROPPED_NAME) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
-
-
 def _summary(
     plan: Plan,
     out: Path,
@@ -177,18 +196,18 @@ def _summary(
     counts = Counter[str]()
     for receipt in built:
         counts.update(receipt.counts)
-    every = [*plan.inventory.dropped, *(d for r in receipts.values() for d in r.dropped)]
-    reasons = Counter(entry.reason.value for entry in every)
+    tried = [entry for receipt in receipts.values() for entry in receipt.dropped]
+    reasons = Counter(entry.reason.value for entry in [*plan.inventory.dropped, *tried])
+    lost = {entry.recording_id for entry in tried if entry.reason.fails_recording}
     return Summary(
         out=out,
         shards=len(plan.tasks),
         shards_built=len(built),
         prepared=sum(receipt.examples for receipt in receipts.values()),
         dropped=dict(reasons.most_common()),
+        dropped_in_preparation=len(tried),
         counts=dict(counts),
-        recordings_failed=tuple(
-            sorted({entry.recording_id for entry in every if entry.reason in _RECORDING_FAILED})
-        ),
+        recordings_failed=tuple(sorted(lost)),
         size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),
         seconds=round(seconds, 2),
         failed_shards={name: str(error) or repr(error) for name, error in sorted(failed.items())},

@@ -41,7 +41,7 @@ def refused(result: subprocess.CompletedProcess[str], status: int, *said: str) -
 def test_help_names_every_command_and_imports_nothing_heavy():
     result = fv2es("--help")
     assert result.returncode == 0
-    for command in ("prep", "splits", "train", "eval", "demo"):
+    for command in ("prep", "splits", "shards", "train", "eval", "demo"):
         assert command in result.stdout
     code = (
         "import sys, cli\nfrom typer.testing import CliRunner\n"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fv2es_prep.errors import CorpusError, DropReason
+from fv2es_prep.files import why_unreadable
 from fv2es_prep.inventory import LabelChoice, make_inventory
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 
@@ -25,8 +26,10 @@ _PARTS = {
     "sound": ("wav", ".wav"),
     "video": ("avi/DivX", ".avi"),
 }
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[(.*)\]\s*")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+# Both letters that `view_of` looks at must be there.
+_ID = r"(\S*[FM]_(?:\S*_)?[FM][^\s_]*)"
+_TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+{_ID}\s+(\S+)\s+\[(.*)\]\s*")
 _RATER = re.compile(r"[AC]-[A-Z]+\d*:")
 _SPOKEN = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:\s*(.*)")
 
@@ -135,6 +138,13 @@ def _files(dialog: Path, folder: str, suffix: str) -> dict[str, Path]:
 
 def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
     parts = {part: _files(dialog, *where) for part, where in _PARTS.items()}
+    for part in ("labels", "transcripts"):
+        for name, path in list(parts[part].items()):
+            problem = why_unreadable(path)
+            if problem is not None:
+                file = str(path.relative_to(root))
+                found.dropped.append(Dropped(name, *problem, file, name))
+                del parts[part][name]
     for folder, _ in _PARTS.values():
         for path in sorted((dialog / folder).glob("._*")):
             found.dropped.append(

@@ -5,17 +5,20 @@ Owns reading, channels, resampling and the spectrum. Leaves the cutting into chu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import struct
 import warnings
 from collections.abc import Generator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.errors import DropReason, MediaError, UtteranceError
-from fv2es_prep.media.ffmpeg import Process, input_of, running
-from fv2es_prep.settings import MelSettings
+from fv2es_prep.errors import DropReason, UtteranceError
+from fv2es_prep.media.ffmpeg import input_of
+from fv2es_prep.media.process import Process
+from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings, MelSettings
 from fv2es_prep.types import MelSpectrum, Waveform
 
 if TYPE_CHECKING:
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 # size, encoding (6 = 32-bit float), rate, channels; all big-endian.
 _AU_HEADER = struct.Struct(">4s5I")
 _BLOCK_S = 4
+_BLOCK_BYTES = 4 << 20
+_MAX_RATE_HZ = 768_000
+# torchaudio's kernel has so many cells for rates p : q, in lowest terms, as p * q.
+_MAX_KERNEL = 4_000_000
+_MAX_DENOMINATOR = 640
 
 
 def sample_index(seconds: float, rate_hz: int) -> int:
@@ -37,12 +45,27 @@ class SoundReader:
     """The sound of one file, read once from front to back, handed out span by span.
 
     Spans are asked for in order of their start; only what a later span can still need is held.
+
+    Args:
+        path: a local media file.
+        media: the limits.
+
+    Attributes:
+        opened: whether a decoder was started.
+        ended: whether the end was met; ``reached_s`` is then the end of the sound.
+        reached_s: how many seconds have been read.
+        damaged: once it has ended, whether ffmpeg met errors and went on.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, media: MediaSettings = DEFAULT_MEDIA) -> None:
+        self.opened = False
+        self.ended = False
+        self.reached_s = 0.0
+        self.damaged = False
+        self._path, self._media = path, media
         self._blocks = self._read()
         self._rate_hz = 0
+        self._until_s = 0.0
         self._held: NDArray[np.float32] | None = None
         self._held_from = 0
 
@@ -58,13 +81,17 @@ class SoundReader:
             float32 samples at the file's own rate.
 
         Raises:
-            MediaError: the file holds no sound, or none that can be decoded.
+            MediaError: the file holds no sound, none that can be decoded, or is over a limit.
             UtteranceError: the file does not have that channel.
         """
         import numpy as np
 
+        # Nothing is read beyond the longest recording, whatever is asked for.
+        longest_s = self._media.max_duration_s + 1
+        start_s, end_s = min(start_s, longest_s), min(end_s, longest_s)
+        self._until_s = end_s
         if self._held is None:
-            self._held = next(self._blocks, np.zeros((0, 1 + (channel or 0)), np.float32))
+            self._held = next(self._blocks)
         begin, end = (sample_index(t, self._rate_hz) for t in (start_s, end_s))
         while self._held_from + len(self._held) < end:
             block = next(self._blocks, None)
@@ -95,7 +122,7 @@ class SoundReader:
             raise UtteranceError(
                 f"{self._path.name} has {cut.shape[1]} audio channel(s), expected at least "
                 f"{channel + 1}",
-                DropReason.UNDECODABLE_AUDIO,
+                DropReason.CHANNEL_MISSING,
                 "restore the original file: one speaker has one channel",
             )
         return np.ascontiguousarray(cut[:, channel])
@@ -104,39 +131,53 @@ class SoundReader:
         """float32 (S, channels) blocks of a few seconds; sets the rate before the first one."""
         import numpy as np
 
-        with running(self._path, _decoder(self._path)) as process:
-            header = process.stdout.read(_AU_HEADER.size)
-            if len(header) < _AU_HEADER.size:
-                process.finish()
-                raise _failure(self._path, process)
-            _, offset, _, _, self._rate_hz, channels = _AU_HEADER.unpack(header)
-            process.stdout.read(offset - _AU_HEADER.size)
-            frame = 4 * channels
-            while data := process.stdout.read(frame * self._rate_hz * _BLOCK_S):
+        stream = _decoder(self._media)
+        with contextlib.closing(Process(self._path, "sound", stream, self._media)) as process:
+            self.opened = True
+            process.check_announced()
+            channels = self._read_header(process)
+            frame, samples = 4 * channels, 0
+            block = min(frame * self._rate_hz * _BLOCK_S, _BLOCK_BYTES) // frame * frame
+            while data := self._wait_for(process, block):
                 whole = data[: len(data) // frame * frame]
+                samples += len(whole) // frame
+                self.reached_s = samples / self._rate_hz
+                if self.reached_s > (limit_s := self._media.max_duration_s):
+                    process.refuse(DropReason.TOO_LONG, f"goes on for more than {limit_s:g} s")
+                    break
                 yield np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
+            self.damaged = process.finish(self._until_s, anything=samples > 0)
+            self.ended = True
+
+    def _read_header(self, process: Process) -> int:
+        """Set the rate; returns the number of channels."""
+        header = self._wait_for(process, _AU_HEADER.size)
+        if len(header) < _AU_HEADER.size:
+            process.finish(self._until_s, anything=False)
+        _, offset, _, _, self._rate_hz, channels = _AU_HEADER.unpack(header)
+        self._wait_for(process, offset - _AU_HEADER.size)
+        if not 0 < self._rate_hz <= _MAX_RATE_HZ:
+            process.refuse(
+                DropReason.UNDECODABLE_AUDIO,
+                f"states {self._rate_hz} audio samples per second, expected 1 to {_MAX_RATE_HZ}",
+            )
+            process.finish(self._until_s, anything=False)
+        return int(channels)
+
+    def _wait_for(self, process: Process, count: int) -> bytes:
+        with process.waiting(self._until_s):
+            return process.stdout.read(count)
 
 
-def _decoder(path: Path) -> Any:
+def _decoder(media: MediaSettings) -> Any:
     # aresample fills gaps in the time stamps with silence and starts at the file's beginning, so
     # that sound stays under the picture; it changes no sample where there is no gap.
-    return input_of(path).output(
+    return input_of("sound", media).output(
         "pipe:",
         format="au",
         acodec="pcm_f32be",
         map="0:a:0",
         af="aresample=async=1:first_pts=0",
-    )
-
-
-def _failure(path: Path, process: Process) -> MediaError:
-    none = process.lacks_stream()
-    reason = DropReason.NO_AUDIO_STREAM if none else DropReason.UNDECODABLE_AUDIO
-    found = "holds no sound" if none else "cannot be decoded"
-    return MediaError(
-        f"{path.name} {found}: {process.last_words()}",
-        reason,
-        "play the file to see if it is whole",
     )
 
 
@@ -173,7 +214,7 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
 
     Raises:
         UtteranceError: there is too little sound for one window (reflect padding needs
-            n_fft // 2 + 1 audio samples), or some of it is not finite.
+            n_fft // 2 + 1 audio samples), or some of it or its power is no finite number.
     """
     import numpy as np
     import torch
@@ -181,18 +222,30 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
 
     samples = torch.from_numpy(waveform.samples)
     if waveform.rate_hz != settings.rate_hz and len(samples):
-        samples = torchaudio.functional.resample(samples, waveform.rate_hz, settings.rate_hz)
+        ratio = _ratio(waveform.rate_hz, settings.rate_hz)
+        samples = torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
     if len(samples) <= settings.n_fft // 2:
         raise UtteranceError(
             f"its span holds {len(samples)} audio samples, expected more than "
             f"{settings.n_fft // 2}",
             DropReason.NO_AUDIO_IN_SPAN,
         )
-    if not torch.isfinite(samples).all():
+    power = _mel_transform(settings)(samples).T.numpy()
+    if not np.isfinite(power).all():
         raise UtteranceError(
-            "its span holds audio samples that are no finite numbers",
+            "its span holds audio samples that are no finite numbers, or far above full scale",
             DropReason.UNDECODABLE_AUDIO,
         )
-    power = _mel_transform(settings)(samples).T.numpy()
     log_power = np.log(np.maximum(power, settings.floor)).astype(np.float16)
     return MelSpectrum(np.ascontiguousarray(log_power), settings.hop_s)
+
+
+def _ratio(rate_hz: int, wanted_hz: int) -> Fraction:
+    """The ratio of two rates, in terms that are low enough for torchaudio's kernel.
+
+    44 101 Hz to 16 000 Hz would take gigabytes. Such a rate is taken for one that is off by less
+    than 1 in 10 000; all usual rates are exact.
+    """
+    ratio = Fraction(rate_hz, wanted_hz)
+    cells = ratio.numerator * ratio.denominator
+    return ratio if cells <= _MAX_KERNEL else ratio.limit_denominator(_MAX_DENOMINATOR)

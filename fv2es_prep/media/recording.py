@@ -5,13 +5,21 @@ Owns reading each file once although utterances overlap. Leaves to the stages wh
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
+from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
-from fv2es_prep.media.video import cut_view, frames_at, sample_times
-from fv2es_prep.settings import FrameSettings
+from fv2es_prep.media.video import PictureReader, cut_view, sample_times
+from fv2es_prep.settings import (
+    DEFAULT_MEDIA,
+    DEFAULT_SPANS,
+    FrameSettings,
+    MediaSettings,
+    SpanSettings,
+)
 from fv2es_prep.types import Recording, Utterance, Waveform
 
 if TYPE_CHECKING:
@@ -32,28 +40,54 @@ class OpenRecording:
         recording: the files.
         utterances: ordered by start.
         settings: which pictures are sampled.
+        media: the limits of both files.
+        spans: what is done with an utterance that ends after the media.
     """
 
     def __init__(
-        self, recording: Recording, utterances: Sequence[Utterance], settings: FrameSettings
+        self,
+        recording: Recording,
+        utterances: Sequence[Utterance],
+        settings: FrameSettings,
+        media: MediaSettings = DEFAULT_MEDIA,
+        spans: SpanSettings = DEFAULT_SPANS,
     ) -> None:
         self.recording = recording
         self._order = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._utterances = utterances
+        self._spans = spans
+        # No recording lasts longer than the limit, whatever the span says.
+        longest_s = media.max_duration_s + settings.interval_s
         self._wanted = sorted(
             (time_s, i)
             for i, utterance in enumerate(utterances)
-            for time_s in sample_times(utterance.start_s, utterance.end_s, settings.interval_s)
+            for time_s in sample_times(
+                utterance.start_s, min(utterance.end_s, longest_s), settings.interval_s
+            )
         )
         self._count = [0] * len(utterances)
         for _, i in self._wanted:
             self._count[i] += 1
         self._pending: list[deque[Frame]] = [deque() for _ in utterances]
-        self._pictures = frames_at(recording.video, [time_s for time_s, _ in self._wanted])
-        self._sound = SoundReader(recording.audio)
+        times_s = [time_s for time_s, _ in self._wanted]
+        self._pictures = PictureReader(recording.video, times_s, media)
+        self._sound = SoundReader(recording.audio, media)
+
+    @property
+    def video_opened(self) -> bool:
+        """Whether the video was decoded, as far as it was needed."""
+        return self._pictures.opened
+
+    @property
+    def sound_opened(self) -> bool:
+        """Whether the sound was decoded, as far as it was needed."""
+        return self._sound.opened
 
     def frames(self, utterance: Utterance) -> Iterator[Frame]:
         """The speaker's view at each sampled moment that has a picture.
+
+        Args:
+            utterance: one of the given ones; it may end earlier than it was given.
 
         Yields:
             (time in seconds, uint8 (H, W, 3)).
@@ -68,16 +102,49 @@ class OpenRecording:
             while not self._pending[present]:
                 if not self._advance(present):
                     return
-            yield self._pending[present].popleft()
+            time_s, rgb = self._pending[present].popleft()
+            if time_s >= round(utterance.end_s, 6):
+                break
+            yield time_s, rgb
+        # Whether the pictures last to the end of the span is known when a later one was met.
+        while self._advance(present, utterance.end_s - self._spans.tolerance_s):
+            pass
 
     def waveform(self, utterance: Utterance) -> Waveform:
         """The speaker's sound over the span; see `SoundReader.span`."""
         channel = utterance.view.audio_channel
         return self._sound.span(utterance.start_s, utterance.end_s, channel)
 
-    def _advance(self, present: int) -> bool:
-        """Put the next picture where it belongs; False at the end of the file."""
-        following = next(self._pictures, None)
+    def clamped(self, utterance: Utterance) -> Utterance:
+        """The utterance as far as it lies within the media; see `SpanSettings`.
+
+        Args:
+            utterance: as the corpus has it; its sound or pictures have been asked for, and what
+                has not been asked for does not cut it.
+
+        Raises:
+            UtteranceError: too little of it is left.
+        """
+        ends = [
+            (source.reached_s, name, source.damaged)
+            for name, source in (("picture", self._pictures), ("sound", self._sound))
+            if source.ended
+        ]
+        end_s, name, damaged = min(ends, default=(math.inf, "", False))
+        if utterance.end_s <= end_s + self._spans.tolerance_s:
+            return utterance
+        kept = utterance.within(0, round(end_s, 6), self._spans.min_left)
+        if kept is None:
+            raise UtteranceError(
+                f"its span is {utterance.start_s:g} s to {utterance.end_s:g} s, and the {name} "
+                f"ends at {end_s:.3f} s" + (", where the file is damaged" if damaged else ""),
+                DropReason.SPAN_OUTSIDE_MEDIA,
+            )
+        return kept
+
+    def _advance(self, present: int, until_s: float = math.inf) -> bool:
+        """Put the next picture where it belongs; False at the end of the file or at ``until_s``."""
+        following = self._pictures.next(until_s)
         if following is None:
             return False
         position, rgb = following

@@ -6,23 +6,27 @@ Owns sampling by presentation time and the cutting of views. Leaves faces to `fa
 from __future__ import annotations
 
 import bisect
+import contextlib
+import math
 import queue
 import re
+import secrets
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fv2es_prep.errors import DropReason, MediaError
-from fv2es_prep.media.ffmpeg import Process, ffmpeg_path, ffmpeg_version, input_of, running
+from fv2es_prep.errors import DropReason
+from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
+from fv2es_prep.media.process import Process
+from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.types import View
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SHOWN = re.compile(r"\[\S*showinfo\S* @ \w+\] n: *(\d+) pts: *(-?\d+) .*? s:(\d+)x(\d+) ")
-_TIME_BASE = re.compile(r"\[\S*showinfo\S* @ \w+\] config in time_base: (\d+)/(\d+)")
 # A frame that starts within this of a wanted time counts as on screen: it absorbs the rounding of
 # times that were computed in binary floating point.
 _TOLERANCE_S = 1e-6
@@ -45,42 +49,145 @@ def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]
     return times
 
 
-def frames_at(path: Path, times_s: Sequence[float]) -> Generator[tuple[int, NDArray[np.uint8]]]:
-    """Decode a file once and give the picture that was on screen at each wanted time.
+class PictureReader:
+    """The pictures that were on screen at wanted times, decoded once from front to back.
 
     The picture on screen at t is the one with the largest presentation time <= t. Times are
     counted from the beginning of the file (the earliest of its streams). A time before the first
     picture takes the first; a time after the last picture's end gets none. Only the pictures
-    that are asked for are converted to RGB and leave the decoder.
+    that are asked for are converted to RGB and leave the decoder. Where the size of the picture
+    changes in mid-stream each keeps its own, and the last one before the change may be lost.
 
     Args:
         path: a local media file.
         times_s: wanted times in seconds, in ascending order.
+        media: the limits.
+
+    Attributes:
+        reached_s: up to which moment the pictures that were decoded last.
+        ended: whether there are no more; ``reached_s`` is then the end of the last one.
+        damaged: once it has ended, whether ffmpeg met errors and went on.
+    """
+
+    def __init__(self, path: Path, times_s: Sequence[float], media: MediaSettings) -> None:
+        self.reached_s = 0.0
+        self.ended = False
+        self.damaged = False
+        self._path, self._media = path, media
+        self._limits = [float(f"{t + _TOLERANCE_S:.6f}") for t in times_s]
+        self._done, self._met = 0, False
+        self._ready: deque[tuple[int, NDArray[np.uint8]]] = deque()
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._tick_s = {"each": 0.0, "shown": 0.0}
+        self._process: Process | None = None
+        self._stack = contextlib.ExitStack()
+        # A name that the file cannot know: its metadata are on ffmpeg's stderr, too.
+        self._mark = f"fv2es{secrets.token_hex(8)}"
+        at = rf"\[showinfo@{self._mark}(each|shown) @ \w+\]"
+        # Searched, not matched: what another thread of ffmpeg says may stand before it in a line.
+        self._time_base = re.compile(rf"{at} config in time_base: (\d+)/(\d+)")
+        self._shown = re.compile(rf"{at} n: *\d+ pts: *(-?\d+|NOPTS) .*? s:(\d+)x(\d+) ")
+
+    @property
+    def opened(self) -> bool:
+        """Whether a decoder was started."""
+        return self._process is not None
+
+    def next(self, until_s: float = math.inf) -> tuple[int, NDArray[np.uint8]] | None:
+        """The next wanted picture.
+
+        Args:
+            until_s: give up as soon as the pictures are known to last to this moment.
+
+        Returns:
+            (i, rgb): rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``; i ascends. None at
+            the end, or where ``until_s`` was reached before there was one.
+
+        Raises:
+            MediaError: there is no picture in the file, not a single one could be decoded, or it
+                is over a limit.
+        """
+        while not self._ready and not self.ended and self.reached_s < until_s:
+            self._read(self._start() if self._process is None else self._process)
+        return self._ready.popleft() if self._ready else None
+
+    def close(self) -> None:
+        """Stop the decoder."""
+        self.ended = True
+        self._ready.clear()
+        self._stack.close()
+
+    def _start(self) -> Process:
+        script = tempfile.NamedTemporaryFile("w", suffix=".filter")  # noqa: SIM115  # see close
+        self._stack.enter_context(script)
+        script.write(_filters(self._limits, self._mark))
+        script.flush()
+        stream = _sampler(self._media, script.name)
+        process = Process(self._path, "picture", stream, self._media, self._lines.put, self._mark)
+        self._process = self._stack.enter_context(contextlib.closing(process))
+        self._process.check_announced()
+        return self._process
+
+    def _read(self, process: Process) -> None:
+        """Take in what comes until there is a picture, news of how far they reach, or the end."""
+        wanted_s = self._limits[self._done] if self._done < len(self._limits) else self.reached_s
+        try:
+            line = self._lines.get_nowait()
+        except queue.Empty:
+            with process.waiting(wanted_s):
+                line = self._lines.get()
+        match, data = self._shown.search(line), None
+        if match is not None and match[1] == "shown":
+            with process.waiting(wanted_s):
+                data = process.stdout.read(int(match[3]) * int(match[4]) * 3)
+        if match is not None and match[2] != "NOPTS":
+            self._take(process, match, data)
+        elif base := self._time_base.search(line):
+            self._tick_s[base[1]] = int(base[2]) / int(base[3])
+        elif not line:
+            self.damaged = process.finish(wanted_s, anything=self._met)
+            self.ended = True
+
+    def _take(self, process: Process, match: re.Match[str], data: bytes | None) -> None:
+        import numpy as np
+
+        self._met = True
+        until_s = int(match[2]) * self._tick_s[match[1]]
+        self.reached_s = max(self.reached_s, until_s)
+        if self.reached_s > (limit_s := self._media.max_duration_s):
+            process.refuse(DropReason.TOO_LONG, f"goes on for more than {limit_s:g} s")
+            process.finish(limit_s, anything=True)
+        if data is None:
+            return
+        height, width = int(match[4]), int(match[3])
+        after = bisect.bisect_left(self._limits, until_s)
+        if len(data) == height * width * 3:
+            rgb = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+            self._ready.extend((index, rgb) for index in range(self._done, after))
+            self._done = max(self._done, after)
+
+
+def frames_at(
+    path: Path, times_s: Sequence[float], media: MediaSettings = DEFAULT_MEDIA
+) -> Generator[tuple[int, NDArray[np.uint8]]]:
+    """The picture that was on screen at each wanted time; see `PictureReader`.
 
     Yields:
         (i, rgb) in ascending order of i: rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``.
 
     Raises:
-        MediaError: there is no picture in the file, or not a single one could be decoded.
+        MediaError: as `PictureReader.next`.
     """
-    limits = [float(f"{t + _TOLERANCE_S:.6f}") for t in times_s]
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with tempfile.NamedTemporaryFile("w", suffix=".filter") as script:
-        script.write(_filters(limits))
-        script.flush()
-        with running(path, _sampler(path, script.name), lines.put) as process:
-            done = 0
-            for until_s, rgb in _shown(process, lines):
-                after = bisect.bisect_left(limits, until_s)
-                for index in range(done, after):
-                    yield index, rgb
-                done = after
-            if process.finish() != 0 and done == 0:
-                raise _failure(path, process)
+    with contextlib.closing(PictureReader(path, times_s, media)) as reader:
+        while (found := reader.next()) is not None:
+            yield found
 
 
-def _filters(limits: Sequence[float]) -> str:
+def _filters(limits: Sequence[float], mark: str) -> str:
     """The filter chain that lets through the picture on screen at each limit, and nothing else.
+
+    It tells of each picture, under the time at which it leaves the screen, and again of those
+    that pass: ``showinfo`` writes the lines that `PictureReader` reads.
 
     Whether a picture was on screen at t is known only when the next one comes. So `tblend`, with
     the weight on the picture before, hands on each picture under the time at which it leaves the
@@ -91,7 +198,8 @@ def _filters(limits: Sequence[float]) -> str:
     select = f"gt({passed},ld(1))+0*st(1,ld(0))"
     return (
         "tpad=stop=1:stop_mode=clone,tblend=all_mode=normal:all_opacity=0,"
-        f"select='{select}',format=rgb24,showinfo=checksum=0"
+        f"showinfo@{mark}each=checksum=0,"
+        f"select='{select}',format=rgb24,showinfo@{mark}shown=checksum=0"
     )
 
 
@@ -104,47 +212,16 @@ def _count_below(limits: Sequence[float], low: int, high: int) -> str:
     return f"if(gt(t,{limits[middle]:.6f}),{above},{below})"
 
 
-def _sampler(path: Path, script: str) -> object:
+def _sampler(media: MediaSettings, script: str) -> object:
     option = "/filter:v" if ffmpeg_version(ffmpeg_path()) >= (7, 0) else "filter_script:v"
-    return input_of(path).output(
+    return input_of("picture", media).output(
         "pipe:",
         format="rawvideo",
         pix_fmt="rgb24",
         fps_mode="passthrough",
+        noautoscale=None,
         map="0:V:0",
         **{option: script},
-    )
-
-
-def _shown(
-    process: Process, lines: queue.SimpleQueue[str]
-) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Each picture that leaves the decoder with the time in seconds at which it left the screen."""
-    import numpy as np
-
-    tick_s, expected = 0.0, 0
-    while line := lines.get():
-        # Searched, not matched: what another thread of ffmpeg says may stand before it in the line.
-        if match := _TIME_BASE.search(line):
-            tick_s = int(match[1]) / int(match[2])
-        elif match := _SHOWN.search(line):
-            number, pts, width, height = map(int, match.groups())
-            assert number == expected, f"picture {number} came where {expected} was due"
-            expected += 1
-            data = process.stdout.read(width * height * 3)
-            if len(data) < width * height * 3:
-                return
-            yield pts * tick_s, np.frombuffer(data, np.uint8).reshape(height, width, 3)
-
-
-def _failure(path: Path, process: Process) -> MediaError:
-    none = process.lacks_stream()
-    reason = DropReason.NO_VIDEO_STREAM if none else DropReason.UNDECODABLE_VIDEO
-    found = "holds no picture" if none else "cannot be decoded"
-    return MediaError(
-        f"{path.name} {found}: {process.last_words()}",
-        reason,
-        "play the file to see if it is whole",
     )
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.files import write_json
-from fv2es_prep.settings import PrepSettings
-from fv2es_prep.shards.schema import FORMAT_VERSION, check_version
+from fv2es_prep.settings import PrepSettings, digest_of
+from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version
 from fv2es_prep.types import ShardReceipt
 
 INDEX_NAME = "index.json"
@@ -33,16 +33,30 @@ class ShardEntry:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the datasets that a merged one was made of.
+
+    Attributes:
+        corpus: name of its corpus, as its shards have it.
+        shards: number of its shards; they follow those of the part before.
+    """
+
+    corpus: str
+    shards: int
+
+
+@dataclass(frozen=True)
 class Index:
     """What a dataset directory holds.
 
     Attributes:
-        corpus: name of the corpus.
+        corpus: name of the corpus; of a merged dataset the names of all, joined by ``+``.
         format_version: version of the shard format.
         label_classes: names of the label columns.
         rating_names: names of the rating columns.
         settings: the settings of every stage.
-        shards: in the order of their utterances.
+        shards: in the order of their utterances, part by part.
+        merged: the parts of a merged dataset; empty where there was one corpus from the start.
     """
 
     corpus: str
@@ -51,6 +65,12 @@ class Index:
     rating_names: tuple[str, ...]
     settings: PrepSettings
     shards: tuple[ShardEntry, ...]
+    merged: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts, also where there is only one."""
+        return self.merged or (Part(self.corpus, len(self.shards)),)
 
     @property
     def examples(self) -> int:
@@ -92,8 +112,11 @@ def write_index(directory: Path, index: Index) -> None:
         "settings": index.settings.to_json(),
         "settings_digest": index.settings.digest(),
         "shards": [asdict(shard) for shard in index.shards],
+        "merged": [asdict(part) for part in index.merged],
     }
-    write_json(directory / INDEX_NAME, value)
+    # By way of JSON, so that the digest is of what a reader finds.
+    digest = digest_of(json.loads(json.dumps(value)))
+    write_json(directory / INDEX_NAME, {**value, "digest": digest})
 
 
 def read_index(directory: Path) -> Index:
@@ -113,22 +136,39 @@ def read_index(directory: Path) -> Index:
             f"{directory} holds no {INDEX_NAME}: it is no finished dataset",
             "run the `fv2es prep` command that made it again; it continues where it stopped",
         )
+    hint = "run the `fv2es prep` command that made it again"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         check_version(str(path), value["format"], value["format_version"], value["requires"])
-        return _index_of(value)
-    except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
-        raise ShardError(
-            f"{path} is damaged: {error!r}", "run the `fv2es prep` command that made it again"
-        ) from error
+        digest, index = value.pop("digest"), _index_of(value)
+        edited = digest != digest_of(value)
+    except (*DAMAGE, SettingsError) as error:
+        raise ShardError(f"{path} is damaged: {error!r}", hint) from error
+    if edited:
+        raise ShardError(f"{path} was edited: its digest is not that of what it says", hint)
+    return index
 
 
 def _index_of(value: dict[str, Any]) -> Index:
+    shards = tuple(ShardEntry(**_known(ShardEntry, shard)) for shard in value["shards"])
+    parts = tuple(Part(**_known(Part, part)) for part in value["merged"])
+    for name in (shard.name for shard in shards):
+        # A name is never a way out of the directory.
+        if Path(name).name != name or not name.endswith(".h5"):
+            raise ValueError(f"{name!r} is no name of a shard")
+    if parts and sum(part.shards for part in parts) != len(shards):
+        raise ValueError(f"its parts have {sum(p.shards for p in parts)} of {len(shards)} shards")
     return Index(
         corpus=value["corpus"],
         format_version=value["format_version"],
         label_classes=tuple(value["label_classes"]),
         rating_names=tuple(value["rating_names"]),
         settings=PrepSettings.from_json(value["settings"]),
-        shards=tuple(ShardEntry(**shard) for shard in value["shards"]),
+        shards=shards,
+        merged=parts,
     )
+
+
+def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows; a later minor version may add others."""
+    return {field.name: value[field.name] for field in fields(kind)}

@@ -5,7 +5,9 @@ Owns going from bytes back to the same examples. Leaves splits and batches to ot
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,17 +15,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fv2es_prep.errors import DropReason, SettingsError, ShardError
+from fv2es_prep.origin import Origin
 from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, FORMAT, check_version
+from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, DAMAGE, FORMAT, LISTS, check_version
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HINT = "run the `fv2es prep` command that made it again; it rebuilds what is damaged"
-# What h5py and NumPy raise on damaged files: it depends on where the damage is.
-_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 
 
 class ShardReader:
@@ -57,7 +58,7 @@ class ShardReader:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"{self.path.name} has no row {row}, only 0 to {len(self) - 1}")
-        try:
+        with self._parsing(f"row {row}"):
             faces = Faces(
                 rgb=self._part("faces", "values", row),
                 times_s=self._part("faces", "times_s", row),
@@ -67,24 +68,36 @@ class ShardReader:
             )
             mel = MelSpectrum(self._part("mel", "values", row), self.settings.mel.hop_s)
             tokens = self._part("tokens", "values", row)
-        except _DAMAGE as error:
-            raise ShardError(f"{self.path} is damaged in row {row}: {error}", _HINT) from error
-        return Example(self.utterance(row), self.column("label")[row], faces, mel, tokens)
+            return Example(self.utterance(row), self.column("label")[row], faces, mel, tokens)
 
     def utterance(self, row: int) -> Utterance:
         """Who said it and when; the view is not stored and comes back as the default."""
+        with self._parsing(f"row {row}"):
+            return self._utterance(row)
+
+    def _utterance(self, row: int) -> Utterance:
         label = self.column("label")[row]
+        names = zip(self.label_classes, label, strict=True)
         return Utterance(
             id=self.column("id")[row],
             recording_id=self.column("recording_id")[row],
             start_s=float(self.column("start_s")[row]),
             end_s=float(self.column("end_s")[row]),
             transcript=self.column("text")[row],
-            labels=tuple(n for n, holds in zip(self.label_classes, label, strict=True) if holds),
+            labels=tuple(name for name, holds in names if holds),
             speaker=self.column("speaker")[row],
             session=self.column("session")[row],
             ratings=tuple(float(value) for value in self.column("ratings")[row]),
+            clamped=bool(self.column("clamped")[row]),
         )
+
+    def origin(self, row: int) -> Origin:
+        """What the parts of an example are made from."""
+        with self._parsing(f"the origin of row {row}"):
+            faces, mel, tokens = (
+                self.column(f"origin/{part}")[row].tobytes() for part in ("faces", "mel", "tokens")
+            )
+            return Origin(faces, mel, tokens)
 
     def column(self, path: str) -> Any:
         """A whole small column: a list of str for text, else an array; read once."""
@@ -94,27 +107,38 @@ class ShardReader:
                 data = file[path]
                 text = data.dtype.kind == "S"
                 self._small[path] = [v.decode() for v in data[()]] if text else data[()]
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 raise ShardError(f"{self.path} is damaged in /{path}: {error}", _HINT) from error
         return self._small[path]
 
+    def stored_bytes(self, path: str) -> int:
+        """Bytes that a column takes."""
+        data = self._open()[path]
+        return int(data.dtype.itemsize) * int(np.prod(data.shape, dtype=np.int64))
+
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """Recording id -> SHA-256 of its video and of its audio file."""
+        with self._parsing("source"):
+            entries = [json.loads(entry) for entry in self.column("source")]
+            return {entry["recording_id"]: (entry["video"], entry["audio"]) for entry in entries}
+
     def dropped(self) -> list[Dropped]:
         """The utterances that were to be in the shard and could not be prepared."""
-        entries = [json.loads(entry) for entry in self.column("dropped")]
-        return [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
+        with self._parsing("dropped"):
+            entries = [json.loads(entry) for entry in self.column("dropped")]
+            return [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
 
     @property
     def label_classes(self) -> tuple[str, ...]:
         """Names of the label columns."""
-        return tuple(json.loads(self.attribute("label_classes")))
+        with self._parsing("label_classes"):
+            return tuple(json.loads(self.attribute("label_classes")))
 
     @property
     def settings(self) -> PrepSettings:
         """The settings that made the shard."""
-        try:
+        with self._parsing("settings"):
             return PrepSettings.from_json(json.loads(self.attribute("settings")))
-        except (ValueError, SettingsError) as error:
-            raise ShardError(f"{self.path} is damaged in its settings: {error}", _HINT) from error
 
     def attribute(self, name: str) -> str:
         """A root attribute as text."""
@@ -138,6 +162,13 @@ class ShardReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]  # a fresh, unopened reader
+
+    @contextlib.contextmanager
+    def _parsing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (*DAMAGE, SettingsError) as error:
+            raise ShardError(f"{self.path} is damaged in {name}: {error!r}", _HINT) from error
 
     def _part(self, group: str, name: str, row: int) -> NDArray[Any]:
         begin, end = self.column(f"{group}/offsets")[row : row + 2]
@@ -175,7 +206,7 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
             missing = [column.path for column in COLUMNS if column.path not in file]
         else:
             attributes, version, requires, missing = {}, "", [], []
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ShardError(f"{path} is damaged: {error}", _HINT) from error
     check_version(str(path), found, version, requires)
     if missing:
@@ -256,7 +287,7 @@ def read_catalogue(directory: Path) -> Catalogue:
 
 def _small_columns(path: Path) -> dict[str, Any]:
     with ShardReader(path) as reader:
-        names = [c.path for c in COLUMNS if c.kind in ("text", "row") and c.path != "dropped"]
+        names = [c.path for c in COLUMNS if c.kind in ("text", "row") and c.path not in LISTS]
         columns = {name: reader.column(name) for name in names}
         faces = reader.column("faces/offsets")
         found = np.concatenate([[0], np.cumsum(reader.column("faces/found"), dtype=np.int64)])

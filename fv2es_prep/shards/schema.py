@@ -12,9 +12,24 @@ from fv2es_prep.errors import ShardError
 from fv2es_prep.settings import PrepSettings
 
 FORMAT = "fv2es-shard"
-FORMAT_VERSION = "0.1"
+FORMAT_VERSION = "1.0"
+DIGEST_BYTES = 16
+# Text columns that do not have a row for each example.
+LISTS = ("source", "dropped")
 # Features that a reader must understand; none so far. An unknown one is refused by name.
 KNOWN_FEATURES: frozenset[str] = frozenset()
+# What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
+DAMAGE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+    SystemError,
+)
 
 Kind = Literal["text", "row", "ragged", "offsets"]
 
@@ -63,6 +78,15 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "tokens/offsets", "offsets", "<i8", "(N+1,)", "row", "tokens of example i: [i] to [i+1]"
     ),
+    Column("digest/row", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of the example's other columns"),
+    Column("digest/faces", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its faces"),
+    Column("digest/mel", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its spectrum"),
+    Column("digest/tokens", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its tokens"),
+    Column("origin/faces", "row", "|u1", "(N, 16)", "", "digest of what its faces are made from"),
+    Column("origin/mel", "row", "|u1", "(N, 16)", "", "digest of what its spectrum is made from"),
+    Column("origin/tokens", "row", "|u1", "(N, 16)", "", "digest of what its tokens are made from"),
+    Column("clamped", "row", "|u1", "(N,)", "", "1 where the span was cut to lie within the media"),
+    Column("source", "text", "", "(K,)", "", "JSON object: a recording's id, SHA-256 of its files"),
     Column("dropped", "text", "", "(D,)", "", "JSON object for each utterance that was dropped"),
 )
 
@@ -101,18 +125,18 @@ def check_version(name: str, found_format: str, version: str, requires: list[str
         requires: the features that the file asks for.
 
     Raises:
-        ShardError: another format, another version, or an unknown required feature.
+        ShardError: another format, another major version, or an unknown required feature.
     """
     if found_format != FORMAT:
         raise ShardError(
             f"{name} has the format {found_format!r}, expected {FORMAT!r}",
             "this is no fv2es shard; was another HDF5 file copied here?",
         )
-    # Before 1.0 a minor version may change anything: only the same one is read.
-    if version != FORMAT_VERSION:
+    major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
+    if major != ours:
+        remedy = "install a newer fv2es" if major > ours else "prepare the corpus again"
         raise ShardError(
-            f"{name} has the format version {version}, this fv2es reads {FORMAT_VERSION}",
-            "install the fv2es that wrote it, or prepare the corpus again",
+            f"{name} has the format version {version}, this fv2es reads {ours}.x", remedy
         )
     if unknown := sorted(set(requires) - KNOWN_FEATURES):
         raise ShardError(

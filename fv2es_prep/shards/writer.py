@@ -14,8 +14,18 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fv2es_prep.files import cannot_write, sha256_of, whole_file
+from fv2es_prep.origin import UNKNOWN, Origin
 from fv2es_prep.settings import PrepSettings
-from fv2es_prep.shards.schema import COLUMNS, FORMAT, FORMAT_VERSION, Column, row_shape
+from fv2es_prep.shards.digests import digests_of
+from fv2es_prep.shards.schema import (
+    COLUMNS,
+    DIGEST_BYTES,
+    FORMAT,
+    FORMAT_VERSION,
+    LISTS,
+    Column,
+    row_shape,
+)
 from fv2es_prep.types import Dropped, Example
 
 if TYPE_CHECKING:
@@ -33,6 +43,7 @@ class ShardHeader:
         label_classes: names of the label columns.
         rating_names: names of the rating columns.
         settings: the settings of every stage.
+        sources: recording id -> SHA-256 of its video and of its audio file.
         task_digest: digest of what the shard is made from.
     """
 
@@ -40,6 +51,7 @@ class ShardHeader:
     label_classes: tuple[str, ...]
     rating_names: tuple[str, ...]
     settings: PrepSettings
+    sources: dict[str, tuple[str, str]]
     task_digest: str
 
     def attributes(self) -> dict[str, str]:
@@ -72,6 +84,10 @@ class ShardWriter:
         self._path = path
         self._header = header
         self._small: dict[str, list[Any]] = {c.path: [] for c in COLUMNS if c.kind != "ragged"}
+        self._small["source"] = [
+            json.dumps({"recording_id": name, "video": video, "audio": audio})
+            for name, (video, audio) in header.sources.items()
+        ]
         try:
             self._spools = {
                 column.path: _Spool(column, path.parent, header.settings)
@@ -84,20 +100,42 @@ class ShardWriter:
     def __len__(self) -> int:
         return len(self._small["id"])
 
-    def append(self, example: Example) -> None:
+    def append(self, example: Example, origin: Origin = UNKNOWN) -> None:
         """Add one example as the next row.
+
+        Args:
+            example: what is added.
+            origin: digests of what its parts are made from.
 
         Raises:
             ValueError: a part of it has another shape than the settings say.
+            OutputError: the disk is full.
         """
-        row = _values(example)
+        row = example_row(example)
+        for part in ("faces", "mel", "tokens"):
+            row[f"origin/{part}"] = np.frombuffer(getattr(origin, part), np.uint8)
+        for part, digest in digests_of(row).items():
+            row[f"digest/{part}"] = np.frombuffer(digest, np.uint8)
         for column in COLUMNS:
             if column.kind == "ragged":
-                self._spools[column.path].append(row[column.path])
+                try:
+                    self._spools[column.path].append(row[column.path])
+                except OSError as error:
+                    raise cannot_write(self._path, error) from error
             elif column.path in row:
                 self._small[column.path].append(row[column.path])
         for part in ("faces", "mel", "tokens"):
             self._small[f"{part}/offsets"].append(self._spools[f"{part}/values"].rows)
+
+    def rewind(self, rows: int) -> None:
+        """Forget the examples that were appended after the first ``rows``."""
+        for column in COLUMNS:
+            if column.kind == "ragged":
+                offsets = self._small[f"{column.path.split('/')[0]}/offsets"]
+                self._spools[column.path].rewind(offsets[rows - 1] if rows else 0)
+        for path, values in self._small.items():
+            if path not in LISTS:
+                del values[rows:]
 
     def drop(self, dropped: Dropped) -> None:
         """Note an utterance that did not become an example."""
@@ -155,6 +193,9 @@ class ShardWriter:
             rows = [0, *rows]
         widths = {"label": len(self._header.label_classes)}
         widths["ratings"] = len(self._header.rating_names)
+        widths |= {
+            path: DIGEST_BYTES for path in self._small if path.startswith(("digest/", "origin/"))
+        }
         shape = (len(rows), widths[column.path]) if column.path in widths else (len(rows),)
         return np.array(rows, dtype=column.dtype).reshape(shape)
 
@@ -167,6 +208,7 @@ class _Spool:
         self.dtype = np.dtype(column.dtype)
         self.rows = 0
         self._row_shape = row_shape(column, settings)
+        self._row_bytes = self.dtype.itemsize * int(np.prod(self._row_shape, dtype=int))
 
     def append(self, values: NDArray[Any]) -> None:
         if values.shape[1:] != self._row_shape:
@@ -174,10 +216,15 @@ class _Spool:
         self.file.write(np.ascontiguousarray(values, self.dtype).tobytes())
         self.rows += len(values)
 
+    def rewind(self, rows: int) -> None:
+        self.rows = rows
+        self.file.seek(rows * self._row_bytes)
+        self.file.truncate()
+
     def copy_to(self, file: Any, column: Column) -> None:
         shape = (self.rows, *self._row_shape)
         dataset = file.create_dataset(column.path, shape, self.dtype, track_times=False)
-        row_bytes = self.dtype.itemsize * int(np.prod(self._row_shape, dtype=int))
+        row_bytes = self._row_bytes
         step = max(_COPIED_ROWS_BYTES // row_bytes, 1)
         self.file.seek(0)
         for start in range(0, self.rows, step):
@@ -186,8 +233,8 @@ class _Spool:
             dataset[start : start + count] = data.reshape(count, *self._row_shape)
 
 
-def _values(example: Example) -> dict[str, Any]:
-    """The value of each column, but for offsets, of one example."""
+def example_row(example: Example) -> dict[str, Any]:
+    """The value of each column, but for offsets and digests, of one example."""
     utterance, faces = example.utterance, example.faces
     return {
         "id": utterance.id,
@@ -199,6 +246,7 @@ def _values(example: Example) -> dict[str, Any]:
         "text": utterance.transcript,
         "label": example.label,
         "ratings": utterance.ratings,
+        "clamped": utterance.clamped,
         "faces/values": faces.rgb,
         "faces/times_s": faces.times_s,
         "faces/found": faces.found,

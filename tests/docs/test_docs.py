@@ -202,7 +202,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("reading")
     (place / "shards").mkdir()
     settings = PrepSettings(text=TextSettings(tokenizer="tests", vocabulary_size=40))
-    header = ShardHeader("iemocap", CLASSES, (), settings, task_digest="")
+    header = ShardHeader("iemocap", CLASSES, (), settings, {}, task_digest="")
     rng = np.random.default_rng(0)
     with ShardWriter(place / "shards/iemocap-00000.h5", header) as writer:
         for number in range(3):

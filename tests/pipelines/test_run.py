@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fv2es_prep.errors import OutputError, SettingsError, UsageError
 from fv2es_prep.files import sha256_of
-from fv2es_prep.shards.index import INDEX_NAME, read_index
+from fv2es_prep.shards.dropped import DROPPED_NAME
+from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
 from pipelines.executor import run_tasks, worker_count
 from pipelines.prepare import plan_corpus
-from pipelines.run import DROPPED_NAME, RUN_NAME, run
+from pipelines.run import RUN_NAME, run
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -101,20 +103,15 @@ def test_a_recording_cut_short_gives_what_can_be_decoded(
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     _, summary = prepare(options_for(copy, tmp_path / "out", text_model))
     assert 12 < summary.prepared < 18
-    assert summary.dropped["no_frame_in_span"] == 18 - summary.prepared
+    assert summary.dropped["span_outside_media"] == 18 - summary.prepared
 
 
 def test_a_task_that_cannot_be_done_is_listed_and_there_is_no_index(
     corpus, text_model, tmp_path, options_for
 ):
     plan = plan_corpus(options_for(corpus, tmp_path / "out", text_model))
-    moved = tmp_path / "moved"
-    shutil.copytree(text_model, moved)
-    tasks = tuple(
-        type(task)(task.path, task.recordings, task.utterances, task.header, str(moved / "gone"))
-        for task in plan.tasks
-    )
-    broken = type(plan)(plan.inventory, plan.settings, tasks, {})
+    tasks = tuple(replace(task, tokenizer=str(tmp_path / "gone")) for task in plan.tasks)
+    broken = replace(plan, tasks=tasks)
     summary = run(broken, tmp_path / "out", "inline", lambda _: None)
     assert set(summary.failed_shards) == {task.path.name for task in tasks}
     assert "could not be had from the" in summary.failed_shards["iemocap-00000.h5"]
@@ -133,8 +130,7 @@ def test_a_directory_that_cannot_be_written_is_told(corpus, text_model, tmp_path
 def test_another_corpus_in_the_directory_is_refused(
     corpus, text_model, shards, prepare, options_for
 ):
-    index = json.loads((shards / INDEX_NAME).read_text())
-    (shards / INDEX_NAME).write_text(json.dumps({**index, "corpus": "mosei"}))
+    write_index(shards, replace(read_index(shards), corpus="mosei"))
     with pytest.raises(UsageError, match="holds shards of mosei"):
         prepare(options_for(corpus, shards, text_model))
 

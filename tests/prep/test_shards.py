@@ -20,7 +20,9 @@ from fv2es_prep.shards.schema import COLUMNS
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
 
-HEADER = ShardHeader("tests", ("ang", "neu"), ("valence",), PrepSettings(), "digest")
+HEADER = ShardHeader(
+    "tests", ("ang", "neu"), ("valence",), PrepSettings(), {"rec": ("0" * 64, "1" * 64)}, "digest"
+)
 LENGTHS = st.lists(st.tuples(*[st.integers(0, 5)] * 3), max_size=6)
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
 
@@ -116,7 +118,7 @@ def test_a_writer_that_is_left_leaves_nothing(tmp_path):
 
 def test_rows_of_another_shape_are_our_mistake(tmp_path):
     settings = PrepSettings(text=TextSettings(max_tokens=5))
-    header = ShardHeader("tests", ("ang", "neu"), ("valence",), settings, "digest")
+    header = ShardHeader("tests", ("ang", "neu"), ("valence",), settings, {}, "digest")
     narrow = make_example("a", (1, 1, 1))
     wrong = MelSpectrum(np.zeros((3, 64), np.float16), 0.0125)
     with ShardWriter(tmp_path / "a.h5", header) as writer, pytest.raises(ValueError, match="64"):
@@ -135,8 +137,8 @@ def test_a_reader_can_be_pickled_and_reopens(tmp_path):
 @pytest.mark.parametrize(
     ("attribute", "value", "said"),
     [
-        ("format_version", "1.0", "this fv2es reads 0.1"),
-        ("format_version", "0.2", "this fv2es reads 0.1"),
+        ("format_version", "2.0", "this fv2es reads 1.x"),
+        ("format_version", "0.1", "this fv2es reads 1.x"),
         ("requires", '["sparse-mel"]', "sparse-mel"),
         ("format", "other", "expected 'fv2es-shard'"),
     ],

@@ -83,7 +83,7 @@ def write_shards(
     receipts = []
     for start in range(0, len(examples), per_shard):
         name = f"tests-{start // per_shard:05d}.h5"
-        header = ShardHeader("tests", classes, (), settings, task_digest=str(start))
+        header = ShardHeader("tests", classes, (), settings, {}, task_digest=str(start))
         part = examples[start : start + per_shard]
         with ShardWriter(directory / name, header) as writer:
             for example in part:

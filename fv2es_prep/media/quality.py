@@ -1,0 +1,79 @@
+"""Whether what was read shows anything at all: silence, black and frozen pictures.
+
+Owns the rules of `QualitySettings`. Leaves what happens to such an utterance to its caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from fv2es_prep.errors import DropReason, UtteranceError
+from fv2es_prep.settings import QualitySettings
+from fv2es_prep.types import Waveform
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Frame = tuple[float, "NDArray[np.uint8]"]
+
+
+def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
+    """See that a speaker's sound is not silent.
+
+    Raises:
+        UtteranceError: no audio sample is above the silent level.
+    """
+    import numpy as np
+
+    loudest = float(np.abs(waveform.samples).max(initial=0))
+    if len(waveform.samples) and loudest <= settings.silent_level:
+        raise UtteranceError(
+            f"its loudest audio sample is {loudest:.2g} of full scale, expected more than "
+            f"{settings.silent_level:g}",
+            DropReason.SILENT_AUDIO,
+        )
+
+
+class PictureCheck:
+    """Looks at the pictures of one utterance as they pass, and holds none but the first."""
+
+    def __init__(self, settings: QualitySettings) -> None:
+        self._settings = settings
+        self._count = 0
+        self._brightest = 0
+        self._first: NDArray[np.uint8] | None = None
+        self._changed = False
+
+    def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The same pictures, looked at."""
+        import numpy as np
+
+        for time_s, rgb in frames:
+            self._count += 1
+            if self._brightest <= self._settings.black_level:
+                self._brightest = max(self._brightest, int(rgb.max(initial=0)))
+            if self._first is None:
+                self._first = rgb
+            elif not self._changed:
+                self._changed = not np.array_equal(self._first, rgb)
+            yield time_s, rgb
+
+    def judge(self) -> None:
+        """Say what was seen, once all have passed.
+
+        Raises:
+            UtteranceError: the pictures are all black, or all the same.
+        """
+        settings = self._settings
+        if self._count and self._brightest <= settings.black_level:
+            raise UtteranceError(
+                f"the brightest value of its {self._count} pictures is {self._brightest} of 255, "
+                f"expected more than {settings.black_level}",
+                DropReason.BLACK_PICTURE,
+            )
+        if 0 < settings.frozen_pictures <= self._count and not self._changed:
+            raise UtteranceError(
+                f"its {self._count} sampled pictures are all the same", DropReason.FROZEN_PICTURE
+            )

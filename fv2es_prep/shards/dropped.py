@@ -1,0 +1,47 @@
+"""dropped.jsonl: everything of a corpus that did not become an example, one JSON object a line.
+
+Owns the file. Leaves deciding what is dropped to others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import ShardError
+from fv2es_prep.files import whole_file
+from fv2es_prep.shards.schema import DAMAGE
+
+DROPPED_NAME = "dropped.jsonl"
+
+
+def write_dropped(directory: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """Write the entries, in this order."""
+    with (
+        whole_file(directory / DROPPED_NAME) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+
+
+def read_dropped(directory: Path) -> list[dict[str, Any]]:
+    """The entries as JSON objects: a later version may know other reasons and fields.
+
+    Raises:
+        ShardError: the file is missing or damaged.
+    """
+    path = directory / DROPPED_NAME
+    try:
+        with path.open(encoding="utf-8") as file:
+            entries = [json.loads(line) for line in file]
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or not isinstance(entry.get("reason"), str):
+                raise ValueError(f"line {number} is no object with a reason")
+    except DAMAGE as error:
+        raise ShardError(
+            f"{path} cannot be read: {error}",
+            "run the `fv2es prep` command that made it again",
+        ) from error
+    return entries

@@ -1,0 +1,118 @@
+"""What a dataset holds, in numbers: counts, hours, bytes, face coverage, what was left out.
+
+Owns the numbers and their text. Leaves printing to cli.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fv2es_prep.shards.dropped import read_dropped
+from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
+from fv2es_prep.shards.schema import COLUMNS
+
+_STREAMS = ("faces", "mel", "tokens")
+_NAMED = 5
+
+
+def dataset_info(directory: Path) -> dict[str, Any]:
+    """Everything that `fv2es shards info` tells, as plain JSON values.
+
+    Raises:
+        UsageError: the directory holds no finished dataset.
+        ShardError: a shard, the index or dropped.jsonl is missing or damaged.
+    """
+    index, catalogue = read_index(directory), read_catalogue(directory)
+    seconds = catalogue.end_s - catalogue.start_s
+    columns = catalogue.label.sum(axis=0, dtype=int)
+    return {
+        "corpus": index.corpus,
+        "merged": [part.corpus for part in index.merged],
+        "format_version": index.format_version,
+        "utterances": index.examples,
+        "recordings": len(set(catalogue.recording_ids)),
+        "hours": round(float(seconds.sum()) / 3600, 4),
+        "classes": dict(zip(catalogue.label_classes, map(int, columns), strict=True)),
+        "speakers": _counts(catalogue.speakers),
+        "sessions": _counts(catalogue.sessions),
+        "faces": _coverage(catalogue),
+        "shards": len(index.shards),
+        "bytes": _bytes(directory, index),
+        "clamped": sum(_clamped(directory, index)),
+        "dropped": dict(Counter(entry["reason"] for entry in read_dropped(directory))),
+        "settings": index.settings.to_json(),
+    }
+
+
+def info_text(info: dict[str, Any]) -> str:
+    """The same for people."""
+    faces, bytes_ = info["faces"], info["bytes"]
+    low = faces["utterances_below_half"]
+    named = ", ".join(low[:_NAMED]) + (", …" if len(low) > _NAMED else "")
+    lines = [
+        ("corpus", f"{info['corpus']}, format {info['format_version']}"),
+        ("utterances", f"{info['utterances']} of {info['recordings']} recording(s)"),
+        ("", f"{info['hours']:.2f} hours, {info['clamped']} clamped to the media"),
+        *_listed("class", info["classes"]),
+        *_listed("speaker", info["speakers"]),
+        *_listed("session", info["sessions"]),
+        ("faces", f"{faces['found']} found of {faces['sampled']} ({faces['share']:.1%})"),
+        ("", f"{len(low)} utterance(s) with less than half{': ' if low else ''}{named}"),
+        ("bytes", f"{bytes_['total']} in {info['shards']} shard(s)"),
+        *((f"  {stream}", str(bytes_[stream])) for stream in (*_STREAMS, "rest")),
+        *_listed("left out", info["dropped"]),
+        *_listed(
+            "setting",
+            {
+                f"{stage}.{name}": value
+                for stage, values in info["settings"].items()
+                for name, value in values.items()
+            },
+        ),
+    ]
+    return "\n".join(f"{name:11} {value}".rstrip() for name, value in lines)
+
+
+def _listed(name: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    width = max(map(len, values), default=0)
+    for key, value in values.items():
+        yield name, f"{key or '(unknown)':{width}}  {value}"
+
+
+def _counts(names: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _coverage(catalogue: Catalogue) -> dict[str, Any]:
+    sampled, found = int(catalogue.frames.sum()), int(catalogue.found.sum())
+    low = np.flatnonzero(2 * catalogue.found < catalogue.frames)
+    return {
+        "sampled": sampled,
+        "found": found,
+        "share": round(found / max(sampled, 1), 4),
+        "utterances_below_half": [catalogue.ids[place] for place in low],
+    }
+
+
+def _bytes(directory: Path, index: Index) -> dict[str, int]:
+    """Bytes of each stream over all shards; what is neither is in ``rest``."""
+    sums: Counter[str] = Counter()
+    for entry in index.shards:
+        with ShardReader(directory / entry.name) as reader:
+            for column in COLUMNS:
+                sums[column.path.split("/")[0]] += reader.stored_bytes(column.path)
+    streams = {stream: sums[stream] for stream in _STREAMS}
+    total = index.size_bytes
+    return {"total": total, **streams, "rest": total - sum(streams.values())}
+
+
+def _clamped(directory: Path, index: Index) -> Iterator[int]:
+    for entry in index.shards:
+        with ShardReader(directory / entry.name) as reader:
+            yield int(np.count_nonzero(reader.column("clamped")))

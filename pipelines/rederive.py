@@ -1,0 +1,194 @@
+"""Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit.
+
+Owns going from a shard back to its corpus. Leaves the road of an utterance to `example` and all
+checks that need no corpus to `fv2es_prep.shards.verify`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fv2es_prep.corpora import adapter
+from fv2es_prep.errors import MediaError, UsageError, UtteranceError
+from fv2es_prep.example import Stages, prepare_example
+from fv2es_prep.files import sha256_of
+from fv2es_prep.inventory import LabelChoice
+from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.settings import PrepSettings
+from fv2es_prep.shards.finding import Finding
+from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
+from fv2es_prep.shards.schema import COLUMNS
+from fv2es_prep.shards.writer import example_row
+from fv2es_prep.types import Example, Inventory, Recording, Utterance
+from pipelines.build import one_thread
+
+_RUN_NAME = "run.json"
+_DTYPES = {column.path: column.dtype for column in COLUMNS}
+
+
+@dataclasses.dataclass(frozen=True)
+class _AllLabels(LabelChoice):
+    """Takes every label in corpus words: which were merged is not in a shard."""
+
+    def of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(labels))
+
+
+def rederive(
+    directory: Path,
+    raw: Path,
+    sample: int,
+    tokenizer: str | None = None,
+    seed: int = 0,
+    report: Callable[[int], None] = lambda _: None,
+) -> list[Finding]:
+    """Derive random examples of a dataset again and compare every column with what is stored.
+
+    Args:
+        directory: the dataset directory.
+        raw: the raw corpus that it was prepared from.
+        sample: how many examples; all where there are fewer.
+        tokenizer: name or directory; None takes that of the last run.
+        seed: decides the draw.
+        report: called with the number of examples done since the last call.
+
+    Returns:
+        A finding for each example that differs, cannot be derived, or whose media files are others.
+
+    Raises:
+        UsageError: the sample is not positive, the dataset is a merged one, or no tokenizer
+            is known.
+        CorpusError: the corpus is not there or not laid out as expected.
+        ShardError: a shard is missing or damaged.
+        TokenizerError: the tokenizer cannot be loaded or is another one.
+    """
+    if sample < 1:
+        raise UsageError(f"the sample is {sample}, expected at least 1", "e.g. --sample 50")
+    index, catalogue = read_index(directory), read_catalogue(directory)
+    if index.merged:
+        raise UsageError(
+            f"{directory} was merged out of {len(index.merged)} datasets",
+            "verify each of them against its own corpus",
+        )
+    inventory = adapter(index.corpus).scan(raw, _AllLabels(index.label_classes))
+    stages = Stages(index.settings, tokenizer or _tokenizer_of(directory), index.label_classes)
+    count = min(sample, index.examples)
+    # Not for secrets: the same seed draws the same examples.
+    drawn = sorted(random.Random(seed).sample(range(index.examples), count))  # noqa: S311
+    findings: list[Finding] = []
+    with one_thread():
+        # The catalogue is in the order of recordings, so that each is opened once.
+        for _, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
+            places = list(group)
+            findings += _check_recording(directory, index, catalogue, places, inventory, stages)
+            report(len(places))
+    return findings
+
+
+def _tokenizer_of(directory: Path) -> str:
+    try:
+        found = json.loads((directory / _RUN_NAME).read_text(encoding="utf-8"))["tokenizer"]
+    except (OSError, ValueError, LookupError, TypeError):
+        found = None
+    if not isinstance(found, str):
+        raise UsageError(
+            f"{directory / _RUN_NAME} does not say which tokenizer was taken",
+            "pass it with --tokenizer",
+        )
+    return found
+
+
+def _check_recording(
+    directory: Path,
+    index: Index,
+    catalogue: Catalogue,
+    places: Sequence[int],
+    inventory: Inventory,
+    stages: Stages,
+) -> Iterator[Finding]:
+    name = index.shards[catalogue.shard[places[0]]].name
+    recording_id = catalogue.recording_ids[places[0]]
+    recordings = {recording.id: recording for recording in inventory.recordings}
+    known = {utterance.id: utterance for utterance in inventory.utterances}
+    merged = _merged_labels(catalogue, known)
+    wanted = []
+    for place in places:
+        if catalogue.ids[place] in known and recording_id in recordings:
+            utterance = known[catalogue.ids[place]]
+            labels = tuple(merged.get(label, label) for label in utterance.labels)
+            wanted.append((place, dataclasses.replace(utterance, labels=_ordered(labels, index))))
+        else:
+            yield Finding("source", name, f"the corpus has no utterance {catalogue.ids[place]}")
+    if not wanted:
+        return
+    recording = recordings[recording_id]
+    with ShardReader(directory / name) as reader:
+        yield from _check_files(reader, recording)
+        utterances = [utterance for _, utterance in wanted]
+        with _opened(recording, utterances, index.settings) as source:
+            for place, utterance in wanted:
+                stored = reader.read(int(catalogue.row[place]))
+                if problem := _difference(stored, utterance, source, stages):
+                    yield Finding("source", name, f"{utterance.id} {problem}")
+
+
+def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
+    stored = reader.sources().get(recording.id, ("", ""))
+    for path, digest in zip((recording.video, recording.audio), stored, strict=True):
+        found = sha256_of(path)
+        if found != digest:
+            sentence = f"{path.name} begins with SHA-256 {found[:12]}, expected {digest[:12]}"
+            yield Finding("source", reader.path.name, sentence)
+
+
+def _opened(
+    recording: Recording, utterances: Sequence[Utterance], settings: PrepSettings
+) -> OpenRecording:
+    return OpenRecording(recording, utterances, settings.frames, settings.media, settings.spans)
+
+
+def _difference(
+    stored: Example, utterance: Utterance, source: OpenRecording, stages: Stages
+) -> str:
+    """What is different when an example is derived again, in words; empty if nothing is."""
+    try:
+        derived = prepare_example(utterance, source, stages)
+    except (MediaError, UtteranceError) as error:
+        return f"cannot be derived again: {error.sentence}"
+    here, there = example_row(stored), example_row(derived)
+    different = [path for path in here if not _same(path, here[path], there[path])]
+    return f"differs in {', '.join(different)}" if different else ""
+
+
+def _same(path: str, stored: Any, derived: Any) -> bool:
+    """Whether two values of a column are the same bits in the column's type."""
+    if isinstance(stored, str):
+        return bool(stored == derived)
+    a, b = (np.asarray(value, _DTYPES[path]) for value in (stored, derived))
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _merged_labels(catalogue: Catalogue, known: dict[str, Utterance]) -> dict[str, str]:
+    """Label in corpus words -> the class it was merged into, as most of the dataset has it."""
+    seen: dict[str, Counter[str]] = {}
+    for place, name in enumerate(catalogue.ids):
+        labels = known[name].labels if name in known else ()
+        stored = np.flatnonzero(catalogue.label[place])
+        if len(labels) == len(stored) == 1 and labels[0] not in catalogue.label_classes:
+            target = catalogue.label_classes[int(stored[0])]
+            seen.setdefault(labels[0], Counter())[target] += 1
+    return {label: counts.most_common(1)[0][0] for label, counts in seen.items()}
+
+
+def _ordered(labels: tuple[str, ...], index: Index) -> tuple[str, ...]:
+    return tuple(name for name in index.label_classes if name in labels)

@@ -1,0 +1,242 @@
+"""What a rerun keeps: everything that is made from the very same, whatever else has changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fv2es_prep.demo import make_text_model
+from fv2es_prep.errors import MediaError, OutputError, UsageError
+from fv2es_prep.files import sha256_of
+from fv2es_prep.settings import MelSettings
+from fv2es_prep.shards.reader import ShardReader
+from pipelines.build import quarantine_shard
+from pipelines.lock import locked
+from pipelines.plan import make_plan
+from pipelines.prepare import plan_corpus
+from pipelines.run import run
+from pipelines.sources import CACHE_NAME, UNREADABLE, hash_sources
+
+VIDEO = "Session2/dialog/avi/DivX/Ses02F_impro01.avi"
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in directory.glob("*.h5")}
+
+
+def silent(_: int) -> None:
+    """No report."""
+
+
+@pytest.fixture
+def copy(corpus, tmp_path) -> Path:
+    return Path(shutil.copytree(corpus, tmp_path / "copy"))
+
+
+def test_another_tokenizer_makes_tokens_alone(
+    corpus, text_model, shards, tmp_path, prepare, options_for
+):
+    other = Path(shutil.copytree(text_model, tmp_path / "other"))
+    rules = json.loads((other / "tokenizer.json").read_text())
+    rules["normalizer"] = None
+    (other / "tokenizer.json").write_text(json.dumps(rules))
+    options = options_for(corpus, shards, other)
+    planned = plan_corpus(options).describe(1)
+    assert (planned["faces_to_make"], planned["tokens_to_make"]) == (0, 18)
+    assert any("text.vocabulary_sha256 was" in line for line in planned["why"])
+    _, summary = prepare(options)
+    counts = summary.counts
+    assert (counts["tokens_made"], counts["faces_kept"], counts["spectra_kept"]) == (18, 18, 18)
+    assert counts["videos_decoded"] == counts["sounds_decoded"] == 0
+    prepare(options_for(corpus, tmp_path / "fresh", other))
+    assert digests(shards) == digests(tmp_path / "fresh")
+    assert not (shards / ".previous").exists()
+
+
+def test_another_spectrum_touches_no_video(corpus, text_model, shards, tmp_path, options_for):
+    def plan_for(out: Path):
+        plan = plan_corpus(options_for(corpus, out, text_model))
+        settings = replace(plan.settings, mel=MelSettings(n_mels=64))
+        sources = hash_sources(plan.inventory.recordings, out)
+        return make_plan(plan.inventory, settings, str(text_model), out, 0.1, sources)
+
+    counts = run(plan_for(shards), shards, "inline", silent).counts
+    assert (counts["spectra_made"], counts["faces_kept"], counts["tokens_kept"]) == (18, 18, 18)
+    assert counts["videos_decoded"] == 0
+    assert counts["sounds_decoded"] == 3
+    fresh = tmp_path / "fresh"
+    run(plan_for(fresh), fresh, "inline", silent)
+    assert digests(shards) == digests(fresh)
+
+
+def test_another_interval_makes_faces_alone(
+    corpus, text_model, shards, tmp_path, prepare, options_for
+):
+    _, summary = prepare(options_for(corpus, shards, text_model, interval_ms=900))
+    counts = summary.counts
+    assert counts["videos_decoded"] == 3
+    assert counts["spectra_kept"] == counts["tokens_kept"] == 18
+    prepare(options_for(corpus, tmp_path / "fresh", text_model, interval_ms=900))
+    assert digests(shards) == digests(tmp_path / "fresh")
+
+
+def test_other_labels_and_another_cut_decode_nothing(
+    corpus, text_model, shards, tmp_path, prepare, options_for
+):
+    changed = {"merge": {"exc": "hap"}, "shard_mb": 16}
+    _, summary = prepare(options_for(corpus, shards, text_model, **changed))
+    assert summary.shards == 1
+    assert summary.counts["faces_kept"] == 18
+    assert summary.counts["videos_decoded"] == summary.counts["sounds_decoded"] == 0
+    prepare(options_for(corpus, tmp_path / "fresh", text_model, **changed))
+    assert digests(shards) == digests(tmp_path / "fresh")
+
+
+def test_a_recording_that_comes_or_goes_leaves_the_others(
+    corpus, copy, text_model, shards, tmp_path, prepare, options_for
+):
+    for path in copy.rglob("*Ses02F_impro01*"):
+        path.unlink()
+    _, fewer = prepare(options_for(copy, shards, text_model))
+    assert (fewer.prepared, fewer.counts["videos_decoded"]) == (12, 0)
+    assert len(list(shards.glob("*.h5"))) == 2
+    _, all_again = prepare(options_for(corpus, shards, text_model))
+    assert (all_again.prepared, all_again.counts["videos_decoded"]) == (18, 1)
+    prepare(options_for(corpus, tmp_path / "fresh", text_model))
+    assert digests(shards) == digests(tmp_path / "fresh")
+
+
+def test_a_changed_file_is_noticed_by_its_content(copy, text_model, tmp_path, prepare, options_for):
+    out = tmp_path / "out"
+    prepare(options_for(copy, out, text_model))
+    path = copy / "Session2/dialog/wav/Ses02F_impro01.wav"
+    data = bytearray(path.read_bytes())
+    data[40_000:90_000] = data[50_000:100_000]
+    path.write_bytes(data)
+    _, summary = prepare(options_for(copy, out, text_model))
+    assert summary.shards_built == 1
+    assert summary.counts["spectra_made"] == 6
+    assert summary.counts["videos_decoded"] == 1, "video and sound end together: both decide"
+
+
+def test_kept_parts_that_are_damaged_are_made_anew(
+    corpus, text_model, shards, tmp_path, prepare, options_for
+):
+    import h5py
+
+    with h5py.File(shards / "iemocap-00000.h5", "r+") as file:
+        file["mel/values"][3, 3] += 1
+    # No index: nothing says which bytes the shard had.
+    (shards / "index.json").unlink()
+    _, summary = prepare(options_for(corpus, shards, text_model, max_tokens=9))
+    assert summary.counts["spectra_made"] == 1
+    prepare(options_for(corpus, tmp_path / "fresh", text_model, max_tokens=9))
+    assert digests(shards) == digests(tmp_path / "fresh")
+
+
+def test_the_dropped_stay_dropped_until_they_are_to_be_retried(
+    copy, text_model, tmp_path, prepare, options_for
+):
+    good = (copy / VIDEO).read_bytes()
+    (copy / VIDEO).write_bytes(b"broken")
+    out = tmp_path / "out"
+    _, first = prepare(options_for(copy, out, text_model))
+    assert (first.prepared, first.dropped_share) == (12, pytest.approx(1 / 3))
+    _, again = prepare(options_for(copy, out, text_model, max_tokens=9))
+    assert again.dropped["undecodable_video"] == 6
+    assert again.counts["videos_decoded"] == 0
+    _, retried = prepare(options_for(copy, out, text_model, max_tokens=9, retry_dropped=True))
+    assert (retried.shards_built, retried.prepared) == (1, 12)
+    (copy / VIDEO).write_bytes(good)
+    _, mended = prepare(options_for(copy, out, text_model, max_tokens=9))
+    assert (mended.shards_built, mended.prepared, mended.complete) == (1, 18, True)
+
+
+def test_fail_fast_stops_at_the_first_recording(copy, text_model, tmp_path, prepare, options_for):
+    (copy / VIDEO).write_bytes(b"broken")
+    with pytest.raises(MediaError, match=r"Ses02F_impro01.avi cannot be decoded"):
+        prepare(options_for(copy, tmp_path / "out", text_model, fail_fast=True))
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_a_plan_says_why_it_builds(corpus, text_model, shards, tmp_path, options_for):
+    def why(out: Path, **changes: object) -> list[str]:
+        described = plan_corpus(options_for(corpus, out, text_model, **changes)).describe(1)
+        return described["why"]
+
+    assert why(tmp_path / "new") == ["there are no shards yet"]
+    assert why(shards) == []
+    assert why(shards, limit=10)[0].startswith("8 utterance(s) are gone")
+    assert "frames.interval_s was 0.5 and is 0.25" in why(shards, interval_ms=250)
+    (shards / "iemocap-00001.h5").unlink()
+    assert why(shards)[0].startswith("6 utterance(s) are new")
+
+
+def test_two_runs_into_one_directory_are_one_too_many(
+    corpus, text_model, tmp_path, prepare, options_for
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    with locked(out), pytest.raises(UsageError, match=r"is being written by process \d+ on "):
+        prepare(options_for(corpus, out, text_model))
+    assert not (out / ".lock").exists()
+
+
+def test_leftovers_of_dead_runs_are_swept(corpus, text_model, shards, prepare, options_for):
+    left = shards / ".iemocap-00001.h5.999999.tmp"
+    left.write_bytes(b"half")
+    prepare(options_for(corpus, shards, text_model))
+    assert not left.exists()
+
+
+def test_a_shard_whose_workers_died_is_quarantined(corpus, text_model, tmp_path, options_for):
+    plan = plan_corpus(options_for(corpus, tmp_path, text_model))
+    receipt = quarantine_shard(plan.tasks[0], "the worker died 4 times")
+    assert receipt.examples == 0
+    assert {entry.reason.value for entry in receipt.dropped} == {"worker_died"}
+    with ShardReader(plan.tasks[0].path) as reader:
+        assert {entry.recording_id for entry in reader.dropped()} == {"Ses01F_impro01"}
+
+
+def test_hashes_are_of_content_and_may_be_trusted(copy, tmp_path, corpus, text_model, options_for):
+    plan = plan_corpus(options_for(copy, tmp_path, text_model))
+    first = hash_sources(plan.inventory.recordings, tmp_path)
+    assert first["Ses02F_impro01"][0] == sha256_of(copy / VIDEO)
+    cache = tmp_path / CACHE_NAME
+    cache.write_text(cache.read_text().replace(first["Ses02F_impro01"][0], "0" * 64))
+    trusted = hash_sources(plan.inventory.recordings, tmp_path, trust_mtime=True)
+    assert trusted["Ses02F_impro01"][0] == "0" * 64
+    assert hash_sources(plan.inventory.recordings, tmp_path) == first
+    (copy / VIDEO).unlink()
+    gone = hash_sources(plan.inventory.recordings, tmp_path)
+    assert gone["Ses02F_impro01"][0] == UNREADABLE
+
+
+def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
+    corpus, text_model, prepared, tmp_path, prepare, options_for, monkeypatch
+):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "out"
+    options = options_for(corpus, out, text_model)
+    # A limit on the size of files fails as a full disk does, in the middle of a write.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot write"):
+            prepare(options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(out.glob("*.h5"))
+    assert not (out / "index.json").exists()
+    prepare(options)
+    assert digests(out) == digests(prepared)
+
+
+def test_a_text_model_made_again_is_the_same(text_model, shards, corpus, tmp_path, options_for):
+    again = make_text_model(tmp_path / "again")
+    assert plan_corpus(options_for(corpus, shards, again)).describe(1)["tokens_to_make"] == 0
