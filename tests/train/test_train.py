@@ -86,7 +86,7 @@ def history(out: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("modality", ["t", "a", "v"])
 def test_each_modality_learns_alone(modality: str, corpus: Corpus, tmp_path: Path) -> None:
     options = options_of(
-        corpus, tmp_path / "run", modalities=modality, epochs=8, batch_size=3, early_stop=0
+        corpus, tmp_path / "run", modalities=modality, epochs=8, batch_size=3, lr=1e-3, early_stop=0
     )
     summary = train(options)
     assert summary["valid"]["average"]["auc"] > 0.9
@@ -100,6 +100,15 @@ def test_early_stopping_counts_epochs_without_a_better_one(
     options = options_of(corpus, tmp_path / "run", modalities="t", epochs=9, early_stop=2)
     summary = train(options)
     assert (summary["epochs"], summary["best_epoch"], summary["stopped_early"]) == (3, 1, True)
+
+
+def test_patience_waits_for_f1_alone_and_a_lower_loss_is_still_kept(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fv2es_train.train.measure", lambda *_: {"average": {"f1_binary": 1.0}})
+    options = options_of(corpus, tmp_path / "run", modalities="v", epochs=9, early_stop=2)
+    summary = train(options)
+    assert (summary["epochs"], summary["best_epoch"]) == (3, 3)
 
 
 def test_a_class_absent_from_train_is_named(corpus: Corpus, tmp_path: Path) -> None:
