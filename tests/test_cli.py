@@ -172,6 +172,8 @@ def test_an_interrupt_stops_soon_and_says_how_to_go_on(corpus, text_model, tmp_p
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore interrupts, and hand that on to what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 120
     while not list(out.glob("*.h5")) and time.monotonic() < deadline:
