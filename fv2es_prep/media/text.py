@@ -30,17 +30,32 @@ def load_tokenizer(name_or_dir: str) -> Any:
     Raises:
         TokenizerError: there is no such directory, and the hub does not give it.
     """
-    from transformers import AutoTokenizer
-
     local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
-        return AutoTokenizer.from_pretrained(name_or_dir, use_fast=True, local_files_only=local)
+        if _is_generic(Path(name_or_dir)):
+            from transformers import PreTrainedTokenizerFast as Tokenizer
+        else:
+            from transformers import AutoTokenizer as Tokenizer
+        return Tokenizer.from_pretrained(name_or_dir, local_files_only=local)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
             f"{name_or_dir} holds no tokenizer that can be read: {first}",
             "a directory must hold tokenizer.json or spiece.model, and tokenizer_config.json",
         ) from error
+
+
+def _is_generic(directory: Path) -> bool:
+    """Whether the tokenizer is its tokenizer.json alone: AutoTokenizer takes the same class then.
+
+    AutoTokenizer imports torch before it looks; a run that only makes tokens is over sooner.
+    """
+    try:
+        config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        generic = config["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return generic and (directory / "tokenizer.json").is_file()
 
 
 def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
