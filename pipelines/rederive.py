@@ -31,8 +31,8 @@ from fv2es_prep.shards.schema import COLUMNS
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.types import Example, Inventory, Recording, Utterance
 from pipelines.build import one_thread
+from pipelines.run import RUN_NAME
 
-_RUN_NAME = "run.json"
 _DTYPES = {column.path: column.dtype for column in COLUMNS}
 
 
@@ -97,12 +97,12 @@ def rederive(
 
 def _tokenizer_of(directory: Path) -> str:
     try:
-        found = json.loads((directory / _RUN_NAME).read_text(encoding="utf-8"))["tokenizer"]
+        found = json.loads((directory / RUN_NAME).read_text(encoding="utf-8"))["tokenizer"]
     except (OSError, ValueError, LookupError, TypeError):
         found = None
     if not isinstance(found, str):
         raise UsageError(
-            f"{directory / _RUN_NAME} does not say which tokenizer was taken",
+            f"{directory / RUN_NAME} does not say which tokenizer was taken",
             "pass it with --tokenizer",
         )
     return found
