@@ -94,6 +94,12 @@ def prep_iemocap(
     ] = "albert-base-v2",
     max_tokens: Annotated[int, typer.Option(help="Longest token sequence.")] = 100,
     interval_ms: Annotated[float, typer.Option(help="Milliseconds between two frames.")] = 500.0,
+    detector: Annotated[
+        str, typer.Option(help="exact, fast (99.5 % the same faces) or facenet.")
+    ] = "exact",
+    device: Annotated[
+        str, typer.Option(help="Where faces are looked for: cpu, cuda or cuda:N.")
+    ] = "cpu",
     shard_mb: Annotated[float, typer.Option(help="Expected megabytes of a shard.")] = 16.0,
     executor: Annotated[
         str, typer.Option(help="inline, local, local:N, or tcp://HOST:PORT of a Dask scheduler.")
@@ -126,6 +132,8 @@ def prep_iemocap(
         tokenizer=tokenizer,
         max_tokens=max_tokens,
         interval_ms=interval_ms,
+        detector=detector,
+        device=device,
         shard_mb=shard_mb,
         limit=limit,
         trust_mtime=trust_mtime,

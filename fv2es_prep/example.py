@@ -31,16 +31,18 @@ class Stages:
         settings: the settings of all stages.
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
+        device: where faces are looked for, ``cpu`` or torch's name of a GPU.
     """
 
     settings: PrepSettings
     tokenizer: str
     label_classes: tuple[str, ...]
+    device: str = "cpu"
 
     @functools.cached_property
     def detector(self) -> FaceDetector:
         """The face detector, loaded when the first picture comes."""
-        return FaceDetector(self.settings.faces)
+        return FaceDetector(self.settings.faces, self.device)
 
 
 @dataclass(frozen=True)

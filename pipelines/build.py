@@ -223,12 +223,14 @@ def _count(example: Example, made: Made, counts: Counter[str]) -> None:
 
 
 def _stages_of(task: ShardTask) -> Stages:
-    return _stages(task.header.settings, task.tokenizer, task.header.label_classes)
+    return _stages(task.header.settings, task.tokenizer, task.header.label_classes, task.device)
 
 
 @functools.lru_cache(maxsize=2)
-def _stages(settings: PrepSettings, tokenizer: str, label_classes: tuple[str, ...]) -> Stages:
-    return Stages(settings, tokenizer, label_classes)
+def _stages(
+    settings: PrepSettings, tokenizer: str, label_classes: tuple[str, ...], device: str
+) -> Stages:
+    return Stages(settings, tokenizer, label_classes, device)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class ShardTask:
         kept: utterance id -> parts of an earlier run that are the same.
         drops: utterance id -> its entry, where an earlier run dropped the very same.
         fail_fast: stop at the first recording that cannot be read.
+        device: where faces are looked for, ``cpu`` or torch's name of a GPU.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class ShardTask:
     kept: dict[str, Kept] = field(default_factory=dict)
     drops: dict[str, Dropped] = field(default_factory=dict)
     fail_fast: bool = False
+    device: str = "cpu"
 
     def by_recording(self) -> Iterator[tuple[Recording, tuple[Utterance, ...]]]:
         """Each recording with its utterances."""
@@ -152,6 +154,7 @@ def make_plan(
     sources: Sources | None = None,
     retry_dropped: bool = False,
     fail_fast: bool = False,
+    device: str = "cpu",
 ) -> Plan:
     """Cut an inventory into shards, and see which of them and what else is already there.
 
@@ -167,6 +170,7 @@ def make_plan(
         sources: recording id -> SHA-256 of its files; None keeps nothing of earlier runs.
         retry_dropped: try those again that an earlier run dropped.
         fail_fast: stop at the first recording that cannot be read.
+        device: where faces are looked for.
 
     Raises:
         SettingsError: the shard size is not positive.
@@ -179,7 +183,7 @@ def make_plan(
     for number, utterances in enumerate(_cut(inventory.utterances, settings, shard_mb * _MB)):
         path = out / f"{inventory.corpus}-{number:05d}.h5"
         task = _task(path, inventory, settings, tokenizer, utterances, sources)
-        task = replace(task, fail_fast=fail_fast)
+        task = replace(task, fail_fast=fail_fast, device=device)
         old = previous.shards.get(path)
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):

@@ -11,7 +11,7 @@ from pathlib import Path
 from fv2es_prep.corpora import adapter
 from fv2es_prep.inventory import LabelChoice, first_utterances
 from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import FrameSettings, PrepSettings
+from fv2es_prep.settings import FaceSettings, FrameSettings, PrepSettings
 from pipelines.plan import Plan, make_plan
 from pipelines.sources import hash_sources
 
@@ -29,6 +29,8 @@ class PrepOptions:
         tokenizer: name at the hub or directory.
         max_tokens: longest token sequence.
         interval_ms: milliseconds between two sampled frames.
+        detector: which face detector; see `FaceSettings`.
+        device: where it runs, ``cpu`` or torch's name of a GPU.
         shard_mb: expected size of a shard in megabytes.
         limit: only so many utterances, for a trial; None takes all.
         trust_mtime: take a file's digest of an earlier run where size and time are the same.
@@ -44,6 +46,8 @@ class PrepOptions:
     tokenizer: str = "albert-base-v2"
     max_tokens: int = 100
     interval_ms: float = 500.0
+    detector: str = "exact"
+    device: str = "cpu"
     shard_mb: float = 16.0
     limit: int | None = None
     trust_mtime: bool = False
@@ -66,7 +70,8 @@ def plan_corpus(options: PrepOptions) -> Plan:
     if options.limit is not None:
         inventory = first_utterances(inventory, options.limit)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
-    settings = PrepSettings(frames=frames, text=text)
+    faces = FaceSettings(detector=options.detector)
+    settings = PrepSettings(frames=frames, faces=faces, text=text)
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer
@@ -80,4 +85,5 @@ def plan_corpus(options: PrepOptions) -> Plan:
         hash_sources(inventory.recordings, out, options.trust_mtime),
         options.retry_dropped,
         options.fail_fast,
+        options.device,
     )

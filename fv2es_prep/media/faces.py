@@ -1,12 +1,13 @@
-"""From a view to the speaker's face: found by MTCNN, cut to a small square, or the centre instead.
+"""From a view to the speaker's face: found by a detector, cut to a small square, or the centre.
 
-Owns detection and the fall-back. Leaves to the model how faces are normalised.
+Owns which face is taken, the crop and the fall-back. Leaves finding faces to `mtcnn` and
+`facenet`, and how faces are normalised to the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fv2es_prep.media.video import centre_square
 from fv2es_prep.settings import FaceSettings
@@ -15,6 +16,23 @@ from fv2es_prep.types import Faces
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+# Pictures that wait for a full batch hold no more than this.
+_WAITING_BYTES = 64 << 20
+
+
+class Finder(Protocol):
+    """Finds all faces of pictures.
+
+    Attributes:
+        batch: how many pictures of one size it is best given at once.
+    """
+
+    batch: int
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """float32 (N, 5) for each uint8 (H, W, 3): left, top, right, bottom, probability."""
+        ...
 
 
 class Face(NamedTuple):
@@ -27,58 +45,74 @@ class Face(NamedTuple):
 
 
 class FaceDetector:
-    """facenet-pytorch's MTCNN with its own weights (Zhang et al. 2016, arXiv 1604.02878).
+    """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights and crops.
 
-    One picture at a time: facenet-pytorch's answer depends slightly on what else is in a batch,
-    and its batches fail when one picture holds no face.
+    Args:
+        settings: which of the detectors, and how it is set.
+        device: where it runs, ``cpu`` or torch's name of a GPU; a GPU takes pictures in batches.
+
+    Raises:
+        UsageError: there is no such device here.
     """
 
-    def __init__(self, settings: FaceSettings) -> None:
-        from facenet_pytorch import MTCNN
-
+    def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
         self.settings = settings
-        self._mtcnn = MTCNN(
-            image_size=settings.image_size_px,
-            margin=settings.margin_px,
-            min_face_size=settings.min_face_px,
-            thresholds=list(settings.thresholds),
-            factor=settings.factor,
-            post_process=False,
-            select_largest=True,
-        )
+        self._finder = _finder(settings, device)
 
-    def largest(self, rgb: NDArray[np.uint8]) -> Face:
-        """The largest face of a picture, or its centre where there is none.
+    @property
+    def batch(self) -> int:
+        """How many pictures it is best given at once."""
+        return self._finder.batch
+
+    def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
+        """The largest face of each picture, or its centre where there is none.
 
         Args:
-            rgb: uint8 (H, W, 3), colour order RGB.
+            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
 
         Returns:
-            The face; ``found`` is False and ``prob`` 0 where the centre stands in, cut without
+            The faces; ``found`` is False and ``prob`` 0 where the centre stands in, cut without
             scaling.
         """
+        found: list[NDArray[np.float32] | None] = [None] * len(pictures)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for place, rgb in enumerate(pictures):
+            # Below the smallest face there is no pyramid level to look at.
+            if min(rgb.shape[:2]) >= self.settings.min_face_px:
+                shapes.setdefault(rgb.shape, []).append(place)
+        for places in shapes.values():
+            boxes = self._finder.detect([pictures[place] for place in places])
+            for place, rows in zip(places, boxes, strict=True):
+                found[place] = rows
+        return [self._face(rgb, rows) for rgb, rows in zip(pictures, found, strict=True)]
+
+    def _face(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Face:
         import numpy as np
 
-        # Below the smallest face there is no pyramid level, and facenet-pytorch fails on none.
-        if min(rgb.shape[:2]) >= self.settings.min_face_px:
-            boxes, probs = self._mtcnn.detect(rgb)
-            if boxes is not None:
-                crop = self._crop(rgb, boxes[0])
-                if crop is not None:
-                    return Face(crop, boxes[0].astype(np.float32), float(probs[0]), True)
-        return self._centre(rgb)
+        if rows is None or not len(rows):
+            return self._centre(rgb)
+        # facenet-pytorch's order: of equally large ones its last is the first.
+        areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+        largest = rows[np.argsort(areas)[-1]]
+        crop = self._crop(rgb, largest[:4])
+        return self._centre(rgb) if crop is None else Face(crop, largest[:4], largest[4], True)
 
     def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-        from facenet_pytorch.models.utils.detect_face import extract_face
+        """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
+        import cv2
+        import numpy as np
 
+        side, margin = self.settings.image_size_px, self.settings.margin_px
         height, width = rgb.shape[:2]
-        # A box that lies outside the picture leaves nothing to cut.
-        if box[2] < 1 or box[3] < 1 or box[0] > width - 1 or box[1] > height - 1:
+        wide = margin * (box[2] - box[0]) / (side - margin) / 2
+        tall = margin * (box[3] - box[1]) / (side - margin) / 2
+        left, top = int(max(box[0] - wide, 0)), int(max(box[1] - tall, 0))
+        right, bottom = int(min(box[2] + wide, width)), int(min(box[3] + tall, height))
+        if right <= left or bottom <= top:
             return None
-        size, margin = self.settings.image_size_px, self.settings.margin_px
-        planes = extract_face(rgb, box, image_size=size, margin=margin)
-        crop: NDArray[np.uint8] = planes.byte().permute(1, 2, 0).contiguous().numpy()
-        return crop
+        cut = rgb[top:bottom, left:right]
+        crop = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
+        return crop.astype(np.uint8, copy=False)
 
     def _centre(self, rgb: NDArray[np.uint8]) -> Face:
         import numpy as np
@@ -90,8 +124,19 @@ class FaceDetector:
         return Face(centre_square(rgb, side), box, 0.0, False)
 
 
+def _finder(settings: FaceSettings, device: str) -> Finder:
+    # On a GPU the published networks are run as they are: it is fast enough for them.
+    if settings.detector == "facenet" or device != "cpu":
+        from fv2es_prep.media.facenet import Facenet
+
+        return Facenet(settings, device)
+    from fv2es_prep.media.mtcnn import Mtcnn
+
+    return Mtcnn(settings)
+
+
 def crop_faces(frames: Iterable[tuple[float, NDArray[np.uint8]]], detector: FaceDetector) -> Faces:
-    """The face of each picture, taken as the pictures come, so that none is held.
+    """The face of each picture, taken as the pictures come, so that no more than a batch is held.
 
     Args:
         frames: (time in seconds, uint8 (H, W, 3)) in order of time.
@@ -103,10 +148,18 @@ def crop_faces(frames: Iterable[tuple[float, NDArray[np.uint8]]], detector: Face
     import numpy as np
 
     side = detector.settings.image_size_px
-    times, faces = [], []
+    times: list[float] = []
+    faces: list[Face] = []
+    waiting: list[NDArray[np.uint8]] = []
+    held = 0
     for time_s, rgb in frames:
         times.append(time_s)
-        faces.append(detector.largest(rgb))
+        waiting.append(rgb)
+        held += rgb.nbytes
+        if len(waiting) == detector.batch or held >= _WAITING_BYTES:
+            faces += detector.largest(waiting)
+            waiting, held = [], 0
+    faces += detector.largest(waiting)
     return Faces(
         rgb=np.array([face.rgb for face in faces], np.uint8).reshape(-1, side, side, 3),
         times_s=np.array(times, np.float64),

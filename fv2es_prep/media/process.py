@@ -6,10 +6,13 @@ Owns the process and its error text. Leaves to video and audio what the bytes me
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import math
 import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +29,9 @@ from fv2es_prep.types import plain_text
 _KEPT_LINES = 3
 _LONGEST_LINE = 1 << 16
 _LONGEST_WORDS = 300
+_GUARD_S = 0.1
+# The most that Linux gives without being root.
+_PIPE_BYTES = 1 << 20
 _ANNOUNCED = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 _COMPONENT = re.compile(r"\[([^\]@]*) @ 0x[0-9a-f]+\] *")
 _TELLING = re.compile(
@@ -73,7 +79,7 @@ class Process:
             reason, sentence = problem
             raise MediaError(plain_text(sentence), reason, "look at the file in the corpus")
         self._path, self._kind, self._media, self._mark = path, kind, media, mark
-        self._waited_s = 0.0
+        self._waited_s, self._allowed_s, self._deadline = 0.0, 0.0, math.inf
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
         self._telling: dict[str, str] = {}
         self._lacks_stream = self._too_many_pixels = self._signalled = self._damaged = False
@@ -94,8 +100,12 @@ class Process:
             # A group of its own: where FV2ES_FFMPEG is a script, what it started is killed too.
             process_group=0,
         )
+        _widen(self.stdout)
         self._listener = threading.Thread(target=self._listen, args=(on_line,), daemon=True)
         self._listener.start()
+        self._closed = threading.Event()
+        self._guardian = threading.Thread(target=self._guard, daemon=True)
+        self._guardian.start()
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -111,15 +121,13 @@ class Process:
             until_s: the moment of the recording, in seconds.
         """
         until_s = min(until_s, self._media.max_duration_s)
-        allowed_s = self._media.stall_s + self._media.time_factor * until_s
-        timer = threading.Timer(max(allowed_s - self._waited_s, 0), self._stop_late, [allowed_s])
-        timer.daemon = True
+        self._allowed_s = self._media.stall_s + self._media.time_factor * until_s
         began = time.monotonic()
-        timer.start()
+        self._deadline = began + max(self._allowed_s - self._waited_s, 0)
         try:
             yield
         finally:
-            timer.cancel()
+            self._deadline = math.inf
             self._waited_s += time.monotonic() - began
 
     def check_announced(self) -> None:
@@ -197,6 +205,8 @@ class Process:
         """Stop it, whatever it is doing, and release its pipes."""
         self._kill()
         self._process.wait()
+        self._closed.set()
+        self._guardian.join()
         self._listener.join()
         self.stdout.close()
         if self._process.stderr is not None:
@@ -207,9 +217,13 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _stop_late(self, allowed_s: float) -> None:
-        said = self.last_words()
-        self.refuse(DropReason.TIME_LIMIT, f"kept us waiting for more than {allowed_s:g} s: {said}")
+    def _guard(self) -> None:
+        """Look now and then whether we wait for too long; a timer for each wait costs more."""
+        while not self._closed.wait(_GUARD_S):
+            if time.monotonic() > self._deadline:
+                said, allowed_s = self.last_words(), self._allowed_s
+                sentence = f"kept us waiting for more than {allowed_s:g} s: {said}"
+                self.refuse(DropReason.TIME_LIMIT, sentence)
 
     def _listen(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stderr is not None
@@ -251,3 +265,11 @@ class Process:
         self._last.append(words)
         if _TELLING.search(line):
             self._telling.setdefault(match[1] if match else "", words)
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Give a pipe room for a picture: ffmpeg goes on while we look at the one before."""
+    if sys.platform == "linux":
+        # Refused where the user's pipes take much memory already.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -1,7 +1,7 @@
 """Make the tiny dataset of format 1.0 that stays in the tests: fixed arrays, no random numbers.
 
-Run it as ``python tests/data/make_shard_1_0.py``. Once 1.0 is released it is not run again: what it
-made then is what every later version must read.
+It is not run again, and is kept to say what is in them: what it made when 1.0 was new, before some
+settings existed, is what every later version must read.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import Fv2esError, ShardError, UsageError
-from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.finding import CODES
@@ -234,18 +233,6 @@ def test_the_shard_of_version_1_0_is_read_for_ever():
                     assert json.dumps(value) == json.dumps(expected[path]), path  # NaN is NaN
             digests = digests_of(example_row(example))
             assert {part: value.hex() for part, value in digests.items()} == expected["digests"]
-
-
-def test_the_shard_of_version_1_0_is_made_again_with_the_same_bytes(tmp_path):
-    import runpy
-
-    make = runpy.run_path(str(FIXTURE.parent / "make_shard_1_0.py"))["make"]
-    make(tmp_path / "again")
-    names = sorted(path.name for path in FIXTURE.iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
-    for name in names:
-        assert sha256_of(FIXTURE / name) == sha256_of(tmp_path / "again" / name), name
-    assert sum((FIXTURE / name).stat().st_size for name in names) < 60_000
 
 
 def test_against_a_sound_corpus_nothing_is_found(prepared, corpus):

@@ -1,0 +1,198 @@
+"""MTCNN's three networks, built for OpenVINO from the weights in facenet-pytorch's wheel.
+
+Owns the graphs and how they are run: on one thread, in float32. Leaves the cascade to `mtcnn`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Map = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+_OPTIONS = {
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    # bfloat16, where the processor has it, moves boxes.
+    "INFERENCE_PRECISION_HINT": "f32",
+    # Pinned, all processes of a machine would sit on its first core.
+    "ENABLE_CPU_PINNING": False,
+}
+
+
+class PyramidNetwork:
+    """The first network over all levels of a pyramid at once.
+
+    Args:
+        sizes: height and width of each level.
+
+    Attributes:
+        pyramid: float32 (h, w, 3) of each level: what the network reads, to be filled.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
+        import numpy as np
+        import openvino as ov
+
+        self.pyramid = [np.empty((*size, 3), np.float32) for size in sizes]
+        self._request = _request(_first(sizes))
+        for i, level in enumerate(self.pyramid):
+            self._request.set_input_tensor(i, ov.Tensor(level[None], shared_memory=True))
+
+    def run(self) -> list[Map]:
+        """For each level probability float32 (y, x) and correction (4, y, x).
+
+        They lie in the network's own memory, and the next run writes over them.
+        """
+        self._request.infer()
+        maps = [self._request.get_output_tensor(i).data[0] for i in range(2 * len(self.pyramid))]
+        return [(maps[i][1], maps[i + 1]) for i in range(0, len(maps), 2)]
+
+
+class CropNetwork:
+    """The second network (``rnet``, 24 pixels) or the third (``onet``, 48 pixels).
+
+    Attributes:
+        side: height and width of what it reads.
+    """
+
+    def __init__(self, name: Literal["rnet", "onet"]) -> None:
+        self.side = {"rnet": 24, "onet": 48}[name]
+        self._request = _request({"rnet": _second, "onet": _third}[name]())
+
+    def run(self, crops: NDArray[np.float32]) -> Map:
+        """From float32 (N, side, side, 3), N > 0, to probability (N,) and correction (N, 4).
+
+        They lie in the network's own memory, and the next run writes over them.
+        """
+        import openvino as ov
+
+        self._request.set_input_tensor(0, ov.Tensor(crops, shared_memory=True))
+        self._request.infer()
+        probability, correction = (self._request.get_output_tensor(i).data for i in range(2))
+        return probability[:, 1], correction
+
+
+def _request(model: Any) -> Any:
+    import openvino as ov
+
+    return ov.Core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
+
+
+def _first(sizes: Sequence[tuple[int, int]]) -> Any:
+    import openvino as ov
+
+    weights, inputs, outputs = _weights("pnet"), [], []
+    for height, width in sizes:
+        level, x = _pixels([1, height, width, 3])
+        inputs.append(level)
+        x = _pool(_conv(x, weights, "conv1", "prelu1"), 2)
+        x = _conv(x, weights, "conv2", "prelu2")
+        x = _conv(x, weights, "conv3", "prelu3")
+        outputs += [_softmax(_conv(x, weights, "conv4_1")), _conv(x, weights, "conv4_2")]
+    return ov.Model(outputs, inputs)
+
+
+def _second() -> Any:
+    import openvino as ov
+
+    weights = _weights("rnet")
+    crops, x = _pixels([-1, 24, 24, 3])
+    x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
+    x = _pool(_conv(x, weights, "conv2", "prelu2"), 3)
+    x = _flat(_conv(x, weights, "conv3", "prelu3"), 576)
+    x = _dense(x, weights, "dense4", "prelu4")
+    outputs = [_softmax(_dense(x, weights, "dense5_1")), _dense(x, weights, "dense5_2")]
+    return ov.Model(outputs, [crops])
+
+
+def _third() -> Any:
+    import openvino as ov
+
+    weights = _weights("onet")
+    crops, x = _pixels([-1, 48, 48, 3])
+    x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
+    x = _pool(_conv(x, weights, "conv2", "prelu2"), 3)
+    x = _pool(_conv(x, weights, "conv3", "prelu3"), 2)
+    x = _flat(_conv(x, weights, "conv4", "prelu4"), 1152)
+    x = _dense(x, weights, "dense5", "prelu5")
+    outputs = [_softmax(_dense(x, weights, "dense6_1")), _dense(x, weights, "dense6_2")]
+    return ov.Model(outputs, [crops])
+
+
+@functools.cache
+def _weights(name: str) -> dict[str, NDArray[np.float32]]:
+    """The weights of a network: of facenet-pytorch only its data files are touched."""
+    import torch
+
+    spec = importlib.util.find_spec("facenet_pytorch")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "data" / f"{name}.pt"
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    return {key: value.numpy() for key, value in stored.items()}
+
+
+def _constant(values: Any) -> Any:
+    import numpy as np
+    from openvino import opset13
+
+    return opset13.constant(np.ascontiguousarray(values))
+
+
+def _pixels(shape: list[int]) -> tuple[Any, Any]:
+    """An input of pictures (N, H, W, 3), and the same as the networks want it: (N, 3, H, W)."""
+    import numpy as np
+    from openvino import PartialShape, opset13
+
+    pictures = opset13.parameter(PartialShape(shape), np.float32)
+    return pictures, opset13.transpose(pictures, _constant(np.array([0, 3, 1, 2])))
+
+
+def _conv(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
+    from openvino import opset13
+
+    kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"].reshape(1, -1, 1, 1)
+    x = opset13.convolution(x, _constant(kernel), [1, 1], [0, 0], [0, 0], [1, 1])
+    return _prelu(opset13.add(x, _constant(bias)), weights, prelu)
+
+
+def _dense(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
+    from openvino import opset13
+
+    x = opset13.matmul(x, _constant(weights[f"{name}.weight"]), False, True)
+    return _prelu(opset13.add(x, _constant(weights[f"{name}.bias"][None])), weights, prelu)
+
+
+def _prelu(x: Any, weights: dict[str, Any], name: str) -> Any:
+    from openvino import opset13
+
+    return opset13.prelu(x, _constant(weights[f"{name}.weight"])) if name else x
+
+
+def _pool(x: Any, side: int) -> Any:
+    from openvino import opset1
+
+    return opset1.max_pool(x, [2, 2], [0, 0], [0, 0], [side, side], "ceil")
+
+
+def _softmax(x: Any) -> Any:
+    from openvino import opset13
+
+    return opset13.softmax(x, 1)
+
+
+def _flat(x: Any, features: int) -> Any:
+    """(N, C, H, W) to (N, features) in the order W, H, C, in which the weights were trained."""
+    import numpy as np
+    from openvino import opset13
+
+    x = opset13.transpose(x, _constant(np.array([0, 3, 2, 1])))
+    return opset13.reshape(x, _constant(np.array([-1, features])), False)
