@@ -437,7 +437,7 @@ def _prepare(
     from pipelines.run import run
 
     workers = worker_count(executor)
-    plan = plan_corpus(options)
+    plan = plan_corpus(options, dry_run)
     if dry_run:
         _print_plan(plan, workers, as_json)
         return

@@ -15,7 +15,7 @@ from fv2es_prep.media.faces import FaceDetector, crop_faces
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.text import tokenize
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.settings import PrepSettings, SpanSettings
 from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance, Waveform
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class Made:
         """Whether the recording is not needed any more."""
         return self.faces is not None and self.mel is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to be made."""
+        return self.media and self.tokens is not None
+
 
 def prepare_example(
     utterance: Utterance, source: OpenRecording, stages: Stages, made: Made = Made()
@@ -95,7 +100,7 @@ def prepare_example(
     elif made.utterance is not None:
         kept = made.utterance
     if faces is None:
-        faces = _faces(kept, source, stages)
+        faces = _faces(kept, kept.end_s, source, stages)
     if mel is None:
         mel = _spectrum(kept, source.waveform(kept), stages.settings)
     tokens = made.tokens
@@ -109,7 +114,8 @@ def _make(
 ) -> tuple[Utterance, Faces, MelSpectrum]:
     # The sound comes first: it is cheap, and no face is looked for where it has ended.
     waveform = source.waveform(utterance)
-    faces = _faces(source.clamped(utterance), source, stages)
+    until_s = _heard_until_s(utterance, waveform, stages.settings.spans)
+    faces = _faces(utterance, until_s, source, stages)
     kept = source.clamped(utterance)
     if not len(faces.rgb):
         raise UtteranceError(
@@ -119,9 +125,32 @@ def _make(
     return kept, faces, _spectrum(kept, waveform, stages.settings)
 
 
-def _faces(utterance: Utterance, source: OpenRecording, stages: Stages) -> Faces:
+def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:
+    """Where the utterance or, before it, its sound ends.
+
+    It is judged by its own sound alone: what other utterances have met must change nothing.
+    """
+    count, rate = len(waveform.samples), waveform.rate_hz
+    end_s = (sample_index(utterance.start_s, rate) + count) / rate if count else utterance.start_s
+    if utterance.end_s <= end_s + spans.tolerance_s:
+        return utterance.end_s
+    if utterance.within(0, end_s, spans.min_left) is None:
+        found = f"the sound ends at {end_s:.3f} s" if count else "the sound ends before it"
+        raise UtteranceError(
+            f"its span is {utterance.start_s:g} s to {utterance.end_s:g} s, and {found}",
+            DropReason.SPAN_OUTSIDE_MEDIA,
+        )
+    return end_s
+
+
+def _faces(utterance: Utterance, until_s: float, source: OpenRecording, stages: Stages) -> Faces:
+    """The faces up to a moment."""
+    # Pictures are asked for up to that very moment, so that it is known if they end before.
+    end_s = min(utterance.end_s, until_s + stages.settings.spans.tolerance_s)
+    frames = source.frames(replace(utterance, end_s=end_s))
+    shown = (frame for frame in frames if frame[0] < round(until_s, 6))
     check = PictureCheck(stages.settings.quality)
-    faces = crop_faces(check.passing(source.frames(utterance)), stages.detector)
+    faces = crop_faces(check.passing(shown), stages.detector)
     # That the pictures end too early says more than what the few of them look like.
     source.clamped(utterance)
     check.judge()

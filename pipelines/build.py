@@ -1,4 +1,4 @@
-"""What one worker does with one task: recordings in, one shard and its receipt out.
+"""What one worker does with one task: recordings in, one shard or piece and its receipt out.
 
 Owns what happens to the utterance that fails and what is kept of earlier work. Leaves the road of
 an utterance to `example`.
@@ -29,8 +29,8 @@ from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
-from pipelines.plan import ShardTask
 from pipelines.previous import Kept
+from pipelines.task import ShardTask
 
 Report = Callable[[int], None]
 # A decoder that is killed from outside may be the kernel's choice of the moment.
@@ -42,7 +42,8 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
 
     An utterance that cannot be prepared is dropped with its reason and the rest goes on; a
     recording that cannot be decoded drops all of its utterances that are left. What an earlier run
-    made from the very same is copied.
+    or a piece made from the very same is copied. A piece leaves what is left of a recording that
+    cannot be decoded to the whole shard, which knows where it fails first.
 
     Args:
         task: what to build.
@@ -57,7 +58,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         OutputError: the shard cannot be written.
     """
     began = time.perf_counter()
-    header, counts = task.header, Counter[str]()
+    header, counts = task.header, Counter(task.tried.counts)
     dropped: list[Dropped] = []
     with contextlib.ExitStack() as stack:
         if any(task.missing(part) for part in ("faces", "mel")):
@@ -68,8 +69,8 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
             for entry in _prepare_again(recording, utterances, task, writer, keeper, counts):
                 dropped.append(entry)
                 writer.drop(entry)
-            counts["recordings"] += 1
-            report(len(utterances))
+            report(sum(utterance.id not in task.tried.ids for utterance in utterances))
+        counts["recordings"] = len(task.recordings)
         examples = len(writer)
         digest, size = writer.close()
     return ShardReceipt(
@@ -80,7 +81,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         task_digest=header.task_digest,
         dropped=tuple(dropped),
         counts=dict(counts),
-        seconds=round(time.perf_counter() - began, 3),
+        seconds=round(task.tried.seconds + time.perf_counter() - began, 3),
     )
 
 
@@ -114,12 +115,13 @@ def _prepare_again(
     counts: Counter[str],
 ) -> list[Dropped]:
     """Prepare a recording; from its beginning again where its decoder was killed from outside."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempts_left in reversed(range(_ATTEMPTS)):
         done, found = len(writer), Counter[str]()
+        work = _prepare(recording, utterances, task, writer, keeper, found, attempts_left)
         try:
-            dropped = list(_prepare(recording, utterances, task, writer, keeper, found))
+            dropped = list(work)
         except MediaKilledError:
-            if attempt == _ATTEMPTS:
+            if not attempts_left:
                 raise
             writer.rewind(done)
             counts["decoders_killed"] += 1
@@ -136,6 +138,7 @@ def _prepare(
     writer: ShardWriter,
     keeper: _Keeper,
     counts: Counter[str],
+    attempts_left: int,
 ) -> Iterator[Dropped]:
     """Append every example of a recording; yields the utterances that could not be prepared."""
     asked = [utterance for utterance in utterances if utterance.id not in task.drops]
@@ -144,7 +147,8 @@ def _prepare(
         source: OpenRecording | None = None
         for utterance in utterances:
             origin = task.origin(utterance)
-            if utterance.id in task.drops:
+            # Once a recording has failed that is the reason, also of what a piece dropped.
+            if failed is None and utterance.id in task.drops:
                 yield task.drops[utterance.id]
                 continue
             made = keeper.read(task.kept.get(utterance.id), utterance)
@@ -162,14 +166,17 @@ def _prepare(
                 entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
                 yield replace(entry, origin=origin.media)
             except MediaError as error:
-                if task.fail_fast or isinstance(error, MediaKilledError):
+                if task.fail_fast or (attempts_left and isinstance(error, MediaKilledError)):
                     raise
+                if task.piece_of is not None:
+                    break
                 failed = error
                 entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
                 yield replace(entry, origin=origin.media)
             else:
                 writer.append(example, origin)
-                _count(example, made, counts)
+                if utterance.id not in task.tried.ids or not made.whole:
+                    _count(example, made, counts)
         if source is not None:
             counts["videos_decoded"] += source.video_opened
             counts["sounds_decoded"] += source.sound_opened

@@ -14,9 +14,9 @@ from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError, SettingsError, WorkerDiedError
 from fv2es_prep.types import ShardReceipt
 from pipelines.build import build_shard
-from pipelines.plan import ShardTask
+from pipelines.task import ShardTask
+from pipelines.worklist import Result, Worklist
 
-Result = tuple[ShardTask, ShardReceipt | Exception]
 _TOPIC = "fv2es-utterances"
 _CONNECT_TIMEOUT_S = 10
 _DIED = "the worker that built {} died {} times, as when the system runs out of memory"
@@ -47,7 +47,7 @@ def run_tasks(
     """Run every task, giving results as they come; a task that fails does not stop the others.
 
     Args:
-        tasks: in the order in which they should start.
+        tasks: the shards; the longest are started first, and divided where that is sooner done.
         executor: see `worker_count`.
         report: called with the number of utterances done since the last call.
 
@@ -67,13 +67,13 @@ def run_tasks(
 
 
 def _run_inline(tasks: Sequence[ShardTask], report: Callable[[int], None]) -> Iterator[Result]:
-    for task in tasks:
+    work = Worklist(tasks, 1)
+    while (task := work.take()) is not None:
         try:
-            receipt = build_shard(task, report)
+            result: ShardReceipt | Exception = build_shard(task, report)
         except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
-            yield task, error
-        else:
-            yield task, receipt
+            result = error
+        yield from work.finish(task, result)
 
 
 def _run_local(
@@ -81,9 +81,10 @@ def _run_local(
 ) -> Iterator[Result]:
     from distributed import Client, LocalCluster
 
+    work = Worklist(tasks, workers)
     with (
         LocalCluster(
-            n_workers=min(workers, max(len(tasks), 1)),
+            n_workers=min(workers, max(len(work), 1)),
             threads_per_worker=1,
             processes=True,
             # Any free port: runs beside each other must not quarrel over one.
@@ -95,7 +96,7 @@ def _run_local(
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield from _gather(client, tasks, report)
+        yield from _gather(client, work, report)
 
 
 def _run_on_cluster(
@@ -112,7 +113,7 @@ def _run_on_cluster(
         ) from error
     with client:
         _check_versions(client, address)
-        yield from _gather(client, tasks, report)
+        yield from _gather(client, Worklist(tasks, _threads(client)), report)
 
 
 def _check_versions(client: Any, address: str) -> None:
@@ -130,21 +131,44 @@ def _check_versions(client: Any, address: str) -> None:
             )
 
 
-def _gather(
-    client: Any, tasks: Sequence[ShardTask], report: Callable[[int], None]
-) -> Iterator[Result]:
-    from distributed import KilledWorker, as_completed
+def _gather(client: Any, work: Worklist, report: Callable[[int], None]) -> Iterator[Result]:
+    from distributed import as_completed
 
     client.subscribe_topic(_TOPIC, lambda event: report(event[1]))
-    # pure=False: a shard is a file on disk, and Dask must not think that it has it already.
-    futures = {client.submit(_build_remotely, task, pure=False, retries=0): task for task in tasks}
-    for future in as_completed(futures):
-        task, error = futures[future], future.exception()
-        if isinstance(error, KilledWorker):
-            yield task, WorkerDiedError(_DIED.format(task.path.name, error.allowed_failures + 1))
-        else:
-            yield task, future.result() if error is None else error
+    running: dict[Any, ShardTask] = {}
+    completed = as_completed()
+
+    def start() -> None:
+        # No more than there are threads: Dask would bind what waits to a worker that is busy.
+        free = max(_threads(client), 1) - len(running)
+        while free > 0 and (task := work.take()) is not None:
+            # pure=False: a shard is a file on disk, and Dask must not think that it has it already.
+            future = client.submit(_build_remotely, task, pure=False, retries=0)
+            running[future] = task
+            completed.add(future)
+            free -= 1
+
+    start()
+    for future in completed:
+        task = running.pop(future)
+        yield from work.finish(task, _result_of(task, future))
+        start()
     client.unsubscribe_topic(_TOPIC)
+
+
+def _threads(client: Any) -> int:
+    """How many tasks the cluster can run at once now."""
+    return sum(client.nthreads().values())
+
+
+def _result_of(task: ShardTask, future: Any) -> ShardReceipt | Exception:
+    from distributed import KilledWorker
+
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return WorkerDiedError(_DIED.format(task.path.name, error.allowed_failures + 1))
+    result: ShardReceipt | Exception = future.result() if error is None else error
+    return result
 
 
 def _build_remotely(task: ShardTask) -> ShardReceipt:

@@ -1,7 +1,7 @@
 """From an inventory to the list of shards to build: deterministic, known before any work.
 
-Owns the cut into tasks, what is already done and what of earlier work is kept. Leaves where the
-tasks run to the executor.
+Owns the cut into tasks, what is already done and what of earlier work is kept. Leaves where and in
+what order the tasks run to the executor.
 """
 
 from __future__ import annotations
@@ -9,71 +9,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.origin import Origin, origin_of
 from fv2es_prep.settings import PrepSettings, digest_of
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
-from fv2es_prep.types import Dropped, Inventory, Recording, ShardReceipt, Utterance
-from pipelines.previous import PARTS, Kept, OldShard, Previous, read_previous
+from fv2es_prep.types import Inventory, ShardReceipt, Utterance
+from pipelines.pieces import divide, estimate_s
+from pipelines.previous import PARTS, OldShard, Previous, read_previous
 from pipelines.sources import UNREADABLE, Sources
+from pipelines.task import ShardTask, frame_count, with_kept
 
 _MB = 1_000_000
-# Rough costs on one core, measured on 720x480 DX50: decoding per second of media, detecting and
-# cutting one face. They only feed the estimate of a dry run.
-_DECODE_S_PER_S = 0.022
-_DETECT_S = 0.05
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """One shard to build: paths and ids, a few kilobytes.
-
-    Attributes:
-        path: where the shard will be.
-        recordings: the recordings in it, each whole.
-        utterances: ordered by recording, then start, then id.
-        header: what the shard's root will say.
-        tokenizer: name at the hub or directory of the tokenizer.
-        kept: utterance id -> parts of an earlier run that are the same.
-        drops: utterance id -> its entry, where an earlier run dropped the very same.
-        fail_fast: stop at the first recording that cannot be read.
-        device: where faces are looked for, ``cpu`` or torch's name of a GPU.
-    """
-
-    path: Path
-    recordings: tuple[Recording, ...]
-    utterances: tuple[Utterance, ...]
-    header: ShardHeader
-    tokenizer: str
-    kept: dict[str, Kept] = field(default_factory=dict)
-    drops: dict[str, Dropped] = field(default_factory=dict)
-    fail_fast: bool = False
-    device: str = "cpu"
-
-    def by_recording(self) -> Iterator[tuple[Recording, tuple[Utterance, ...]]]:
-        """Each recording with its utterances."""
-        groups = groupby(self.utterances, key=lambda utterance: utterance.recording_id)
-        for recording, (_, utterances) in zip(self.recordings, groups, strict=True):
-            yield recording, tuple(utterances)
-
-    def origin(self, utterance: Utterance) -> Origin:
-        """What the parts of an utterance are made from."""
-        sources = self.header.sources[utterance.recording_id]
-        return origin_of(utterance, sources, self.header.settings)
-
-    def missing(self, part: str) -> list[Utterance]:
-        """The utterances whose faces, spectrum or tokens have to be made."""
-        return [
-            utterance
-            for utterance in self.utterances
-            if utterance.id not in self.drops
-            and (utterance.id not in self.kept or part not in self.kept[utterance.id].parts)
-        ]
 
 
 @dataclass(frozen=True)
@@ -96,16 +46,14 @@ class Plan:
 
     @property
     def todo(self) -> list[ShardTask]:
-        """The shards still to build, those with the most sound first."""
-        left = [task for task in self.tasks if task.path.name not in self.finished]
-        return sorted(left, key=lambda task: (-_media_s(task.utterances), task.path.name))
+        """The shards still to build."""
+        return [task for task in self.tasks if task.path.name not in self.finished]
 
     def describe(self, workers: int) -> dict[str, object]:
         """The plan in numbers, with an estimate of the time on so many workers."""
         missing = {part: [u for task in self.todo for u in task.missing(part)] for part in PARTS}
         frames = sum(frame_count(utterance, self.settings) for utterance in missing["faces"])
-        seconds = _media_s(missing["faces"]) * _DECODE_S_PER_S
-        busy = min(max(len(self.todo), 1), workers)
+        pieces = divide(self.todo, workers)
         return {
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
@@ -119,7 +67,8 @@ class Plan:
             "frames": frames,
             "shard_bytes": sum(_bytes(u, self.settings) for u in self.inventory.utterances),
             "workers": workers,
-            "estimated_s": round((seconds + frames * _DETECT_S) / busy, 1),
+            "shards_divided": len(pieces),
+            "estimated_s": round(estimate_s(self.todo, pieces, workers), 1),
         }
 
     def reasons(self) -> list[str]:
@@ -189,14 +138,9 @@ def make_plan(
         if done and old is not None and not (retry_dropped and old.dropped):
             finished[path.name] = _receipt_of(old)
         else:
-            task = _with_kept(task, previous, retry_dropped)
+            task = with_kept(task, previous, retry_dropped)
         tasks.append(task)
     return Plan(inventory, settings, tuple(tasks), finished, previous)
-
-
-def frame_count(utterance: Utterance, settings: PrepSettings) -> int:
-    """How many frames of an utterance will be sampled."""
-    return max(math.ceil(round(utterance.duration_s / settings.frames.interval_s, 6)), 1)
 
 
 def _task(
@@ -231,17 +175,6 @@ def _task(
     return ShardTask(path, recordings, utterances, header, tokenizer)
 
 
-def _with_kept(task: ShardTask, previous: Previous, retry_dropped: bool) -> ShardTask:
-    kept, drops = {}, {}
-    for utterance in task.utterances:
-        origin = task.origin(utterance)
-        if found := previous.kept(utterance, origin):
-            kept[utterance.id] = found
-        elif not retry_dropped and (entry := previous.drop(utterance, origin)):
-            drops[utterance.id] = entry
-    return replace(task, kept=kept, drops=drops)
-
-
 def _cut(
     utterances: Sequence[Utterance], settings: PrepSettings, shard_bytes: float
 ) -> Iterator[tuple[Utterance, ...]]:
@@ -263,12 +196,6 @@ def _bytes(utterance: Utterance, settings: PrepSettings) -> int:
     face = 3 * settings.faces.image_size_px**2
     rows = 1 + math.floor(utterance.duration_s / settings.mel.hop_s)
     return frame_count(utterance, settings) * face + rows * settings.mel.n_mels * 2
-
-
-def _media_s(utterances: Sequence[Utterance]) -> float:
-    """Seconds of media that have to be decoded for these utterances."""
-    groups = groupby(utterances, key=lambda utterance: utterance.recording_id)
-    return sum(max(utterance.end_s for utterance in group) for _, group in groups)
 
 
 def _receipt_of(old: OldShard) -> ShardReceipt:

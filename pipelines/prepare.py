@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fv2es_prep.corpora import adapter
+from fv2es_prep.files import make_directory
 from fv2es_prep.inventory import LabelChoice, first_utterances
 from fv2es_prep.media.text import describe_tokenizer
 from fv2es_prep.settings import FaceSettings, FrameSettings, PrepSettings
 from pipelines.plan import Plan, make_plan
+from pipelines.previous import holds_shards
 from pipelines.sources import hash_sources
 
 
@@ -55,13 +57,19 @@ class PrepOptions:
     fail_fast: bool = False
 
 
-def plan_corpus(options: PrepOptions) -> Plan:
+def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     """Scan the corpus and plan its shards.
+
+    Args:
+        options: what is asked for.
+        dry_run: the plan is only looked at. Then the dataset directory is not made, and where it
+            holds no shards nothing can be kept, so that no media file is hashed.
 
     Raises:
         CorpusError: the corpus is not there or not laid out as expected.
         SettingsError: an option is out of range.
         TokenizerError: the tokenizer cannot be loaded.
+        OutputError: the dataset directory cannot be made.
     """
     frames = FrameSettings(options.interval_ms / 1000)
     corpus = adapter(options.corpus)
@@ -76,13 +84,19 @@ def plan_corpus(options: PrepOptions) -> Plan:
     found = Path(options.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer
     out = options.out.resolve()
+    sources = None
+    if not dry_run:
+        # The digests are kept there, also for a run that does not get far.
+        make_directory(out)
+    if not dry_run or holds_shards(out, inventory.corpus):
+        sources = hash_sources(inventory.recordings, out, options.trust_mtime)
     return make_plan(
         inventory,
         settings,
         tokenizer,
         out,
         options.shard_mb,
-        hash_sources(inventory.recordings, out, options.trust_mtime),
+        sources,
         options.retry_dropped,
         options.fail_fast,
         options.device,

@@ -6,6 +6,7 @@ out of them to `build`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,22 +91,44 @@ class Previous:
         return next((entry for entry in entries if entry.origin == origin.media), None)
 
 
+def holds_shards(out: Path, corpus: str) -> bool:
+    """Whether a directory has any shard of earlier work."""
+    return bool(_shards_in(out, corpus))
+
+
 def read_previous(out: Path, corpus: str) -> Previous:
     """Look through the shards of a directory.
 
     What cannot be read, or is not what the index says, is damaged: it is no help and left out.
     """
-    previous, listed = Previous(), _listed(out)
-    here = sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
-    for path in [*here, *sorted((out / ASIDE_NAME).glob("*.h5"))]:
-        digest = sha256_of(path)
-        if path.parent == out and listed.get(path.name, digest) != digest:
-            continue
+    return read_shards(_shards_in(out, corpus), _listed(out))
+
+
+def read_shards(paths: Iterable[Path], listed: Mapping[str, str] | None = None) -> Previous:
+    """Look through some shards; those that cannot be read are left out.
+
+    Args:
+        paths: of shards in a dataset directory or in its directory of earlier work.
+        listed: name of a shard in the dataset directory -> the SHA-256 that it must have.
+    """
+    previous, listed = Previous(), listed or {}
+    for path in paths:
         try:
-            _take(path, digest, out, previous)
-        except ShardError:
+            digest = sha256_of(path)
+            if _is_aside(path) or listed.get(path.name, digest) == digest:
+                _take(path, digest, previous)
+        except (ShardError, FileNotFoundError):
             continue
     return previous
+
+
+def _shards_in(out: Path, corpus: str) -> list[Path]:
+    here = sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
+    return [*here, *sorted((out / ASIDE_NAME).glob("*.h5"))]
+
+
+def _is_aside(path: Path) -> bool:
+    return path.parent.name == ASIDE_NAME
 
 
 def _listed(out: Path) -> dict[str, str]:
@@ -116,12 +139,12 @@ def _listed(out: Path) -> dict[str, str]:
         return {}
 
 
-def _take(path: Path, sha256: str, out: Path, previous: Previous) -> None:
+def _take(path: Path, sha256: str, previous: Previous) -> None:
     with ShardReader(path) as reader:
         digest, dropped = reader.attribute("task_digest"), tuple(reader.dropped())
         rows = [(reader.column("id")[row], reader.origin(row)) for row in range(len(reader))]
         settings = reader.settings.to_json()
-    aside = path if path.parent.name == ASIDE_NAME else out / ASIDE_NAME / _aside_name(path, digest)
+    aside = path if _is_aside(path) else path.parent / ASIDE_NAME / _aside_name(path, digest)
     previous.shards[path] = OldShard(
         path, aside, sha256, path.stat().st_size, digest, settings, len(rows), dropped
     )

@@ -29,7 +29,7 @@ from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.shards.schema import COLUMNS
 from fv2es_prep.shards.writer import example_row
-from fv2es_prep.types import Example, Inventory, Recording, Utterance
+from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
 from pipelines.run import RUN_NAME
 
@@ -42,6 +42,19 @@ class _AllLabels(LabelChoice):
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(labels))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raw:
+    """What the corpus has, to be looked up by what a shard names.
+
+    Attributes:
+        recordings: by id.
+        utterances: by id, with the labels that the dataset has for them.
+    """
+
+    recordings: dict[str, Recording]
+    utterances: dict[str, Utterance]
 
 
 def rederive(
@@ -80,7 +93,7 @@ def rederive(
             f"{directory} was merged out of {len(index.merged)} datasets",
             "verify each of them against its own corpus",
         )
-    inventory = adapter(index.corpus).scan(raw, _AllLabels(index.label_classes))
+    corpus = _scan(raw, index, catalogue)
     stages = Stages(index.settings, tokenizer or _tokenizer_of(directory), index.label_classes)
     count = min(sample, index.examples)
     # Not for secrets: the same seed draws the same examples.
@@ -90,7 +103,7 @@ def rederive(
         # The catalogue is in the order of recordings, so that each is opened once.
         for _, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
             places = list(group)
-            findings += _check_recording(directory, index, catalogue, places, inventory, stages)
+            findings += _check_recording(directory, index, catalogue, places, corpus, stages)
             report(len(places))
     return findings
 
@@ -108,30 +121,40 @@ def _tokenizer_of(directory: Path) -> str:
     return found
 
 
+def _scan(raw: Path, index: Index, catalogue: Catalogue) -> _Raw:
+    inventory = adapter(index.corpus).scan(raw, _AllLabels(index.label_classes))
+    known = {utterance.id: utterance for utterance in inventory.utterances}
+    merged = _merged_labels(catalogue, known)
+
+    def labels(utterance: Utterance) -> tuple[str, ...]:
+        chosen = tuple(merged.get(label, label) for label in utterance.labels)
+        return tuple(name for name in index.label_classes if name in chosen)
+
+    return _Raw(
+        {recording.id: recording for recording in inventory.recordings},
+        {name: dataclasses.replace(u, labels=labels(u)) for name, u in known.items()},
+    )
+
+
 def _check_recording(
     directory: Path,
     index: Index,
     catalogue: Catalogue,
     places: Sequence[int],
-    inventory: Inventory,
+    corpus: _Raw,
     stages: Stages,
 ) -> Iterator[Finding]:
     name = index.shards[catalogue.shard[places[0]]].name
-    recording_id = catalogue.recording_ids[places[0]]
-    recordings = {recording.id: recording for recording in inventory.recordings}
-    known = {utterance.id: utterance for utterance in inventory.utterances}
-    merged = _merged_labels(catalogue, known)
+    recording = corpus.recordings.get(catalogue.recording_ids[places[0]])
     wanted = []
     for place in places:
-        if catalogue.ids[place] in known and recording_id in recordings:
-            utterance = known[catalogue.ids[place]]
-            labels = tuple(merged.get(label, label) for label in utterance.labels)
-            wanted.append((place, dataclasses.replace(utterance, labels=_ordered(labels, index))))
+        utterance = corpus.utterances.get(catalogue.ids[place])
+        if recording is not None and utterance is not None:
+            wanted.append((place, utterance))
         else:
             yield Finding("source", name, f"the corpus has no utterance {catalogue.ids[place]}")
-    if not wanted:
+    if recording is None or not wanted:
         return
-    recording = recordings[recording_id]
     with ShardReader(directory / name) as reader:
         yield from _check_files(reader, recording)
         utterances = [utterance for _, utterance in wanted]
@@ -188,7 +211,3 @@ def _merged_labels(catalogue: Catalogue, known: dict[str, Utterance]) -> dict[st
             target = catalogue.label_classes[int(stored[0])]
             seen.setdefault(labels[0], Counter())[target] += 1
     return {label: counts.most_common(1)[0][0] for label, counts in seen.items()}
-
-
-def _ordered(labels: tuple[str, ...], index: Index) -> tuple[str, ...]:
-    return tuple(name for name in index.label_classes if name in labels)

@@ -31,8 +31,9 @@ from fv2es_prep.types import ShardReceipt
 from pipelines.build import quarantine_shard
 from pipelines.executor import run_tasks
 from pipelines.lock import locked
-from pipelines.plan import Plan, ShardTask
+from pipelines.plan import Plan
 from pipelines.previous import ASIDE_NAME
+from pipelines.task import ShardTask
 
 RUN_NAME = "run.json"
 

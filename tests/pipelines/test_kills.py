@@ -19,13 +19,13 @@ from fv2es_prep.shards.index import INDEX_NAME
 pytestmark = pytest.mark.slow
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")
-KILLS = int(os.environ.get("FV2ES_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("FV2ES_TEST_KILLS", "50")) // 2
 LONGEST_S = 14.0
 
 
-def start(corpus: Path, out: Path, text_model: Path) -> subprocess.Popen[str]:
+def start(corpus: Path, out: Path, text_model: Path, megabytes: float) -> subprocess.Popen[str]:
     command = ("prep", "iemocap", corpus, "--out", out, "--executor", "local:2")
-    settings = ("--tokenizer", text_model, "--shard-mb", 0.1)
+    settings = ("--tokenizer", text_model, "--shard-mb", megabytes)
     return subprocess.Popen(
         [FV2ES, *map(str, (*command, *settings))],
         stdout=subprocess.DEVNULL,
@@ -72,10 +72,14 @@ def digests(out: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in out.glob("*.h5")}
 
 
+# Three shards on two workers, and one that they build in pieces.
+@pytest.mark.parametrize("megabytes", [0.1, 16])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_runs_end_in_the_same_bytes_as_an_unbroken_one(
-    corpus, text_model, prepared, tmp_path
+    corpus, text_model, tmp_path, prepare, options_for, megabytes
 ):
+    unbroken = tmp_path / "unbroken"
+    prepare(options_for(corpus, unbroken, text_model, shard_mb=megabytes))
     rng = random.Random(0)
     killed: dict[str, int] = {}
     rounds = 0
@@ -84,7 +88,7 @@ def test_killed_runs_end_in_the_same_bytes_as_an_unbroken_one(
         out = tmp_path / f"out{rounds}"
         seen: dict[str, tuple[int, int]] = {}
         for _ in range(200):
-            process = start(corpus, out, text_model)
+            process = start(corpus, out, text_model, megabytes)
             deadline = time.monotonic() + rng.uniform(0.5, LONGEST_S)
             while time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.02)
@@ -100,8 +104,9 @@ def test_killed_runs_end_in_the_same_bytes_as_an_unbroken_one(
                 break
             assert process.returncode in (1, -signal.SIGKILL), said
             if process.returncode != 0 and (out / INDEX_NAME).exists():
-                assert digests(out) == digests(prepared), "an index of an unfinished dataset"
+                assert digests(out) == digests(unbroken), "an index of an unfinished dataset"
         assert process.returncode == 0, said
-        assert digests(out) == digests(prepared)
+        assert digests(out) == digests(unbroken)
         assert not [path for path in out.iterdir() if path.name.endswith(".tmp")]
+        assert not (out / ".previous").exists()
     assert {"parent", "worker", "ffmpeg"} <= killed.keys() or KILLS < 20

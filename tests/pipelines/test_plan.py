@@ -13,8 +13,9 @@ from fv2es_prep.inventory import LabelChoice, make_inventory
 from fv2es_prep.settings import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.types import Recording, Utterance
-from pipelines.plan import frame_count, make_plan
+from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
+from pipelines.task import frame_count
 
 SOURCE = Path(__file__)
 SPANS = st.lists(
@@ -58,13 +59,6 @@ def test_the_cut_follows_the_expected_size():
     assert sizes == [6, 3, 1]
     with pytest.raises(SettingsError, match="0 MB"):
         make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), 0)
-
-
-def test_long_tasks_come_first():
-    plan = make_plan(
-        inventory_of([(0, 0.0, 1.0), (1, 0.0, 9.0)]), PrepSettings(), "tests", Path("no"), 0.01
-    )
-    assert [task.path.name for task in plan.todo] == ["tests-00001.h5", "tests-00000.h5"]
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,36 @@ def test_hashes_are_of_content_and_may_be_trusted(copy, tmp_path, corpus, text_m
     assert gone["Ses02F_impro01"][0] == UNREADABLE
 
 
+def test_digests_outlive_a_run_that_does_not_get_far(
+    copy, text_model, tmp_path, options_for, monkeypatch
+):
+    options = options_for(copy, tmp_path / "out", text_model, trust_mtime=True)
+    first = plan_corpus(options)
+
+    def hashed(path):
+        raise AssertionError(f"{path} is hashed again")
+
+    monkeypatch.setattr("pipelines.sources.sha256_of", hashed)
+    assert plan_corpus(options).tasks == first.tasks
+
+
+def test_a_dry_run_hashes_only_where_something_could_be_kept(
+    corpus, text_model, shards, tmp_path, options_for, monkeypatch
+):
+    asked = []
+
+    def hashing(*arguments):
+        asked.append(arguments)
+        return hash_sources(*arguments)
+
+    monkeypatch.setattr("pipelines.prepare.hash_sources", hashing)
+    plan = plan_corpus(options_for(corpus, tmp_path / "new", text_model), dry_run=True)
+    assert (len(plan.todo), asked) == (3, [])
+    assert not (tmp_path / "new").exists()
+    plan = plan_corpus(options_for(corpus, shards, text_model), dry_run=True)
+    assert (len(plan.todo), len(asked)) == (0, 1)
+
+
 def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
     corpus, text_model, prepared, tmp_path, prepare, options_for, monkeypatch
 ):

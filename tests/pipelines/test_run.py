@@ -122,7 +122,10 @@ def test_a_task_that_cannot_be_done_is_listed_and_there_is_no_index(
 def test_a_directory_that_cannot_be_written_is_told(corpus, text_model, tmp_path, options_for):
     blocked = tmp_path / "file"
     blocked.touch()
-    plan = plan_corpus(options_for(corpus, blocked / "out", text_model))
+    options = options_for(corpus, blocked / "out", text_model)
+    with pytest.raises(OutputError, match="cannot write"):
+        plan_corpus(options)
+    plan = plan_corpus(options, dry_run=True)
     with pytest.raises(OutputError, match="cannot write"):
         run(plan, blocked / "out", "inline", lambda _: None)
 
