@@ -136,7 +136,7 @@ def _gather(client: Any, work: Worklist, report: Callable[[int], None]) -> Itera
 
     client.subscribe_topic(_TOPIC, lambda event: report(event[1]))
     running: dict[Any, ShardTask] = {}
-    completed = as_completed()
+    completed = as_completed(loop=client.loop)
 
     def start() -> None:
         # No more than there are threads: Dask would bind what waits to a worker that is busy.

@@ -37,9 +37,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             while not found.exists():
                 assert process.poll() is None, "the scheduler ended"
                 time.sleep(0.1)
+        # Closed again: the product must not live on a client of ours.
         with Client(scheduler_file=str(found)) as client:
             client.wait_for_workers(2, timeout=60)
-            yield client.scheduler.address
+            place = client.scheduler.address
+        yield place
 
 
 def test_a_cluster_gives_the_same_bytes_as_this_process(
