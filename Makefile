@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check fmt bench docs wheel-test lock clean
+.PHONY: help setup demo test test-slow check fmt bench bench-full docs wheel-test lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,11 @@ fmt: setup ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure memory; see benchmarks/README.md
-	$(BIN)/python benchmarks/memory.py
+bench: setup ## measure everything on small material; see benchmarks/README.md
+	$(BIN)/python -m benchmarks --quick
+
+bench-full: setup ## the same on long material: an hour and more
+	$(BIN)/python -m benchmarks --full
 
 docs: setup ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py

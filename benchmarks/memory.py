@@ -1,91 +1,129 @@
-"""Peak memory of a preparation worker against the length of a recording.
+"""Section g: peak memory of a preparation worker against the length of a recording.
 
-Joins copies of one generated dialogue to recordings of the wanted lengths (no decoding: streams are
-copied), prepares each with one Dask worker, and watches every process of the run.
-
-    python benchmarks/memory.py --minutes 1 10 60 --out build/bench
+Joins copies of one dialogue to recordings of the wanted lengths (no decoding: streams are copied),
+prepares each with one worker, and watches every process of the run. What a worker needs for its
+imports is what it needs for a recording of a few seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import wave
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ffmpeg
 import psutil
 
+from benchmarks.apart import call_apart
+from benchmarks.material import iemocap_shaped, text_model
+from benchmarks.ours import fv2es
+from benchmarks.results import Section, Table, Verdict
 from fv2es_prep.corpora.iemocap import parse_labels, parse_transcript
-from fv2es_prep.demo import make_corpus, make_text_model
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 
-NAME = "Ses01F_impro01"
-MIB = 1 << 20
-BOUND_MIB = 1536
+if TYPE_CHECKING:
+    from benchmarks.bench import Bench
+
+TITLE = "memory"
+_NAME = "Ses01F_impro01"
+_MB = 1_000_000
+_BOUND_MB = 400.0
+_MINUTES = {True: (1, 5), False: (1, 10, 60)}
+_ASKED_MINUTES = 60
+_TINY_S = 8.0
+# The published way reads so much of a dialogue, for its memory per second.
+_BASELINE_S = (10.0, 40.0)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 60])
-    parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+def measure(bench: Bench) -> Section:
     rows = []
-    with tempfile.TemporaryDirectory(dir=options.out) as folder:
-        base = make_corpus(Path(folder) / "base", sessions=1, dialogues=1, turns=24)
-        make_text_model(Path(folder) / "albert")
-        for minutes in options.minutes:
-            rows.append(measure(Path(folder), base, minutes))
-            print(line(rows[-1]), flush=True)
-    (options.out / "memory.json").write_text(json.dumps(rows, indent=2) + "\n")
-    return int(any(row["worker_peak_mib"] > BOUND_MIB for row in rows))
+    with tempfile.TemporaryDirectory(dir=bench.out) as folder:
+        tiny = iemocap_shaped(bench.out, _TINY_S, 1)
+        base = iemocap_shaped(bench.out, bench.dialogue_s, bench.recordings)
+        for minutes in (0, *_MINUTES[bench.quick]):
+            bench.say(f"memory, {minutes or _TINY_S / 60:.3g} minutes")
+            corpus = tiny
+            if minutes:
+                corpus = Path(folder) / f"corpus-{minutes}"
+                lengthen(base, corpus, minutes * 60)
+            rows.append(watch_worker(corpus, Path(folder) / "shards", text_model(bench.out)))
+            bench.noise.sound()
+    minutes_of = [_TINY_S / 60, *_MINUTES[bench.quick]]
+    rows = [{"minutes": m, **row} for m, row in zip(minutes_of, rows, strict=True)]
+    return _section(rows, _published(base))
 
 
-def line(row: dict[str, float]) -> str:
-    return (
-        f"{row['minutes']:6.1f} min, {row['utterances']:5} utterances: worker at most "
-        f"{row['worker_peak_mib']:.0f} MiB (bound {BOUND_MIB}), ffmpeg "
-        f"{row['ffmpeg_peak_mib']:.0f} MiB, {row['seconds']:.0f} s"
+def _published(base: Path) -> dict[str, float]:
+    """Memory of the published way: bytes for a second of dialogue, from two lengths."""
+    few, many = (call_apart("published:read", corpus=str(base), limit_s=s) for s in _BASELINE_S)
+    slope = (many["peak_bytes"] - few["peak_bytes"]) / (many["seconds"] - few["seconds"])
+    return {"bytes_per_second": slope}
+
+
+def _section(rows: list[dict[str, float]], published: dict[str, float]) -> Section:
+    base = rows[0]["worker_peak"]
+    above = [(row["worker_peak"] - base) / _MB for row in rows]
+    slope = published["bytes_per_second"]
+    table = Table(
+        "one worker of `fv2es prep iemocap`, resident MB (10^6 bytes); the first row is the base",
+        ("minutes", "utterances", "worker", "above the base", "ffmpeg", "published, estimated"),
+        tuple(
+            (
+                row["minutes"],
+                row["utterances"],
+                row["worker_peak"] / _MB,
+                over,
+                row["ffmpeg_peak"] / _MB,
+                slope * row["minutes"] * 60 / _MB,
+            )
+            for row, over in zip(rows, above, strict=True)
+        ),
     )
+    longest = rows[-1]["minutes"]
+    asked = longest >= _ASKED_MINUTES
+    verdicts = [
+        Verdict(
+            f"(6) {_ASKED_MINUTES} minutes: a worker's peak above its imports, MB",
+            above[-1] if asked else None,
+            _BOUND_MB,
+            "at most",
+        )
+    ]
+    if not asked:
+        what = f"the same at {longest:g} minutes, MB"
+        verdicts.append(Verdict(what, above[-1], _BOUND_MB, "at most"))
+    note = f"the published way holds {slope / _MB:.0f} MB for each second of a dialogue"
+    return Section((table,), tuple(verdicts), (note,), {"rows": rows, "published": published})
 
 
-def measure(folder: Path, base: Path, minutes: float) -> dict[str, float]:
-    """Prepare one recording of about that length with one worker."""
-    corpus, shards = folder / f"corpus-{minutes}", folder / f"shards-{minutes}"
-    lengthen(base, corpus, minutes * 60)
-    program = str(Path(sys.executable).parent / "fv2es")
-    command = [program, "prep", "iemocap", str(corpus), "--out", str(shards), "--json"]
-    command += ["--tokenizer", str(folder / "albert"), "--executor", "local:1"]
-    began = time.monotonic()
+def watch_worker(corpus: Path, shards: Path, tokenizer: Path) -> dict[str, float]:
+    """Prepare a corpus with one worker: its utterances, and the largest resident sizes in bytes."""
+    command = fv2es("prep", "iemocap", str(corpus), "--out", str(shards), "--json")
+    command += ["--tokenizer", str(tokenizer), "--executor", "local:1"]
+    began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         peaks = watch(process)
         assert process.stdout is not None
         summary = json.loads(process.stdout.read())
-    shutil.rmtree(corpus)
-    return {
-        "minutes": minutes,
-        "utterances": summary["prepared"],
-        "worker_peak_mib": round(peaks["python"] / MIB, 1),
-        "ffmpeg_peak_mib": round(peaks["ffmpeg"] / MIB, 1),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    seconds = time.perf_counter() - began
+    shutil.rmtree(shards)
+    return {"utterances": summary["prepared"], "seconds": round(seconds, 1), **peaks}
 
 
-def watch(process: subprocess.Popen[bytes]) -> dict[str, int]:
-    """The largest resident size seen of any Python and of any ffmpeg process of the run."""
-    peaks = {"python": 0, "ffmpeg": 0}
+def watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """The largest resident size seen of a worker and of an ffmpeg, while the run lasts."""
+    peaks = {"worker_peak": 0.0, "ffmpeg_peak": 0.0}
     root = psutil.Process(process.pid)
     while process.poll() is None:
-        for member in [root, *root.children(recursive=True)]:
+        for member in root.children(recursive=True):
             try:
-                kind = "ffmpeg" if "ffmpeg" in member.name() else "python"
-                peaks[kind] = max(peaks[kind], member.memory_info().rss)
+                name = "ffmpeg_peak" if "ffmpeg" in member.name() else "worker_peak"
+                peaks[name] = max(peaks[name], member.memory_info().rss)
             except psutil.NoSuchProcess:
                 continue
         time.sleep(0.05)
@@ -97,24 +135,24 @@ def lengthen(base: Path, corpus: Path, wanted_s: float) -> None:
     old, new = base / "Session1/dialog", corpus / "Session1/dialog"
     for part in ("EmoEvaluation", "transcriptions", "wav", "avi/DivX"):
         (new / part).mkdir(parents=True)
-    with wave.open(str(old / f"wav/{NAME}.wav")) as sound:
+    with wave.open(str(old / f"wav/{_NAME}.wav")) as sound:
         length_s = sound.getnframes() / sound.getframerate()
         parameters, data = sound.getparams(), sound.readframes(sound.getnframes())
     copies = max(round(wanted_s / length_s), 1)
-    with wave.open(str(new / f"wav/{NAME}.wav"), "wb") as sound:
+    with wave.open(str(new / f"wav/{_NAME}.wav"), "wb") as sound:
         sound.setparams(parameters)
         for _ in range(copies):
             sound.writeframes(data)
-    ffmpeg.input(str(old / f"avi/DivX/{NAME}.avi"), stream_loop=copies - 1).output(
-        str(new / f"avi/DivX/{NAME}.avi"), c="copy", loglevel="error"
+    ffmpeg.input(str(old / f"avi/DivX/{_NAME}.avi"), stream_loop=copies - 1).output(
+        str(new / f"avi/DivX/{_NAME}.avi"), c="copy", loglevel="error"
     ).run(cmd=ffmpeg_path())
     repeat_annotations(old, new, copies, length_s)
 
 
 def repeat_annotations(old: Path, new: Path, copies: int, length_s: float) -> None:
     """The labels and transcripts of each copy, moved in time and numbered on."""
-    turns = list(parse_labels((old / f"EmoEvaluation/{NAME}.txt").read_text()))
-    spoken = list(parse_transcript((old / f"transcriptions/{NAME}.txt").read_text()))
+    turns = list(parse_labels((old / f"EmoEvaluation/{_NAME}.txt").read_text()))
+    spoken = list(parse_transcript((old / f"transcriptions/{_NAME}.txt").read_text()))
     words = dict(entry for entry in spoken if isinstance(entry, tuple))
     labels, lines = [], []
     for copy in range(copies):
@@ -125,9 +163,20 @@ def repeat_annotations(old: Path, new: Path, copies: int, length_s: float) -> No
             name = f"{turn.id}{copy:03d}"
             labels.append(f"[{start_s:.4f} - {end_s:.4f}]\t{name}\t{turn.label}\t[3, 3, 3]\n")
             lines.append(f"{name} [{start_s:.4f}-{end_s:.4f}]: {words.get(turn.id, '')}\n")
-    (new / f"EmoEvaluation/{NAME}.txt").write_text("".join(labels))
-    (new / f"transcriptions/{NAME}.txt").write_text("".join(lines))
+    (new / f"EmoEvaluation/{_NAME}.txt").write_text("".join(labels))
+    (new / f"transcriptions/{_NAME}.txt").write_text("".join(lines))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def draw(figure: Any, data: dict[str, Any]) -> None:
+    rows, axes = data["rows"], figure.subplots()
+    minutes = [row["minutes"] for row in rows]
+    slope = data["published"]["bytes_per_second"]
+    axes.plot(minutes, [r["worker_peak"] / _MB for r in rows], marker="o", label="fv2es worker")
+    axes.plot(minutes, [r["ffmpeg_peak"] / _MB for r in rows], marker="s", label="its ffmpeg")
+    estimated = [slope * 60 * minute / _MB for minute in minutes]
+    axes.plot(minutes, estimated, linestyle="--", color="0.5", label="published, estimated")
+    axes.set(xscale="log", yscale="log")
+    axes.set(xlabel="minutes of the recording", ylabel="peak resident MB (10^6 bytes)")
+    axes.set_xticks(minutes, [f"{minute:.3g}" for minute in minutes])
+    axes.minorticks_off()
+    axes.legend()

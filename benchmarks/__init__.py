@@ -1,0 +1,1 @@
+"""Measurements of preparation, detection, storage and reading: `python -m benchmarks`."""

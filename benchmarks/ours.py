@@ -1,0 +1,221 @@
+"""What fv2es does in the same measurements: preparation, its floor, and an epoch of its reader.
+
+Owns the calls into fv2es. Run in processes of their own, by `apart`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.timing import Stopwatch
+from fv2es_prep.settings import FaceSettings, PrepSettings
+
+if TYPE_CHECKING:
+    from fv2es_prep.types import Inventory, Utterance
+    from pipelines.run import Summary
+
+_BATCH = 8
+# So small that each recording has a shard of its own.
+_SHARD_MB = 0.1
+_CPU_TIMES = ("user", "system", "children_user", "children_system")
+
+
+def fv2es(*arguments: str) -> list[str]:
+    """A command of the program that stands beside this Python."""
+    return [str(Path(sys.executable).parent / "fv2es"), *arguments]
+
+
+def printed_by(*arguments: str) -> str:
+    """What a command of fv2es prints on stdout.
+
+    Raises:
+        RuntimeError: it failed; the message holds what it said.
+    """
+    done = subprocess.run(fv2es(*arguments), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"fv2es {' '.join(arguments)}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def face_settings(detector: str) -> FaceSettings:
+    """How faces are found.
+
+    Args:
+        detector: ``exact``, ``fast`` or ``facenet``.
+    """
+    chosen: dict[str, Any] = {"detector": detector}
+    return FaceSettings(**chosen)
+
+
+def prepare(corpus: str, out: str, tokenizer: str, workers: int, detector: str) -> dict[str, Any]:
+    """Prepare a corpus on workers that are warm: from scanning it to its index.
+
+    The workers are started, and prepare the first utterance of each recording, before the clock
+    runs: what is measured is what a long run does nearly all of its time.
+
+    Args:
+        corpus: material of either shape.
+        out: the dataset directory; what is there is removed before.
+        tokenizer: directory of the tokenizer.
+        workers: how many processes.
+        detector: see `face_settings`.
+
+    Returns:
+        ``wall_s`` and ``cpu_s`` of all processes together; ``start_s``, wall seconds until every
+        worker was warm; of the run's summary ``utterances``, ``pictures``, ``faces_found`` and
+        ``bytes``; ``media_s``, the length of all recordings up to the last utterance's end.
+    """
+    from distributed import Client, LocalCluster
+
+    from benchmarks.material import inventory_of
+
+    inventory, directory = inventory_of(Path(corpus)), Path(out).absolute()
+    warm = directory.with_name(directory.name + "-warm")
+    first = [members[0] for members in _by_recording(inventory.utterances)]
+    starting = Stopwatch()
+    with starting:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            memory_limit=0,
+        )
+    with cluster, Client(cluster):
+        where = (tokenizer, cluster.scheduler_address, detector)
+        with starting:
+            _run(replace(inventory, utterances=tuple(first)), warm, *where)
+        before_s = _family_cpu_s()
+        with Stopwatch() as watch:
+            summary = _run(inventory_of(Path(corpus)), directory, *where)
+        cpu_s = _family_cpu_s() - before_s
+    shutil.rmtree(warm)
+    return {
+        "wall_s": watch.wall_s,
+        "cpu_s": cpu_s,
+        "start_s": starting.wall_s,
+        "utterances": summary.prepared,
+        "pictures": summary.counts["frames_sampled"],
+        "faces_found": summary.counts["faces_found"],
+        "bytes": summary.size_bytes,
+        "media_s": sum(
+            max(utterance.end_s for utterance in members)
+            for members in _by_recording(inventory.utterances)
+        ),
+    }
+
+
+def _run(inventory: Inventory, out: Path, tokenizer: str, executor: str, detector: str) -> Summary:
+    """Plan and run, with a shard for each recording."""
+    from fv2es_prep.media.text import describe_tokenizer
+    from pipelines.plan import make_plan
+    from pipelines.run import run
+    from pipelines.sources import hash_sources
+
+    shutil.rmtree(out, ignore_errors=True)
+    text = describe_tokenizer(tokenizer, 100)
+    settings = PrepSettings(faces=face_settings(detector), text=text)
+    sources = hash_sources(inventory.recordings, out)
+    plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB, sources)
+    summary = run(plan, out, executor, lambda _: None)
+    if not summary.complete or summary.dropped_in_preparation:
+        raise RuntimeError(f"not everything was prepared: {summary.to_json()}")
+    return summary
+
+
+def _family_cpu_s() -> float:
+    """CPU seconds of this process, of those it started, and of all that have ended."""
+    import psutil
+
+    ours = psutil.Process()
+    return float(
+        sum(
+            sum(getattr(process.cpu_times(), name) for name in _CPU_TIMES)
+            for process in (ours, *ours.children(recursive=True))
+        )
+    )
+
+
+def _by_recording(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+    groups = itertools.groupby(utterances, key=lambda utterance: utterance.recording_id)
+    return [list(members) for _, members in groups]
+
+
+def floor(corpus: str, detector: str) -> dict[str, Any]:
+    """CPU seconds that cannot be avoided: decoding a recording to null, and detection alone.
+
+    Args:
+        corpus: material of either shape; its first recording is taken.
+        detector: see `face_settings`.
+
+    Returns:
+        ``decode_cpu_s`` of ffmpeg on one thread, ``detect_cpu_s`` on the very pictures that
+        preparation samples, utterance by utterance, ``media_s`` and ``pictures``.
+    """
+    import torch
+
+    from benchmarks.material import inventory_of
+    from benchmarks.timing import decode_to_null
+    from fv2es_prep.media.faces import make_detector
+    from fv2es_prep.media.recording import OpenRecording
+    from fv2es_prep.settings import FrameSettings
+
+    torch.set_num_threads(1)
+    inventory = inventory_of(Path(corpus))
+    recording = inventory.recordings[0]
+    chosen = _by_recording(inventory.utterances)[0]
+    with Stopwatch() as decode:
+        decode_to_null(recording.video)
+    found = make_detector(face_settings(detector), device="cpu")
+    pictures, detect_s = 0, 0.0
+    with OpenRecording(recording, chosen, FrameSettings()) as source:
+        for utterance in chosen:
+            views = [rgb for _, rgb in source.frames(utterance)]
+            if not pictures:
+                found.largest(views[:1])
+            began = time.process_time()
+            found.largest(views)
+            detect_s += time.process_time() - began
+            pictures += len(views)
+    return {
+        "decode_cpu_s": decode.cpu_s,
+        "detect_cpu_s": detect_s,
+        "media_s": max(utterance.end_s for utterance in chosen),
+        "pictures": pictures,
+    }
+
+
+def read_epochs(shards: str, epochs: int) -> dict[str, Any]:
+    """Read a dataset as training does: shuffled batches, padded and put together, one process.
+
+    Args:
+        shards: the dataset directory.
+        epochs: how many passes; the first also opens the shards.
+
+    Returns:
+        ``read_s`` of all passes, and ``utterances`` of one.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    from fv2es_train.batch import collate
+    from fv2es_train.dataset import ShardDataset
+
+    torch.set_num_threads(1)
+    with Stopwatch() as watch:
+        dataset = ShardDataset(Path(shards))
+        loader = DataLoader(dataset, batch_size=_BATCH, shuffle=True, collate_fn=collate)
+        for _ in range(epochs):
+            for _batch in loader:
+                pass
+    return {"read_s": watch.wall_s, "utterances": len(dataset)}

@@ -1,0 +1,177 @@
+"""The pictures on which detectors are compared: of the material, and of real videos.
+
+Owns where they come from and how they wait on disk. Leaves detecting to `detection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.material import iemocap_shaped, mosei_shaped
+from fv2es_prep.errors import MediaError
+from fv2es_prep.media.video import PictureReader, centre_square, cut_view
+from fv2es_prep.settings import DEFAULT_MEDIA
+from fv2es_prep.types import View
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.bench import Bench
+
+    Picture = NDArray[np.uint8]
+
+INTERVAL_S = 0.5
+_VIDEOS = {
+    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".webm", ".wmv",
+}  # fmt: skip
+_VIEW_PX, _TALK_PX = 224, 720
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Pictures of one size from one video.
+
+    Attributes:
+        file: the video's name.
+        times_s: each picture's time in seconds.
+        path: of the array, uint8 (N, H, W, 3).
+    """
+
+    file: str
+    times_s: tuple[float, ...]
+    path: Path
+
+    def load(self) -> NDArray[np.uint8]:
+        """The pictures, mapped into memory."""
+        pictures: NDArray[np.uint8] = np.load(self.path, mmap_mode="r")
+        return pictures
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many pictures are looked at.
+
+    Attributes:
+        each: of each set from the material.
+        clips: real videos, evenly taken from all that there are.
+        per_clip: pictures of each real video.
+        timed: pictures of each set on which time is measured; all serve agreement.
+    """
+
+    each: int
+    clips: int
+    per_clip: int
+    timed: int
+
+
+QUICK = Amounts(each=96, clips=12, per_clip=8, timed=24)
+FULL = Amounts(each=600, clips=100, per_clip=20, timed=96)
+
+
+def collect(bench: Bench, folder: Path) -> tuple[dict[str, list[Clip]], list[str]]:
+    """Sample every set and write it down.
+
+    Args:
+        bench: the run.
+        folder: for the arrays.
+
+    Returns:
+        Name of a set -> its clips; and a sentence for each video that could not be read.
+    """
+    amounts = QUICK if bench.quick else FULL
+    dialogues = iemocap_shaped(bench.out, bench.dialogue_s, bench.recordings)
+    talks = mosei_shaped(bench.out, bench.talk_s, bench.recordings)
+    videos = sorted(dialogues.glob("Session[12]/dialog/avi/DivX/*.avi"))
+    heads = sorted((talks / "video").glob("*.mp4"))[:2]
+    # The widest pictures are the slowest to search, so there are fewer of them.
+    each, few = amounts.each // len(videos), amounts.each // 4 // len(heads)
+    sets = {
+        "halves 360x480": _sample(videos, each, _half(None), folder / "halves"),
+        "crops 224x224": _sample(videos, each, _half(_VIEW_PX), folder / "crops"),
+        "heads 720x720": _sample(heads, few, lambda _, rgb: _square(rgb), folder / "heads"),
+    }
+    skipped: list[str] = []
+    if bench.media is not None:
+        found = sorted(p for p in bench.media.rglob("*") if p.suffix.lower() in _VIDEOS)
+        step = max(math.ceil(len(found) / amounts.clips), 1)
+        real = _sample(
+            found[::step], amounts.per_clip, lambda _, rgb: rgb, folder / "real", skipped
+        )
+        if real:
+            sets["real clips"] = real
+        else:
+            skipped.append(f"{bench.media} holds no video that can be read")
+    return sets, skipped
+
+
+def timed_part(clips: Sequence[Clip], count: int) -> list[tuple[Clip, int]]:
+    """Which pictures are timed: the first so many of each clip, all clips alike."""
+    share = max(math.ceil(count / max(len(clips), 1)), 1)
+    return [(clip, min(share, len(clip.times_s))) for clip in clips]
+
+
+def _half(side_px: int | None) -> Callable[[int, Picture], Picture]:
+    """The left half of pictures of even number, and the right half of the others."""
+    views = (View("left", side_px), View("right", side_px))
+    return lambda number, rgb: cut_view(rgb, views[number % 2])
+
+
+def _square(rgb: Picture) -> Picture:
+    return centre_square(rgb, _TALK_PX)
+
+
+def _sample(
+    videos: Sequence[Path],
+    count: int,
+    cut: Callable[[int, Picture], Picture],
+    folder: Path,
+    skipped: list[str] | None = None,
+) -> list[Clip]:
+    folder.mkdir()
+    clips: list[Clip] = []
+    for video in videos:
+        try:
+            groups = list(_by_shape(_pictures(video, count, cut)))
+        except MediaError as error:
+            if skipped is None:
+                raise
+            skipped.append(f"{video.name} was skipped: {error.sentence}")
+            continue
+        for times, pictures in groups:
+            path = folder / f"{len(clips):04d}.npy"
+            np.save(path, np.stack(pictures))
+            clips.append(Clip(video.name, tuple(times), path))
+    return clips
+
+
+def _pictures(
+    video: Path, count: int, cut: Callable[[int, Picture], Picture]
+) -> Iterator[tuple[float, Picture]]:
+    times = [INTERVAL_S * number for number in range(count)]
+    with contextlib.closing(PictureReader(video, times, DEFAULT_MEDIA)) as reader:
+        while (found := reader.next()) is not None:
+            yield times[found[0]], cut(*found)
+
+
+def _by_shape(
+    pictures: Iterator[tuple[float, Picture]],
+) -> Iterator[tuple[list[float], list[Picture]]]:
+    """Pictures of one size together: a video may change its size."""
+    times: list[float] = []
+    held: list[Picture] = []
+    for time_s, rgb in pictures:
+        if held and rgb.shape != held[0].shape:
+            yield times, held
+            times, held = [], []
+        times.append(time_s)
+        held.append(rgb)
+    if held:
+        yield times, held
