@@ -116,9 +116,9 @@ def _load(name: str) -> None:
 
         _loaded = Facenet()
     else:
-        from fv2es_prep.media.faces import make_detector
+        from fv2es_prep.media.faces import FaceDetector
 
-        _loaded = make_detector(face_settings(name), device="cpu")
+        _loaded = FaceDetector(face_settings(name))
     _loaded.largest([np.zeros((224, 224, 3), np.uint8)])
 
 

@@ -166,7 +166,7 @@ def floor(corpus: str, detector: str) -> dict[str, Any]:
 
     from benchmarks.material import inventory_of
     from benchmarks.timing import decode_to_null
-    from fv2es_prep.media.faces import make_detector
+    from fv2es_prep.media.faces import FaceDetector
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.settings import FrameSettings
 
@@ -176,7 +176,7 @@ def floor(corpus: str, detector: str) -> dict[str, Any]:
     chosen = _by_recording(inventory.utterances)[0]
     with Stopwatch() as decode:
         decode_to_null(recording.video)
-    found = make_detector(face_settings(detector), device="cpu")
+    found = FaceDetector(face_settings(detector))
     pictures, detect_s = 0, 0.0
     with OpenRecording(recording, chosen, FrameSettings()) as source:
         for utterance in chosen:

@@ -24,9 +24,9 @@ _PACKAGES = (
 _DETECTORS = ("exact", "fast", "facenet")
 _FIRST_FACE = """
 import numpy, benchmarks.ours
-from fv2es_prep.media.faces import make_detector
+from fv2es_prep.media.faces import FaceDetector
 settings = benchmarks.ours.face_settings({detector!r})
-make_detector(settings, device="cpu").largest([numpy.zeros((224, 224, 3), numpy.uint8)])
+FaceDetector(settings).largest([numpy.zeros((224, 224, 3), numpy.uint8)])
 """
 
 
