@@ -44,8 +44,9 @@ fmt: setup ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure memory; see benchmarks/README.md
+bench: setup ## measure memory and reading; see benchmarks/README.md
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/reading.py
 
 docs: setup ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
