@@ -117,6 +117,9 @@ def prep_iemocap(
     max_dropped: Annotated[
         str, typer.Option(help="Status 1 if more utterances could not be prepared, e.g. 5%.")
     ] = "100%",
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Smaller, with a loss: JPEG faces, 8-bit spectra.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -139,6 +142,7 @@ def prep_iemocap(
         trust_mtime=trust_mtime,
         retry_dropped=retry_dropped,
         fail_fast=fail_fast,
+        compact=compact,
     )
     _prepare(options, executor, dry_run, as_json, _share(max_dropped))
 
@@ -332,6 +336,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    workers: Annotated[int, typer.Option(help="Reading processes; 0: none of their own.")] = 0,
+    shuffle_shards: Annotated[
+        int, typer.Option(help="Shuffle within so many shards; 0: all. For larger than memory.")
+    ] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")
     ] = False,
@@ -357,6 +365,8 @@ def train(
         seed=seed,
         device=device,
         threads=threads,
+        workers=workers,
+        shuffle_shards=shuffle_shards,
         overwrite=overwrite,
     )
     result = run_training(options, progress_for(sys.stderr))

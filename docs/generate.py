@@ -20,7 +20,7 @@ import numpy as np
 
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.finding import CODES
-from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, Column
+from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, COMPACT_FACES, COMPACT_MEL, Column
 
 DOCS = Path(__file__).parent
 WIDTH = 80
@@ -77,9 +77,9 @@ def cli_page() -> str:
     return "\n\n".join([_CLI_HEAD.rstrip(), *parts]) + "\n"
 
 
-def columns_table() -> str:
+def columns_table(columns: Iterable[Column] = COLUMNS) -> str:
     """The columns of a shard."""
-    rows = ((f"`{c.path}`", _type(c), c.shape, c.unit, c.meaning) for c in COLUMNS)
+    rows = ((f"`{c.path}`", _type(c), c.shape, c.unit, c.meaning) for c in columns)
     return _table(("column", "type", "shape", "unit", "meaning"), rows)
 
 
@@ -110,6 +110,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "columns": columns_table,
+    "compact-columns": lambda: columns_table((*COMPACT_FACES, *COMPACT_MEL)),
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,

@@ -178,6 +178,9 @@ class TokenizerError(WorkError):
     """A tokenizer or text encoder cannot be loaded."""
 
 
+REBUILD_HINT = "run the `fv2es prep` command that made it again; it rebuilds what is damaged"
+
+
 class ShardError(WorkError):
     """A shard or an index is damaged, foreign or from the future."""
 

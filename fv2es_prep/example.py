@@ -9,6 +9,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fv2es_prep.compact import stored_faces, stored_mel
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import mel_spectrum, sample_index
 from fv2es_prep.media.faces import FaceDetector, crop_faces
@@ -77,6 +78,9 @@ def prepare_example(
 ) -> Example:
     """Sample frames, crop faces, compute the spectrum, tokenize the transcript.
 
+    Faces and spectrum come in the form in which they are stored: where that loses something, the
+    example holds what is left, for shards and for prediction alike.
+
     Where the media end before the utterance, the example's utterance is the clamped one.
 
     Args:
@@ -106,7 +110,14 @@ def prepare_example(
     tokens = made.tokens
     if tokens is None:
         tokens = tokenize(utterance.transcript, stages.tokenizer, stages.settings.text)
-    return Example(kept, label_row(kept, stages.label_classes), faces, mel, tokens)
+    storage = stages.settings.storage
+    return Example(
+        utterance=kept,
+        label=label_row(kept, stages.label_classes),
+        faces=stored_faces(faces, storage),
+        mel=stored_mel(mel, storage, stages.settings.mel),
+        tokens=tokens,
+    )
 
 
 def _make(

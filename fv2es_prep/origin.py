@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from fv2es_prep.settings import PrepSettings, digest_of
+from fv2es_prep.settings import PrepSettings, StorageSettings, digest_of
 from fv2es_prep.types import Utterance
 
 ORIGIN_BYTES = 16
@@ -19,8 +19,10 @@ class Origin:
     """Digests of what the parts of one example are made from, 16 bytes each.
 
     Attributes:
-        faces: the video file, the span, the view, and the settings that decide faces.
-        mel: the audio file, the span, the channel, and the settings that decide the spectrum.
+        faces: the video file, the span, the view, and the settings that decide faces
+            and the form that they are stored in.
+        mel: the audio file, the span, the channel, and the settings that decide the spectrum
+            and the form that it is stored in.
         tokens: the transcript and the tokenizer.
     """
 
@@ -49,16 +51,21 @@ def origin_of(utterance: Utterance, sources: tuple[str, str], settings: PrepSett
     video, audio = sources
     span = [utterance.start_s, utterance.end_s]
     chosen = settings.to_json()
-    text = chosen.pop("text")
+    text, storage = chosen.pop("text"), settings.storage
+    del chosen["storage"]
     faces, mel, frames = chosen.pop("faces"), chosen.pop("mel"), chosen.pop("frames")
     # What is left (limits and policies) decides what is dropped and clamped: it is in both.
     view = asdict(utterance.view)
     channel = view.pop("audio_channel")
     return Origin(
-        faces=_short([video, audio, span, view, frames, faces, chosen]),
-        mel=_short([video, audio, span, channel, mel, chosen]),
+        faces=_short([video, audio, span, view, frames, faces, chosen, *_form(storage)]),
+        mel=_short([video, audio, span, channel, mel, chosen, storage.mel]),
         tokens=_short([utterance.transcript, {**text, "tokenizer": ""}]),
     )
+
+
+def _form(storage: StorageSettings) -> list[object]:
+    return [storage.faces] if storage.faces == "raw" else [storage.faces, storage.jpeg_quality]
 
 
 def _short(value: object) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from fv2es_prep.errors import SettingsError
 
@@ -182,8 +182,39 @@ class QualitySettings:
             raise SettingsError(f"frozen_pictures is {self.frozen_pictures}, expected 0, 2, 3, ...")
 
 
+@dataclass(frozen=True)
+class StorageSettings:
+    """In which form shards hold faces and spectra; see `compact` for what is lost.
+
+    Attributes:
+        faces: ``raw`` pixels, or a ``jpeg`` file for each face.
+        jpeg_quality: quality of the JPEG files, 1 to 100.
+        mel: the logarithm as ``float16``, or as ``uint8`` steps of a fixed grid.
+    """
+
+    faces: Literal["raw", "jpeg"] = "raw"
+    jpeg_quality: int = 95
+    mel: Literal["float16", "uint8"] = "float16"
+
+    def __post_init__(self) -> None:
+        for name, forms in (("faces", ("raw", "jpeg")), ("mel", ("float16", "uint8"))):
+            if getattr(self, name) not in forms:
+                raise SettingsError(
+                    f"storage.{name} is {getattr(self, name)!r}, expected {' or '.join(forms)}"
+                )
+        if not 1 <= self.jpeg_quality <= 100:
+            raise SettingsError(f"jpeg_quality is {self.jpeg_quality}, expected 1 to 100")
+
+    @property
+    def compact(self) -> bool:
+        """Whether something is not stored as it was made."""
+        return self.faces != "raw" or self.mel != "float16"
+
+
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()
+LOSSLESS = StorageSettings()
+COMPACT = StorageSettings(faces="jpeg", mel="uint8")
 
 
 @dataclass(frozen=True)
@@ -197,6 +228,7 @@ class PrepSettings:
     media: MediaSettings = DEFAULT_MEDIA
     spans: SpanSettings = DEFAULT_SPANS
     quality: QualitySettings = QualitySettings()
+    storage: StorageSettings = LOSSLESS
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

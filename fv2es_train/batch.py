@@ -6,9 +6,9 @@ and spectra to the encoders.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example, MelSpectrum
 
 CHUNK_ROWS = 32
+_TENSORS = ("faces", "mel", "tokens", "attention_mask", "label")
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,26 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on a device."""
-        tensors = ("faces", "mel", "tokens", "attention_mask", "label")
-        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+        """The same batch with its tensors on a device.
+
+        From pinned memory to a GPU the copy goes on while the program does; what is computed there
+        waits for it.
+        """
+        # To the CPU it has to be waited for: nothing there would.
+        behind = torch.device(device).type == "cuda"
+        return self._each(lambda tensor: tensor.to(device, non_blocking=behind))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; a DataLoader with ``pin_memory`` calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
+        return replace(self, **changed)
 
 
 def collate(examples: Sequence[Example], pad_id: int = 0, chunk_rows: int = CHUNK_ROWS) -> Batch:
-    """Put examples into one batch.
+    """Put examples into one batch; each value is copied once, to its place in it.
 
     Args:
         examples: at least one.
@@ -78,18 +92,36 @@ def collate(examples: Sequence[Example], pad_id: int = 0, chunk_rows: int = CHUN
     Returns:
         The batch, on the CPU.
     """
-    chunks = [mel_chunks(example.mel, chunk_rows) for example in examples]
-    faces = np.concatenate([example.faces.rgb for example in examples])
-    tokens, attention_mask = _pad([example.tokens for example in examples], pad_id)
+    face_counts = tuple(len(example.faces.rgb) for example in examples)
+    chunk_counts = tuple(chunk_count(example.mel, chunk_rows) for example in examples)
+    longest = max(len(example.tokens) for example in examples)
+    first = examples[0]
+    bands = first.mel.log_power.shape[1]
+
+    # Colour comes last in memory, as in the shards, and second in the tensor.
+    faces = torch.empty((sum(face_counts), *first.faces.rgb.shape[1:]), dtype=torch.float32)
+    mel = torch.empty((sum(chunk_counts), 1, bands, chunk_rows), dtype=torch.float32)
+    tokens = torch.full((len(examples), longest), pad_id)
+    attention_mask = torch.zeros_like(tokens)
+    label = torch.empty((len(examples), len(first.label)), dtype=torch.float32)
+
+    places = zip(examples, _parts(faces, face_counts), _parts(mel, chunk_counts), strict=True)
+    for line, (example, face_place, mel_place) in enumerate(places):
+        face_place[:] = example.faces.rgb
+        fill_chunks(example.mel, mel_place)
+        length = len(example.tokens)
+        tokens.numpy()[line, :length] = example.tokens
+        attention_mask[line, :length] = 1
+        label.numpy()[line] = example.label
     return Batch(
         ids=tuple(example.utterance.id for example in examples),
-        faces=torch.from_numpy(faces).permute(0, 3, 1, 2).float(),
-        face_counts=tuple(len(example.faces.rgb) for example in examples),
-        mel=torch.from_numpy(np.concatenate(chunks)),
-        chunk_counts=tuple(len(part) for part in chunks),
+        faces=faces.permute(0, 3, 1, 2),
+        face_counts=face_counts,
+        mel=mel,
+        chunk_counts=chunk_counts,
         tokens=tokens,
         attention_mask=attention_mask,
-        label=torch.from_numpy(np.stack([example.label for example in examples])).float(),
+        label=label,
     )
 
 
@@ -103,19 +135,37 @@ def mel_chunks(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> NDArray[np.float32]:
     Returns:
         float32 (ceil(T / rows), 1, M, rows), linear power; zeros fill the last chunk.
     """
-    power = mel.power
-    count = -(-len(power) // rows)
-    padded = np.zeros((count * rows, power.shape[1]), dtype=np.float32)
-    padded[: len(power)] = power
-    # (K, rows, M) to (K, 1, M, rows): frequency before time.
-    cut = padded.reshape(count, rows, power.shape[1]).transpose(0, 2, 1)
-    return np.ascontiguousarray(cut[:, None])
+    shape = (chunk_count(mel, rows), 1, mel.log_power.shape[1], rows)
+    chunks = np.empty(shape, np.float32)
+    fill_chunks(mel, chunks)
+    return chunks
 
 
-def _pad(rows: list[NDArray[np.int32]], pad_id: int) -> tuple[Tensor, Tensor]:
-    tokens = torch.full((len(rows), max(len(row) for row in rows)), pad_id, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for line, row in enumerate(rows):
-        tokens[line, : len(row)] = torch.from_numpy(row.astype(np.int64))
-        mask[line, : len(row)] = 1
-    return tokens, mask
+def chunk_count(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> int:
+    """How many chunks a spectrum is cut into: ceil(T / rows)."""
+    return -(-len(mel.log_power) // rows)
+
+
+def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
+    """Compute a spectrum's linear power into its chunks; zeros fill the last one.
+
+    Args:
+        mel: log power (T, M).
+        chunks: where to, of the shape that `mel_chunks` returns.
+    """
+    _, _, bands, rows = chunks.shape
+    whole, rest = divmod(len(mel.log_power), rows)
+    # (K, rows, M) to (K, M, rows): frequency before time.
+    blocks = mel.log_power[: whole * rows].reshape(whole, rows, bands).transpose(0, 2, 1)
+    np.exp(blocks, out=chunks[:whole, 0], dtype=np.float32)
+    if rest:
+        np.exp(mel.log_power[whole * rows :].T, out=chunks[whole, 0, :, :rest], dtype=np.float32)
+        chunks[whole, 0, :, rest:] = 0
+
+
+def _parts(values: Tensor, counts: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    """The rows of each example, one after the other."""
+    end = 0
+    for count in counts:
+        begin, end = end, end + count
+        yield values[begin:end].numpy()

@@ -149,6 +149,8 @@ class TrainConfig:
         seed: of weights, order and dropout.
         threads: CPU threads of torch; None leaves torch's own choice.
         workers: DataLoader worker processes; 0 reads in the training process.
+        shuffle_shards: shuffle within so many shards at a time, for datasets larger than memory
+            (see `sampler.BlockShuffle` for what it does to the order); 0 shuffles all at once.
     """
 
     epochs: int = 30
@@ -161,9 +163,11 @@ class TrainConfig:
     seed: int = 0
     threads: int | None = None
     workers: int = 0
+    shuffle_shards: int = 0
 
     def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch_size": 1, "early_stop": 0, "workers": 0, "threads": 1}
+        least = dict.fromkeys(("epochs", "batch_size", "threads"), 1)
+        least |= dict.fromkeys(("early_stop", "workers", "shuffle_shards"), 0)
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example
 
+# An open shard takes one of the process's file numbers, of which many systems give 1024.
+_MOST_OPEN = 512
+
 
 class ShardDataset(Dataset["Example"]):
     """Examples of the chosen utterances, in the chosen order.
 
     A shard is opened when an example of it is first asked for, once in each process, so the
-    dataset can be handed to DataLoader workers.
+    dataset can be handed to DataLoader workers, forked or spawned. The arrays of an example are
+    read-only views of the shard; `batch.collate` copies them.
 
     Args:
         directory: the shards and their index.
@@ -42,6 +46,7 @@ class ShardDataset(Dataset["Example"]):
         index: the shards' index, with their settings and classes.
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
+        shard: int64 (N,), the place in the index of each example's shard.
     """
 
     def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
@@ -53,7 +58,7 @@ class ShardDataset(Dataset["Example"]):
         self._refuse_unknown(place)
         chosen = np.array([place[name] for name in self.ids], dtype=np.int64)
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
-        self._shard: NDArray[np.int64] = catalogue.shard[chosen]
+        self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
         self._owner = os.getpid()
@@ -62,7 +67,7 @@ class ShardDataset(Dataset["Example"]):
         return len(self.ids)
 
     def __getitem__(self, item: int) -> Example:
-        return self._reader(int(self._shard[item])).read(int(self._row[item]))
+        return self._reader(int(self.shard[item])).read(int(self._row[item]))
 
     def close(self) -> None:
         """Close the shards opened by this process; reading opens them again."""
@@ -72,9 +77,12 @@ class ShardDataset(Dataset["Example"]):
 
     def _reader(self, shard: int) -> ShardReader:
         if self._owner != os.getpid():
-            # HDF5 handles must not be shared with the process we were forked from.
+            # An HDF5 handle must not be shared with the process we were forked from.
             self._readers, self._owner = {}, os.getpid()
         if shard not in self._readers:
+            if len(self._readers) >= _MOST_OPEN:
+                # Examples that were read from it stay good.
+                self._readers.pop(next(iter(self._readers))).close()
             self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
         return self._readers[shard]
 

@@ -23,6 +23,7 @@ from fv2es_train.checkpoint import load_checkpoint
 from fv2es_train.dataset import ShardDataset
 from fv2es_train.encoders.face import fused
 from fv2es_train.metrics import measure
+from fv2es_train.sampler import BlockShuffle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from fv2es_train.model import FV2ES
 
 SUBSETS = ("train", "valid", "test")
+# Batches that each worker has ready.
+_READ_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,12 @@ def loader_of(
     batch_size: int,
     workers: int = 0,
     generator: torch.Generator | None = None,
+    shuffle_shards: int = 0,
 ) -> DataLoader[Example]:
     """Batches of a dataset.
+
+    Where the model is on a GPU, batches come in pinned memory, from which they are copied there
+    while the program goes on. Workers read ahead and live as long as the loader.
 
     Args:
         dataset: what to read.
@@ -182,19 +189,28 @@ def loader_of(
         batch_size: utterances in a batch.
         workers: reading processes; 0 reads in this one.
         generator: shuffles each pass; None keeps the dataset's order.
+        shuffle_shards: shuffle within so many shards at a time, see `sampler.BlockShuffle`; 0
+            shuffles the whole dataset.
     """
     join = partial(
         collate,
         pad_id=dataset.index.settings.text.pad_id,
         chunk_rows=model.config.mel_rows,
     )
+    blocks = None
+    if generator is not None and shuffle_shards:
+        blocks = BlockShuffle(dataset.shard, shuffle_shards, generator)
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=generator is not None,
+        shuffle=generator is not None and blocks is None,
+        sampler=blocks,
         generator=generator,
         num_workers=workers,
         collate_fn=join,
+        pin_memory=next(model.parameters()).is_cuda,
+        prefetch_factor=_READ_AHEAD if workers else None,
+        persistent_workers=workers > 0,
     )
 
 

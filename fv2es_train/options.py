@@ -11,6 +11,18 @@ from pathlib import Path
 
 from fv2es_train.config import MODALITIES, ModelConfig, TrainConfig, preset
 
+# What goes over the preset's training settings.
+_ASKED = (
+    "epochs",
+    "batch_size",
+    "lr",
+    "early_stop",
+    "seed",
+    "threads",
+    "workers",
+    "shuffle_shards",
+)
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -28,6 +40,7 @@ class TrainOptions:
         seed: see `TrainConfig`.
         threads: see `TrainConfig`.
         workers: see `TrainConfig`.
+        shuffle_shards: see `TrainConfig`.
         modalities: see `ModelConfig`.
         text_encoder: name at the hub or directory in transformers' format; None means
             albert-base-v2 for ``fv2es``, a small random one for ``fv2es-tiny``.
@@ -46,6 +59,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     workers: int = 0
+    shuffle_shards: int = 0
     modalities: str = MODALITIES
     text_encoder: str | None = None
     device: str = "auto"
@@ -59,11 +73,7 @@ class TrainOptions:
         """
         model, config = preset(self.model)
         encoder = model.text_encoder if self.text_encoder is None else self.text_encoder
-        asked = {
-            name: getattr(self, name)
-            for name in ("epochs", "batch_size", "lr", "early_stop", "seed", "threads", "workers")
-            if getattr(self, name) is not None
-        }
+        asked = {name: getattr(self, name) for name in _ASKED if getattr(self, name) is not None}
         model = replace(
             model,
             modalities=self.modalities,

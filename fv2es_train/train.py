@@ -91,7 +91,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
     model = build_model(model_config, index.settings).to(device)
     optimizer = torch.optim.Adam(parameter_groups(model, config), weight_decay=config.weight_decay)
     order = torch.Generator().manual_seed(config.seed)
-    loader = loader_of(train_set, model, config.batch_size, config.workers, order)
+    loader = loader_of(
+        train_set, model, config.batch_size, config.workers, order, config.shuffle_shards
+    )
     valid_loader = loader_of(valid_set, model, config.batch_size, config.workers)
     make_place(options)
 

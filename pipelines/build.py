@@ -200,7 +200,7 @@ class _Keeper:
             }
         except (ShardError, IndexError):
             return Made()
-        found = digests_of(example_row(example))
+        found = digests_of(example_row(example), reader.settings.storage)
         sound = [part for part in kept.parts if found[part] == stored[part]]
         old = example.utterance
         return Made(

@@ -12,7 +12,7 @@ from fv2es_prep.corpora import adapter
 from fv2es_prep.files import make_directory
 from fv2es_prep.inventory import LabelChoice, first_utterances
 from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import FaceSettings, FrameSettings, PrepSettings
+from fv2es_prep.settings import COMPACT, LOSSLESS, FaceSettings, FrameSettings, PrepSettings
 from pipelines.plan import Plan, make_plan
 from pipelines.previous import holds_shards
 from pipelines.sources import hash_sources
@@ -38,6 +38,7 @@ class PrepOptions:
         trust_mtime: take a file's digest of an earlier run where size and time are the same.
         retry_dropped: try those again that an earlier run dropped.
         fail_fast: stop at the first recording that cannot be read.
+        compact: store faces as JPEG and spectra as 8-bit steps.
     """
 
     corpus: str
@@ -55,6 +56,7 @@ class PrepOptions:
     trust_mtime: bool = False
     retry_dropped: bool = False
     fail_fast: bool = False
+    compact: bool = False
 
 
 def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
@@ -79,7 +81,8 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
         inventory = first_utterances(inventory, options.limit)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
     faces = FaceSettings(detector=options.detector)
-    settings = PrepSettings(frames=frames, faces=faces, text=text)
+    storage = COMPACT if options.compact else LOSSLESS
+    settings = PrepSettings(frames=frames, faces=faces, text=text, storage=storage)
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer

@@ -27,13 +27,11 @@ from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
-from fv2es_prep.shards.schema import COLUMNS
+from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
 from pipelines.run import RUN_NAME
-
-_DTYPES = {column.path: column.dtype for column in COLUMNS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,15 +187,16 @@ def _difference(
     except (MediaError, UtteranceError) as error:
         return f"cannot be derived again: {error.sentence}"
     here, there = example_row(stored), example_row(derived)
-    different = [path for path in here if not _same(path, here[path], there[path])]
+    types = {column.path: column.dtype for column in columns_of(stages.settings.storage)}
+    different = [path for path in here if not _same(types[path], here[path], there[path])]
     return f"differs in {', '.join(different)}" if different else ""
 
 
-def _same(path: str, stored: Any, derived: Any) -> bool:
+def _same(dtype: str, stored: Any, derived: Any) -> bool:
     """Whether two values of a column are the same bits in the column's type."""
     if isinstance(stored, str):
         return bool(stored == derived)
-    a, b = (np.asarray(value, _DTYPES[path]) for value in (stored, derived))
+    a, b = (np.asarray(value, dtype) for value in (stored, derived))
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.files import write_json
 from fv2es_prep.settings import PrepSettings, digest_of
-from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version
+from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
 from fv2es_prep.types import ShardReceipt
 
 INDEX_NAME = "index.json"
@@ -103,7 +103,7 @@ def write_index(directory: Path, index: Index) -> None:
     value = {
         "format": _INDEX_FORMAT,
         "format_version": index.format_version,
-        "requires": [],
+        "requires": features_of(index.settings.storage),
         "corpus": index.corpus,
         "examples": index.examples,
         "size_bytes": index.size_bytes,

@@ -15,7 +15,7 @@ import numpy as np
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
-from fv2es_prep.shards.schema import COLUMNS
+from fv2es_prep.shards.schema import columns_of
 
 _STREAMS = ("faces", "mel", "tokens")
 _NAMED = 5
@@ -105,7 +105,7 @@ def _bytes(directory: Path, index: Index) -> dict[str, int]:
     sums: Counter[str] = Counter()
     for entry in index.shards:
         with ShardReader(directory / entry.name) as reader:
-            for column in COLUMNS:
+            for column in columns_of(index.settings.storage):
                 sums[column.path.split("/")[0]] += reader.stored_bytes(column.path)
     streams = {stream: sums[stream] for stream in _STREAMS}
     total = index.size_bytes

@@ -6,6 +6,7 @@ dataset to `verify`, and types and shapes, which are known to be right here, to 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.errors import DropReason
+from fv2es_prep.compact import JpegFaces
+from fv2es_prep.errors import DropReason, ShardError
 from fv2es_prep.settings import PrepSettings
-from fv2es_prep.shards.digests import PARTS, digests_of
+from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.layout import is_absolute
-from fv2es_prep.shards.schema import COLUMNS, DAMAGE
+from fv2es_prep.shards.schema import DAMAGE, columns_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +50,8 @@ class Rows:
 
     def row(self, number: int) -> dict[str, Any]:
         """Column path -> value of one example, for every column that a digest covers."""
-        return {path: self._value(path, number) for paths in PARTS.values() for path in paths}
+        parts = parts_of(self.settings.storage)
+        return {path: self._value(path, number) for paths in parts.values() for path in paths}
 
     def lengths(self, group: str) -> NDArray[np.int64]:
         """Rows of each example in a ragged group: int64 (N,)."""
@@ -61,19 +64,26 @@ class Rows:
         found: NDArray[np.bool_] = np.diff(sums[self.columns[f"{group}/offsets"]]) > 0
         return found
 
+    @functools.cached_property
+    def face_bytes(self) -> NDArray[np.int64]:
+        """Where the file of each face begins in a compact shard, and where the last ends."""
+        return np.concatenate([[0], np.cumsum(self.columns["faces/sizes"], dtype=np.int64)])
+
     def _value(self, path: str, number: int) -> Any:
         column = self.columns[path]
         group = path.split("/")[0]
         if f"{group}/offsets" not in self.columns:
             return column[number]
         begin, end = self.columns[f"{group}/offsets"][number : number + 2]
+        if path == "faces/values" and "faces/sizes" in self.columns:
+            begin, end = self.face_bytes[begin], self.face_bytes[end]
         return column[begin:end]
 
 
 def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], Rows]:
     """The small columns of a shard whose layout is sound, and what of them cannot be read."""
     findings, columns = [], {}
-    for column in COLUMNS:
+    for column in columns_of(settings.storage):
         data = file[column.path]
         try:
             if column.path not in _LARGE:
@@ -96,7 +106,7 @@ def check_rows(name: str, rows: Rows) -> list[Finding]:
     """
     if broken := list(_check_offsets(rows)):
         # Nothing can be said of an example whose rows are not known.
-        return [Finding("I3", name, sentence) for sentence in broken]
+        return [Finding(code, name, sentence) for code, sentence in broken]
     findings = []
     with np.errstate(all="ignore"):
         for code, sentence, check in _CHECKS:
@@ -107,16 +117,21 @@ def check_rows(name: str, rows: Rows) -> list[Finding]:
     return findings + [Finding(code, name, sentence) for code, sentence in problems]
 
 
-def _check_offsets(rows: Rows) -> Iterator[str]:
+def _check_offsets(rows: Rows) -> Iterator[tuple[str, str]]:
     for group in ("faces", "mel", "tokens"):
         offsets = rows.columns[f"{group}/offsets"]
         if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
-            yield f"{group}/offsets does not begin at 0 and rise"
-        for column in COLUMNS:
+            yield "I3", f"{group}/offsets does not begin at 0 and rise"
+        for column in columns_of(rows.settings.storage):
             if column.kind == "ragged" and column.path.startswith(f"{group}/"):
                 found = len(rows.columns[column.path])
                 if offsets[-1] != found:
-                    yield f"{group}/offsets ends at {offsets[-1]}, {column.path} has {found} row(s)"
+                    sentence = f"ends at {offsets[-1]}, {column.path} has {found} row(s)"
+                    yield "I3", f"{group}/offsets {sentence}"
+    if "faces/sizes" in rows.columns:
+        found, wanted = len(rows.columns["faces/values"]), rows.face_bytes[-1]
+        if found != wanted:
+            yield "I25", f"faces/sizes add up to {wanted}, faces/values has {found} byte(s)"
 
 
 def _i8(rows: Rows) -> NDArray[np.bool_]:
@@ -227,16 +242,39 @@ def _check_parts(rows: Rows) -> Iterator[tuple[str, str]]:
         except DAMAGE as error:
             yield "unreadable", f"{name}: {' '.join(str(error).split())}"
             continue
-        found = digests_of(row)
+        found = digests_of(row, rows.settings.storage)
         stored = {part: rows.columns[f"digest/{part}"][number].tobytes() for part in found}
         if damaged := [part for part in found if found[part] != stored[part]]:
             yield "I23", f"{name} is damaged in its {', '.join(damaged)}"
+        if problem := _bad_files(row, rows.settings):
+            yield "I25", f"{name}: {problem}"
         mel = row["mel/values"]
         if not (np.isfinite(mel) & (mel >= floor)).all():
             low.append(name)
     if low:
         count = _count(np.array(low))
         yield "I12", f"the spectrum is below the floor or not finite: {count}, first {low[0]}"
+
+
+def _bad_files(row: dict[str, Any], settings: PrepSettings) -> str:
+    """What is wrong with the files of an example's faces; empty where nothing is."""
+    if settings.storage.faces == "raw":
+        return ""
+    faces = JpegFaces(
+        files=row["faces/values"],
+        sizes=row["faces/sizes"],
+        side_px=settings.faces.image_size_px,
+        times_s=row["faces/times_s"],
+        found=row["faces/found"],
+        box=row["faces/box"],
+        prob=row["faces/prob"],
+        place="a face",
+    )
+    try:
+        _ = faces.rgb
+    except ShardError as error:
+        return error.sentence
+    return ""
 
 
 def _object(text: str) -> dict[str, Any]:

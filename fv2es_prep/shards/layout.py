@@ -18,12 +18,13 @@ from fv2es_prep.settings import PrepSettings, digest_of
 from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.schema import (
     ATTRIBUTES,
-    COLUMNS,
     DAMAGE,
     DIGEST_BYTES,
     LISTS,
     Column,
     check_version,
+    columns_of,
+    features_of,
     row_shape,
 )
 
@@ -88,11 +89,14 @@ def _check_attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
                 yield "I1", f"the attribute {name} is no JSON list of texts"
         if "settings" in found:
             stored = json.loads(found["settings"])
-            text = PrepSettings.from_json(stored).text
+            settings = PrepSettings.from_json(stored)
             if digest_of(stored) != found.get("settings_digest"):
                 yield "I1", "settings_digest is not the digest of the settings"
-            if is_absolute(text.tokenizer):
-                yield "I17", f"the settings name the path {text.tokenizer}"
+            if is_absolute(settings.text.tokenizer):
+                yield "I17", f"the settings name the path {settings.text.tokenizer}"
+            needed = features_of(settings.storage)
+            if "requires" in found and json.loads(found["requires"]) != needed:
+                yield "I25", f"requires is {found['requires']}, its settings need {needed}"
     except (*DAMAGE, SettingsError) as error:
         yield "I1", f"an attribute that should be JSON is none: {_words(error)}"
 
@@ -162,7 +166,7 @@ def _check_columns(file: Any, attributes: dict[str, str]) -> Iterator[tuple[str,
     settings = PrepSettings.from_json(json.loads(attributes["settings"]))
     widths = {"label": len(json.loads(attributes["label_classes"]))}
     widths["ratings"] = len(json.loads(attributes["rating_names"]))
-    for column in COLUMNS:
+    for column in columns_of(settings.storage):
         found = file.get(column.path)
         if found is None or not hasattr(found, "dtype"):
             yield "I2", f"the column {column.path} is missing"
@@ -192,7 +196,7 @@ def _check_type(column: Column, found: Any) -> Iterator[tuple[str, str]]:
 def _rows(column: Column, file: Any) -> int | None:
     """The rows that a column must have; None where only its offsets can tell."""
     ids = file.get("id")
-    if column.kind == "ragged" or column.path in LISTS or ids is None or not ids.shape:
+    if column.kind in ("ragged", "bytes") or column.path in LISTS or ids is None or not ids.shape:
         return None
     return len(ids) + (column.kind == "offsets")
 

@@ -1,11 +1,12 @@
 """Reading shards: one example at a time, or the small columns of a whole dataset at once.
 
-Owns going from bytes back to the same examples. Leaves splits and batches to others.
+Owns the open file. Leaves putting an example together to `rows`, splits and batches to others.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,21 +15,34 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fv2es_prep.errors import DropReason, SettingsError, ShardError
+from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
 from fv2es_prep.origin import Origin
 from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, DAMAGE, FORMAT, LISTS, check_version
-from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
+from fv2es_prep.shards.mapped import StoredColumn, map_columns
+from fv2es_prep.shards.rows import GROUPS, ShardRows, make_rows
+from fv2es_prep.shards.schema import (
+    ATTRIBUTES,
+    COLUMNS,
+    DAMAGE,
+    FORMAT,
+    LISTS,
+    check_version,
+    columns_of,
+)
+from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_HINT = "run the `fv2es prep` command that made it again; it rebuilds what is damaged"
-
 
 class ShardReader:
     """One shard held open for reading; opened when first used, so that it can be pickled.
+
+    Small columns are read once. Faces, spectra and tokens of an example are read-only views of the
+    mapped file where its layout allows that (see `mapped`), else copies; both stay good after
+    `close`. It may be handed to a process that is spawned, not to one that is forked while it is
+    open.
 
     Args:
         path: the shard.
@@ -42,12 +56,13 @@ class ShardReader:
         self._file: Any = None
         self._small: dict[str, Any] = {}
         self._attributes: dict[str, str] = {}
+        self._rows: ShardRows | None = None
 
     def __len__(self) -> int:
         return len(self.column("id"))
 
     def read(self, row: int) -> Example:
-        """One example.
+        """One example; its arrays must not be written to.
 
         Args:
             row: from 0 to ``len(self) - 1``.
@@ -56,59 +71,40 @@ class ShardReader:
             IndexError: there is no such row.
             ShardError: the file is damaged.
         """
-        if not 0 <= row < len(self):
-            raise IndexError(f"{self.path.name} has no row {row}, only 0 to {len(self) - 1}")
-        with self._parsing(f"row {row}"):
-            faces = Faces(
-                rgb=self._part("faces", "values", row),
-                times_s=self._part("faces", "times_s", row),
-                found=self._part("faces", "found", row).astype(np.bool_),
-                box=self._part("faces", "box", row),
-                prob=self._part("faces", "prob", row),
-            )
-            mel = MelSpectrum(self._part("mel", "values", row), self.settings.mel.hop_s)
-            tokens = self._part("tokens", "values", row)
-            return Example(self.utterance(row), self.column("label")[row], faces, mel, tokens)
+        rows = self._rows_with(row)
+        # No context manager here: this is called for each example of each epoch.
+        try:
+            return rows.example(row)
+        except DAMAGE as error:
+            raise self._damaged(f"row {row}", error) from error
 
     def utterance(self, row: int) -> Utterance:
-        """Who said it and when; the view is not stored and comes back as the default."""
-        with self._parsing(f"row {row}"):
-            return self._utterance(row)
+        """Who said it and when; the view is not stored and comes back as the default.
 
-    def _utterance(self, row: int) -> Utterance:
-        label = self.column("label")[row]
-        names = zip(self.label_classes, label, strict=True)
-        return Utterance(
-            id=self.column("id")[row],
-            recording_id=self.column("recording_id")[row],
-            start_s=float(self.column("start_s")[row]),
-            end_s=float(self.column("end_s")[row]),
-            transcript=self.column("text")[row],
-            labels=tuple(name for name, holds in names if holds),
-            speaker=self.column("speaker")[row],
-            session=self.column("session")[row],
-            ratings=tuple(float(value) for value in self.column("ratings")[row]),
-            clamped=bool(self.column("clamped")[row]),
-        )
+        Raises:
+            IndexError: there is no such row.
+            ShardError: the file is damaged.
+        """
+        return self._rows_with(row).utterances[row]
 
     def origin(self, row: int) -> Origin:
         """What the parts of an example are made from."""
         with self._parsing(f"the origin of row {row}"):
-            faces, mel, tokens = (
-                self.column(f"origin/{part}")[row].tobytes() for part in ("faces", "mel", "tokens")
-            )
+            faces, mel, tokens = (self.column(f"origin/{part}")[row].tobytes() for part in GROUPS)
             return Origin(faces, mel, tokens)
 
     def column(self, path: str) -> Any:
         """A whole small column: a list of str for text, else an array; read once."""
-        file = self._open()
         if path not in self._small:
+            file = self._open()
             try:
                 data = file[path]
                 text = data.dtype.kind == "S"
                 self._small[path] = [v.decode() for v in data[()]] if text else data[()]
             except DAMAGE as error:
-                raise ShardError(f"{self.path} is damaged in /{path}: {error}", _HINT) from error
+                raise ShardError(
+                    f"{self.path} is damaged in /{path}: {error}", REBUILD_HINT
+                ) from error
         return self._small[path]
 
     def stored_bytes(self, path: str) -> int:
@@ -128,13 +124,13 @@ class ShardReader:
             entries = [json.loads(entry) for entry in self.column("dropped")]
             return [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
 
-    @property
+    @functools.cached_property
     def label_classes(self) -> tuple[str, ...]:
         """Names of the label columns."""
         with self._parsing("label_classes"):
             return tuple(json.loads(self.attribute("label_classes")))
 
-    @property
+    @functools.cached_property
     def settings(self) -> PrepSettings:
         """The settings that made the shard."""
         with self._parsing("settings"):
@@ -142,14 +138,14 @@ class ShardReader:
 
     def attribute(self, name: str) -> str:
         """A root attribute as text."""
-        self._open()
+        if not self._attributes:
+            self._open()
         return self._attributes[name]
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        """Let go of the file; the next use opens it again. Examples that were read stay good."""
+        self._rows = None
+        self._close_file()
 
     def __enter__(self) -> Self:
         return self
@@ -168,12 +164,28 @@ class ShardReader:
         try:
             yield
         except (*DAMAGE, SettingsError) as error:
-            raise ShardError(f"{self.path} is damaged in {name}: {error!r}", _HINT) from error
+            raise self._damaged(name, error) from error
 
-    def _part(self, group: str, name: str, row: int) -> NDArray[Any]:
-        begin, end = self.column(f"{group}/offsets")[row : row + 2]
-        part: NDArray[Any] = self._open()[f"{group}/{name}"][begin:end]
-        return part
+    def _damaged(self, name: str, error: BaseException) -> ShardError:
+        return ShardError(f"{self.path} is damaged in {name}: {error!r}", REBUILD_HINT)
+
+    def _rows_with(self, row: int) -> ShardRows:
+        if self._rows is None:
+            self._rows = self._read_rows()
+        count = len(self._rows.utterances)
+        if not 0 <= row < count:
+            raise IndexError(f"{self.path.name} has no row {row}, only 0 to {count - 1}")
+        return self._rows
+
+    def _read_rows(self) -> ShardRows:
+        settings, classes = self.settings, self.label_classes
+        ragged = [c for c in columns_of(settings.storage) if c.kind in ("ragged", "bytes")]
+        columns = map_columns(self.path, self._open(), ragged)
+        with self._parsing("its small columns"):
+            rows = make_rows(str(self.path), settings, classes, self.column, columns)
+        if not any(isinstance(column, StoredColumn) for column in columns.values()):
+            self._close_file()
+        return rows
 
     def _open(self) -> Any:
         if self._file is None:
@@ -182,7 +194,7 @@ class ShardReader:
             try:
                 file = h5py.File(self.path, "r")
             except OSError as error:
-                raise ShardError(f"{self.path} cannot be read: {error}", _HINT) from error
+                raise ShardError(f"{self.path} cannot be read: {error}", REBUILD_HINT) from error
             try:
                 self._attributes = _checked(self.path, file)
             except BaseException:
@@ -190,6 +202,11 @@ class ShardReader:
                 raise
             self._file = file
         return self._file
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
 
 def _checked(path: Path, file: Any) -> dict[str, str]:
@@ -207,10 +224,10 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
         else:
             attributes, version, requires, missing = {}, "", [], []
     except DAMAGE as error:
-        raise ShardError(f"{path} is damaged: {error}", _HINT) from error
+        raise ShardError(f"{path} is damaged: {error}", REBUILD_HINT) from error
     check_version(str(path), found, version, requires)
     if missing:
-        raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", _HINT)
+        raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", REBUILD_HINT)
     return attributes
 
 

@@ -5,19 +5,20 @@ Owns names, dtypes and versions. docs/shard-format.md is the contract that this 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
 from fv2es_prep.errors import ShardError
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.settings import PrepSettings, StorageSettings
 
 FORMAT = "fv2es-shard"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 DIGEST_BYTES = 16
 # Text columns that do not have a row for each example.
 LISTS = ("source", "dropped")
-# Features that a reader must understand; none so far. An unknown one is refused by name.
-KNOWN_FEATURES: frozenset[str] = frozenset()
+# Features that a reader must understand. An unknown one is refused by name.
+KNOWN_FEATURES: frozenset[str] = frozenset({"compact"})
 # What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
 DAMAGE = (
     OSError,
@@ -31,7 +32,7 @@ DAMAGE = (
     SystemError,
 )
 
-Kind = Literal["text", "row", "ragged", "offsets"]
+Kind = Literal["text", "row", "ragged", "bytes", "offsets"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class Column:
     Attributes:
         path: its place in the file.
         kind: ``text`` (fixed-length UTF-8, zero-padded), ``row`` (one row per example),
-            ``ragged`` (rows of all examples end to end) or ``offsets`` (where each one begins).
+            ``ragged`` (rows of all examples end to end), ``bytes`` (files of all faces end to
+            end) or ``offsets`` (where each example begins).
         dtype: NumPy's name of the type; empty for text.
-        shape: the shape in words; N examples, ΣF faces, ΣT spectrum rows, ΣL tokens.
+        shape: the shape in words; N examples, ΣF faces, ΣB bytes of their files, ΣT spectrum
+            rows, ΣL tokens.
         unit: unit of the values, empty where there is none.
         meaning: one sentence.
     """
@@ -91,8 +94,36 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
+# In a compact shard these stand in the place of the columns of the same path.
+COMPACT_FACES: tuple[Column, ...] = (
+    Column("faces/values", "bytes", "|u1", "(ΣB,)", "byte", "a JPEG file for each face"),
+    Column("faces/sizes", "ragged", "<u4", "(ΣF,)", "byte", "bytes of each face's file"),
+)
+COMPACT_MEL: tuple[Column, ...] = (
+    Column("mel/values", "ragged", "|u1", "(ΣT, 128)", "step", "log-mel power on a fixed grid"),
+)
+
+
+@functools.cache
+def columns_of(storage: StorageSettings) -> tuple[Column, ...]:
+    """The columns of a shard whose faces and spectra are stored in that form."""
+    others: dict[str, tuple[Column, ...]] = {}
+    if storage.faces == "jpeg":
+        others["faces/values"] = COMPACT_FACES
+    if storage.mel == "uint8":
+        others["mel/values"] = COMPACT_MEL
+    return tuple(entry for column in COLUMNS for entry in others.get(column.path, (column,)))
+
+
+def features_of(storage: StorageSettings) -> list[str]:
+    """What a reader must understand to read a shard of that form."""
+    return ["compact"] if storage.compact else []
+
+
 def row_shape(column: Column, settings: PrepSettings) -> tuple[int, ...]:
-    """The shape of one row of a ragged column under these settings."""
+    """The shape of one row of a ragged column under these settings; of bytes there is none."""
+    if column.kind == "bytes":
+        return ()
     side = settings.faces.image_size_px
     shapes = {
         "faces/values": (side, side, 3),

@@ -13,17 +13,19 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fv2es_prep.compact import JpegFaces, MelSteps
 from fv2es_prep.files import cannot_write, sha256_of, whole_file
 from fv2es_prep.origin import UNKNOWN, Origin
 from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.schema import (
-    COLUMNS,
     DIGEST_BYTES,
     FORMAT,
     FORMAT_VERSION,
     LISTS,
     Column,
+    columns_of,
+    features_of,
     row_shape,
 )
 from fv2es_prep.types import Dropped, Example
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COPIED_ROWS_BYTES = 8 << 20
+_SPOOLED = ("ragged", "bytes")
+# The column whose rows the offsets of a group count.
+_COUNTED = {"faces": "faces/times_s", "mel": "mel/values", "tokens": "tokens/values"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class ShardHeader:
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "requires": json.dumps([]),
+            "requires": json.dumps(features_of(self.settings.storage)),
             "corpus": self.corpus,
             "label_classes": json.dumps(self.label_classes),
             "rating_names": json.dumps(self.rating_names),
@@ -83,7 +88,10 @@ class ShardWriter:
     def __init__(self, path: Path, header: ShardHeader) -> None:
         self._path = path
         self._header = header
-        self._small: dict[str, list[Any]] = {c.path: [] for c in COLUMNS if c.kind != "ragged"}
+        self._columns = columns_of(header.settings.storage)
+        self._small: dict[str, list[Any]] = {
+            column.path: [] for column in self._columns if column.kind not in _SPOOLED
+        }
         self._small["source"] = [
             json.dumps({"recording_id": name, "video": video, "audio": audio})
             for name, (video, audio) in header.sources.items()
@@ -91,8 +99,8 @@ class ShardWriter:
         try:
             self._spools = {
                 column.path: _Spool(column, path.parent, header.settings)
-                for column in COLUMNS
-                if column.kind == "ragged"
+                for column in self._columns
+                if column.kind in _SPOOLED
             }
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -108,31 +116,29 @@ class ShardWriter:
             origin: digests of what its parts are made from.
 
         Raises:
-            ValueError: a part of it has another shape than the settings say.
+            ValueError: a part of it has another shape, or another form, than the settings say.
             OutputError: the disk is full.
         """
         row = example_row(example)
         for part in ("faces", "mel", "tokens"):
             row[f"origin/{part}"] = np.frombuffer(getattr(origin, part), np.uint8)
-        for part, digest in digests_of(row).items():
+        for part, digest in digests_of(row, self._header.settings.storage).items():
             row[f"digest/{part}"] = np.frombuffer(digest, np.uint8)
-        for column in COLUMNS:
-            if column.kind == "ragged":
+        for column in self._columns:
+            if column.kind in _SPOOLED:
                 try:
                     self._spools[column.path].append(row[column.path])
                 except OSError as error:
                     raise cannot_write(self._path, error) from error
             elif column.path in row:
                 self._small[column.path].append(row[column.path])
-        for part in ("faces", "mel", "tokens"):
-            self._small[f"{part}/offsets"].append(self._spools[f"{part}/values"].rows)
+        for part, counted in _COUNTED.items():
+            self._small[f"{part}/offsets"].append(self._spools[counted].rows)
 
     def rewind(self, rows: int) -> None:
         """Forget the examples that were appended after the first ``rows``."""
-        for column in COLUMNS:
-            if column.kind == "ragged":
-                offsets = self._small[f"{column.path.split('/')[0]}/offsets"]
-                self._spools[column.path].rewind(offsets[rows - 1] if rows else 0)
+        for spool in self._spools.values():
+            spool.rewind(rows)
         for path, values in self._small.items():
             if path not in LISTS:
                 del values[rows:]
@@ -174,8 +180,8 @@ class ShardWriter:
                 data = value.encode()
                 kind = h5py.string_dtype("utf-8", max(len(data), 1))
                 file.attrs.create(name, np.array(data, kind), dtype=kind)
-            for column in COLUMNS:
-                if column.kind == "ragged":
+            for column in self._columns:
+                if column.kind in _SPOOLED:
                     self._spools[column.path].copy_to(file, column)
                 else:
                     values = self._column(column)
@@ -201,24 +207,34 @@ class ShardWriter:
 
 
 class _Spool:
-    """The rows of one ragged column, in a nameless temporary file beside the shard."""
+    """The rows of one ragged or byte column, in a nameless temporary file beside the shard."""
 
     def __init__(self, column: Column, directory: Path, settings: PrepSettings) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed by the writer
         self.dtype = np.dtype(column.dtype)
-        self.rows = 0
+        self._ends: list[int] = []
+        self._path = column.path
         self._row_shape = row_shape(column, settings)
         self._row_bytes = self.dtype.itemsize * int(np.prod(self._row_shape, dtype=int))
 
+    @property
+    def rows(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
     def append(self, values: NDArray[Any]) -> None:
+        if values.dtype.kind not in (self.dtype.kind, "b"):
+            raise ValueError(
+                f"{self._path} has the type {values.dtype}, expected {self.dtype}: it is in "
+                "another form than settings.storage says"
+            )
         if values.shape[1:] != self._row_shape:
             raise ValueError(f"rows have the shape {values.shape[1:]}, expected {self._row_shape}")
         self.file.write(np.ascontiguousarray(values, self.dtype).tobytes())
-        self.rows += len(values)
+        self._ends.append(self.rows + len(values))
 
-    def rewind(self, rows: int) -> None:
-        self.rows = rows
-        self.file.seek(rows * self._row_bytes)
+    def rewind(self, examples: int) -> None:
+        del self._ends[examples:]
+        self.file.seek(self.rows * self._row_bytes)
         self.file.truncate()
 
     def copy_to(self, file: Any, column: Column) -> None:
@@ -234,8 +250,12 @@ class _Spool:
 
 
 def example_row(example: Example) -> dict[str, Any]:
-    """The value of each column, but for offsets and digests, of one example."""
-    utterance, faces = example.utterance, example.faces
+    """The value of each column, but for offsets and digests, of one example.
+
+    Faces and spectrum are in the form that the example has them in.
+    """
+    utterance, faces, mel = example.utterance, example.faces, example.mel
+    files = {"faces/sizes": faces.sizes} if isinstance(faces, JpegFaces) else {}
     return {
         "id": utterance.id,
         "recording_id": utterance.recording_id,
@@ -247,11 +267,12 @@ def example_row(example: Example) -> dict[str, Any]:
         "label": example.label,
         "ratings": utterance.ratings,
         "clamped": utterance.clamped,
-        "faces/values": faces.rgb,
+        "faces/values": faces.files if isinstance(faces, JpegFaces) else faces.rgb,
+        **files,
         "faces/times_s": faces.times_s,
         "faces/found": faces.found,
         "faces/box": faces.box,
         "faces/prob": faces.prob,
-        "mel/values": example.mel.log_power,
+        "mel/values": mel.steps if isinstance(mel, MelSteps) else mel.log_power,
         "tokens/values": example.tokens,
     }

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
+from fv2es_prep.compact import stored_faces, stored_mel
 from fv2es_prep.errors import DropReason
 from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import PrepSettings, TextSettings
-from fv2es_prep.shards.digests import PARTS, digests_of
+from fv2es_prep.settings import COMPACT, LOSSLESS, PrepSettings, TextSettings
+from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, read_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
@@ -34,8 +35,22 @@ SETTINGS = PrepSettings(text=TextSettings("tests", "0" * 64, vocabulary_size=100
 SHA = "0" * 64, "1" * 64
 
 
-def sound_example(recording: str, number: int) -> Example:
+def sound_example(recording: str, number: int, settings: PrepSettings = SETTINGS) -> Example:
     """Utterance ``number`` of a recording: number + 1 faces, as many half seconds long."""
+    return stored(make_example(recording, number), settings)
+
+
+def stored(example: Example, settings: PrepSettings) -> Example:
+    """The example in the form in which shards of these settings hold it."""
+    return dataclasses.replace(
+        example,
+        faces=stored_faces(example.faces, settings.storage),
+        mel=stored_mel(example.mel, settings.storage, settings.mel),
+    )
+
+
+def make_example(recording: str, number: int) -> Example:
+    """The same, as it was made."""
     rng = np.random.default_rng(number)
     count, start = number + 1, 2.0 * number
     found = rng.integers(0, 2, count).astype(np.bool_)
@@ -97,7 +112,7 @@ def write_dataset(
         with ShardWriter(path, header) as writer:
             for name in names:
                 for i in range(turns if len(names) == 1 else 1):
-                    writer.append(sound_example(name, i))
+                    writer.append(sound_example(name, i, settings))
             writer.drop(dropped)
             count = len(writer)
             digest, size = writer.close()
@@ -142,17 +157,22 @@ def mend_index(directory: Path, **changes: Any) -> None:
 def mend_digests(file: h5py.File) -> None:
     """Make the digests of each example right for what the file holds."""
     offsets = {group: file[f"{group}/offsets"][()] for group in ("faces", "mel", "tokens")}
+    compact = "faces/sizes" in file
+    files = np.concatenate([[0], np.cumsum(file["faces/sizes"], dtype="i8")]) if compact else []
+    storage = COMPACT if compact else LOSSLESS
     for number in range(len(file["id"])):
         row = {}
-        for path in (path for paths in PARTS.values() for path in paths):
+        for path in (path for paths in parts_of(storage).values() for path in paths):
             group = path.split("/")[0]
             if group in offsets:
                 begin, end = offsets[group][number : number + 2]
+                if compact and path == "faces/values":
+                    begin, end = files[begin], files[end]
                 row[path] = file[path][begin:end]
             else:
                 value = file[path][number]
                 row[path] = value.decode() if isinstance(value, bytes) else value
-        for part, digest in digests_of(row).items():
+        for part, digest in digests_of(row, storage).items():
             file[f"digest/{part}"][number] = np.frombuffer(digest, np.uint8)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import digest_of
+from fv2es_prep.settings import COMPACT, digest_of
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import read_catalogue
@@ -540,3 +540,25 @@ def test_i24_equal_origins_have_equal_parts(part, dataset, break_shard):
     assert verify(dataset) == []
     break_shard(dataset, same, shard=0)
     assert ("I24", "tests-00000.h5") in found(dataset)
+
+
+def test_i25_the_files_of_a_compact_shard_add_up(make_dataset, tmp_path, break_shard):
+    dataset = make_dataset(tmp_path / "compact", storage=COMPACT)
+    break_shard(dataset, lambda file: file["faces/sizes"].__setitem__(0, 7), digests=False)
+    only(dataset, "I25", said="faces/sizes add up to")
+
+
+def test_i25_each_face_of_a_compact_shard_is_a_jpeg_file(make_dataset, tmp_path, break_shard):
+    dataset = make_dataset(tmp_path / "compact", storage=COMPACT)
+    break_shard(dataset, lambda file: file["faces/values"].__setitem__(slice(0, 2), 0))
+    only(dataset, "I25", said="1A_é0: a face is damaged")
+
+
+def test_i25_a_compact_shard_requires_the_feature_and_no_other_does(
+    make_dataset, dataset, tmp_path, break_shard
+):
+    compact = make_dataset(tmp_path / "compact", storage=COMPACT)
+    break_shard(compact, lambda file: set_text(file, "requires", "[]"))
+    only(compact, "I25", said="requires is []")
+    break_shard(dataset, lambda file: set_text(file, "requires", '["compact"]'))
+    only(dataset, "I25", said='requires is ["compact"]')

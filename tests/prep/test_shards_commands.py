@@ -59,7 +59,7 @@ def test_info_counts_everything(dataset):
     assert info["faces"]["utterances_below_half"] == low
     assert info["faces"]["found"] == catalogue.found.sum()
     json.dumps(info, allow_nan=False)
-    for words in ("tests, format 1.0", "no_frame_in_span", "mel.hop", "ang"):
+    for words in ("tests, format 1.1", "no_frame_in_span", "mel.hop", "ang"):
         assert words in info_text(info)
 
 
@@ -139,7 +139,7 @@ def test_files_are_copied_where_links_are_not_possible(dataset, others, tmp_path
     [
         ({"rating_names": ("arousal",)}, "rating names valence, .* has arousal"),
         ({"label_classes": ("ang", "sad")}, "classes ang, neu, .* has ang, sad"),
-        ({"format_version": "1.9"}, "format version 1.0, .* has 1.9"),
+        ({"format_version": "1.9"}, "format version 1.1, .* has 1.9"),
     ],
 )
 def test_what_differs_between_datasets_is_named(changes, said, dataset, others, tmp_path):

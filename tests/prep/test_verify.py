@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import Fv2esError, ShardError, UsageError
+from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.finding import CODES
@@ -23,7 +24,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify import verify
 from fv2es_prep.shards.writer import example_row
 
-FIXTURE = Path(__file__).parents[1] / "data/shard-1.0"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def codes(directory: Path, **options: bool) -> dict[str, str]:
@@ -215,24 +216,42 @@ def test_a_prepared_corpus_is_sound(prepared):
     assert verify(prepared) == []
 
 
-def test_the_shard_of_version_1_0_is_read_for_ever():
-    """The values are those that were recorded when it was made."""
-    recorded = json.loads((FIXTURE / "recorded.json").read_text("utf-8"))
-    assert verify(FIXTURE) == []
-    (entry,) = read_index(FIXTURE).shards
-    with ShardReader(FIXTURE / entry.name) as reader:
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_shard_of_each_version_is_read_for_ever(version):
+    """The values are those that were recorded when it was made; that of 1.1 is compact."""
+    fixture = DATA / f"shard-{version}"
+    recorded = json.loads((fixture / "recorded.json").read_text("utf-8"))
+    assert verify(fixture) == []
+    index = read_index(fixture)
+    assert index.format_version == version
+    with ShardReader(fixture / index.shards[0].name) as reader:
         assert len(reader) == len(recorded["examples"])
         assert [dataclasses.asdict(drop) for drop in reader.dropped()] == recorded["dropped"]
         for row, expected in enumerate(recorded["examples"]):
             example = reader.read(row)
+            assert example.faces.rgb.shape[1:] == (48, 48, 3)
+            assert example.mel.log_power.dtype == np.float16
             for path, value in example_row(example).items():
                 if isinstance(value, np.ndarray):
                     found = {"sum": float(value.astype("f8").sum()), "shape": list(value.shape)}
                     assert found == expected[path], path
                 else:
                     assert json.dumps(value) == json.dumps(expected[path]), path  # NaN is NaN
-            digests = digests_of(example_row(example))
+            digests = digests_of(example_row(example), index.settings.storage)
             assert {part: value.hex() for part, value in digests.items()} == expected["digests"]
+
+
+def test_the_shard_of_the_last_version_is_made_again_with_the_same_bytes(tmp_path):
+    import runpy
+
+    fixture = DATA / "shard-1.1"
+    make = runpy.run_path(str(DATA / "make_shard_1_1.py"))["make"]
+    make(tmp_path / "again")
+    names = sorted(path.name for path in fixture.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
+    for name in names:
+        assert sha256_of(fixture / name) == sha256_of(tmp_path / "again" / name), name
+    assert sum((fixture / name).stat().st_size for name in names) < 60_000
 
 
 def test_against_a_sound_corpus_nothing_is_found(prepared, corpus):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from fv2es_prep.types import MelSpectrum
+from fv2es_prep.types import Faces, MelSpectrum
 from fv2es_train.batch import Batch, collate, mel_chunks
 from tests.train.conftest import make_examples
 
@@ -59,3 +61,31 @@ def test_a_batch_moves_to_a_device_as_a_copy() -> None:
     moved = batch.to("meta")
     assert moved.faces.device.type == moved.label.device.type == "meta"
     assert batch.faces.device.type == "cpu"
+
+
+def test_a_batch_is_a_copy_of_what_it_is_made_of() -> None:
+    examples = make_examples(2)
+    batch = collate(examples)
+    before = batch.faces.clone(), batch.mel.clone()
+    for example in examples:
+        example.faces.rgb[:] = 0
+        example.mel.log_power[:] = 0
+    assert batch.faces.equal(before[0]) and batch.mel.equal(before[1])
+
+
+def test_an_example_without_faces_or_spectrum_takes_no_room() -> None:
+    full, empty = make_examples(2)
+    faces = {name: getattr(empty.faces, name)[:0] for name in vars(empty.faces)}
+    empty = replace(empty, faces=Faces(**faces), mel=MelSpectrum(np.zeros((0, 128), "f2"), 0.0125))
+    batch = collate([empty, full])
+    assert (batch.face_counts[0], batch.chunk_counts[0]) == (0, 0)
+    assert batch.mel.equal(collate([full]).mel)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_pinned_batch_is_the_same_on_the_gpu() -> None:
+    batch = collate(make_examples(2))
+    pinned = batch.pin_memory()
+    assert pinned.faces.is_pinned() and pinned.label.is_pinned()
+    moved = pinned.to("cuda").to("cpu")
+    assert moved.mel.equal(batch.mel) and moved.faces.equal(batch.faces)

@@ -54,7 +54,15 @@ def test_unknown_modalities_are_refused(modalities: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"model": "huge"}, {"epochs": 0}, {"lr": 0.0}, {"batch_size": 0}, {"threads": 0}]
+    "change",
+    [
+        {"model": "huge"},
+        {"epochs": 0},
+        {"lr": 0.0},
+        {"batch_size": 0},
+        {"threads": 0},
+        {"shuffle_shards": -1},
+    ],
 )
 def test_values_out_of_range_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(UsageError):

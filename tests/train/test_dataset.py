@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,16 +36,43 @@ def test_unknown_ids_are_counted_and_the_first_is_named(corpus: Corpus) -> None:
         ShardDataset(corpus.shards, ["utt000", "nobody", "noone"])
 
 
-def test_workers_read_the_same(corpus: Corpus) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_the_same(corpus: Corpus, method: str) -> None:
     dataset = ShardDataset(corpus.shards)
     dataset[0]  # a shard open in this process must not reach the workers
-    loaders = [
-        DataLoader(dataset, batch_size=9, collate_fn=collate, num_workers=workers)
-        for workers in (0, 2)
-    ]
-    for here, there in zip(*loaders, strict=True):
-        assert here.ids == there.ids
-        assert here.mel.equal(there.mel)
+    here, one, two = (
+        list(
+            DataLoader(
+                dataset,
+                batch_size=9,
+                collate_fn=collate,
+                num_workers=workers,
+                multiprocessing_context=method if workers else None,
+            )
+        )
+        for workers in (0, 1, 2)
+    )
+    for batch, *others in zip(here, one, two, strict=True):
+        assert_same(batch, *others)
+
+
+def assert_same(batch: Any, *others: Any) -> None:
+    for other in others:
+        assert (batch.ids, batch.face_counts) == (other.ids, other.face_counts)
+        for name in ("faces", "mel", "tokens", "attention_mask", "label"):
+            ours, theirs = getattr(batch, name), getattr(other, name)
+            assert ours.equal(theirs) and ours.stride() == theirs.stride()
+
+
+def test_no_more_shards_are_open_than_a_process_may_have(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fv2es_train.dataset._MOST_OPEN", 2)
+    dataset = ShardDataset(corpus.shards)
+    # The arrays of a shard that was closed again stay good.
+    read = [dataset[n] for n in (0, 10, 20, 30, 0)]
+    for example, n in zip(read, (0, 10, 20, 30, 0), strict=True):
+        assert np.array_equal(example.faces.rgb, corpus.examples[n].faces.rgb)
 
 
 def test_a_dataset_can_be_pickled_while_shards_are_open(corpus: Corpus) -> None:

@@ -1,7 +1,8 @@
-"""Make the tiny dataset of format 1.0 that stays in the tests: fixed arrays, no random numbers.
+"""Make the tiny compact dataset of format 1.1 that stays in the tests: fixed arrays, no chance.
 
-It is not run again, and is kept to say what is in them: what it made when 1.0 was new, before some
-settings existed, is what every later version must read.
+Run it as ``python tests/data/make_shard_1_1.py``. Once 1.1 is released it is not run again: what it
+made then is what every later version must read. That of 1.0, beside it, was made the same way and
+is not compact.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fv2es_prep.compact import stored_faces, stored_mel
 from fv2es_prep.errors import DropReason
 from fv2es_prep.origin import Origin
-from fv2es_prep.settings import FrameSettings, PrepSettings, TextSettings
+from fv2es_prep.settings import COMPACT, FrameSettings, PrepSettings, TextSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, write_index
@@ -22,7 +24,9 @@ from fv2es_prep.shards.writer import ShardHeader, ShardWriter, example_row
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt, Utterance
 
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")
-SETTINGS = PrepSettings(FrameSettings(0.1), text=TextSettings("tiny", "0" * 64, 50, 0, 12))
+SETTINGS = PrepSettings(
+    FrameSettings(0.1), text=TextSettings("tiny", "0" * 64, 50, 0, 12), storage=COMPACT
+)
 WORDS = ("Naïve — «yes».", "")
 
 
@@ -34,6 +38,14 @@ def example(number: int) -> Example:
     found = np.arange(count) % 2 == 0
     rows = 1 + 5 * (1 + number)
     ramp = np.arange(rows * 128, dtype=np.float32).reshape(rows, 128)
+    faces = Faces(
+        rgb=((values * 7 + number) % 251).astype(np.uint8).reshape(count, 48, 48, 3),
+        times_s=np.array([round(start + 0.1 * k, 6) for k in range(count)]),
+        found=found,
+        box=np.tile(np.array([16, 8.5, 64, 56.5], np.float32), (count, 1)),
+        prob=np.where(found, 0.75, 0).astype(np.float32),
+    )
+    mel = MelSpectrum((-23 + ramp % 29).astype(np.float16), 0.0125)
     return Example(
         utterance=Utterance(
             id=f"tiny_F{number:03d}",
@@ -48,14 +60,8 @@ def example(number: int) -> Example:
             clamped=number == 1,
         ),
         label=np.array([name == CLASSES[number] for name in CLASSES], np.uint8),
-        faces=Faces(
-            rgb=((values * 7 + number) % 251).astype(np.uint8).reshape(count, 48, 48, 3),
-            times_s=np.array([round(start + 0.1 * k, 6) for k in range(count)]),
-            found=found,
-            box=np.tile(np.array([16, 8.5, 64, 56.5], np.float32), (count, 1)),
-            prob=np.where(found, 0.75, 0).astype(np.float32),
-        ),
-        mel=MelSpectrum((-23 + ramp % 29).astype(np.float16), 0.0125),
+        faces=stored_faces(faces, COMPACT),
+        mel=stored_mel(mel, COMPACT, SETTINGS.mel),
         tokens=np.arange(2, 5 + 3 * number, dtype=np.int32),
     )
 
@@ -96,9 +102,9 @@ def record(item: Example) -> dict[str, object]:
             values[path] = {"sum": float(value.astype("f8").sum()), "shape": list(value.shape)}
         else:
             values[path] = value
-    digests = digests_of(example_row(item))
+    digests = digests_of(example_row(item), COMPACT)
     return {**values, "digests": {part: digest.hex() for part, digest in digests.items()}}
 
 
 if __name__ == "__main__":
-    make(Path(__file__).parent / "shard-1.0")
+    make(Path(__file__).parent / "shard-1.1")

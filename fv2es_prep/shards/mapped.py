@@ -1,0 +1,90 @@
+"""The ragged columns of a shard as arrays: views of one memory map, or through h5py.
+
+Owns which columns can be mapped. Leaves what an example is made of to the reader.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.errors import REBUILD_HINT, ShardError
+from fv2es_prep.shards.schema import DAMAGE, Column
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def map_columns(path: Path, file: Any, columns: Sequence[Column]) -> dict[str, Any]:
+    """Columns to take slices of.
+
+    A column that is contiguous, without filter and of the schema's type becomes a read-only view
+    of the file: a slice of it copies nothing and reads only what is looked at. Others become
+    `StoredColumn`. Views outlive ``file``. The file must not be written to while they are used:
+    they would change with it, and the operating system ends a process that looks past the end of
+    a file that was shortened. Shards are replaced by renaming, which leaves views as they are.
+
+    Args:
+        path: the shard.
+        file: the same as an open `h5py.File`.
+        columns: which to take.
+
+    Returns:
+        Path of the column -> its array, or a `StoredColumn`.
+
+    Raises:
+        ShardError: a column cannot be read, or lies past the end of the file.
+    """
+    try:
+        with path.open("rb") as handle:
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        return {
+            column.path: _column(path, file[column.path], column, content) for column in columns
+        }
+    except DAMAGE as error:
+        raise ShardError(f"{path} is damaged: {error!r}", REBUILD_HINT) from error
+
+
+class StoredColumn:
+    """A column that cannot be mapped: slices are read and copied by h5py.
+
+    Args:
+        data: the open column.
+        dtype: the type that slices have.
+    """
+
+    def __init__(self, data: Any, dtype: np.dtype[Any]) -> None:
+        self._data = data
+        self._dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        # Only the byte order may differ: another type is damage.
+        part: NDArray[Any] = self._data[rows].astype(self._dtype, casting="equiv", copy=False)
+        return part
+
+
+def _column(path: Path, data: Any, column: Column, content: mmap.mmap) -> Any:
+    dtype = np.dtype(column.dtype)
+    if not _is_plain(data) or data.dtype != dtype or not dtype.isnative:
+        return StoredColumn(data, dtype.newbyteorder("="))
+    count = int(np.prod([int(n) for n in data.shape], dtype=object))
+    offset = data.id.get_offset() if count else 0
+    if offset is None or offset + count * dtype.itemsize > len(content):
+        raise ShardError(f"{path} is shorter than its column {column.path}", REBUILD_HINT)
+    return np.ndarray(data.shape, dtype, content, offset)
+
+
+def _is_plain(data: Any) -> bool:
+    import h5py
+
+    plan = data.id.get_create_plist()
+    return bool(
+        plan.get_layout() == h5py.h5d.CONTIGUOUS and not plan.get_nfilters() and not data.external
+    )
