@@ -113,21 +113,33 @@ def dump(corpus: str, tree: str, limit_s: float) -> dict[str, Any]:
     }
 
 
-def epoch(tree: str) -> dict[str, Any]:
+def epochs(tree: str, counts: Sequence[int]) -> dict[str, Any]:
     """What one epoch does before the network: load, detect, spectrum, utterance by utterance.
 
     Args:
         tree: from `dump`.
+        counts: numbers of torch threads; an epoch is done with each.
 
     Returns:
-        Seconds as ``load_s``, ``detect_s``, ``mel_s``, their sum ``epoch_s``, and ``pictures``.
+        Number of threads -> seconds as ``load_s``, ``detect_s``, ``mel_s`` and their sum
+        ``epoch_s``.
     """
-    facenet, pictures = Facenet(), 0
-    load, detect, mel = Stopwatch(), Stopwatch(), Stopwatch()
+    import torch
+
+    facenet = Facenet()
     folders = sorted(path for path in Path(tree).iterdir() if path.is_dir())
-    # What the first call costs once is no part of an epoch.
-    facenet.largest(_load(folders[0])[:1])
-    _spectrum(folders[0])
+    found = {}
+    for count in counts:
+        torch.set_num_threads(count)
+        # What the first call costs once is no part of an epoch.
+        facenet.largest(_load(folders[0])[:1])
+        _spectrum(folders[0])
+        found[str(count)] = _epoch(facenet, folders)
+    return found
+
+
+def _epoch(facenet: Facenet, folders: Sequence[Path]) -> dict[str, float]:
+    load, detect, mel = Stopwatch(), Stopwatch(), Stopwatch()
     for folder in folders:
         with load:
             loaded = _load(folder)
@@ -135,13 +147,11 @@ def epoch(tree: str) -> dict[str, Any]:
             facenet.largest(loaded)
         with mel:
             _spectrum(folder)
-        pictures += len(loaded)
     return {
         "load_s": load.wall_s,
         "detect_s": detect.wall_s,
         "mel_s": mel.wall_s,
         "epoch_s": load.wall_s + detect.wall_s + mel.wall_s,
-        "pictures": pictures,
     }
 
 

@@ -1,7 +1,7 @@
 """Section f: what further workers bring, against what further processes bring on this machine.
 
-The machine's own scaling is measured with processes that share nothing, preparation on workers
-that are warm; their start-up is told beside it.
+The machine's own scaling is measured with processes that share nothing, preparation with n warm
+workers kept on n cores; their start-up is told beside it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> Section:
 
 def _section(rows: list[dict[str, Any]], found: dict[str, Any]) -> Section:
     table = Table(
-        "IEMOCAP-shaped, detector exact; scaling is against one worker, start-up apart",
+        "IEMOCAP-shaped, detector exact, as many cores as workers; scaling is against one",
         ("workers", "s per dialogue-minute", "start-up s", "scaling", "the machine's own"),
         tuple(tuple(row.values()) for row in rows),
     )
@@ -86,14 +86,14 @@ def machine_scaling_of(bench: Bench) -> dict[int, float]:
     return scaling
 
 
-def prepare_at(bench: Bench, corpus: Path, detector: str, workers: int) -> dict[str, Any]:
+def prepare_at(bench: Bench, corpus: Path, detector: str, cores: int) -> dict[str, Any]:
     """Prepare a corpus in a process of its own; the shards stay until the next time."""
     return call_apart(
         "ours:prepare",
         corpus=str(corpus),
         out=str(shards_of(bench, corpus, detector)),
         tokenizer=str(text_model(bench.out)),
-        workers=workers,
+        cores=cores,
         detector=detector,
     )
 

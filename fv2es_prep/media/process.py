@@ -85,9 +85,9 @@ class Process:
         self._lacks_stream = self._too_many_pixels = self._signalled = self._damaged = False
         self._refused: tuple[DropReason, str] | None = None
         self._announced = threading.Event()
-        arguments = stream.global_args("-hide_banner", "-nostdin", "-nostats").compile(
-            ffmpeg_path()
-        )
+        # Filters on several threads take more of the processor and, of one picture, no less time.
+        options = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1")
+        arguments = stream.global_args(*options).compile(ffmpeg_path())
         # Plain files only: the prefix keeps a name such as `-i.avi` or `http:x.avi` a name. It is
         # put in here, for ffmpeg-python takes no name whose bytes are no UTF-8.
         named = f"file:{path.absolute()}"
