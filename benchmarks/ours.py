@@ -6,7 +6,6 @@ Owns the calls into fv2es. Run in processes of their own, by `apart`.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import shutil
 import subprocess
@@ -79,9 +78,10 @@ def prepare(corpus: str, out: str, tokenizer: str, cores: int, detector: str) ->
         ``faces_found`` and ``bytes``; ``media_s``, the length of all recordings up to the last
         utterance's end.
     """
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     from benchmarks.material import inventory_of
+    from pipelines.executor import local_cluster
 
     _stay_on(cores)
     inventory, directory = inventory_of(Path(corpus)), Path(out).absolute()
@@ -89,14 +89,7 @@ def prepare(corpus: str, out: str, tokenizer: str, cores: int, detector: str) ->
     first = [members[0] for members in _by_recording(inventory.utterances)]
     starting = Stopwatch()
     with starting:
-        cluster = LocalCluster(
-            n_workers=cores,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            memory_limit=0,
-        )
+        cluster = local_cluster(cores)
     with cluster, Client(cluster):
         where = (tokenizer, cluster.scheduler_address, detector)
         with starting:

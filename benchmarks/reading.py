@@ -72,7 +72,7 @@ def main() -> None:
 
 def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Write the layouts into a folder and measure them; JSON-ready."""
-    count, rounds = (300, 3) if quick else (1200, 7)
+    count, rounds = (300, 9) if quick else (1200, 9)
     layouts = write_layouts(folder, count)
     readers: dict[str, Read] = {name: opened() for name, opened in layouts.items()}
     check_same(readers, count)

@@ -79,24 +79,32 @@ def _run_inline(tasks: Sequence[ShardTask], report: Callable[[int], None]) -> It
 def _run_local(
     tasks: Sequence[ShardTask], workers: int, report: Callable[[int], None]
 ) -> Iterator[Result]:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     work = Worklist(tasks, workers)
-    with (
-        LocalCluster(
-            n_workers=min(workers, max(len(work), 1)),
-            threads_per_worker=1,
-            processes=True,
-            # Any free port: runs beside each other must not quarrel over one.
-            dashboard_address="127.0.0.1:0",
-            # What workers say comes home with their results.
-            silence_logs=logging.CRITICAL,
-            # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
-            memory_limit=0,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    cluster = local_cluster(min(workers, max(len(work), 1)))
+    with cluster, Client(cluster) as client:
         yield from _gather(client, work, report)
+
+
+def local_cluster(workers: int) -> Any:
+    """Start a Dask cluster of so many processes, with a thread each, on this machine."""
+    import dask
+    from distributed import LocalCluster
+
+    # Dask's profiler looks at each worker a hundred times a second: one part in twenty-five.
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        # Any free port: runs beside each other must not quarrel over one.
+        dashboard_address="127.0.0.1:0",
+        # What workers say comes home with their results.
+        silence_logs=logging.CRITICAL,
+        # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
+        memory_limit=0,
+    )
 
 
 def _run_on_cluster(
