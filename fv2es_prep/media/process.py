@@ -34,8 +34,9 @@ _GUARD_S = 0.1
 _PIPE_BYTES = 1 << 20
 _ANNOUNCED = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 _COMPONENT = re.compile(r"\[([^\]@]*) @ 0x[0-9a-f]+\] *")
-_TELLING = re.compile(
-    r"(?i)error|invalid|no such|matches no|whitelist|exceeds|corrupt|trunc|missing|damage|premature"
+_TELLING = (
+    *("error", "invalid", "no such", "matches no", "whitelist", "exceeds"),
+    *("corrupt", "trunc", "missing", "damage", "premature"),
 )
 # What ffmpeg's own threads say when another one has failed: no cause is in it.
 _ECHO = re.compile(r"Task finished|Terminating thread|Conversion failed|^(frame|size)=")
@@ -250,7 +251,7 @@ class Process:
             )
 
     def _note(self, line: str) -> None:
-        self._damaged |= _TELLING.search(line) is not None
+        self._damaged |= _tells(line)
         self._lacks_stream |= "matches no streams" in line
         self._too_many_pixels |= "exceeds specified max pixel count" in line
         self._signalled |= "Exiting normally, received signal" in line
@@ -263,8 +264,14 @@ class Process:
         words = re.sub(r" @ 0x[0-9a-f]+", "", plain_text(named))
         words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
         self._last.append(words)
-        if _TELLING.search(line):
+        if _tells(line):
             self._telling.setdefault(match[1] if match else "", words)
+
+
+def _tells(line: str) -> bool:
+    """Whether a line is about something that is wrong; asked of two lines for each picture."""
+    lowered = line.lower()
+    return any(word in lowered for word in _TELLING)
 
 
 def _widen(pipe: IO[bytes]) -> None:

@@ -70,7 +70,10 @@ class OpenRecording:
             self._count[i] += 1
         self._pending: list[deque[Frame]] = [deque() for _ in utterances]
         times_s = [time_s for time_s, _ in self._wanted]
-        self._pictures = PictureReader(recording.video, times_s, media)
+        # Squares lie in the middle rows: the others need not leave the decoder.
+        sides = {utterance.view.crop_px for utterance in utterances}
+        rows = sides.pop() if len(sides) == 1 else None
+        self._pictures = PictureReader(recording.video, times_s, media, rows)
         self._sound = SoundReader(recording.audio, media)
 
     @property

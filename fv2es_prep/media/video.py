@@ -62,6 +62,8 @@ class PictureReader:
         path: a local media file.
         times_s: wanted times in seconds, in ascending order.
         media: the limits.
+        rows: only the middle rows of each picture are given, so many of them, where the picture
+            has more and as many lie above as below; None gives all.
 
     Attributes:
         reached_s: up to which moment the pictures that were decoded last.
@@ -69,11 +71,13 @@ class PictureReader:
         damaged: once it has ended, whether ffmpeg met errors and went on.
     """
 
-    def __init__(self, path: Path, times_s: Sequence[float], media: MediaSettings) -> None:
+    def __init__(
+        self, path: Path, times_s: Sequence[float], media: MediaSettings, rows: int | None = None
+    ) -> None:
         self.reached_s = 0.0
         self.ended = False
         self.damaged = False
-        self._path, self._media = path, media
+        self._path, self._media, self._rows = path, media, rows
         self._limits = [float(f"{t + _TOLERANCE_S:.6f}") for t in times_s]
         self._done, self._met = 0, False
         self._ready: deque[tuple[int, NDArray[np.uint8]]] = deque()
@@ -120,7 +124,7 @@ class PictureReader:
     def _start(self) -> Process:
         script = tempfile.NamedTemporaryFile("w", suffix=".filter")  # noqa: SIM115  # see close
         self._stack.enter_context(script)
-        script.write(_filters(self._limits, self._mark))
+        script.write(_filters(self._limits, self._mark, self._rows))
         script.flush()
         stream = _sampler(self._media, script.name)
         process = Process(self._path, "picture", stream, self._media, self._lines.put, self._mark)
@@ -183,7 +187,7 @@ def frames_at(
             yield found
 
 
-def _filters(limits: Sequence[float], mark: str) -> str:
+def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
     """The filter chain that lets through the picture on screen at each limit, and nothing else.
 
     It tells of each picture, under the time at which it leaves the screen, and again of those
@@ -194,12 +198,15 @@ def _filters(limits: Sequence[float], mark: str) -> str:
     screen, and `select` lets it pass if a limit lies before that time and was not yet served:
     register 1 counts the limits served. `tpad` repeats the last picture, to be the next of it.
     """
+    # Cut after the conversion to RGB, where each pixel stands for itself.
+    height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
     passed = f"st(0,{_count_below(limits, 0, len(limits))})"
     select = f"gt({passed},ld(1))+0*st(1,ld(0))"
     return (
         "tpad=stop=1:stop_mode=clone,tblend=all_mode=normal:all_opacity=0,"
         f"showinfo@{mark}each=checksum=0,"
-        f"select='{select}',format=rgb24,showinfo@{mark}shown=checksum=0"
+        f"select='{select}',format=rgb24,crop=w=iw:h='{height}',"
+        f"showinfo@{mark}shown=checksum=0"
     )
 
 

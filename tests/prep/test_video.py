@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from fv2es_prep.errors import DropReason, MediaError, WorkError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
-from fv2es_prep.media.video import cut_view, frames_at, sample_times
+from fv2es_prep.media.video import PictureReader, cut_view, frames_at, sample_times
+from fv2es_prep.settings import DEFAULT_MEDIA
 from fv2es_prep.types import View
 
 
@@ -58,6 +60,19 @@ def test_the_frame_on_screen_is_that_of_an_independent_decoder(tmp_path, name):
     assert list(found) == list(range(len(times)))
     for place, time_s in enumerate(times):
         assert np.array_equal(found[place], on_screen(frames, time_s)), time_s
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"), [(60, slice(30, 90)), (118, slice(1, 119)), (61, slice(0, 120))]
+)
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_only_the_middle_rows_leave_the_decoder_and_are_the_same(tmp_path, rows, kept, pix_fmt):
+    path = make_video(tmp_path / "a.mkv", seconds=1, vcodec="ffv1", pix_fmt=pix_fmt)
+    (_, whole), *_ = frames_at(path, [0.5])
+    with contextlib.closing(PictureReader(path, [0.5], DEFAULT_MEDIA, rows)) as reader:
+        found = reader.next()
+    assert found is not None
+    assert np.array_equal(found[1], whole[kept])
 
 
 def test_frames_of_unequal_length_are_taken_by_their_time(tmp_path):
