@@ -10,11 +10,14 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import cv2
+import numpy as np
+
+from fv2es_prep.media.compiled import collect, fill_crops, fill_level, suppress
 from fv2es_prep.media.networks import CropNetwork, PyramidNetwork
 from fv2es_prep.settings import FaceSettings
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Sums = NDArray[np.int32] | NDArray[np.float64]
@@ -80,10 +83,6 @@ class Mtcnn:
 
     def _candidates(self, sums: Sums, scales: Sequence[float]) -> list[NDArray[np.float32]]:
         """The first network: of each level, float32 (N, 9) box, probability and its correction."""
-        import numpy as np
-
-        from fv2es_prep.media.compiled import collect, fill_level
-
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
         first = self._first(tuple((int(height * s + 1), int(width * s + 1)) for s in scales))
         for level in first.pyramid:
@@ -96,8 +95,6 @@ class Mtcnn:
 
     def _verified(self, sums: Sums, levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """What the second and the third network leave of the candidates."""
-        import numpy as np
-
         _, second, third = self._settings.thresholds
         found = np.concatenate([level[keep(level, _OVERLAP_IN_LEVEL)] for level in levels])
         found = found[keep(found, _OVERLAP)]
@@ -117,8 +114,6 @@ class Mtcnn:
         threshold: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The boxes, as squares, that a network takes for faces: (N, 5), and corrections (N, 4)."""
-        import numpy as np
-
         crops, boxes = crop_all(sums, _squares(boxes), network.side)
         if not len(boxes):
             return np.zeros((0, 5), np.float32), np.zeros((0, 4), np.float32)
@@ -139,8 +134,6 @@ def scales_of(height: int, width: int, settings: FaceSettings) -> list[float]:
 
 def sum_table(rgb: NDArray[np.uint8]) -> Sums:
     """Sums of all pixels above and to the left (Crow 1984), int32 or float64 (H + 1, W + 1, 3)."""
-    import cv2
-
     depth = cv2.CV_32S if rgb.size // 3 * 255 <= _INT32_MAX else cv2.CV_64F
     table: Sums = cv2.integral(rgb, sdepth=depth)  # type: ignore[assignment]  # cv2: any numbers
     return table
@@ -159,10 +152,6 @@ def crop_all(
     Returns:
         float32 (M, side, side, 3) and the M boxes that lie in the picture at least partly.
     """
-    import numpy as np
-
-    from fv2es_prep.media.compiled import fill_crops
-
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     corners = boxes[:, :4].astype(np.int64)
     corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
@@ -188,10 +177,6 @@ def keep(
     Returns:
         The rows kept, the most probable first.
     """
-    import numpy as np
-
-    from fv2es_prep.media.compiled import suppress
-
     # Of equal ones the first, or the last: so the two models of this do.
     smaller = of == "smaller"
     if smaller:
@@ -206,8 +191,6 @@ def keep(
 
 def _squares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each box grown about its centre to a square of its longer side."""
-    import numpy as np
-
     half = np.float32(0.5)
     size = boxes[:, 2:4] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
@@ -219,8 +202,6 @@ def _moved(
     boxes: NDArray[np.float32], correction: NDArray[np.float32], edge: int
 ) -> NDArray[np.float32]:
     """Each box with its sides moved by so many times its size, edges counted or not."""
-    import numpy as np
-
     size = boxes[:, 2:4] - boxes[:, :2] + np.float32(edge)
     return boxes[:, :4] + correction * np.hstack([size, size])
 

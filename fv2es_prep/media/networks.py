@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import openvino as ov
+import torch
+from openvino import opset1, opset13
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Map = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -38,8 +42,6 @@ class PyramidNetwork:
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-        import numpy as np
-        import openvino as ov
 
         self.pyramid = [np.empty((*size, 3), np.float32) for size in sizes]
         self._request = _request(_first(sizes))
@@ -72,8 +74,6 @@ class CropNetwork:
 
         They lie in the network's own memory, and the next run writes over them.
         """
-        import openvino as ov
-
         self._request.set_input_tensor(0, ov.Tensor(crops, shared_memory=True))
         self._request.infer()
         probability, correction = (self._request.get_output_tensor(i).data for i in range(2))
@@ -81,13 +81,11 @@ class CropNetwork:
 
 
 def _request(model: Any) -> Any:
-    import openvino as ov
 
     return ov.Core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
 
 
 def _first(sizes: Sequence[tuple[int, int]]) -> Any:
-    import openvino as ov
 
     weights, inputs, outputs = _weights("pnet"), [], []
     for height, width in sizes:
@@ -101,7 +99,6 @@ def _first(sizes: Sequence[tuple[int, int]]) -> Any:
 
 
 def _second() -> Any:
-    import openvino as ov
 
     weights = _weights("rnet")
     crops, x = _pixels([-1, 24, 24, 3])
@@ -114,7 +111,6 @@ def _second() -> Any:
 
 
 def _third() -> Any:
-    import openvino as ov
 
     weights = _weights("onet")
     crops, x = _pixels([-1, 48, 48, 3])
@@ -130,8 +126,6 @@ def _third() -> Any:
 @functools.cache
 def _weights(name: str) -> dict[str, NDArray[np.float32]]:
     """The weights of a network: of facenet-pytorch only its data files are touched."""
-    import torch
-
     spec = importlib.util.find_spec("facenet_pytorch")
     assert spec is not None
     assert spec.origin is not None
@@ -141,23 +135,17 @@ def _weights(name: str) -> dict[str, NDArray[np.float32]]:
 
 
 def _constant(values: Any) -> Any:
-    import numpy as np
-    from openvino import opset13
 
     return opset13.constant(np.ascontiguousarray(values))
 
 
 def _pixels(shape: list[int]) -> tuple[Any, Any]:
     """An input of pictures (N, H, W, 3), and the same as the networks want it: (N, 3, H, W)."""
-    import numpy as np
-    from openvino import PartialShape, opset13
-
-    pictures = opset13.parameter(PartialShape(shape), np.float32)
+    pictures = opset13.parameter(ov.PartialShape(shape), np.float32)
     return pictures, opset13.transpose(pictures, _constant(np.array([0, 3, 1, 2])))
 
 
 def _conv(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
-    from openvino import opset13
 
     kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"].reshape(1, -1, 1, 1)
     x = opset13.convolution(x, _constant(kernel), [1, 1], [0, 0], [0, 0], [1, 1])
@@ -165,34 +153,27 @@ def _conv(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
 
 
 def _dense(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
-    from openvino import opset13
 
     x = opset13.matmul(x, _constant(weights[f"{name}.weight"]), False, True)
     return _prelu(opset13.add(x, _constant(weights[f"{name}.bias"][None])), weights, prelu)
 
 
 def _prelu(x: Any, weights: dict[str, Any], name: str) -> Any:
-    from openvino import opset13
 
     return opset13.prelu(x, _constant(weights[f"{name}.weight"])) if name else x
 
 
 def _pool(x: Any, side: int) -> Any:
-    from openvino import opset1
 
     return opset1.max_pool(x, [2, 2], [0, 0], [0, 0], [side, side], "ceil")
 
 
 def _softmax(x: Any) -> Any:
-    from openvino import opset13
 
     return opset13.softmax(x, 1)
 
 
 def _flat(x: Any, features: int) -> Any:
     """(N, C, H, W) to (N, features) in the order W, H, C, in which the weights were trained."""
-    import numpy as np
-    from openvino import opset13
-
     x = opset13.transpose(x, _constant(np.array([0, 3, 2, 1])))
     return opset13.reshape(x, _constant(np.array([-1, features])), False)
