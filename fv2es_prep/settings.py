@@ -211,9 +211,31 @@ class StorageSettings:
         return self.faces != "raw" or self.mel != "float16"
 
 
+@dataclass(frozen=True)
+class CorpusSettings:
+    """What a corpus adapter is asked to do where its corpus leaves a choice.
+
+    Attributes:
+        layout: which corpus a tree of processed files was made from.
+        label_source: where labels are taken from, in the adapter's words; empty: its own choice.
+        label_threshold: an emotion holds if its value is above this.
+        picture: ``whole`` keeps all that a picture shows; ``published`` cuts as published work did.
+    """
+
+    layout: str = ""
+    label_source: str = ""
+    label_threshold: float = 0.0
+    picture: Literal["whole", "published"] = "whole"
+
+    def __post_init__(self) -> None:
+        if self.picture not in ("whole", "published"):
+            raise SettingsError(f"picture is {self.picture!r}, expected whole or published")
+
+
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()
 LOSSLESS = StorageSettings()
+DEFAULT_CORPUS = CorpusSettings()
 COMPACT = StorageSettings(faces="jpeg", mel="uint8")
 
 
@@ -221,6 +243,7 @@ COMPACT = StorageSettings(faces="jpeg", mel="uint8")
 class PrepSettings:
     """All settings that decide the content of an example."""
 
+    corpus: CorpusSettings = DEFAULT_CORPUS
     frames: FrameSettings = FrameSettings()
     faces: FaceSettings = FaceSettings()
     mel: MelSettings = MelSettings()

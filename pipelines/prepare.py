@@ -12,7 +12,15 @@ from fv2es_prep.corpora import adapter
 from fv2es_prep.files import make_directory
 from fv2es_prep.inventory import LabelChoice, first_utterances
 from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import COMPACT, LOSSLESS, FaceSettings, FrameSettings, PrepSettings
+from fv2es_prep.settings import (
+    COMPACT,
+    DEFAULT_CORPUS,
+    LOSSLESS,
+    CorpusSettings,
+    FaceSettings,
+    FrameSettings,
+    PrepSettings,
+)
 from pipelines.plan import Plan, make_plan
 from pipelines.previous import holds_shards
 from pipelines.sources import hash_sources
@@ -28,6 +36,7 @@ class PrepOptions:
         out: the dataset directory.
         labels: the chosen classes; empty takes the adapter's own.
         merge: class that is renamed -> class that it joins.
+        habits: what its adapter is asked to do.
         tokenizer: name at the hub or directory.
         max_tokens: longest token sequence.
         interval_ms: milliseconds between two sampled frames.
@@ -46,6 +55,7 @@ class PrepOptions:
     out: Path
     labels: tuple[str, ...] = ()
     merge: dict[str, str] = field(default_factory=dict)
+    habits: CorpusSettings = DEFAULT_CORPUS
     tokenizer: str = "albert-base-v2"
     max_tokens: int = 100
     interval_ms: float = 500.0
@@ -76,13 +86,15 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     frames = FrameSettings(options.interval_ms / 1000)
     corpus = adapter(options.corpus)
     choice = LabelChoice(options.labels or corpus.LABELS, options.merge)
-    inventory = corpus.scan(options.raw, choice)
+    inventory = corpus.scan(options.raw, choice, options.habits)
     if options.limit is not None:
         inventory = first_utterances(inventory, options.limit)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
     faces = FaceSettings(detector=options.detector)
     storage = COMPACT if options.compact else LOSSLESS
-    settings = PrepSettings(frames=frames, faces=faces, text=text, storage=storage)
+    settings = PrepSettings(
+        corpus=options.habits, frames=frames, faces=faces, text=text, storage=storage
+    )
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else options.tokenizer

@@ -120,7 +120,9 @@ def _tokenizer_of(directory: Path) -> str:
 
 
 def _scan(raw: Path, index: Index, catalogue: Catalogue) -> _Raw:
-    inventory = adapter(index.corpus).scan(raw, _AllLabels(index.label_classes))
+    inventory = adapter(index.corpus).scan(
+        raw, _AllLabels(index.label_classes), index.settings.corpus
+    )
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fv2es_prep.inventory import LabelChoice
+from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Inventory
 
 ADAPTERS: dict[str, str] = {
@@ -24,8 +25,10 @@ class CorpusAdapter(Protocol):
     LABELS: tuple[str, ...]
     """The classes that are chosen where the user names none."""
 
-    def scan(self, root: Path, choice: LabelChoice) -> Inventory:
-        """Read the corpus below ``root``: labels, transcripts and which media there are."""
+    def scan(
+        self, root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_CORPUS
+    ) -> Inventory:
+        """Read the corpus at ``root``: labels, transcripts and which media there are."""
 
 
 def adapter(corpus: str) -> CorpusAdapter:

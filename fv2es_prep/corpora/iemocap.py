@@ -14,6 +14,7 @@ from pathlib import Path
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.files import why_unreadable
 from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 
 LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
@@ -54,12 +55,17 @@ class _Found:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def scan(root: Path, choice: LabelChoice) -> Inventory:
+def scan(
+    root: Path,
+    choice: LabelChoice,
+    settings: CorpusSettings = DEFAULT_CORPUS,  # noqa: ARG001  # IEMOCAP leaves no choice
+) -> Inventory:
     """Read every session below ``root``.
 
     Args:
         root: the directory that holds Session1 to Session5.
         choice: which classes become label columns.
+        settings: not looked at.
 
     Returns:
         The inventory; utterance times are those of the label files.

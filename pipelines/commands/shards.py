@@ -1,0 +1,169 @@
+"""The commands that look at a dataset, check it and pass it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fv2es_prep.errors import UsageError
+from pipelines.commands.shared import Dataset, Json, print_json
+
+if TYPE_CHECKING:
+    from fv2es_prep.shards.finding import Finding
+
+shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
+
+
+@shards.command("info", epilog="Example: fv2es shards info shards")
+def shards_info(directory: Dataset, as_json: Json = False) -> None:
+    """Tell what a dataset holds: counts, hours, bytes, face coverage, what was left out."""
+    from fv2es_prep.shards.info import dataset_info, info_text
+
+    info = dataset_info(directory)
+    if as_json:
+        print_json(info)
+    else:
+        typer.echo(info_text(info))
+
+
+@shards.command("verify", epilog="Example: fv2es shards verify shards")
+def shards_verify(
+    directory: Dataset,
+    against: Annotated[
+        Path | None, typer.Option(help="Raw corpus: derive a sample again.", metavar="RAW")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(help="How many utterances; 50 if none.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="As for `fv2es prep`, if moved.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
+    from fv2es_prep.shards.verify import shards_in, verify
+    from pipelines.progress import progress
+
+    if sample is not None and against is None:
+        raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
+    with progress(len(shards_in(directory)), "shards") as report:
+        findings = verify(directory, report)
+    if against is not None and findings:
+        typer.echo(f"hint: mend this first; nothing was compared with {against}", err=True)
+    elif against is not None:
+        findings = _rederive(directory, against, 50 if sample is None else sample, tokenizer, seed)
+    _print_findings(directory, findings, as_json)
+
+
+@shards.command("show", epilog="Example: fv2es shards show shards ID --image example.png")
+def shards_show(
+    directory: Dataset,
+    name: Annotated[str, typer.Argument(help="Utterance id.", metavar="ID")],
+    image: Annotated[
+        Path | None, typer.Option(help="Draw faces, spectrum and words.", metavar="FILE.png")
+    ] = None,
+    extract: Annotated[
+        Path | None, typer.Option(help="Write faces as PNG, and a JSON.", metavar="DIR")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show one example: in words, as one picture, as files."""
+    from fv2es_prep.shards.show import (
+        draw_to_file,
+        example_text,
+        example_values,
+        extract_example,
+        find_example,
+    )
+
+    shown = find_example(directory, name)
+    if image is not None:
+        draw_to_file(shown, image)
+    if extract is not None:
+        extract_example(shown, extract)
+    if as_json:
+        print_json(example_values(shown))
+    else:
+        typer.echo(example_text(shown))
+
+
+@shards.command("merge", epilog="Example: fv2es shards merge shards-a shards-b --out shards")
+def shards_merge(
+    directories: Annotated[list[Path], typer.Argument(help="Datasets.", metavar="SHARDS...")],
+    out: Annotated[Path, typer.Option(help="New directory.", metavar="SHARDS")],
+    as_json: Json = False,
+) -> None:
+    """Make one dataset out of several with equal settings, classes and ratings."""
+    from fv2es_prep.shards.merge import merge
+
+    index = merge(directories, out)
+    if as_json:
+        told = {"out": str(out), "corpus": index.corpus, "shards": len(index.shards)}
+        print_json({**told, "examples": index.examples, "size_bytes": index.size_bytes})
+    else:
+        typer.echo(f"merged   {index.examples} examples in {len(index.shards)} shard(s)")
+        typer.echo(f"shards   {out}")
+
+
+@shards.command("prune", epilog="Example: fv2es shards prune shards --dry-run")
+def shards_prune(
+    directory: Dataset,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
+    from fv2es_prep.shards.prune import prune
+    from pipelines.lock import locked
+
+    if dry_run or not directory.is_dir():
+        pruned = prune(directory, dry_run)
+    else:
+        with locked(directory):
+            pruned = prune(directory)
+    if as_json:
+        print_json({"dry_run": dry_run, "pruned": [vars(entry) for entry in pruned]})
+        return
+    for entry in pruned:
+        typer.echo(f"{entry.name}  {entry.size_bytes} bytes, {entry.reason}")
+    typer.echo(f"{'would remove' if dry_run else 'removed'} {len(pruned)} file(s)")
+
+
+@shards.command(
+    "export", epilog="Example: fv2es shards export shards --format webdataset --out tars"
+)
+def shards_export(
+    directory: Dataset,
+    kind: Annotated[str, typer.Option("--format", help="webdataset or parquet.")],
+    out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in another form, for those who train elsewhere."""
+    from fv2es_prep.shards.export import export
+    from fv2es_prep.shards.index import read_index
+    from pipelines.progress import progress
+
+    with progress(read_index(directory).examples, "examples") as report:
+        paths = export(directory, kind, out, report)
+    if as_json:
+        print_json({"out": str(out), "files": [path.name for path in paths]})
+    else:
+        typer.echo(f"exported {len(paths)} files to {out}")
+
+
+def _rederive(
+    directory: Path, raw: Path, sample: int, tokenizer: str | None, seed: int
+) -> list[Finding]:
+    from pipelines.progress import progress
+    from pipelines.rederive import rederive
+
+    with progress(sample, "utterances") as report:
+        return rederive(directory, raw, sample, tokenizer, seed, report)
+
+
+def _print_findings(directory: Path, findings: list[Finding], as_json: bool) -> None:
+    if as_json:
+        found = [vars(finding) for finding in findings]
+        print_json({"shards": str(directory), "sound": not findings, "findings": found})
+    else:
+        typer.echo("\n".join(map(str, findings)) or f"{directory} is sound")
+    if findings:
+        raise typer.Exit(1)
