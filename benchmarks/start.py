@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
 
 TITLE = "start-up"
-_ROUNDS = 5
-_PACKAGES = (
-    "numpy", "cv2", "h5py", "onnxruntime", "openvino", "tokenizers", "distributed", "transformers",
-    "torch", "facenet_pytorch",
-)  # fmt: skip
+_ROUNDS = 3
+_PACKAGES = ("h5py", "openvino", "distributed", "transformers", "torch", "facenet_pytorch")
 _DETECTORS = ("exact", "fast", "facenet")
 _FIRST_FACE = """
 import numpy, benchmarks.ours

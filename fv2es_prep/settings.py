@@ -243,7 +243,6 @@ COMPACT = StorageSettings(faces="jpeg", mel="uint8")
 class PrepSettings:
     """All settings that decide the content of an example."""
 
-    corpus: CorpusSettings = DEFAULT_CORPUS
     frames: FrameSettings = FrameSettings()
     faces: FaceSettings = FaceSettings()
     mel: MelSettings = MelSettings()
@@ -252,6 +251,7 @@ class PrepSettings:
     spans: SpanSettings = DEFAULT_SPANS
     quality: QualitySettings = QualitySettings()
     storage: StorageSettings = LOSSLESS
+    corpus: CorpusSettings = DEFAULT_CORPUS
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

@@ -30,6 +30,7 @@ _KEPT_LINES = 3
 _LONGEST_LINE = 1 << 16
 _LONGEST_WORDS = 300
 _GUARD_S = 0.1
+_PAUSE_S = 0.001
 # The most that Linux gives without being root.
 _PIPE_BYTES = 1 << 20
 _ANNOUNCED = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
@@ -228,18 +229,19 @@ class Process:
 
     def _listen(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stderr is not None
-        while raw := self._process.stderr.readline(_LONGEST_LINE):
+        for raw in _lines_of(self._process.stderr):
             line = raw.decode("utf-8", "surrogateescape").rstrip()
-            if match := _ANNOUNCED.match(line):
-                self._judge_duration(*map(float, match.groups()))
-            if line.startswith("  Duration: "):
-                self._announced.set()
-            if not line.startswith(_DESCRIBING):
-                self._note(line)
+            # Most lines by far are marked.
             if self._mark and self._mark in line:
+                self._note(line)
                 on_line(line)
-            elif line and not line.startswith(_DESCRIBING):
+            elif not line.startswith(_DESCRIBING):
+                self._note(line)
                 self._keep(line)
+            elif line.startswith("  Duration: "):
+                if match := _ANNOUNCED.match(line):
+                    self._judge_duration(*map(float, match.groups()))
+                self._announced.set()
         self._announced.set()
         on_line("")
 
@@ -257,7 +259,7 @@ class Process:
         self._signalled |= "Exiting normally, received signal" in line
 
     def _keep(self, line: str) -> None:
-        if _ECHO.search(line):
+        if not line or _ECHO.search(line):
             return
         match = _COMPONENT.match(line)
         named = line.replace(f"file:{self._path.absolute().parent}/", "")
@@ -272,6 +274,24 @@ def _tells(line: str) -> bool:
     """Whether a line is about something that is wrong; asked of two lines for each picture."""
     lowered = line.lower()
     return any(word in lowered for word in _TELLING)
+
+
+def _lines_of(pipe: Any) -> Iterator[bytes]:
+    """The lines that come through a pipe; what is longer than a line may be comes in parts.
+
+    ffmpeg writes a line in ten parts. With a short pause whole lines have come, where to wake up
+    for each part would cost more than all that is done with the lines.
+    """
+    begun = b""
+    while data := pipe.read1(_LONGEST_LINE):
+        *lines, begun = (begun + data).split(b"\n")
+        yield from lines
+        if len(begun) > _LONGEST_LINE:
+            yield begun
+            begun = b""
+        time.sleep(_PAUSE_S)
+    if begun:
+        yield begun
 
 
 def _widen(pipe: IO[bytes]) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # A frame that starts within this of a wanted time counts as on screen: it absorbs the rounding of
 # times that were computed in binary floating point.
 _TOLERANCE_S = 1e-6
+# One of so many pictures that go by is told of: to look at each line costs as much as the sound.
+_TOLD_OF = 8
 
 
 def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]:
@@ -82,6 +84,7 @@ class PictureReader:
         self._done, self._met = 0, False
         self._ready: deque[tuple[int, NDArray[np.uint8]]] = deque()
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._gone: list[str] = []
         self._tick_s = {"each": 0.0, "shown": 0.0}
         self._process: Process | None = None
         self._stack = contextlib.ExitStack()
@@ -127,10 +130,28 @@ class PictureReader:
         script.write(_filters(self._limits, self._mark, self._rows))
         script.flush()
         stream = _sampler(self._media, script.name)
-        process = Process(self._path, "picture", stream, self._media, self._lines.put, self._mark)
+        process = Process(self._path, "picture", stream, self._media, self._hear, self._mark)
         self._process = self._stack.enter_context(contextlib.closing(process))
         self._process.check_announced()
         return self._process
+
+    def _hear(self, line: str) -> None:
+        """Hand on a line of ffmpeg's; called in the thread that listens.
+
+        Of the pictures that only go by each eighth is told of, and always the last one before
+        another line: what is known of them comes later, but it is the same.
+        """
+        told = self._mark in line and "time_base" not in line
+        if told and " pts:" not in line:
+            return
+        passing = told and f"{self._mark}each" in line
+        if passing:
+            self._gone.append(line)
+        if self._gone and (not passing or len(self._gone) == _TOLD_OF):
+            self._lines.put(self._gone[-1])
+            self._gone.clear()
+        if not passing:
+            self._lines.put(line)
 
     def _read(self, process: Process) -> None:
         """Take in what comes until there is a picture, news of how far they reach, or the end."""
@@ -261,9 +282,13 @@ def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     Returns:
         uint8 (side_px, side_px, 3), a copy.
     """
-    import torch
-    from torchvision.transforms.functional import center_crop
+    import numpy as np
 
-    planes = torch.tensor(rgb).permute(2, 0, 1)
-    square: NDArray[np.uint8] = center_crop(planes, [side_px, side_px]).permute(1, 2, 0).numpy()
-    return square.copy(order="C")
+    for axis in (0, 1):
+        missing = max(side_px - rgb.shape[axis], 0)
+        before = (missing // 2, missing - missing // 2)
+        rgb = np.pad(rgb, [before if axis == a else (0, 0) for a in range(3)]) if missing else rgb
+        # Rounded as torchvision's `center_crop` does, so that the published crops come out.
+        first = round((rgb.shape[axis] - side_px) / 2)
+        rgb = rgb[first : first + side_px] if axis == 0 else rgb[:, first : first + side_px]
+    return rgb.copy()

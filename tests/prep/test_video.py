@@ -9,10 +9,20 @@ import av
 import ffmpeg
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.transforms.functional import center_crop
 
 from fv2es_prep.errors import DropReason, MediaError, WorkError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
-from fv2es_prep.media.video import PictureReader, cut_view, frames_at, sample_times
+from fv2es_prep.media.video import (
+    PictureReader,
+    centre_square,
+    cut_view,
+    frames_at,
+    sample_times,
+)
 from fv2es_prep.settings import DEFAULT_MEDIA
 from fv2es_prep.types import View
 
@@ -174,3 +184,11 @@ def test_the_ffmpeg_can_be_chosen_and_a_wrong_one_is_named(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT, bundled)
     assert ffmpeg_path() == bundled
     ffmpeg_path.cache_clear()
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.integers(1, 40))
+def test_the_square_is_torchvisions(size: tuple[int, int], side: int):
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    planes = torch.tensor(rgb).permute(2, 0, 1)
+    theirs = center_crop(planes, [side, side]).permute(1, 2, 0).numpy()
+    assert np.array_equal(centre_square(rgb, side), theirs)
