@@ -21,7 +21,8 @@ class LabelChoice:
     """Which emotion classes become label columns.
 
     Attributes:
-        classes: the chosen classes in the order of the columns, in corpus words.
+        classes: the chosen classes in the order of the columns, in corpus words; `make_inventory`
+            puts in all that it finds, sorted, where there are none.
         merge: class that is renamed -> class that it joins, applied before choosing.
     """
 
@@ -63,6 +64,7 @@ def make_inventory(
     choice: LabelChoice,
     rating_names: tuple[str, ...] = (),
     spans: SpanSettings = DEFAULT_SPANS,
+    none_holds: bool = False,
 ) -> Inventory:
     """Check, choose and order what an adapter found.
 
@@ -78,6 +80,7 @@ def make_inventory(
         choice: which classes become label columns.
         rating_names: names of the utterances' ratings.
         spans: what is done with a span that starts too early.
+        none_holds: whether an utterance without labels is one for which no class holds, and kept.
 
     Returns:
         An inventory in which each utterance given is either kept or dropped with its reason.
@@ -86,13 +89,18 @@ def make_inventory(
         SettingsError: the choice of labels makes no sense.
         CorpusError: no utterance is left.
     """
-    columns = choice.columns()
-    left_out = list(dropped)
+    utterances, left_out = list(utterances), list(dropped)
+    if not choice.classes:
+        found = {name for utterance in utterances for name in utterance.labels}
+        choice = replace(choice, classes=tuple(sorted(map(plain_text, found))))
+    # Where nothing was found there is no choice to judge, and what was left out says why.
+    columns = choice.columns() if choice.classes or utterances else ()
     by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}
     unreadable = _unreadable(by_id.values())
     kept: dict[str, Utterance] = {}
     for utterance in sorted(map(_plain, utterances), key=_order):
-        problem = _problem(utterance, kept, choice) or unreadable.get(utterance.recording_id)
+        chosen = bool(choice.of(utterance.labels)) or (none_holds and not utterance.labels)
+        problem = _problem(utterance, kept, chosen) or unreadable.get(utterance.recording_id)
         inside = None if problem else utterance.within(0, math.inf, spans.min_left)
         if inside is None:
             left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
@@ -119,10 +127,26 @@ def first_utterances(inventory: Inventory, limit: int) -> Inventory:
     """
     if limit < 1:
         raise SettingsError(f"the limit is {limit}, expected at least 1")
-    utterances = inventory.utterances[:limit]
+    return _only(inventory, inventory.utterances[:limit])
+
+
+def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
     used = {utterance.recording_id for utterance in utterances}
     recordings = tuple(r for r in inventory.recordings if r.id in used)
-    return replace(inventory, utterances=utterances, recordings=recordings)
+    return replace(inventory, utterances=tuple(utterances), recordings=recordings)
+
+
+def spread_utterances(inventory: Inventory, count: int) -> Inventory:
+    """The same inventory with ``count`` utterances, evenly spread over all, for a trial run.
+
+    Raises:
+        SettingsError: the count is below 1.
+    """
+    if count < 1:
+        raise SettingsError(f"the sample is {count}, expected at least 1")
+    there = len(inventory.utterances)
+    places = {(2 * i + 1) * there // (2 * min(count, there)) for i in range(min(count, there))}
+    return _only(inventory, [inventory.utterances[place] for place in sorted(places)])
 
 
 def label_counts(utterances: Sequence[Utterance], classes: Sequence[str]) -> dict[str, int]:
@@ -149,7 +173,11 @@ def _plain(utterance: Utterance) -> Utterance:
 
 def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:
     """Recording id -> why one of its files cannot be opened."""
-    found = {r.id: why_unreadable(r.video) or why_unreadable(r.audio) for r in recordings}
+    found = {
+        # A folder of pictures is looked into when its pictures are read.
+        r.id: (why_unreadable(r.video) if r.pictures is None else None) or why_unreadable(r.audio)
+        for r in recordings
+    }
     return {name: why for name, why in found.items() if why}
 
 
@@ -159,9 +187,9 @@ def _too_early(utterance: Utterance) -> tuple[DropReason, str]:
 
 
 def _problem(
-    utterance: Utterance, kept: dict[str, Utterance], choice: LabelChoice
+    utterance: Utterance, kept: dict[str, Utterance], chosen: bool
 ) -> tuple[DropReason, str] | None:
-    if not choice.of(utterance.labels):
+    if not chosen:
         labels = ", ".join(utterance.labels)
         return DropReason.LABEL_NOT_CHOSEN, f"its label is {labels!r}, which is not chosen"
     finite = math.isfinite(utterance.start_s) and math.isfinite(utterance.end_s)
@@ -175,7 +203,8 @@ def _problem(
 def _nothing_left(corpus: str, columns: Sequence[str], dropped: Sequence[Dropped]) -> CorpusError:
     reasons = Counter(entry.reason.value for entry in dropped).most_common()
     found = ", ".join(f"{count} {reason}" for reason, count in reasons) or "no utterance at all"
+    chosen = f"the classes {', '.join(columns)}" if columns else "any class"
     return CorpusError(
-        f"no utterance of {corpus} is left for the classes {', '.join(columns)}: {found}",
+        f"no utterance of {corpus} is left for {chosen}: {found}",
         "look at --labels, and whether the directory is the whole corpus",
     )

@@ -44,18 +44,36 @@ class View:
 
 
 @dataclass(frozen=True)
+class PictureFiles:
+    """How a recording's pictures lie in a folder as ``<prefix><number>.jpg``.
+
+    Attributes:
+        prefix: what the names begin with, e.g. ``image_L_``.
+        rate_hz: pictures a second.
+        first_s: when picture 0 came on screen, in seconds from the recording's beginning; None
+            where that is not known: it is taken for 0 and may be up to one picture earlier.
+    """
+
+    prefix: str
+    rate_hz: float
+    first_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Recording:
     """One source video with its sound.
 
     Attributes:
         id: unique name within the corpus.
-        video: path of the file that holds the picture.
+        video: path of the file that holds the picture, or of the folder of ``pictures``.
         audio: path of the file that holds the sound (may be the same file).
+        pictures: how the pictures lie in the folder; None where there is a video file.
     """
 
     id: str
     video: Path
     audio: Path
+    pictures: PictureFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +191,11 @@ class Inventory:
     utterances: tuple[Utterance, ...]
     dropped: tuple[Dropped, ...] = ()
     rating_names: tuple[str, ...] = ()
+
+    @property
+    def without_text(self) -> int:
+        """How many utterances have an empty transcript."""
+        return sum(not utterance.transcript for utterance in self.utterances)
 
 
 @dataclass(frozen=True)

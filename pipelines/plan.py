@@ -60,6 +60,7 @@ class Plan:
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
             "dropped_by_scan": len(self.inventory.dropped),
+            "without_text": self.inventory.without_text,
             "shards": len(self.tasks),
             "shards_finished": len(self.finished),
             "faces_to_make": len(missing["faces"]),

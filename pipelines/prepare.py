@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fv2es_prep.corpora import adapter
 from fv2es_prep.files import make_directory
-from fv2es_prep.inventory import LabelChoice, first_utterances
+from fv2es_prep.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.media.text import describe_tokenizer
 from fv2es_prep.settings import (
     COMPACT,
@@ -34,7 +34,7 @@ class PrepOptions:
         corpus: name of the corpus adapter.
         raw: the raw corpus.
         out: the dataset directory.
-        labels: the chosen classes; empty takes the adapter's own.
+        labels: the chosen classes; empty takes the adapter's own, or those that are found.
         merge: class that is renamed -> class that it joins.
         habits: what its adapter is asked to do.
         tokenizer: name at the hub or directory.
@@ -43,7 +43,8 @@ class PrepOptions:
         detector: which face detector; see `FaceSettings`.
         device: where it runs, ``cpu`` or torch's name of a GPU.
         shard_mb: expected size of a shard in megabytes.
-        limit: only so many utterances, for a trial; None takes all.
+        limit: only the first so many utterances, for a trial; None takes all.
+        sample: only so many utterances, evenly spread over the corpus; None takes all.
         trust_mtime: take a file's digest of an earlier run where size and time are the same.
         retry_dropped: try those again that an earlier run dropped.
         fail_fast: stop at the first recording that cannot be read.
@@ -63,6 +64,7 @@ class PrepOptions:
     device: str = "cpu"
     shard_mb: float = 16.0
     limit: int | None = None
+    sample: int | None = None
     trust_mtime: bool = False
     retry_dropped: bool = False
     fail_fast: bool = False
@@ -89,6 +91,8 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     inventory = corpus.scan(options.raw, choice, options.habits)
     if options.limit is not None:
         inventory = first_utterances(inventory, options.limit)
+    if options.sample is not None:
+        inventory = spread_utterances(inventory, options.sample)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
     faces = FaceSettings(detector=options.detector)
     storage = COMPACT if options.compact else LOSSLESS

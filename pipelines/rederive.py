@@ -20,7 +20,6 @@ import numpy as np
 from fv2es_prep.corpora import adapter
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import Stages, prepare_example
-from fv2es_prep.files import sha256_of
 from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.settings import PrepSettings
@@ -32,6 +31,7 @@ from fv2es_prep.shards.writer import example_row
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
 from pipelines.run import RUN_NAME
+from pipelines.sources import source_digests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +167,8 @@ def _check_recording(
 
 def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
     stored = reader.sources().get(recording.id, ("", ""))
-    for path, digest in zip((recording.video, recording.audio), stored, strict=True):
-        found = sha256_of(path)
+    paths = recording.video, recording.audio
+    for path, found, digest in zip(paths, source_digests(recording), stored, strict=True):
         if found != digest:
             sentence = f"{path.name} begins with SHA-256 {found[:12]}, expected {digest[:12]}"
             yield Finding("source", reader.path.name, sentence)

@@ -49,6 +49,7 @@ class Summary:
         prepared: number of examples in the dataset.
         dropped: reason code -> how many, for everything that was left out.
         dropped_in_preparation: how many of these were in the inventory.
+        without_text: how many utterances of the inventory have an empty transcript.
         counts: work done by this run, e.g. ``frames_sampled``.
         recordings_failed: recordings of the dataset that could not be read to their end.
         size_bytes: bytes of all shards.
@@ -62,6 +63,7 @@ class Summary:
     prepared: int
     dropped: dict[str, int]
     dropped_in_preparation: int
+    without_text: int
     counts: dict[str, int]
     recordings_failed: tuple[str, ...]
     size_bytes: int
@@ -207,6 +209,7 @@ def _summary(
         prepared=sum(receipt.examples for receipt in receipts.values()),
         dropped=dict(reasons.most_common()),
         dropped_in_preparation=len(tried),
+        without_text=plan.inventory.without_text,
         counts=dict(counts),
         recordings_failed=tuple(sorted(lost)),
         size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),

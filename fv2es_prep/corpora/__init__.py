@@ -16,6 +16,9 @@ from fv2es_prep.types import Inventory
 
 ADAPTERS: dict[str, str] = {
     "iemocap": "fv2es_prep.corpora.iemocap",
+    "table": "fv2es_prep.corpora.table",
+    "iemocap-processed": "fv2es_prep.corpora.processed",
+    "mosei-processed": "fv2es_prep.corpora.processed",
 }
 
 
@@ -23,12 +26,16 @@ class CorpusAdapter(Protocol):
     """What the module of a corpus offers."""
 
     LABELS: tuple[str, ...]
-    """The classes that are chosen where the user names none."""
+    """The classes that are chosen where the user names none; empty: those that are found."""
 
     def scan(
         self, root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_CORPUS
     ) -> Inventory:
-        """Read the corpus at ``root``: labels, transcripts and which media there are."""
+        """Read the corpus at ``root``: labels, transcripts and which media there are.
+
+        Where `LABELS` is empty, the choice may name no class; the adapter then puts those in
+        that it found.
+        """
 
 
 def adapter(corpus: str) -> CorpusAdapter:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
+from fv2es_prep.media.picture_files import PictureFolder
 from fv2es_prep.media.video import PictureReader, cut_view, sample_times
 from fv2es_prep.settings import (
     DEFAULT_MEDIA,
@@ -73,7 +74,11 @@ class OpenRecording:
         # Squares lie in the middle rows: the others need not leave the decoder.
         sides = {utterance.view.crop_px for utterance in utterances}
         rows = sides.pop() if len(sides) == 1 else None
-        self._pictures = PictureReader(recording.video, times_s, media, rows)
+        self._pictures: PictureReader | PictureFolder = (
+            PictureFolder(recording.video, recording.pictures, times_s, media)
+            if recording.pictures
+            else PictureReader(recording.video, times_s, media, rows)
+        )
         self._sound = SoundReader(recording.audio, media)
 
     @property

@@ -75,6 +75,7 @@ def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
         ("recordings", len(set(catalogue.recording_ids))),
         ("speakers", len(set(catalogue.speakers))),
         ("hours of utterances", f"{hours:.2f}"),
+        ("utterances without text", sum(not text for text in catalogue.texts)),
         ("faces", frames),
         ("faces found by the detector", f"{found} ({found / max(frames, 1):.1%})"),
         ("shards", len(index.shards)),

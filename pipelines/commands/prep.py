@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.prepare import PrepOptions
     from pipelines.run import Summary
 
+_PROCESSED = ("iemocap", "mosei")
+
 prep = typer.Typer(no_args_is_help=True, help="Turn a raw corpus into shards.")
 
 
@@ -38,6 +40,9 @@ def _options(
     ] = "cpu",
     shard_mb: Annotated[float, typer.Option(help="Expected megabytes of a shard.")] = 16.0,
     limit: Annotated[int | None, typer.Option(help="Only the first N utterances.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Only N utterances, evenly spread over the corpus.")
+    ] = None,
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files of known size and time again.")
     ] = False,
@@ -87,7 +92,7 @@ def corpus_command(name: str, example: str) -> Callable[[Callable[..., dict[str,
                 part(**{key: given[key] for key in names})
                 for part, names in zip(parts, taken, strict=True)
             )
-            prepare(PrepOptions(corpus=name, **special, **shared), **running)
+            prepare(PrepOptions(**{"corpus": name, **special, **shared}), **running)
 
         # Typer asks the signature for the options, and wants those without a default first.
         asked = sorted(
@@ -113,6 +118,42 @@ def prep_iemocap(
 ) -> dict[str, Any]:
     """Prepare IEMOCAP: faces, mel spectra and tokens of every labelled utterance."""
     return {"raw": raw, "labels": _names(labels)}
+
+
+@corpus_command("table", "meld.csv")
+def prep_table(
+    table: Annotated[
+        Path, typer.Argument(help="CSV, JSONL or Parquet: one row for each utterance.")
+    ],
+    labels: Annotated[
+        str, typer.Option(help="Classes, e.g. anger,joy; all of the table where none is named.")
+    ] = "",
+) -> dict[str, Any]:
+    """Prepare any corpus that is given as a table: videos, spans, words, labels."""
+    return {"raw": table, "labels": _names(labels)}
+
+
+@corpus_command("processed", "IEMOCAP_RAW_PROCESSED --corpus iemocap")
+def prep_processed(
+    tree: Annotated[Path, typer.Argument(help="Directory that holds meta.pkl.", metavar="DIR")],
+    corpus: Annotated[str, typer.Option(help="What it was made from: iemocap or mosei.")],
+    labels: Annotated[
+        str, typer.Option(help="Classes, e.g. ang,hap,neu,sad; all six where none is named.")
+    ] = "",
+) -> dict[str, Any]:
+    """Prepare a published processed tree: a folder of JPEGs and sound for each utterance."""
+    from fv2es_prep.settings import CorpusSettings
+
+    if corpus not in _PROCESSED:
+        raise UsageError(
+            f"there is no processed corpus {corpus!r}", f"--corpus {' or '.join(_PROCESSED)}"
+        )
+    return {
+        "raw": tree,
+        "corpus": f"{corpus}-processed",
+        "labels": _names(labels),
+        "habits": CorpusSettings(layout=corpus),
+    }
 
 
 def prepare(
@@ -173,6 +214,8 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"         {frames} frames, a face in {found / frames:.1%}")
     if summary.counts.get("clamped"):
         typer.echo(f"clamped  {summary.counts['clamped']:7} utterances to the media's end")
+    if summary.without_text:
+        typer.echo(f"no text  {summary.without_text:7} utterances: their transcripts are empty")
     for reason, count in summary.dropped.items():
         typer.echo(f"left out {count:6} {reason}")
     for name, error in summary.failed_shards.items():

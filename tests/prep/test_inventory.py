@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fv2es_prep.errors import DropReason, SettingsError
-from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.inventory import LabelChoice, make_inventory, spread_utterances
 from fv2es_prep.settings import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance
 
@@ -141,3 +142,30 @@ def test_every_reason_has_a_meaning():
     assert all(reason.meaning for reason in DropReason)
     assert DropReason.TIME_LIMIT.fails_recording
     assert not DropReason.SILENT_AUDIO.fails_recording
+
+
+def test_where_no_class_is_chosen_all_that_are_found_are_and_none_may_hold(media):
+    utterances = [
+        replace(spoken("u"), labels=("sad", "ang")),
+        replace(spoken("v", 1), labels=("fru",)),
+        replace(spoken("w", 1), labels=()),
+    ]
+    recordings = [Recording("r", media, media)]
+    merge = LabelChoice((), {"fru": "ang"})
+    found = make_inventory("c", recordings, utterances, [], merge, none_holds=True)
+    assert found.label_classes == ("ang", "sad")
+    assert [u.labels for u in found.utterances] == [("ang", "sad"), ("ang",), ()]
+    (entry,) = make_inventory("c", recordings, utterances, [], merge).dropped
+    assert entry.reason is DropReason.LABEL_NOT_CHOSEN
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"), [(1, ["5"]), (2, ["2", "7"]), (5, list("13579")), (99, list("0123456789"))]
+)
+def test_a_sample_is_spread_over_all(media, count, wanted):
+    recordings = [Recording("r", media, media)]
+    utterances = [spoken(str(number), number, number + 1) for number in range(10)]
+    inventory = make_inventory("c", recordings, utterances, [], CHOICE)
+    assert [u.id for u in spread_utterances(inventory, count).utterances] == wanted
+    with pytest.raises(SettingsError, match="at least 1"):
+        spread_utterances(inventory, 0)

@@ -1,0 +1,245 @@
+"""The published processed trees: of each utterance a folder of pictures and sound, and meta.pkl.
+
+Owns the layout of ``IEMOCAP_RAW_PROCESSED`` and ``MOSEI_RAW_PROCESSED``, as the preprocessing that
+was published with MME2E (Dai et al. 2021) writes them; docs/processed.md describes it. Each
+utterance is a recording of its own, whose time begins with it. Leaves meta.pkl's form to
+`plain_pickle`.
+"""
+
+from __future__ import annotations
+
+import math
+import wave
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.corpora import iemocap
+from fv2es_prep.corpora.plain_pickle import read_plain_pickle
+from fv2es_prep.errors import CorpusError, DropReason, SettingsError, UtteranceError
+from fv2es_prep.files import why_unreadable
+from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
+from fv2es_prep.types import Dropped, Inventory, PictureFiles, Recording, Utterance
+
+LABELS = ()
+CLASSES = {
+    "iemocap": iemocap.LABELS,
+    "mosei": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
+}
+
+_META = "meta.pkl"
+_IEMOCAP_HZ, _MOSEI_HZ = 29.97, 2.0
+# What is outside is no rate of pictures.
+_LOWEST_HZ, _HIGHEST_HZ = 1.0, 1000.0
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What meta.pkl has of one utterance.
+
+    Attributes:
+        id: its id.
+        facts: names such as ``text`` and ``label`` -> values.
+        folder: its folder.
+    """
+
+    id: str
+    facts: Mapping[str, Any]
+    folder: Path
+
+
+def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_CORPUS) -> Inventory:
+    """Read a processed tree.
+
+    Args:
+        root: the directory that holds meta.pkl, or the one above it.
+        choice: which classes become label columns; no classes: those of the corpus.
+        settings: ``layout`` says which corpus it is.
+
+    Returns:
+        The inventory. An utterance starts at 0 of its own recording.
+
+    Raises:
+        SettingsError: the layout is none of the known ones.
+        CorpusError: there is no meta.pkl, it holds more than plain data, or no utterance is left.
+    """
+    layout = settings.layout
+    if layout not in CLASSES:
+        raise SettingsError(
+            f"the layout of a processed tree is {layout!r}", f"--corpus {' or '.join(CLASSES)}"
+        )
+    root = _tree(root, layout)
+    meta = _read_meta(root)
+    folders = dict(_folders(root, meta, layout))
+    dropped = [_stray(name) for name in sorted(folders.keys() - meta.keys())]
+    entries = [_Entry(name, meta[name], folders.get(name, root / name)) for name in sorted(meta)]
+    read = _iemocap if layout == "iemocap" else _mosei
+    # The files may lie on a disk far away, and each is asked for its length.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(lambda entry: _read_entry(entry, read), entries))
+    kept = [pair for pair in found if not isinstance(pair, Dropped)]
+    dropped += [entry for entry in found if isinstance(entry, Dropped)]
+    if not choice.classes:
+        choice = LabelChoice(CLASSES[layout], choice.merge)
+    return make_inventory(
+        f"{layout}-processed",
+        [recording for recording, _ in kept],
+        [utterance for _, utterance in kept],
+        dropped,
+        choice,
+        none_holds=layout == "mosei",
+    )
+
+
+def _tree(root: Path, layout: str) -> Path:
+    inside = root / f"{layout.upper()}_RAW_PROCESSED"
+    for folder in (root, inside):
+        if (folder / _META).exists():
+            return folder
+    raise CorpusError(
+        f"neither {root} nor {inside} holds {_META}",
+        f"pass the directory that holds {_META} and a folder for each utterance",
+    )
+
+
+def _read_meta(root: Path) -> dict[str, Mapping[str, Any]]:
+    path = root / _META
+    problem = why_unreadable(path)
+    if problem is not None:
+        raise CorpusError(f"{_META} cannot be read: {problem[1]}", "see who may read it")
+    meta = read_plain_pickle(path)
+    if not isinstance(meta, dict):
+        raise CorpusError(
+            f"{_META} holds a {type(meta).__name__}, expected a dict: utterance id -> text, label",
+            "take meta.pkl as it was published",
+        )
+    for name, facts in meta.items():
+        # An id that is a path would lead out of the tree.
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
+            raise CorpusError(f"{_META} has the id {name!r}, expected the name of a folder")
+        if not isinstance(facts, dict):
+            raise CorpusError(
+                f"{_META}, {name}: found a {type(facts).__name__}, expected a dict with text and "
+                "label"
+            )
+    return meta
+
+
+def _folders(root: Path, meta: Mapping[str, Any], layout: str) -> Iterator[tuple[str, Path]]:
+    """Name and path of each utterance's folder; IEMOCAP's lie in one for each dialogue."""
+    for path in sorted(root.iterdir()):
+        if not path.is_dir():
+            continue
+        if path.name in meta or layout != "iemocap":
+            yield path.name, path
+        else:
+            yield from ((inner.name, inner) for inner in sorted(path.iterdir()) if inner.is_dir())
+
+
+def _stray(name: str) -> Dropped:
+    return Dropped(name, DropReason.NO_LABEL, f"{_META} has no entry for its folder", _META)
+
+
+def _read_entry(entry: _Entry, read: Any) -> tuple[Recording, Utterance] | Dropped:
+    try:
+        if not entry.folder.is_dir():
+            raise UtteranceError("it has no folder", DropReason.VIDEO_MISSING)
+        found: tuple[Recording, Utterance] = read(entry)
+    except UtteranceError as error:
+        return Dropped(entry.id, error.reason, error.sentence, _META, entry.id)
+    return found
+
+
+def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
+    label = entry.facts.get("label")
+    if not isinstance(label, str):
+        raise UtteranceError(f"its label is {label!r}, expected a name", DropReason.NO_LABEL)
+    parts = entry.id.split("_")
+    if len(parts) < 2 or not all(parts):
+        raise UtteranceError("its id is none of IEMOCAP", DropReason.NO_ID)
+    side = "L" if iemocap.view_of(entry.id).half == "left" else "R"
+    audio = entry.folder / f"audio_{side}.wav"
+    start_s, end_s = _number(entry, "start_time"), _number(entry, "end_time")
+    fps, first_s, spoken_s = _number(entry, "fps"), None, 0.0
+    if fps is None or not _LOWEST_HZ <= fps <= _HIGHEST_HZ:
+        fps = _IEMOCAP_HZ
+    if start_s is not None and end_s is not None and start_s >= 0:
+        # The first picture is number int(fps * start), which came on screen a little earlier.
+        first_s, spoken_s = math.floor(fps * start_s) / fps - start_s, end_s - start_s
+    recording = Recording(
+        entry.id, entry.folder, audio, PictureFiles(f"image_{side}_", fps, first_s)
+    )
+    return recording, Utterance(
+        id=entry.id,
+        recording_id=entry.id,
+        start_s=0.0,
+        end_s=max(_sound_s(audio), spoken_s),
+        transcript=_text(entry),
+        labels=(str(label),),
+        speaker=f"{parts[0][:-1]}_{parts[-1][:1]}",
+        session=f"Session{int(parts[0][3:-1])}" if parts[0][3:-1].isdecimal() else "",
+    )
+
+
+def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
+    classes = CLASSES["mosei"]
+    label = entry.facts.get("label")
+    # A list, a tuple or an array.
+    values: Any = getattr(label, "tolist", lambda: label)()
+    if not isinstance(values, list | tuple) or len(values) != len(classes):
+        sentence = f"its label is {str(label)[:60]!r}, expected {len(classes)} numbers"
+        raise UtteranceError(sentence, DropReason.NO_LABEL)
+    try:
+        holding = [float(value) > 0 for value in values]
+    except (TypeError, ValueError):
+        sentence = f"its label is {str(label)[:60]!r}, expected numbers"
+        raise UtteranceError(sentence, DropReason.NO_LABEL) from None
+    audio = entry.folder / "audio.wav"
+    return Recording(entry.id, entry.folder, audio, PictureFiles("image_", _MOSEI_HZ)), Utterance(
+        id=entry.id,
+        recording_id=entry.id,
+        start_s=0.0,
+        end_s=_sound_s(audio),
+        transcript=_text(entry),
+        labels=tuple(name for name, holds in zip(classes, holding, strict=True) if holds),
+        # The video, whose utterances are of one speaker.
+        session=entry.id.rpartition("_")[0],
+    )
+
+
+def _text(entry: _Entry) -> str:
+    text = entry.facts.get("text")
+    if not isinstance(text, str):
+        raise UtteranceError("its entry has no text", DropReason.NO_TRANSCRIPT)
+    return str(text).strip()
+
+
+def _number(entry: _Entry, name: str) -> float | None:
+    try:
+        value = float(entry.facts[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _sound_s(path: Path) -> float:
+    """Length of a WAV file in seconds, such that every audio sample lies before it."""
+    problem = why_unreadable(path)
+    if problem is not None:
+        missing = problem[0] == DropReason.NOT_A_FILE and not path.exists()
+        raise UtteranceError(problem[1], DropReason.AUDIO_MISSING if missing else problem[0])
+    try:
+        with wave.open(str(path), "rb") as sound:
+            count, rate = sound.getnframes(), sound.getframerate()
+        seconds = count / rate
+    except (wave.Error, EOFError, ZeroDivisionError, OSError) as error:
+        sentence = f"{path.name} is no WAV file of whole numbers: {error}"
+        raise UtteranceError(sentence, DropReason.UNDECODABLE_AUDIO) from error
+    if not count:
+        raise UtteranceError(f"{path.name} holds no sound", DropReason.NO_AUDIO_IN_SPAN)
+    # `sample_index` rounds down, and count / rate * rate may be a hair below count.
+    return seconds if math.floor(seconds * rate) >= count else math.nextafter(seconds, math.inf)

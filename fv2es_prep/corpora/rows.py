@@ -1,0 +1,166 @@
+"""Rows of a table file: CSV, TSV, JSONL or Parquet, each row with its place in the file.
+
+Owns the formats. Leaves what the columns mean to `table`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import CorpusError, UsageError
+from fv2es_prep.files import why_unreadable
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it stands in the file.
+
+    Attributes:
+        place: where it is, e.g. ``line 7``.
+        values: column -> value; empty cells and nulls are not there.
+        problem: why it cannot be understood; empty if it can.
+    """
+
+    place: str
+    values: dict[str, Any]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a file.
+
+    Attributes:
+        name: the file's name.
+        columns: in the order of the file.
+        rows: in the order of the file.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a table; its format goes by the end of its name.
+
+    Raises:
+        CorpusError: the file is not there, of another format, damaged, or has no columns.
+        UsageError: it is Parquet, and pyarrow is missing.
+    """
+    problem = why_unreadable(path)
+    if problem is not None:
+        raise CorpusError(f"the table cannot be read: {problem[1]}", "pass the table file itself")
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise CorpusError(
+            f"{path.name} ends in {path.suffix or 'nothing'}, expected {', '.join(_READERS)}",
+            "save the table as CSV, JSONL or Parquet",
+        )
+    columns, rows = read(path)
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if not any(columns) or twice:
+        found = f"the column {twice[0]!r} twice" if twice else "no columns"
+        raise CorpusError(f"{path.name} has {found}", "the first line names each column once")
+    return Rows(path.name, tuple(columns), tuple(rows))
+
+
+def _read_separated(path: Path, separator: str) -> tuple[Sequence[str], list[Row]]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator)
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        return columns, list(_separated_rows(reader, columns))
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path.name}, line {reader.line_num}: {error}", "see that its quotes are closed"
+        ) from error
+
+
+def _separated_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        place, problem = f"line {reader.line_num}", ""
+        if len(cells) != len(columns):
+            problem = f"it has {len(cells)} cells, expected {len(columns)}"
+        pairs = zip(columns, (cell.strip() for cell in cells), strict=False)
+        yield Row(place, {name: cell for name, cell in pairs if cell}, problem)
+
+
+def _read_jsonl(path: Path) -> tuple[Sequence[str], list[Row]]:
+    rows = []
+    # Only line feeds end a line of JSON: text may hold other separators of Unicode.
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            rows.append(_json_row(f"line {number}", line))
+    columns = dict.fromkeys(name for row in rows for name in row.values)
+    return list(columns), [_without_empty(row) for row in rows]
+
+
+def _json_row(place: str, line: str) -> Row:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Row(place, {}, f"it is no JSON: {error}")
+    if not isinstance(value, dict):
+        return Row(place, {}, f"it is a {type(value).__name__}, expected an object")
+    return Row(place, value)
+
+
+def _read_parquet(path: Path) -> tuple[Sequence[str], list[Row]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UsageError(
+            "reading Parquet needs pyarrow, which is not installed", 'pip install "fv2es[export]"'
+        ) from error
+    try:
+        table = pq.ParquetFile(path).read()
+        found = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise CorpusError(f"{path.name} cannot be read as Parquet: {words}") from error
+    rows = [Row(f"row {number}", values) for number, values in enumerate(found, 1)]
+    return table.column_names, [_without_empty(row) for row in rows]
+
+
+def _without_empty(row: Row) -> Row:
+    stripped = {
+        name: value.strip() if isinstance(value, str) else value
+        for name, value in row.values.items()
+    }
+    values = {name: value for name, value in stripped.items() if not _empty(value)}
+    return Row(row.place, values, row.problem)
+
+
+def _empty(value: Any) -> bool:
+    # NaN is how pandas writes that there is no value.
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise CorpusError(
+            f"{path.name}, line {line}: the byte 0x{error.object[error.start]:02x} is no UTF-8",
+            "save the table as UTF-8",
+        ) from error
+
+
+_READERS: dict[str, Callable[[Path], tuple[Sequence[str], list[Row]]]] = {
+    ".csv": lambda path: _read_separated(path, ","),
+    ".tsv": lambda path: _read_separated(path, "\t"),
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,283 @@
+"""A corpus given as a table: one row for each utterance, with its video, span, words and labels.
+
+Owns what the columns mean. Leaves the formats of table files to `rows`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from fv2es_prep.corpora.rows import Row, Rows, read_rows
+from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
+from fv2es_prep.inventory import LabelChoice, make_inventory
+from fv2es_prep.media.probe import duration_s
+from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
+from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
+
+LABELS = ()
+COLUMNS = (
+    *("id", "video", "start_s", "end_s", "text"),
+    *("labels", "audio", "speaker", "group", "view"),
+)
+
+# Names that would be overlooked as columns of the user's own.
+_MEANT = {"label": "labels", "start": "start_s", "end": "end_s", "transcript": "text"}
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
+_VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
+
+
+@dataclass
+class _Found:
+    """What has been read so far; an utterance that is a whole recording ends at infinity."""
+
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    utterances: list[Utterance] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def scan(
+    root: Path,
+    choice: LabelChoice,
+    settings: CorpusSettings = DEFAULT_CORPUS,  # noqa: ARG001  # a table leaves no choice
+) -> Inventory:
+    """Read a table; the columns are described in docs/adding-a-corpus.md.
+
+    Args:
+        root: the table file; paths in it are relative to its directory.
+        choice: which classes become label columns; no classes: all that the table has.
+        settings: not looked at.
+
+    Returns:
+        The inventory. An utterance without a span is its whole recording, as long as the file
+        says that it is; one without text has an empty transcript.
+
+    Raises:
+        CorpusError: the file cannot be read, columns are missing or misnamed, or no row is left.
+        UsageError: it is Parquet, and pyarrow is missing.
+    """
+    rows = read_rows(root)
+    labels_of = _labels_of(rows, choice)
+    # Not resolved: what links lead to is the user's matter.
+    folder = Path(os.path.abspath(root.parent))  # noqa: PTH100
+    found = _Found()
+    for row in rows.rows:
+        name = str(row.values.get("id", row.place))
+        try:
+            recording, utterance = _read_row(row, rows, folder, labels_of)
+            _check_sound(found.recordings.setdefault(recording.id, recording), recording)
+            found.utterances.append(utterance)
+        except UtteranceError as error:
+            sentence = f"{row.place}: {error.sentence}"
+            found.dropped.append(Dropped(name, error.reason, sentence, rows.name))
+    _put_ends(found, rows.name)
+    return make_inventory(
+        "table",
+        found.recordings.values(),
+        found.utterances,
+        found.dropped,
+        choice,
+        none_holds="labels" not in rows.columns,
+    )
+
+
+def _labels_of(rows: Rows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
+    """How the labels of a row are read; refuses a table whose columns do not say."""
+    _check_columns(rows)
+    if "labels" in rows.columns:
+        return _named_labels
+    sound = [row for row in rows.rows if not row.problem]
+    others = [name for name in rows.columns if name not in COLUMNS]
+    classes = [name for name in others if all(_flag(row, name) is not None for row in sound)]
+    for name in (*choice.classes, *choice.merge):
+        if name not in classes:
+            raise _no_class_column(rows, name, sound)
+    if not classes:
+        raise _columns_error(rows, "neither a column labels nor one of 0 and 1 for each class")
+    return lambda row: tuple(name for name in classes if _flag(row, name))
+
+
+def _check_columns(rows: Rows) -> None:
+    for name in rows.columns:
+        meant = _MEANT.get(name.casefold(), name.casefold())
+        if name not in COLUMNS and meant in COLUMNS and meant not in rows.columns:
+            raise _columns_error(rows, f"a column {name!r}; is it meant to be {meant!r}?")
+    if "video" not in rows.columns:
+        raise _columns_error(rows, "no column video")
+    if ("start_s" in rows.columns) != ("end_s" in rows.columns):
+        raise _columns_error(rows, "only one of the columns start_s and end_s")
+    if "id" not in rows.columns:
+        _check_stems(rows)
+
+
+def _check_stems(rows: Rows) -> None:
+    seen: dict[str, str] = {}
+    for row in rows.rows:
+        stem = Path(str(row.values.get("video", row.place))).stem
+        if stem in seen:
+            raise CorpusError(
+                f"{rows.name} has no column id, and {seen[stem]} and {row.place} are both of a "
+                f"video {stem!r}",
+                "add a column id that names each utterance once",
+            )
+        seen[stem] = row.place
+
+
+def _columns_error(rows: Rows, problem: str) -> CorpusError:
+    return CorpusError(
+        f"{rows.name} has {problem}; its columns are {', '.join(rows.columns)}",
+        f"the columns that are read: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
+    )
+
+
+def _no_class_column(rows: Rows, name: str, sound: list[Row]) -> CorpusError:
+    if name not in rows.columns or name in COLUMNS:
+        return _columns_error(rows, f"no column labels, and none for the class {name!r}")
+    row = next(row for row in sound if _flag(row, name) is None)
+    found = repr(row.values[name]) if name in row.values else "nothing"
+    return CorpusError(
+        f"{rows.name}, {row.place}, column {name!r}: found {found}, expected 0 or 1",
+        "write 1 where the class holds and 0 where it does not",
+    )
+
+
+def _flag(row: Row, column: str) -> bool | None:
+    """Whether a class holds; None where the cell does not say."""
+    value = row.values.get(column)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _FLAGS.get(str(value).casefold())
+
+
+def _named_labels(row: Row) -> tuple[str, ...]:
+    value = row.values.get("labels", "")
+    parts = value if isinstance(value, list) else str(value).split("|")
+    names = tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
+    if not names:
+        raise UtteranceError("it has no label", DropReason.NO_LABEL)
+    return names
+
+
+def _read_row(
+    row: Row, rows: Rows, folder: Path, labels_of: Callable[[Row], tuple[str, ...]]
+) -> tuple[Recording, Utterance]:
+    if row.problem:
+        raise UtteranceError(row.problem, DropReason.BAD_LINE)
+    video = _file(row, "video", folder, DropReason.VIDEO_MISSING)
+    given = "audio" in row.values
+    audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING) if given else video
+    recording = Recording(_recording_id(video, folder), video, audio)
+    return recording, Utterance(
+        _id(row, rows, video),
+        recording.id,
+        *_span(row),
+        transcript=str(row.values.get("text", "")),
+        labels=labels_of(row),
+        speaker=str(row.values.get("speaker", "")),
+        session=str(row.values.get("group", "")),
+        view=_view(row),
+    )
+
+
+def _id(row: Row, rows: Rows, video: Path) -> str:
+    if "id" not in rows.columns:
+        return video.stem
+    if "id" not in row.values:
+        raise UtteranceError("it has no id", DropReason.NO_ID)
+    return str(row.values["id"])
+
+
+def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path:
+    if column not in row.values:
+        raise UtteranceError(f"it names no {column}", missing)
+    named = str(row.values[column])
+    path = Path(os.path.normpath(folder / named))
+    try:
+        there = path.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        # A path of this machine is told by its name only.
+        told = Path(named).name if Path(named).is_absolute() else named
+        raise UtteranceError(f"its {column} {told} is not there", missing)
+    return path
+
+
+def _recording_id(video: Path, folder: Path) -> str:
+    """The path as seen from the table; a video elsewhere is told apart by a digest of its place."""
+    if video.is_relative_to(folder):
+        return video.relative_to(folder).as_posix()
+    place = hashlib.sha256(os.path.relpath(video, folder).encode("utf-8", "surrogateescape"))
+    return f"{video.name}-{place.hexdigest()[:8]}"
+
+
+def _check_sound(first: Recording, second: Recording) -> None:
+    if first.audio != second.audio:
+        raise UtteranceError(
+            f"its audio is {second.audio.name}, and an earlier row gives {first.audio.name} for "
+            "the same video",
+            DropReason.BAD_LINE,
+        )
+
+
+def _span(row: Row) -> tuple[float, float]:
+    ends = [name for name in ("start_s", "end_s") if name in row.values]
+    if not ends:
+        return 0.0, math.inf
+    if len(ends) == 1:
+        raise UtteranceError(f"it has {ends[0]} only", DropReason.BAD_SPAN)
+    return _seconds(row, "start_s"), _seconds(row, "end_s")
+
+
+def _seconds(row: Row, column: str) -> float:
+    value: Any = row.values[column]
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        sentence = f"column {column}: found {value!r}, expected seconds"
+        raise UtteranceError(sentence, DropReason.BAD_SPAN)
+    return seconds
+
+
+def _view(row: Row) -> View:
+    text = str(row.values.get("view", "full"))
+    match = _VIEW.fullmatch(text)
+    if match is None:
+        sentence = f"column view: found {text!r}, expected left, right or full, or left:224"
+        raise UtteranceError(sentence, DropReason.BAD_LINE)
+    return View(cast("Half", match[1]), int(match[2]) if match[2] else None)
+
+
+def _put_ends(found: _Found, file: str) -> None:
+    """Put the length of its recording into each utterance that has no span."""
+    names = {u.recording_id for u in found.utterances if math.isinf(u.end_s)}
+    asked = [recording for name, recording in found.recordings.items() if name in names]
+    # Each asks a process of its own and waits for it.
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        lengths = dict(zip((r.id for r in asked), pool.map(_length, asked), strict=True))
+    utterances, found.utterances = found.utterances, []
+    for utterance in utterances:
+        length = lengths[utterance.recording_id] if math.isinf(utterance.end_s) else None
+        if isinstance(length, MediaError):
+            entry = Dropped(
+                utterance.id, length.reason, length.sentence, file, utterance.recording_id
+            )
+            found.dropped.append(entry)
+        else:
+            found.utterances.append(replace(utterance, end_s=length or utterance.end_s))
+
+
+def _length(recording: Recording) -> float | MediaError:
+    try:
+        return duration_s(recording.video)
+    except MediaError as error:
+        return error

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from fv2es_prep.corpora import adapter
+from fv2es_prep.errors import CorpusError, DropReason
+from fv2es_prep.inventory import LabelChoice
+from fv2es_prep.media.ffmpeg import ffmpeg_path
+from fv2es_prep.media.probe import duration_s
+from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.splits import Split, write_split
+from fv2es_prep.types import Inventory, View
+from fv2es_train.options import TrainOptions
+from fv2es_train.train import train
+from pipelines.commands.prep import prep
+from pipelines.commands.shards import shards
+
+FIRST, SECOND = "Ses01F_impro01", "Ses02F_impro01"
+
+
+@pytest.fixture(scope="session")
+def clips(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of 1.5 s, each with its own sound, cut out of the generated dialogues."""
+    folder = tmp_path_factory.mktemp("table") / "clips"
+    folder.mkdir()
+    for number in range(6):
+        session = f"Session{1 + number % 3}/dialog"
+        name = f"Ses{1 + number % 3:02d}F_impro01"
+        begin = {"ss": 2 + 3 * (number // 3), "t": 1.5}
+        picture = ffmpeg.input(str(corpus / session / "avi/DivX" / f"{name}.avi"), **begin)
+        sound = ffmpeg.input(str(corpus / session / "wav" / f"{name}.wav"), **begin)
+        left = picture.video.crop(0, 0, "iw/2", "ih")
+        made = ffmpeg.output(
+            left, sound.audio, str(folder / f"clip{number}.mkv"), vcodec="mpeg4", acodec="flac"
+        )
+        made.run(cmd=ffmpeg_path(), quiet=True)
+    return folder
+
+
+def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return path
+
+
+def scan(path: Path, *labels: str, **merge: str) -> Inventory:
+    return adapter("table").scan(path, LabelChoice(labels, merge))
+
+
+@pytest.fixture
+def table(clips: Path, tmp_path: Path) -> Any:
+    """Writes a table beside a link to the clips."""
+    (tmp_path / "clips").symlink_to(clips)
+    return lambda columns, *rows: write(tmp_path / "table.csv", columns.split(","), rows)
+
+
+def left_out(inventory: Inventory) -> dict[str, tuple[DropReason, str]]:
+    return {entry.id: (entry.reason, entry.sentence) for entry in inventory.dropped}
+
+
+def test_clips_without_spans_and_text_prepare_and_train(clips, text_model, tmp_path):
+    """Acceptance: whole clips, no words, from the command to a trained run."""
+    (tmp_path / "clips").symlink_to(clips)
+    rows = [(f"clips/clip{i}.mkv", ("joy", "anger")[i % 2], f"s{i}") for i in range(6)]
+    path = write(tmp_path / "table.csv", ("video", "labels", "speaker"), rows)
+    out, split, run = tmp_path / "shards", tmp_path / "split.json", tmp_path / "run"
+    whole = ["--tokenizer", str(text_model), "--executor", "inline"]
+    said = invoke(prep, "table", path, "--out", out, *whole)
+    assert "prepared 6 utterances" in said
+    assert "no text        6 utterances" in said
+    catalogue = read_catalogue(out)
+    assert catalogue.ids == [f"clip{i}" for i in range(6)]
+    assert catalogue.recording_ids[0] == "clips/clip0.mkv"
+    assert catalogue.label_classes == ("anger", "joy")
+    assert catalogue.texts == [""] * 6
+    assert catalogue.end_s == pytest.approx([1.5] * 6, abs=0.05)
+    assert "utterances without text" in (out / "report.html").read_text("utf-8")
+    with ShardReader(out / "table-00000.h5") as reader:
+        example = reader.read(0)
+    assert len(example.tokens) == 2
+    assert len(example.faces.rgb) == 3
+    assert example.faces.found.all()
+    invoke(shards, "verify", out, "--against", path, "--sample", 2)
+    invoke(shards, "show", out, "clip0", "--image", tmp_path / "clip0.png")
+    ids = ("clip0", "clip1"), ("clip2", "clip3"), ("clip4", "clip5")
+    write_split(Split("tests", {}, *ids, class_counts={}), split)
+    train(TrainOptions(out, split, run, model="fv2es-tiny", epochs=1))
+    assert list(run.glob("**/*.safetensors"))
+
+
+def test_rows_become_utterances_with_all_that_the_columns_say(table):
+    path = table(
+        "id,video,start_s,end_s,text,labels,audio,speaker,group,view,note",
+        (
+            "a",
+            "clips/clip0.mkv",
+            0.25,
+            1,
+            "Well, «yes».",
+            "joy|fear",
+            "",
+            "Ann",
+            "S1",
+            "left:64",
+            7,
+        ),
+        ("b", "clips/clip0.mkv", "", "", "  ", "fear", "", "", "", "", ""),
+        ("c", "clips/clip1.mkv", 0, 1.2, "No", "joy", "clips/clip2.mkv", "Ben", "S1", "right", ""),
+    )
+    inventory = scan(path)
+    first, second, third = sorted(inventory.utterances, key=lambda u: u.id)
+    assert (first.start_s, first.end_s, first.transcript) == (0.25, 1.0, "Well, «yes».")
+    assert (first.labels, first.speaker, first.session) == (("fear", "joy"), "Ann", "S1")
+    assert (first.view, third.view) == (View("left", 64), View("right"))
+    assert (second.start_s, second.transcript, second.view) == (0.0, "", View())
+    assert second.end_s == pytest.approx(1.5, abs=0.05)
+    assert [r.id for r in inventory.recordings] == ["clips/clip0.mkv", "clips/clip1.mkv"]
+    assert [r.audio.name for r in inventory.recordings] == ["clip0.mkv", "clip2.mkv"]
+    assert inventory.label_classes == ("fear", "joy")
+    assert inventory.without_text == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "said"),
+    [
+        (("x", "clips/none.mkv", 0, 1, "a", ""), "video_missing", "clips/none.mkv is not there"),
+        (("x", "/no/where.mkv", 0, 1, "a", ""), "video_missing", "its video where.mkv is not"),
+        (("x", "", 0, 1, "a", ""), "video_missing", "it names no video"),
+        (("", "clips/clip1.mkv", 0, 1, "a", ""), "no_id", "it has no id"),
+        (("x", "clips/clip1.mkv", 0, "", "a", ""), "bad_span", "it has start_s only"),
+        (("x", "clips/clip1.mkv", 1, 1, "a", ""), "bad_span", "its span is 1.0 s to 1.0 s"),
+        (
+            ("x", "clips/clip1.mkv", "0:01", 2, "a", ""),
+            "bad_span",
+            "found '0:01', expected seconds",
+        ),
+        (("x", "clips/clip1.mkv", 0, "inf", "a", ""), "bad_span", "found 'inf'"),
+        (("x", "clips/clip1.mkv", 0, 1, " | ", ""), "no_label", "it has no label"),
+        (("x", "clips/clip1.mkv", 0, 1, "a", "top"), "bad_line", "found 'top', expected left"),
+        (("x", "clips/clip1.mkv", 0, 1), "bad_line", "it has 4 cells, expected 6"),
+        (("good", "clips/clip1.mkv", 0, 1, "a", ""), "duplicate_id", "the id occurred before"),
+    ],
+)
+def test_a_bad_row_is_left_out_alone_with_its_reason(table, row, reason, said):
+    good = ("good", "clips/clip0.mkv", 0, 1, "a", "")
+    inventory = scan(table("id,video,start_s,end_s,labels,view", good, row))
+    assert [u.id for u in inventory.utterances] == ["good"]
+    (entry,) = inventory.dropped
+    assert entry.reason == reason
+    assert said in entry.sentence
+    assert "/no/where" not in entry.sentence
+
+
+def test_a_clip_that_cannot_be_opened_is_left_out_and_a_second_sound_is_refused(table, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    path = table(
+        "id,video,labels,audio",
+        ("a", "broken.mp4", "joy", ""),
+        ("b", "clips/clip0.mkv", "joy", ""),
+        ("c", "clips/clip0.mkv", "joy", "clips/clip1.mkv"),
+    )
+    found = left_out(scan(path))
+    assert found["a"][0] == DropReason.UNDECODABLE_VIDEO
+    assert "broken.mp4 cannot be decoded" in found["a"][1]
+    assert found["c"][0] == DropReason.BAD_LINE
+    assert found["c"][1].startswith("line 4: its audio is clip1.mkv")
+
+
+def test_one_column_for_each_class(table):
+    path = table(
+        "id,video,start_s,end_s,joy,fear,take",
+        ("a", "clips/clip0.mkv", 0, 1, 1, 1, 3),
+        ("b", "clips/clip1.mkv", 0, 1, 0, 1, 1),
+        ("c", "clips/clip2.mkv", 0, 1, 0, 0, 2),
+    )
+    by_id = {u.id: u.labels for u in scan(path).utterances}
+    assert by_id == {"a": ("fear", "joy"), "b": ("fear",), "c": ()}
+    chosen = scan(path, "joy")
+    assert chosen.label_classes == ("joy",)
+    assert {u.id for u in chosen.utterances} == {"a", "c"}
+    with pytest.raises(CorpusError, match=r"line 2, column 'take': found '3', expected 0 or 1"):
+        scan(path, "joy", "take")
+    with pytest.raises(CorpusError, match=r"none for the class 'anger'; its columns are id, video"):
+        scan(path, "anger")
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("id,file,labels", "no column video; its columns are id, file, labels"),
+        ("id,Video,labels", "a column 'Video'; is it meant to be 'video'?"),
+        ("id,video,label", "a column 'label'; is it meant to be 'labels'?"),
+        ("id,video,labels,start_s", "only one of the columns start_s and end_s"),
+        ("id,video,emotion", "neither a column labels nor one of 0 and 1"),
+        ("id,video,video,labels", "the column 'video' twice"),
+        ("", "no columns"),
+    ],
+)
+def test_missing_and_misnamed_columns_are_refused_by_name(table, columns, said):
+    with pytest.raises(CorpusError) as error:
+        scan(table(columns, ["x"] * len(columns.split(","))))
+    assert said in error.value.sentence
+
+
+def test_ids_made_of_names_must_differ(table):
+    rows = (("clips/clip0.mkv", "joy"), ("clips/clip0.mkv", "fear"))
+    with pytest.raises(CorpusError, match=r"no column id, and line 2 and line 3"):
+        scan(table("video,labels", *rows))
+
+
+def test_nothing_left_says_why(table):
+    with pytest.raises(CorpusError, match="left for any class: 1 video_missing"):
+        scan(table("video,labels", ("none.mkv", "joy")))
+
+
+def test_every_format_gives_the_same(table, tmp_path):
+    columns = ("id", "video", "start_s", "end_s", "text", "labels")
+    rows = [
+        ("a", "clips/clip0.mkv", 0.5, 1.25, "Line\u2028one, two", "joy|fear"),
+        ("b", "clips/clip1.mkv", None, None, None, "joy"),
+    ]
+    wanted = scan(table(",".join(columns), *[["" if c is None else c for c in r] for r in rows]))
+    tabs = tmp_path / "table.tsv"
+    tabs.write_text((tmp_path / "table.csv").read_text("utf-8").replace(",", "\t"), "utf-8-sig")
+    dicts = [dict(zip(columns, row, strict=True)) for row in rows]
+    lines = [json.dumps({**d, "labels": d["labels"].split("|")}) for d in dicts]
+    (tmp_path / "table.jsonl").write_text("\n".join(lines), "utf-8")
+    pq.write_table(pa.Table.from_pylist(dicts), tmp_path / "table.parquet")
+    for name in ("table.jsonl", "table.parquet"):
+        assert scan(tmp_path / name) == wanted, name
+    assert [u.labels for u in scan(tabs).utterances] == [u.labels for u in wanted.utterances]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("t.csv", b"id,video\n1,caf\xe9\n", "t.csv, line 2: the byte 0xe9 is no UTF-8"),
+        ("t.csv", b'id,video\n"1,' + b"x" * 200_000, "field larger than field limit"),
+        ("t.parquet", b"PAR1 or so", "t.parquet cannot be read as Parquet"),
+        ("t.xlsx", b"PK", "ends in .xlsx, expected .csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, data, said):
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(CorpusError) as error:
+        scan(path)
+    assert said in str(error.value)
+    with pytest.raises(CorpusError, match="the table cannot be read: none.csv"):
+        scan(tmp_path / "none.csv")
+
+
+def test_lines_that_are_no_objects_are_left_out(clips, tmp_path):
+    video = str(clips / "clip0.mkv")
+    good = json.dumps({"id": "a", "video": video, "labels": "joy", "start_s": 0, "end_s": 1})
+    path = tmp_path / "t.jsonl"
+    path.write_text(good + "\n[1]\n{oh\n", "utf-8")
+    inventory = scan(path)
+    assert [entry.reason for entry in inventory.dropped] == [DropReason.BAD_LINE] * 2
+    # Of a video that does not lie below the table no place on this machine is told.
+    assert inventory.recordings[0].id.startswith("clip0.mkv-")
+    assert str(clips) not in repr(inventory.dropped) + inventory.recordings[0].id
+
+
+def test_a_file_that_announces_no_length_is_decoded(clips, tmp_path):
+    path = tmp_path / "stream.mkv"
+    made = ffmpeg.output(
+        ffmpeg.input(str(clips / "clip0.mkv")), "pipe:", format="matroska", c="copy"
+    )
+    path.write_bytes(made.run(cmd=ffmpeg_path(), capture_stdout=True, quiet=True)[0])
+    assert duration_s(path) == pytest.approx(duration_s(clips / "clip0.mkv"), abs=0.05)
+    assert math.isfinite(duration_s(path))
+
+
+def invoke(group: Any, *words: object) -> str:
+    result = CliRunner().invoke(group, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
