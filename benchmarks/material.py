@@ -81,12 +81,15 @@ def mosei_shaped(out: Path, seconds: float, recordings: int) -> Path:
 def inventory_of(corpus: Path) -> Inventory:
     """The inventory of either kind of material."""
     listed = corpus / "utterances.json"
-    if not listed.is_file():
-        from fv2es_prep.corpora import iemocap
+    from fv2es_prep.corpora import iemocap, mosei
 
+    if not listed.is_file():
         return iemocap.scan(corpus, LabelChoice(iemocap.LABELS))
     entries = json.loads(listed.read_text(encoding="utf-8"))
-    utterances = [Utterance(**{**entry, "labels": tuple(entry["labels"])}) for entry in entries]
+    view = mosei.view_of("whole")
+    utterances = [
+        Utterance(**{**entry, "labels": tuple(entry["labels"])}, view=view) for entry in entries
+    ]
     recordings = [
         Recording(path.stem, path, corpus / f"sound/{path.stem}.wav")
         for path in sorted((corpus / "video").iterdir())

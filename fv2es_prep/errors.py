@@ -36,6 +36,7 @@ class DropReason(StrEnum):
     DUPLICATE_ID = "duplicate_id"
     NOT_A_RECORDING = "not_a_recording"
     LABELS_MISSING = "labels_missing"
+    TRANSCRIPT_MISSING = "transcript_missing"
     VIDEO_MISSING = "video_missing"
     AUDIO_MISSING = "audio_missing"
     NO_VIDEO_STREAM = "no_video_stream"
@@ -70,13 +71,14 @@ class DropReason(StrEnum):
 _MEANINGS: dict[DropReason, str] = {
     DropReason.LABEL_NOT_CHOSEN: "its label is none of the chosen classes",
     DropReason.NO_LABEL: "there is a transcript but no label for it",
-    DropReason.NO_TRANSCRIPT: "there is a label but no transcript for it",
+    DropReason.NO_TRANSCRIPT: "there is a label or a video but no transcript for it",
     DropReason.NO_ID: "the transcript line has no utterance id",
     DropReason.BAD_LINE: "the line of the label or transcript file could not be understood",
     DropReason.BAD_SPAN: "its end is not after its start, or a time is not a finite number",
     DropReason.DUPLICATE_ID: "the id occurred before; the first occurrence is kept",
     DropReason.NOT_A_RECORDING: "the file is a leftover such as AppleDouble `._*`, no recording",
     DropReason.LABELS_MISSING: "the recording has no label file",
+    DropReason.TRANSCRIPT_MISSING: "the recording has no transcript file",
     DropReason.VIDEO_MISSING: "the recording has no video file",
     DropReason.AUDIO_MISSING: "the recording has no audio file",
     DropReason.NO_VIDEO_STREAM: "the file holds no picture",

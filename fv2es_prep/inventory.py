@@ -9,11 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
 from fv2es_prep.files import why_unreadable
 from fv2es_prep.settings import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, plain_text
+
+NoneHolds = Literal["dropped", "unlabelled", "kept"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def make_inventory(
     choice: LabelChoice,
     rating_names: tuple[str, ...] = (),
     spans: SpanSettings = DEFAULT_SPANS,
-    none_holds: bool = False,
+    none_holds: NoneHolds = "dropped",
 ) -> Inventory:
     """Check, choose and order what an adapter found.
 
@@ -80,7 +83,9 @@ def make_inventory(
         choice: which classes become label columns.
         rating_names: names of the utterances' ratings.
         spans: what is done with a span that starts too early.
-        none_holds: whether an utterance without labels is one for which no class holds, and kept.
+        none_holds: what becomes of an utterance that none of the chosen classes holds for:
+            ``dropped``; ``kept`` with a label row of zeros, as fits classes that are independent
+            of each other; or kept if it is ``unlabelled``, and dropped if other classes hold.
 
     Returns:
         An inventory in which each utterance given is either kept or dropped with its reason.
@@ -99,8 +104,8 @@ def make_inventory(
     unreadable = _unreadable(by_id.values())
     kept: dict[str, Utterance] = {}
     for utterance in sorted(map(_plain, utterances), key=_order):
-        chosen = bool(choice.of(utterance.labels)) or (none_holds and not utterance.labels)
-        problem = _problem(utterance, kept, chosen) or unreadable.get(utterance.recording_id)
+        wanted = _wanted(utterance, choice, none_holds)
+        problem = _problem(utterance, kept, wanted) or unreadable.get(utterance.recording_id)
         inside = None if problem else utterance.within(0, math.inf, spans.min_left)
         if inside is None:
             left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
@@ -186,10 +191,15 @@ def _too_early(utterance: Utterance) -> tuple[DropReason, str]:
     return DropReason.SPAN_OUTSIDE_MEDIA, f"{span}, and too little of it comes after 0 s"
 
 
+def _wanted(utterance: Utterance, choice: LabelChoice, none_holds: NoneHolds) -> bool:
+    unlabelled = none_holds == "unlabelled" and not utterance.labels
+    return none_holds == "kept" or unlabelled or bool(choice.of(utterance.labels))
+
+
 def _problem(
-    utterance: Utterance, kept: dict[str, Utterance], chosen: bool
+    utterance: Utterance, kept: dict[str, Utterance], wanted: bool
 ) -> tuple[DropReason, str] | None:
-    if not chosen:
+    if not wanted:
         labels = ", ".join(utterance.labels)
         return DropReason.LABEL_NOT_CHOSEN, f"its label is {labels!r}, which is not chosen"
     finite = math.isfinite(utterance.start_s) and math.isfinite(utterance.end_s)

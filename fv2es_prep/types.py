@@ -36,11 +36,14 @@ class View:
         half: the half of the picture, split at ``width // 2``; ``full`` takes all of it.
         crop_px: side in pixels of the square cut from the centre of that half; None keeps it all.
         audio_channel: index of the audio channel; None averages all channels.
+        max_lines: the half is halved in width and height until it has no more lines than these,
+            before the square is cut; None leaves it as it is.
     """
 
     half: Half = "full"
     crop_px: int | None = None
     audio_channel: int | None = None
+    max_lines: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,9 @@ class Inventory:
         utterances: ordered by recording, then start, then id.
         dropped: what was left out already by reading the corpus.
         rating_names: names of the values in ``Utterance.ratings``.
+        label_source: where the labels are from, in the adapter's words; empty where the corpus
+            leaves no choice.
+        reconciliation: name -> how many, where a corpus keeps its parts in several places.
     """
 
     corpus: str
@@ -191,6 +197,8 @@ class Inventory:
     utterances: tuple[Utterance, ...]
     dropped: tuple[Dropped, ...] = ()
     rating_names: tuple[str, ...] = ()
+    label_source: str = ""
+    reconciliation: dict[str, int] = field(default_factory=dict)
 
     @property
     def without_text(self) -> int:

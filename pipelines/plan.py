@@ -61,6 +61,7 @@ class Plan:
             "utterances": len(self.inventory.utterances),
             "dropped_by_scan": len(self.inventory.dropped),
             "without_text": self.inventory.without_text,
+            "reconciliation": self.inventory.reconciliation,
             "shards": len(self.tasks),
             "shards_finished": len(self.finished),
             "faces_to_make": len(missing["faces"]),

@@ -5,7 +5,7 @@ Owns the options of `fv2es prep`. Leaves each corpus to its adapter and the work
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fv2es_prep.corpora import adapter
@@ -96,8 +96,14 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
     faces = FaceSettings(detector=options.detector)
     storage = COMPACT if options.compact else LOSSLESS
+    # What is stored is what was taken, so that it is taken again.
+    source = inventory.label_source or options.habits.label_source
     settings = PrepSettings(
-        corpus=options.habits, frames=frames, faces=faces, text=text, storage=storage
+        corpus=replace(options.habits, label_source=source),
+        frames=frames,
+        faces=faces,
+        text=text,
+        storage=storage,
     )
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)

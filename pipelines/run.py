@@ -55,6 +55,7 @@ class Summary:
         size_bytes: bytes of all shards.
         seconds: wall time of this run.
         failed_shards: name of a shard that could not be built -> the error.
+        reconciliation: name -> how many, see `Inventory`.
     """
 
     out: Path
@@ -69,6 +70,7 @@ class Summary:
     size_bytes: int
     seconds: float
     failed_shards: dict[str, str] = field(default_factory=dict)
+    reconciliation: dict[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -166,6 +168,7 @@ def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
         inventory.rating_names,
         plan.settings,
         receipts,
+        inventory.reconciliation,
     )
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
@@ -215,6 +218,7 @@ def _summary(
         size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),
         seconds=round(seconds, 2),
         failed_shards={name: str(error) or repr(error) for name, error in sorted(failed.items())},
+        reconciliation=plan.inventory.reconciliation,
     )
 
 

@@ -1,7 +1,8 @@
-"""Corpus adapters: each file here knows the habits of one corpus, and nothing else does.
+"""Corpus adapters: each module here knows the habits of one corpus, and nothing else does.
 
 An adapter is a module with the two names of `CorpusAdapter`; a new corpus is one such file, one
-line in `ADAPTERS` and one test.
+line in `ADAPTERS` and one test. What is too much for one file is in others
+that begin with its name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fv2es_prep.types import Inventory
 
 ADAPTERS: dict[str, str] = {
     "iemocap": "fv2es_prep.corpora.iemocap",
+    "mosei": "fv2es_prep.corpora.mosei",
     "table": "fv2es_prep.corpora.table",
     "iemocap-processed": "fv2es_prep.corpora.processed",
     "mosei-processed": "fv2es_prep.corpora.processed",
@@ -35,6 +37,7 @@ class CorpusAdapter(Protocol):
 
         Where `LABELS` is empty, the choice may name no class; the adapter then puts those in
         that it found.
+        Where ``settings`` leave the source of the labels open, the inventory says which it is.
         """
 
 

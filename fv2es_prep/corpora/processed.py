@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.corpora import iemocap
+from fv2es_prep.corpora import iemocap, mosei
 from fv2es_prep.corpora.plain_pickle import read_plain_pickle
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError, UtteranceError
 from fv2es_prep.files import why_unreadable
@@ -27,7 +27,7 @@ from fv2es_prep.types import Dropped, Inventory, PictureFiles, Recording, Uttera
 LABELS = ()
 CLASSES = {
     "iemocap": iemocap.LABELS,
-    "mosei": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
+    "mosei": mosei.LABELS,
 }
 
 _META = "meta.pkl"
@@ -91,7 +91,7 @@ def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_COR
         [utterance for _, utterance in kept],
         dropped,
         choice,
-        none_holds=layout == "mosei",
+        none_holds="kept" if layout == "mosei" else "dropped",
     )
 
 

@@ -84,7 +84,7 @@ def scan(
         found.utterances,
         found.dropped,
         choice,
-        none_holds="labels" not in rows.columns,
+        none_holds="dropped" if "labels" in rows.columns else "unlabelled",
     )
 
 

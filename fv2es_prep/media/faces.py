@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from fv2es_prep.media.video import centre_square
+from fv2es_prep.media.view import centre_square
 from fv2es_prep.settings import FaceSettings
 from fv2es_prep.types import Faces
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.picture_files import PictureFolder
-from fv2es_prep.media.video import PictureReader, cut_view, sample_times
+from fv2es_prep.media.video import PictureReader, sample_times
+from fv2es_prep.media.view import cut_view
 from fv2es_prep.settings import (
     DEFAULT_MEDIA,
     DEFAULT_SPANS,
@@ -71,8 +72,9 @@ class OpenRecording:
             self._count[i] += 1
         self._pending: list[deque[Frame]] = [deque() for _ in utterances]
         times_s = [time_s for time_s, _ in self._wanted]
-        # Squares lie in the middle rows: the others need not leave the decoder.
-        sides = {utterance.view.crop_px for utterance in utterances}
+        # Squares lie in the middle rows: the others need not leave the decoder, unless pictures
+        # are halved first.
+        sides = {u.view.crop_px if u.view.max_lines is None else None for u in utterances}
         rows = sides.pop() if len(sides) == 1 else None
         self._pictures: PictureReader | PictureFolder = (
             PictureFolder(recording.video, recording.pictures, times_s, media)

@@ -1,6 +1,6 @@
-"""From a video file to the pictures that were on screen at wanted times, and to a speaker's view.
+"""From a video file to the pictures that were on screen at wanted times.
 
-Owns sampling by presentation time and the cutting of views. Leaves faces to `faces`.
+Owns sampling by presentation time. Leaves the speaker's part of a picture to `view`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from fv2es_prep.errors import DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
-from fv2es_prep.types import View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -251,44 +250,3 @@ def _sampler(media: MediaSettings, script: str) -> object:
         map="0:V:0",
         **{option: script},
     )
-
-
-def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """The part of a picture that shows the speaker.
-
-    The picture is split at ``width // 2``; a square is cut from the centre of that half, padded
-    with black where the half is smaller than the square.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        view: which half, and the side of the square in pixels.
-
-    Returns:
-        uint8 (crop_px, crop_px, 3), or the whole half where ``crop_px`` is None; a copy.
-    """
-    middle = rgb.shape[1] // 2
-    columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
-    half = rgb[:, columns[view.half]]
-    return half.copy() if view.crop_px is None else centre_square(half, view.crop_px)
-
-
-def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """The square in the middle of a picture, padded with black where the picture is smaller.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        side_px: side of the square.
-
-    Returns:
-        uint8 (side_px, side_px, 3), a copy.
-    """
-    import numpy as np
-
-    for axis in (0, 1):
-        missing = max(side_px - rgb.shape[axis], 0)
-        before = (missing // 2, missing - missing // 2)
-        rgb = np.pad(rgb, [before if axis == a else (0, 0) for a in range(3)]) if missing else rgb
-        # Rounded as torchvision's `center_crop` does, so that the published crops come out.
-        first = round((rgb.shape[axis] - side_px) / 2)
-        rgb = rgb[first : first + side_px] if axis == 0 else rgb[:, first : first + side_px]
-    return rgb.copy()

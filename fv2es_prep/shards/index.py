@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Index:
         settings: the settings of every stage.
         shards: in the order of their utterances, part by part.
         merged: the parts of a merged dataset; empty where there was one corpus from the start.
+        reconciliation: name -> how many, see `Inventory`; empty of a merged dataset.
     """
 
     corpus: str
@@ -66,6 +67,7 @@ class Index:
     settings: PrepSettings
     shards: tuple[ShardEntry, ...]
     merged: tuple[Part, ...] = ()
+    reconciliation: dict[str, int] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -89,13 +91,23 @@ def make_index(
     rating_names: tuple[str, ...],
     settings: PrepSettings,
     receipts: Sequence[ShardReceipt],
+    reconciliation: dict[str, int] | None = None,
 ) -> Index:
     """The index of the shards that the receipts speak of, in order of their names."""
     entries = [
         ShardEntry(r.name, r.sha256, r.size_bytes, r.examples, r.task_digest) for r in receipts
     ]
     ordered = tuple(sorted(entries, key=lambda entry: entry.name))
-    return Index(corpus, FORMAT_VERSION, label_classes, rating_names, settings, ordered)
+    counts = reconciliation or {}
+    return Index(
+        corpus,
+        FORMAT_VERSION,
+        label_classes,
+        rating_names,
+        settings,
+        ordered,
+        reconciliation=counts,
+    )
 
 
 def write_index(directory: Path, index: Index) -> None:
@@ -113,6 +125,7 @@ def write_index(directory: Path, index: Index) -> None:
         "settings_digest": index.settings.digest(),
         "shards": [asdict(shard) for shard in index.shards],
         "merged": [asdict(part) for part in index.merged],
+        "reconciliation": index.reconciliation,
     }
     # By way of JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
@@ -166,6 +179,7 @@ def _index_of(value: dict[str, Any]) -> Index:
         settings=PrepSettings.from_json(value["settings"]),
         shards=shards,
         merged=parts,
+        reconciliation=dict(value.get("reconciliation", {})),
     )
 
 

@@ -63,6 +63,7 @@ def merge(
         corpus="+".join(part.corpus for part in every),
         shards=tuple(entries),
         merged=tuple(Part(part.corpus, part.shards) for part in every),
+        reconciliation={},
     )
     write_index(out, merged)
     return merged

@@ -21,6 +21,7 @@ from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.types import Dropped
 
 REPORT_NAME = "report.html"
+_MOST_SESSIONS = 50
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -47,8 +48,9 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
     body = [
         f"<h1>fv2es dataset: {html.escape(index.corpus)}</h1>",
         _table("Content", ("", ""), _content(index, catalogue)),
+        *_reconciliation(index),
         _table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
-        _table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue)),
+        *_by_session(catalogue),
         _table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
         "<h2>One example of each class</h2>",
         *_pictures(directory, index, catalogue),
@@ -73,6 +75,7 @@ def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
     return [
         ("utterances", len(catalogue.ids)),
         ("recordings", len(set(catalogue.recording_ids))),
+        ("sessions", len(set(catalogue.sessions))),
         ("speakers", len(set(catalogue.speakers))),
         ("hours of utterances", f"{hours:.2f}"),
         ("utterances without text", sum(not text for text in catalogue.texts)),
@@ -81,6 +84,18 @@ def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
         ("shards", len(index.shards)),
         ("megabytes", f"{index.size_bytes / 1e6:.1f}"),
     ]
+
+
+def _reconciliation(index: Index) -> Iterable[str]:
+    """Where the corpus has its utterances, for a corpus that keeps its parts in several places."""
+    if index.reconciliation:
+        yield _table("Reconciliation", ("", ""), list(index.reconciliation.items()))
+
+
+def _by_session(catalogue: Catalogue) -> Iterable[str]:
+    """A table, where there are not too many sessions to be looked at."""
+    if len(set(catalogue.sessions)) <= _MOST_SESSIONS:
+        yield _table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
 
 
 def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:

@@ -120,6 +120,37 @@ def prep_iemocap(
     return {"raw": raw, "labels": _names(labels)}
 
 
+@corpus_command("mosei", "CMU_MOSEI/Raw")
+def prep_mosei(
+    raw: Annotated[
+        Path,
+        typer.Argument(help="Directory that holds Videos, Transcript and Labels.", metavar="RAW"),
+    ],
+    labels: Annotated[str, typer.Option(help="Classes, e.g. happy,sad,anger.")] = (
+        "anger,disgust,fear,happy,sad,surprise"
+    ),
+    label_source: Annotated[
+        str, typer.Option(help="raters (Labels/*.csv), csd (CMU_MOSEI_Labels.csd) or auto.")
+    ] = "auto",
+    label_threshold: Annotated[
+        float, typer.Option(help="An emotion holds if its mean rating, 0 to 3, is above this.")
+    ] = 0.0,
+    picture: Annotated[
+        str, typer.Option(help="whole, or published: only the square in the middle.")
+    ] = "whole",
+) -> dict[str, Any]:
+    """Prepare CMU-MOSEI: faces, mel spectra and tokens of every utterance with text and labels."""
+    from fv2es_prep.settings import CorpusSettings
+
+    source = "" if label_source == "auto" else label_source
+    habits = CorpusSettings(
+        label_source=source,
+        label_threshold=label_threshold,
+        picture=picture,  # type: ignore[arg-type]  # it refuses other words itself
+    )
+    return {"raw": raw, "labels": _names(labels), "habits": habits}
+
+
 @corpus_command("table", "meld.csv")
 def prep_table(
     table: Annotated[
@@ -202,8 +233,15 @@ def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
         print_json(described)
         return
     for name, value in described.items():
-        for line in value if isinstance(value, list) else [value]:
+        for line in _lines(value):
             typer.echo(f"{name:16} {line}")
+
+
+def _lines(value: object) -> list[object]:
+    """What is printed of a value, line by line."""
+    if isinstance(value, dict):
+        return [f"{count:7} {name}" for name, count in value.items()]
+    return value if isinstance(value, list) else [value]
 
 
 def _print_summary(summary: Summary) -> None:
@@ -214,6 +252,8 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"         {frames} frames, a face in {found / frames:.1%}")
     if summary.counts.get("clamped"):
         typer.echo(f"clamped  {summary.counts['clamped']:7} utterances to the media's end")
+    for name, count in summary.reconciliation.items():
+        typer.echo(f"corpus   {count:6} {name}")
     if summary.without_text:
         typer.echo(f"no text  {summary.without_text:7} utterances: their transcripts are empty")
     for reason, count in summary.dropped.items():

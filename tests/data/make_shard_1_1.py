@@ -25,7 +25,7 @@ from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt,
 
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")
 SETTINGS = PrepSettings(
-    FrameSettings(0.1), text=TextSettings("tiny", "0" * 64, 50, 0, 12), storage=COMPACT
+    frames=FrameSettings(0.1), text=TextSettings("tiny", "0" * 64, 50, 0, 12), storage=COMPACT
 )
 WORDS = ("Naïve — «yes».", "")
 

@@ -32,7 +32,8 @@ from fv2es_prep.media.audio import SoundReader, mel_spectrum
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.video import PictureReader, cut_view, frames_at
+from fv2es_prep.media.video import PictureReader, frames_at
+from fv2es_prep.media.view import cut_view
 from fv2es_prep.settings import (
     FrameSettings,
     MediaSettings,

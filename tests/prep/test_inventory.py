@@ -152,7 +152,7 @@ def test_where_no_class_is_chosen_all_that_are_found_are_and_none_may_hold(media
     ]
     recordings = [Recording("r", media, media)]
     merge = LabelChoice((), {"fru": "ang"})
-    found = make_inventory("c", recordings, utterances, [], merge, none_holds=True)
+    found = make_inventory("c", recordings, utterances, [], merge, none_holds="kept")
     assert found.label_classes == ("ang", "sad")
     assert [u.labels for u in found.utterances] == [("ang", "sad"), ("ang",), ()]
     (entry,) = make_inventory("c", recordings, utterances, [], merge).dropped

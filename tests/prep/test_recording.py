@@ -9,7 +9,8 @@ from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.video import cut_view, frames_at
+from fv2es_prep.media.video import frames_at
+from fv2es_prep.media.view import cut_view
 from fv2es_prep.settings import FrameSettings
 
 

@@ -1,0 +1,80 @@
+"""The part of a picture that is the speaker's.
+
+Owns the cutting and halving of views. Leaves which pictures there are to `video`, faces to `faces`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fv2es_prep.types import View
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """The part of a picture that shows the speaker.
+
+    The picture is split at ``width // 2``; the half is halved until it has no more lines than it
+    may; a square is cut from its centre, padded with black where it is smaller than the square.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        view: which half, how many lines, and the side of the square in pixels.
+
+    Returns:
+        uint8 (crop_px, crop_px, 3), or all of the half where ``crop_px`` is None; a copy.
+    """
+    middle = rgb.shape[1] // 2
+    columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
+    half = rgb[:, columns[view.half]]
+    if view.max_lines is not None:
+        half = halve_until(half, view.max_lines)
+    return half.copy() if view.crop_px is None else centre_square(half, view.crop_px)
+
+
+def halve_until(rgb: NDArray[np.uint8], max_lines: int) -> NDArray[np.uint8]:
+    """A picture halved in width and height until it has no more lines than it may.
+
+    Each pixel is the mean of four, a half rounded up. An odd last line or column is left out, so
+    that a pixel of what comes out is exactly 2, 4, 8, ... of the picture's.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        max_lines: at least 1.
+
+    Returns:
+        uint8 (H // 2**n, W // 2**n, 3) with the smallest n that fits.
+    """
+    import cv2
+
+    while rgb.shape[0] > max_lines and rgb.shape[1] > 1:
+        height, width = rgb.shape[0] // 2, rgb.shape[1] // 2
+        even = rgb[: 2 * height, : 2 * width]
+        halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+        rgb = halved.astype("uint8", copy=False)
+    return rgb
+
+
+def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """The square in the middle of a picture, padded with black where the picture is smaller.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        side_px: side of the square.
+
+    Returns:
+        uint8 (side_px, side_px, 3), a copy.
+    """
+    import numpy as np
+
+    for axis in (0, 1):
+        missing = max(side_px - rgb.shape[axis], 0)
+        before = (missing // 2, missing - missing // 2)
+        rgb = np.pad(rgb, [before if axis == a else (0, 0) for a in range(3)]) if missing else rgb
+        # Rounded as torchvision's `center_crop` does, so that the published crops come out.
+        first = round((rgb.shape[axis] - side_px) / 2)
+        rgb = rgb[first : first + side_px] if axis == 0 else rgb[:, first : first + side_px]
+    return rgb.copy()
