@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
+from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.shards import shards
 from pipelines.commands.shared import Json, print_json, said, say

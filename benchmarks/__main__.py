@@ -25,6 +25,7 @@ SECTIONS = {
     "f": "scaling",
     "g": "memory",
     "h": "start",
+    "i": "index",
 }
 
 

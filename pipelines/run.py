@@ -24,6 +24,7 @@ from fv2es_prep.errors import (
     WorkerDiedError,
 )
 from fv2es_prep.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
+from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.report import write_report
@@ -170,6 +171,7 @@ def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
         receipts,
         inventory.reconciliation,
     )
+    write_catalogue(out, index)
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)

@@ -6,31 +6,18 @@ in torch's and facenet-pytorch's order of steps, so that no bit differs from the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from fv2es_prep.jit import compiled as _compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 # What the first network looks at and how far apart, in pixels of the level.
 _CELL, _STRIDE = 12, 2
 _MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
-
-
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile on the first call; what was compiled is kept on disk for the next process."""
-    try:
-        made: Callable[P, R] = njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        # Neither the package nor the user's cache can be written: each process compiles anew.
-        made = njit(nogil=True)(function)
-    return made
 
 
 @_compiled

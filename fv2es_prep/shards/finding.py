@@ -17,6 +17,7 @@ CODES: dict[str, str] = {
     "version": "a shard is of another format, or from the future",
     "unreadable": "a file, or a part of it, cannot be read",
     "dropped": "`dropped.jsonl` is missing or holds a line that is no object",
+    "catalogue": "`catalogue.parquet` is damaged, or says something else than the shards",
     "source": "with `--against`: the raw corpus gives something else",
 }
 """Code -> meaning; the text of the documentation."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from fv2es_prep.errors import ShardError, UsageError
 from fv2es_prep.files import cannot_write, make_directory, sha256_of, whole_file
+from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import read_dropped, write_dropped
 from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
@@ -65,6 +66,7 @@ def merge(
         merged=tuple(Part(part.corpus, part.shards) for part in every),
         reconciliation={},
     )
+    write_catalogue(out, merged)
     write_index(out, merged)
     return merged
 

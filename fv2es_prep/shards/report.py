@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2es_prep.files import whole_file
+from fv2es_prep.page import html_table, write_page
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.picture import draw_example
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
@@ -22,16 +22,6 @@ from fv2es_prep.types import Dropped
 
 REPORT_NAME = "report.html"
 _MOST_SESSIONS = 50
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1c2430; background: #fff }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse; margin: .5rem 0 }
-th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d9dee6 }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; border: 1px solid #d9dee6; margin: .4rem 0 } code { font-size: .9em }
-"""
 
 
 def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
@@ -47,24 +37,17 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
     index, catalogue = read_index(directory), read_catalogue(directory)
     body = [
         f"<h1>fv2es dataset: {html.escape(index.corpus)}</h1>",
-        _table("Content", ("", ""), _content(index, catalogue)),
+        html_table("Content", ("", ""), _content(index, catalogue)),
         *_reconciliation(index),
-        _table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
+        html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
         *_by_session(catalogue),
-        _table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
+        html_table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
         "<h2>One example of each class</h2>",
         *_pictures(directory, index, catalogue),
-        _table("Settings", ("setting", "value"), _settings(index)),
+        html_table("Settings", ("setting", "value"), _settings(index)),
     ]
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        f"<title>fv2es: {html.escape(index.corpus)}</title><style>{_STYLE}</style>"
-        + "\n".join(body)
-        + "</html>\n"
-    )
     path = directory / REPORT_NAME
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(path, f"fv2es: {index.corpus}", body)
     return path
 
 
@@ -89,13 +72,13 @@ def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
 def _reconciliation(index: Index) -> Iterable[str]:
     """Where the corpus has its utterances, for a corpus that keeps its parts in several places."""
     if index.reconciliation:
-        yield _table("Reconciliation", ("", ""), list(index.reconciliation.items()))
+        yield html_table("Reconciliation", ("", ""), list(index.reconciliation.items()))
 
 
 def _by_session(catalogue: Catalogue) -> Iterable[str]:
     """A table, where there are not too many sessions to be looked at."""
     if len(set(catalogue.sessions)) <= _MOST_SESSIONS:
-        yield _table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
+        yield html_table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
 
 
 def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:
@@ -141,13 +124,3 @@ def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[s
         draw_example(example, picture)
         data = base64.b64encode(picture.getvalue()).decode()
         yield f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">'
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    def cell(tag: str, value: object) -> str:
-        kind = " class=n" if isinstance(value, int) else ""
-        return f"<{tag}{kind}>{html.escape(str(value))}</{tag}>"
-
-    lines = ["<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows]
-    header = "<tr>" + "".join(cell("th", name) for name in head) + "</tr>" if any(head) else ""
-    return f"<h2>{html.escape(title)}</h2><table>{header}{''.join(lines)}</table>"

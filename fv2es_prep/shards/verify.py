@@ -17,6 +17,7 @@ from typing import Any
 from fv2es_prep.errors import ShardError, UsageError
 from fv2es_prep.files import sha256_of
 from fv2es_prep.settings import PrepSettings, digest_of
+from fv2es_prep.shards.catalogue import check_catalogue
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
@@ -93,6 +94,9 @@ def verify(
     if index:
         findings += _check_index(index, facts)
         findings += _check_dropped(directory, facts, complete=len(facts) == len(listed))
+    if index and not findings:
+        # It is compared with the shards, so these have to be sound.
+        findings += check_catalogue(directory, index)
     return findings
 
 

@@ -17,6 +17,7 @@ from fv2es_prep.compact import stored_faces, stored_mel
 from fv2es_prep.errors import DropReason
 from fv2es_prep.files import sha256_of
 from fv2es_prep.settings import COMPACT, LOSSLESS, PrepSettings, TextSettings
+from fv2es_prep.shards.catalogue import CATALOGUE_NAME
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, read_index, write_index
@@ -192,6 +193,8 @@ def break_shard() -> Callable[..., None]:
             if digests:
                 mend_digests(file)
         mend_index(directory)
+        # It is made anew where it is missing.
+        (directory / CATALOGUE_NAME).unlink(missing_ok=True)
 
     return change
 

@@ -1,0 +1,80 @@
+"""The commands that judge split manifests and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.shared import Dataset, Json, print_json
+from pipelines.commands.splits import splits
+
+SplitFile = Annotated[Path, typer.Argument(help="Split manifest.", metavar="SPLIT")]
+
+
+@splits.command("audit", epilog="Example: fv2es splits audit shards split.json --allow recording=0")
+def splits_audit(
+    shards: Dataset,
+    split: SplitFile,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="The most of a kind, e.g. transcript=1%; repeat it.", metavar="KIND=N"),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
+    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.splits.allowance import above, read_limits
+    from fv2es_prep.splits.audit import audit_split
+    from fv2es_prep.splits.audit_report import audit_text, write_audit_page
+    from fv2es_prep.splits.manifest import read_split
+
+    limits = read_limits(allow or [])
+    audit = audit_split(read_table(shards), read_split(split, allow_repeats=True))
+    sentences = above(audit, limits)
+    if page is not None:
+        write_audit_page(page, split.name, audit, sentences)
+    if as_json:
+        told = {"shards": str(shards), "split": str(split), **audit.to_json()}
+        print_json({**told, "allow": [*map(str, limits)], "above": sentences})
+    else:
+        typer.echo(audit_text(audit, sentences))
+    if sentences:
+        raise typer.Exit(1)
+
+
+@splits.command("diff", epilog="Example: fv2es splits diff a.json b.json")
+def splits_diff(
+    a: Annotated[Path, typer.Argument(help="Split manifest.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Another.", metavar="B")],
+    as_json: Json = False,
+) -> None:
+    """Tell which utterances are in another subset. Exit status 1 where there are any."""
+    from fv2es_prep.splits.compare import diff_splits, diff_text
+    from fv2es_prep.splits.manifest import read_split
+
+    found = diff_splits(read_split(a), read_split(b))
+    if as_json:
+        print_json({"a": str(a), "b": str(b), **found})
+    else:
+        typer.echo(diff_text(found))
+    if not found["equal"]:
+        raise typer.Exit(1)
+
+
+@splits.command("stats", epilog="Example: fv2es splits stats shards split.json")
+def splits_stats(shards: Dataset, split: SplitFile, as_json: Json = False) -> None:
+    """Count what is in each subset: utterances, recordings, speakers, hours, classes."""
+    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.splits.compare import split_stats, stats_text
+    from fv2es_prep.splits.manifest import read_split
+
+    stats = split_stats(read_table(shards), read_split(split))
+    if as_json:
+        print_json({"shards": str(shards), "split": str(split), **stats})
+    else:
+        typer.echo(stats_text(stats))

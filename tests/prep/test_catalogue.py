@@ -1,0 +1,116 @@
+"""catalogue.parquet says what the shards say, and is made anew where it is old."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fv2es_prep.files import sha256_of
+from fv2es_prep.shards.catalogue import (
+    CATALOGUE_NAME,
+    check_catalogue,
+    is_current,
+    read_table,
+    table_of,
+    write_catalogue,
+)
+from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.merge import merge
+from fv2es_prep.shards.prune import prune
+from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.verify import verify
+
+
+def same(table, other) -> None:
+    assert table.ids.to_pylist() == other.ids.to_pylist()
+    assert table.texts.to_pylist() == other.texts.to_pylist()
+    for name in ("recordings", "speakers", "sessions"):
+        one, two = getattr(table, name), getattr(other, name)
+        assert one.values == two.values == sorted(set(one.values))
+        np.testing.assert_array_equal(one.codes, two.codes)
+    np.testing.assert_array_equal(table.label, other.label)
+    np.testing.assert_array_equal(table.spans_us, other.spans_us)
+
+
+def test_a_run_writes_what_the_shards_say(prepared):
+    index = read_index(prepared)
+    assert is_current(prepared, index)
+    assert list(check_catalogue(prepared, index)) == []
+    table = read_table(prepared)
+    same(table, table_of(read_catalogue(prepared)))
+    assert len(table) == index.examples
+    digests = []
+    for entry in index.shards:
+        with ShardReader(prepared / entry.name) as reader:
+            digests += [row.tobytes() for row in reader.column("digest/faces")]
+    codes = table.content("faces")
+    assert len(set(codes.tolist())) == len(set(digests))
+
+
+def test_equal_datasets_have_equal_catalogues(dataset, make_dataset, tmp_path):
+    again = make_dataset(tmp_path / "again")
+    for place in (dataset, again):
+        write_catalogue(place, read_index(place))
+    assert sha256_of(dataset / CATALOGUE_NAME) == sha256_of(again / CATALOGUE_NAME)
+
+
+def test_a_missing_one_is_made_and_a_stale_one_is_made_anew(dataset, make_dataset, tmp_path):
+    assert not (dataset / CATALOGUE_NAME).exists()
+    table = read_table(dataset)
+    assert is_current(dataset, read_index(dataset))
+    larger = make_dataset(tmp_path / "larger", turns=5)
+    (larger / CATALOGUE_NAME).write_bytes((dataset / CATALOGUE_NAME).read_bytes())
+    assert [f.code for f in verify(larger)] == ["catalogue"]
+    assert len(read_table(larger)) == len(table) + 2
+    assert verify(larger) == []
+
+
+def test_damage_is_found_and_mended(dataset):
+    read_table(dataset)
+    path = dataset / CATALOGUE_NAME
+    assert verify(dataset) == []
+    path.write_bytes(path.read_bytes()[:-40])
+    (finding,) = verify(dataset)
+    assert (finding.code, finding.file) == ("catalogue", CATALOGUE_NAME)
+    same(read_table(dataset), table_of(read_catalogue(dataset)))
+    assert verify(dataset) == []
+
+
+def test_one_that_says_something_else_is_found(dataset):
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    read_table(dataset)
+    path = dataset / CATALOGUE_NAME
+    table = pq.read_table(path)
+    place = table.column_names.index("start_s")
+    moved = table.set_column(place, "start_s", pc.add(table["start_s"], 0.001))
+    pq.write_table(moved, path)
+    (finding,) = verify(dataset)
+    assert finding.sentence.endswith("differs from the shards in start_s")
+
+
+def test_a_directory_that_cannot_be_written_is_read_all_the_same(dataset, monkeypatch):
+    # A directory in its place cannot be replaced by a file, whoever runs the tests.
+    (dataset / CATALOGUE_NAME).mkdir()
+    assert len(read_table(dataset)) == read_index(dataset).examples
+
+
+def test_prune_leaves_it_and_merge_writes_one(dataset, make_dataset, tmp_path):
+    read_table(dataset)
+    assert prune(dataset) == []
+    others = make_dataset(tmp_path / "others", prefix="X", corpus="others")
+    out = tmp_path / "merged"
+    index = merge([dataset, others], out)
+    assert is_current(out, index)
+    assert len(read_table(out)) == len(read_table(dataset)) + len(read_table(others))
+    assert verify(out) == []
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+def test_an_empty_column_has_its_type(make_dataset, tmp_path, turns):
+    place = make_dataset(tmp_path / "few", turns=turns, shards=1)
+    table = read_table(place)
+    assert len(table.ids) == len(table.recordings.codes) == len(table) == turns
+    assert table.label.shape == (turns, 2)
+    assert len(table.content("mel")) == turns
