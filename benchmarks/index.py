@@ -124,6 +124,7 @@ def _texts(count: int, rng: Any) -> list[str]:
 def do(directory: str, work: str) -> dict[str, Any]:
     """One command's work, from the directory to the file or the text."""
     from fv2es_prep.splits.recipes import Rule
+    from pipelines.commands.shared import without_pandas
 
     place = Path(directory)
     rules = {
@@ -133,10 +134,11 @@ def do(directory: str, work: str) -> dict[str, Any]:
         "build session": Rule("session"),
     }
     began = time.perf_counter()
-    if work in rules:
-        _build(place, rules[work], place / f"{work}.json")
-    else:
-        _JUDGE[work](place)
+    with without_pandas():
+        if work in rules:
+            _build(place, rules[work], place / f"{work}.json")
+        else:
+            _JUDGE[work](place)
     return {"seconds": time.perf_counter() - began}
 
 

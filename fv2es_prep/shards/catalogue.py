@@ -67,7 +67,8 @@ def read_table(directory: Path) -> CatalogueTable:
 
     def column(name: str) -> Any:
         try:
-            return pq.read_table(path, columns=[name]).column(name)
+            with pq.ParquetFile(path) as file:
+                return file.read(columns=[name]).column(name)
         except (OSError, ValueError, LookupError) as error:
             raise _damaged(path, error) from error
 

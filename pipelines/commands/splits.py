@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from pipelines.commands.shared import Dataset, Json, print_json
+from pipelines.commands.shared import Dataset, Json, print_json, without_pandas
 
 if TYPE_CHECKING:
     from fv2es_prep.splits.manifest import Split
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 splits = typer.Typer(
     no_args_is_help=True, help="Build, import, audit and compare splits: train, valid, test."
 )
+
+
+@splits.callback()
+def _quickly(context: typer.Context) -> None:
+    context.with_resource(without_pandas())
 
 
 @splits.command("build", epilog="Example: fv2es splits build shards --recipe session --out s.json")
