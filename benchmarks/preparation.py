@@ -187,9 +187,9 @@ def _iemocap_verdicts(shape: dict[str, Any], cores: int) -> list[Verdict]:
         verdicts += [
             Verdict(f"(2) IEMOCAP, {detector}: dump and first detection / ours", first, bound),
             Verdict(f"(2) IEMOCAP, {detector}: {EPOCHS} epochs of data", every, _ALL_EPOCHS),
-            _floor_verdict("IEMOCAP", shape, detector, cores),
         ]
-    return verdicts
+    # The floor of `fast` is in the tables: what stands above it is the same, for less detection.
+    return [*verdicts, _floor_verdict("IEMOCAP", shape, "exact", cores)]
 
 
 def _floor_verdict(name: str, shape: dict[str, Any], detector: str, cores: int) -> Verdict:
