@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -142,10 +142,52 @@ def eval_(
     from fv2es_train.metrics import format_metrics
 
     result = evaluate(shards, split, run, subset, batch_size, device)
+    if not result["thresholds_fitted"]:
+        say("the run was converted: its thresholds are not fitted, but 0.5 for each class")
     if as_json:
         print_json(result)
     else:
         typer.echo(format_metrics(result))
+
+
+@app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")
+def convert_checkpoint(
+    source: Annotated[
+        Path, typer.Argument(help="Published state dict; with --to, a run.", metavar="FILE")
+    ],
+    out: Annotated[Path, typer.Option(help="New run; with --to, new file.", metavar="RUN")],
+    to: Annotated[
+        Literal["published"] | None, typer.Option(help="published: from a run to a file.")
+    ] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="Those it was trained with; needed if not all of tav.")
+    ] = None,
+    heads: Annotated[int, typer.Option(help="Its --trans-nheads; no shape tells it.")] = 4,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="iemocap, mosei, or NAME,NAME,... in the order of its logits."),
+    ] = None,
+    shards: Annotated[
+        Path | None,
+        typer.Option(help="Take settings, tokenizer and classes from these.", metavar="SHARDS"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn weights of the published FV2ES into a run, or with --to published a run into them."""
+    from fv2es_train.published.convert import ConvertOptions, convert_file, export_run
+
+    if to == "published":
+        result = export_run(source, out)
+    else:
+        options = ConvertOptions(source, out, modalities, heads, labels, shards)
+        result = convert_file(options)
+        say("thresholds are 0.5 for each class: the file has none")
+        if not result["tokenizer_known"]:
+            say("the tokenizer is not known: pass --shards, so that others are refused")
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo(f"wrote {out}")
 
 
 @app.command(epilog="Example: fv2es demo --out demo")

@@ -107,6 +107,11 @@ class TextSettings:
         if self.max_tokens < 2:
             raise SettingsError(f"max_tokens is {self.max_tokens}, expected at least 2")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a tokenizer was described, and not only named."""
+        return self.vocabulary_size > 0
+
 
 @dataclass(frozen=True)
 class MediaSettings:

@@ -20,12 +20,17 @@ from fv2es_train.config import ModelConfig, TrainConfig
 from fv2es_train.model import FV2ES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
 FORMAT = "fv2es-checkpoint"
 FORMAT_VERSION = "1.0"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+REST = "rest.safetensors"
+# What tells tokenizers apart; the model alone does not know its tokenizer.
+_TOKENIZER = ("tokenizer", "vocabulary_sha256", "vocabulary_size")
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,13 @@ class Checkpoint:
         model: the network; its ``config`` holds its sizes and classes.
         train: how it was trained.
         settings: how the shards it was trained on were prepared.
-        thresholds: by class, fitted on the valid subset.
-        split_digest: of the split it was trained on.
-        epoch: number of the epoch after which it was kept, from 1.
+        thresholds: by class, fitted on the valid subset unless ``thresholds_fitted`` is off.
+        split_digest: of the split it was trained on; empty where that is not known.
+        epoch: number of the epoch after which it was kept, from 1; 0 where it was converted.
         metrics: average metrics on the valid subset after that epoch.
         fv2es_version: of the program that wrote it.
         which: ``best`` or ``last``.
+        thresholds_fitted: off for weights from elsewhere, whose thresholds are only a beginning.
     """
 
     model: FV2ES
@@ -53,6 +59,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     fv2es_version: str = ""
     which: str = "best"
+    thresholds_fitted: bool = True
 
     def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
         """Make sure that shards were prepared as those it was trained on.
@@ -67,6 +74,9 @@ class Checkpoint:
                 "evaluate on shards prepared with the classes of the run, in the same order",
             )
         trained, found = self.settings.to_json(), settings.to_json()
+        if not self.settings.text.is_known:
+            self._refuse_unknown_ids(settings)
+            trained["text"] = {k: v for k, v in trained["text"].items() if k not in _TOKENIZER}
         for part, values in trained.items():
             for name, value in values.items():
                 if found[part][name] != value:
@@ -76,8 +86,19 @@ class Checkpoint:
                         "evaluate on shards prepared with the settings of the run",
                     )
 
+    def _refuse_unknown_ids(self, settings: PrepSettings) -> None:
+        known = self.model.config.text.get("vocab_size")
+        if known is not None and settings.text.vocabulary_size > known:
+            raise SettingsError(
+                f"the shards' tokenizer {settings.text.tokenizer!r} has "
+                f"{settings.text.vocabulary_size} token ids, the run's text encoder knows {known}",
+                "evaluate on shards prepared with the tokenizer of the run's text encoder",
+            )
 
-def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
+
+def save_checkpoint(
+    run: Path, checkpoint: Checkpoint, rest: Mapping[str, torch.Tensor] | None = None
+) -> Path:
     """Write RUN/best or RUN/last, in place of what is there.
 
     The directory is filled under a temporary name and renamed when whole.
@@ -85,6 +106,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
     Args:
         run: directory of the run.
         checkpoint: what to write; ``which`` names the directory.
+        rest: weights of the file it was converted from that the model does not hold.
 
     Returns:
         The directory written.
@@ -102,6 +124,8 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
         save_file(weights, fresh / WEIGHTS)
+        if rest is not None:
+            save_file({k: v.contiguous() for k, v in rest.items()}, fresh / REST)
         write_json(fresh / CONFIG, _describe(checkpoint))
         if final.exists():
             final.replace(stale)
@@ -156,12 +180,39 @@ def load_checkpoint(
             metrics=stored["metrics"],
             fv2es_version=stored["fv2es_version"],
             which=which,
+            thresholds_fitted=stored.get("thresholds_fitted", True),
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainError(
             f"the checkpoint {place} cannot be read: {error!r}",
             "train it again, or read it with the fv2es version that wrote it",
         ) from error
+
+
+def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] | None:
+    """The weights that `save_checkpoint` stored beside the model's own.
+
+    Args:
+        run: directory of the run.
+        which: ``best`` or ``last``.
+
+    Returns:
+        Weight by name in the file that was converted; None for a run that was trained here.
+
+    Raises:
+        TrainError: they cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = Path(run) / which / REST
+    if not place.is_file():
+        return None
+    try:
+        rest: dict[str, torch.Tensor] = load_file(place)
+    except (OSError, SafetensorError) as error:
+        raise TrainError(f"{place} cannot be read: {error!r}", "convert the file again") from error
+    return rest
 
 
 def _describe(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class ModelConfig:
         face_std: standard deviation of each colour, same scale.
         face_stem: channels after the first convolution.
         face_stages: channels of the RepVGG blocks; a 2x2 max pooling follows each stage.
+        face_fused: each RepVGG block is a single convolution from the start; so it is where fused
+            weights were converted. Such blocks are for inference.
         face_hidden: width between the flattened face features and ``trans_dim``.
         mel_bands: mel bands of the spectrum.
         mel_rows: rows of one chunk; 32 rows of 12.5 ms are 0.4 s.
@@ -67,6 +69,7 @@ class ModelConfig:
     face_std: tuple[float, float, float] = (37.0, 33.0, 32.0)
     face_stem: int = 64
     face_stages: tuple[tuple[int, ...], ...] = ((64, 64, 128), (256,), (512,))
+    face_fused: bool = False
     face_hidden: int = 1024
     mel_bands: int = 128
     mel_rows: int = 32

@@ -84,7 +84,8 @@ def evaluate(
 
     Returns:
         JSON-ready: what `metrics.measure` returns, and ``subset``, ``run``, ``checkpoint``,
-        ``epoch``, ``model``, ``modalities``, ``split_digest``, ``trained_on_this_split``.
+        ``epoch``, ``model``, ``modalities``, ``split_digest``, ``trained_on_this_split``,
+        ``thresholds_fitted``.
 
     Raises:
         UsageError: the subset or the device is unknown, or there is no such run.
@@ -137,6 +138,7 @@ def measure_checkpoint(
         "modalities": model.modalities,
         "split_digest": split.digest(),
         "trained_on_this_split": split.digest() == checkpoint.split_digest,
+        "thresholds_fitted": checkpoint.thresholds_fitted,
         **measure(outputs.truth, outputs.probability, thresholds, names),
     }
 

@@ -41,7 +41,7 @@ def refused(result: subprocess.CompletedProcess[str], status: int, *said: str) -
 def test_help_names_every_command_and_imports_nothing_heavy():
     result = fv2es("--help")
     assert result.returncode == 0
-    for command in ("prep", "splits", "shards", "train", "eval", "demo"):
+    for command in ("prep", "splits", "shards", "train", "eval", "convert-checkpoint", "demo"):
         assert command in result.stdout
     code = (
         "import sys, cli\nfrom typer.testing import CliRunner\n"
@@ -51,6 +51,17 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.stdout.strip() == "[]", loaded.stderr
+
+
+def test_only_a_file_of_weights_is_converted(tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"no weights")
+    refused(fv2es("convert-checkpoint", path, "--out", tmp_path / "run"), 2, str(path))
+    refused(
+        fv2es("convert-checkpoint", tmp_path, "--to", "published", "--out", tmp_path / "new.pt"),
+        2,
+        "holds no checkpoint 'best'",
+    )
 
 
 def test_the_version_is_printed():

@@ -124,12 +124,12 @@ def fused(network: Network) -> Network:
         The copy. It is for inference: its outputs equal the original's in eval mode.
     """
     if isinstance(network, RepVggBlock):
-        return nn.Sequential(network.as_conv(), nn.ReLU()).eval()  # type: ignore[return-value]
+        return _as_plain(network)  # type: ignore[return-value]
     twin = copy.deepcopy(network).eval()
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, RepVggBlock):
-                setattr(parent, name, nn.Sequential(child.as_conv(), nn.ReLU()).eval())
+                setattr(parent, name, _as_plain(child))
     return twin
 
 
@@ -143,10 +143,20 @@ def _stack(config: ModelConfig) -> nn.Sequential:
     ]
     for stage in config.face_stages:
         for outputs in stage:
-            layers.append(RepVggBlock(width, outputs))
+            block = _plain if config.face_fused else RepVggBlock
+            layers.append(block(width, outputs))
             width = outputs
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)
+
+
+def _plain(inputs: int, outputs: int) -> nn.Sequential:
+    """The form of a fused block."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU())
+
+
+def _as_plain(block: RepVggBlock) -> nn.Sequential:
+    return nn.Sequential(block.as_conv(), nn.ReLU()).eval()
 
 
 def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
