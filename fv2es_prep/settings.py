@@ -13,6 +13,10 @@ from typing import Any, Literal, Self
 from fv2es_prep.errors import SettingsError
 
 DETECTORS = ("exact", "fast", "facenet")
+FRAME_RULES = ("time", "numbered", "thinned")
+FALLBACKS = ("centre", "published")
+# The published code counts on so many pictures a second, and extracts so many where it thins.
+_COUNTED_HZ, _EXTRACTED_HZ = 30, 2
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,41 @@ class FrameSettings:
 
     Attributes:
         interval_s: seconds between two sampled frames of an utterance, the first at its start.
+        rule: ``time``: by presentation time, exactly so far apart. The others are what published
+            code does, see `media.published`: ``numbered`` counts pictures, ``thinned`` counts
+            those of which about two a second were extracted before.
     """
 
     interval_s: float = 0.5
+    rule: Literal["time", "numbered", "thinned"] = "time"
 
     def __post_init__(self) -> None:
+        if self.rule not in FRAME_RULES:
+            raise SettingsError(
+                f"there is no frame rule {self.rule!r}", f"name one of {', '.join(FRAME_RULES)}"
+            )
         if not self.interval_s >= 0.001:
             raise SettingsError(
                 f"the frame interval is {self.interval_s} s, expected at least 0.001 s",
                 "pass the interval in milliseconds, e.g. --interval-ms 500",
             )
+        if self.rule != "time" and self.step < 1:
+            raise SettingsError(
+                f"the frame interval is {self.interval_s} s, of which the published rule makes a "
+                "step of 0 pictures",
+                "pass at least 34 ms, e.g. --interval-ms 500",
+            )
+
+    @property
+    def step(self) -> int:
+        """How many numbers lie between two sampled pictures, where pictures are counted."""
+        return int(self.interval_s * _COUNTED_HZ)
+
+    @property
+    def spacing_s(self) -> float:
+        """About how many seconds lie between two sampled pictures."""
+        counted_hz = _EXTRACTED_HZ if self.rule == "thinned" else _COUNTED_HZ
+        return self.interval_s if self.rule == "time" else self.step / counted_hz
 
 
 @dataclass(frozen=True)
@@ -45,6 +74,8 @@ class FaceSettings:
         min_face_px: smallest face that is searched for.
         thresholds: acceptance probability of each of the three networks.
         factor: step of the scale pyramid.
+        fallback: what stands in where no face is found: ``centre``, the middle of the view, or
+            ``published``, the patch that the published model takes, which lies left of it.
     """
 
     detector: str = "exact"
@@ -53,8 +84,13 @@ class FaceSettings:
     min_face_px: int = 20
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     factor: float = 0.709
+    fallback: Literal["centre", "published"] = "centre"
 
     def __post_init__(self) -> None:
+        if self.fallback not in FALLBACKS:
+            raise SettingsError(
+                f"faces.fallback is {self.fallback!r}, expected {' or '.join(FALLBACKS)}"
+            )
         if self.detector not in DETECTORS:
             raise SettingsError(
                 f"there is no detector {self.detector!r}", f"name one of {', '.join(DETECTORS)}"

@@ -38,12 +38,14 @@ class View:
         audio_channel: index of the audio channel; None averages all channels.
         max_lines: the half is halved in width and height until it has no more lines than these,
             before the square is cut; None leaves it as it is.
+        halve_once: it is halved once at most, so that it may keep more lines.
     """
 
     half: Half = "full"
     crop_px: int | None = None
     audio_channel: int | None = None
     max_lines: int | None = None
+    halve_once: bool = False
 
 
 @dataclass(frozen=True)

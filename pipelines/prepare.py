@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import adapter, published
+from fv2es_prep.errors import UsageError
 from fv2es_prep.files import make_directory
 from fv2es_prep.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.media.text import describe_tokenizer
@@ -37,6 +38,8 @@ class PrepOptions:
         labels: the chosen classes; empty takes the adapter's own, or those that are found.
         merge: class that is renamed -> class that it joins.
         habits: what its adapter is asked to do.
+        preset: ``ours``, or ``published`` for what the published code does otherwise; it decides
+            over the picture of ``habits``.
         tokenizer: name at the hub or directory.
         max_tokens: longest token sequence.
         interval_ms: milliseconds between two sampled frames.
@@ -57,6 +60,7 @@ class PrepOptions:
     labels: tuple[str, ...] = ()
     merge: dict[str, str] = field(default_factory=dict)
     habits: CorpusSettings = DEFAULT_CORPUS
+    preset: str = "ours"
     tokenizer: str = "albert-base-v2"
     max_tokens: int = 100
     interval_ms: float = 500.0
@@ -82,24 +86,24 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     Raises:
         CorpusError: the corpus is not there or not laid out as expected.
         SettingsError: an option is out of range.
+        UsageError: the corpus has no such preset.
         TokenizerError: the tokenizer cannot be loaded.
         OutputError: the dataset directory cannot be made.
     """
-    frames = FrameSettings(options.interval_ms / 1000)
+    frames, faces, habits = _chosen(options)
     corpus = adapter(options.corpus)
     choice = LabelChoice(options.labels or corpus.LABELS, options.merge)
-    inventory = corpus.scan(options.raw, choice, options.habits)
+    inventory = corpus.scan(options.raw, choice, habits)
     if options.limit is not None:
         inventory = first_utterances(inventory, options.limit)
     if options.sample is not None:
         inventory = spread_utterances(inventory, options.sample)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
-    faces = FaceSettings(detector=options.detector)
     storage = COMPACT if options.compact else LOSSLESS
     # What is stored is what was taken, so that it is taken again.
-    source = inventory.label_source or options.habits.label_source
+    source = inventory.label_source or habits.label_source
     settings = PrepSettings(
-        corpus=replace(options.habits, label_source=source),
+        corpus=replace(habits, label_source=source),
         frames=frames,
         faces=faces,
         text=text,
@@ -125,4 +129,20 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
         options.retry_dropped,
         options.fail_fast,
         options.device,
+    )
+
+
+def _chosen(options: PrepOptions) -> tuple[FrameSettings, FaceSettings, CorpusSettings]:
+    """What the options and their preset come to."""
+    frames = FrameSettings(options.interval_ms / 1000)
+    faces = FaceSettings(detector=options.detector)
+    if options.preset == "ours":
+        return frames, faces, options.habits
+    if options.preset != "published":
+        raise UsageError(f"there is no preset {options.preset!r}", "name ours or published")
+    theirs = published(options.corpus)
+    return (
+        replace(frames, rule=theirs.rule),
+        replace(faces, fallback="published"),
+        replace(options.habits, picture=theirs.picture),
     )

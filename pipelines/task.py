@@ -103,5 +103,5 @@ def with_kept(task: ShardTask, previous: Previous, retry_dropped: bool) -> Shard
 
 
 def frame_count(utterance: Utterance, settings: PrepSettings) -> int:
-    """How many frames of an utterance will be sampled."""
-    return max(math.ceil(round(utterance.duration_s / settings.frames.interval_s, 6)), 1)
+    """How many frames of an utterance will be sampled; about, where pictures are counted."""
+    return max(math.ceil(round(utterance.duration_s / settings.frames.spacing_s, 6)), 1)

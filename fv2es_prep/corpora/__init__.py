@@ -2,15 +2,18 @@
 
 An adapter is a module with the two names of `CorpusAdapter`; a new corpus is one such file, one
 line in `ADAPTERS` and one test. What is too much for one file is in others
-that begin with its name.
+that begin with its name. Where the published preparation of a corpus can be had, too, its module
+says in ``PUBLISHED`` how that one goes.
 """
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
+from fv2es_prep.errors import UsageError
 from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Inventory
@@ -22,6 +25,19 @@ ADAPTERS: dict[str, str] = {
     "iemocap-processed": "fv2es_prep.corpora.processed",
     "mosei-processed": "fv2es_prep.corpora.processed",
 }
+
+
+@dataclass(frozen=True)
+class Published:
+    """How the published code prepares a corpus, where that differs from ours on purpose.
+
+    Attributes:
+        rule: which pictures are looked at; see `FrameSettings`.
+        picture: what is looked at of one; see `CorpusSettings`.
+    """
+
+    rule: Literal["numbered", "thinned"]
+    picture: Literal["whole", "published"] = "whole"
 
 
 class CorpusAdapter(Protocol):
@@ -44,3 +60,18 @@ class CorpusAdapter(Protocol):
 def adapter(corpus: str) -> CorpusAdapter:
     """The adapter of a corpus, by its name in `ADAPTERS`."""
     return cast("CorpusAdapter", importlib.import_module(ADAPTERS[corpus]))
+
+
+def published(corpus: str) -> Published:
+    """How the published code prepares a corpus, by its name in `ADAPTERS`.
+
+    Raises:
+        UsageError: there is no published preparation of it from raw media.
+    """
+    found: Published | None = getattr(adapter(corpus), "PUBLISHED", None)
+    if found is None:
+        raise UsageError(
+            f"--preset published: there is no published way from raw media to {corpus}",
+            "it is offered by fv2es prep iemocap and fv2es prep mosei; leave the preset out",
+        )
+    return found

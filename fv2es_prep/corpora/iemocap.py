@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fv2es_prep.corpora import Published
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.files import why_unreadable
 from fv2es_prep.inventory import LabelChoice, make_inventory
@@ -20,6 +21,7 @@ from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
 RATINGS = ("valence", "activation", "dominance")
 VIEW_PX = 224
+PUBLISHED = Published("numbered")
 
 _PARTS = {
     "labels": ("EmoEvaluation", ".txt"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from fv2es_prep.corpora import Published
 from fv2es_prep.corpora.mosei_files import MoseiFiles, find_files
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, Rated, read_csd, read_raters
 from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
@@ -26,6 +27,7 @@ LABELS = EMOTIONS
 RATINGS = ("sentiment",)
 SOURCES = ("raters", "csd")
 VIEW_PX = 360
+PUBLISHED = Published("thinned", "published")
 
 _PLACES = ("transcripts", "labels", "media")
 
@@ -104,11 +106,13 @@ def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_COR
 def view_of(picture: str) -> View:
     """What is looked at of a picture.
 
-    Both rules halve a picture of more than 360 lines until it fits. ``published`` then takes the
-    square of 360 pixels in the middle, padded with black, as published work did; ``whole``
-    keeps what lies beside it.
+    ``whole`` halves a picture of more than 360 lines until it fits, and keeps all of it.
+    ``published`` halves it once, and takes the square of 360 pixels in the middle, padded with
+    black, as published work did.
     """
-    return View(max_lines=VIEW_PX, crop_px=VIEW_PX if picture == "published" else None)
+    if picture == "published":
+        return View(max_lines=VIEW_PX, crop_px=VIEW_PX, halve_once=True)
+    return View(max_lines=VIEW_PX)
 
 
 def _source(files: MoseiFiles, wanted: str) -> str:

@@ -71,8 +71,8 @@ class FaceDetector:
             pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
 
         Returns:
-            The faces; ``found`` is False and ``prob`` 0 where the centre stands in, cut without
-            scaling.
+            The faces; ``found`` is False and ``prob`` 0 where the centre, or the patch that the
+            settings name, stands in, cut without scaling.
         """
         found: list[NDArray[np.float32] | None] = [None] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -90,12 +90,12 @@ class FaceDetector:
         import numpy as np
 
         if rows is None or not len(rows):
-            return self._centre(rgb)
+            return self._fallback(rgb)
         # facenet-pytorch's order: of equally large ones its last is the first.
         areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
         largest = rows[np.argsort(areas)[-1]]
         crop = self._crop(rgb, largest[:4])
-        return self._centre(rgb) if crop is None else Face(crop, largest[:4], largest[4], True)
+        return self._fallback(rgb) if crop is None else Face(crop, largest[:4], largest[4], True)
 
     def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
@@ -114,11 +114,20 @@ class FaceDetector:
         crop = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
         return crop.astype(np.uint8, copy=False)
 
-    def _centre(self, rgb: NDArray[np.uint8]) -> Face:
+    def _fallback(self, rgb: NDArray[np.uint8]) -> Face:
         import numpy as np
 
         side = self.settings.image_size_px
         height, width = rgb.shape[:2]
+        # The published model takes the columns from the height, and half a side too far left. Its
+        # views are squares; in another view that place may not be there.
+        above = (height - side) // 2
+        before = above - side // 2
+        within = before >= 0 and before + side <= width
+        if self.settings.fallback == "published" and within:
+            box = np.array([before, above, before + side, above + side], np.float32)
+            patch = rgb[above : above + side, before : before + side]
+            return Face(patch.copy(), box, 0.0, False)
         left, top = (width - side) / 2, (height - side) / 2
         box = np.array([left, top, left + side, top + side], np.float32)
         return Face(centre_square(rgb, side), box, 0.0, False)

@@ -1,4 +1,4 @@
-"""How long a media file says that it is.
+"""How long a media file says that it is, and how fast its pictures follow one another.
 
 Owns asking. Leaves where the media truly end to those who decode them: see `SpanSettings`.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from fv2es_prep.media.ffmpeg import input_of
 from fv2es_prep.media.process import Process
@@ -16,6 +18,14 @@ from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 
 _DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 _MARK = "  Duration: "
+_USUAL_HZ = 30_000 / 1001
+
+
+class Pace(NamedTuple):
+    """Pictures a second, and when the first one comes on screen in seconds of the file."""
+
+    rate_hz: float
+    first_s: float
 
 
 def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
@@ -43,6 +53,38 @@ def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
         process.check_announced()
     # One that cannot be opened announces nothing either: the decoder says why.
     return announced[0] if any(announced) else _decoded_s(path, media)
+
+
+def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
+    """How many pictures a second a file states, which is what OpenCV tells of it, too.
+
+    Args:
+        path: a local media file.
+        media: the limits.
+
+    Returns:
+        The pace; 30000/1001 pictures a second from 0 s on where the file does not tell, as one
+        that cannot be decoded: why it cannot is said by who reads it.
+
+    Raises:
+        MediaError: there is no regular file of that name, or it is over a limit.
+        MediaKilledError: the ffmpeg that was asked was killed, and not by us.
+    """
+    mark = f"fv2es{secrets.token_hex(8)}"
+    lines: list[str] = []
+    stream = input_of("picture", media).output(
+        "pipe:", format="null", map="0:V:0", vf=f"showinfo@{mark}=checksum=0", **{"frames:v": 1}
+    )
+    with contextlib.closing(Process(path, "picture", stream, media, lines.append, mark)) as process:
+        process.check_announced()
+        # Killed from outside, it told nothing that is true of the file.
+        process.finish(0, anything=True)
+    said = "\n".join(lines)
+    base = re.search(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)", said)
+    first = re.search(r" pts: *(-?\d+) ", said)
+    if base is None or first is None or "0" in (base[2], base[3], base[4]):
+        return Pace(_USUAL_HZ, 0.0)
+    return Pace(int(base[3]) / int(base[4]), int(first[1]) * int(base[1]) / int(base[2]))
 
 
 def _decoded_s(path: Path, media: MediaSettings) -> float:

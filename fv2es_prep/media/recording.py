@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.picture_files import PictureFolder
+from fv2es_prep.media.probe import pace_of
+from fv2es_prep.media.published import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.settings import (
@@ -44,6 +46,10 @@ class OpenRecording:
         settings: which pictures are sampled.
         media: the limits of both files.
         spans: what is done with an utterance that ends after the media.
+
+    Raises:
+        MediaError: pictures are to be counted, and the video cannot be asked how many it has a
+            second.
     """
 
     def __init__(
@@ -60,18 +66,17 @@ class OpenRecording:
         self._spans = spans
         # No recording lasts longer than the limit, whatever the span says.
         longest_s = media.max_duration_s + settings.interval_s
+        moments_of = _rule(recording, settings, media)
         self._wanted = sorted(
-            (time_s, i)
+            (moment.sought_s, i, moment.counted_s)
             for i, utterance in enumerate(utterances)
-            for time_s in sample_times(
-                utterance.start_s, min(utterance.end_s, longest_s), settings.interval_s
-            )
+            for moment in moments_of(utterance.start_s, min(utterance.end_s, longest_s))
         )
         self._count = [0] * len(utterances)
-        for _, i in self._wanted:
+        for _, i, _ in self._wanted:
             self._count[i] += 1
         self._pending: list[deque[Frame]] = [deque() for _ in utterances]
-        times_s = [time_s for time_s, _ in self._wanted]
+        times_s = [time_s for time_s, _, _ in self._wanted]
         # Squares lie in the middle rows: the others need not leave the decoder, unless pictures
         # are halved first.
         sides = {u.view.crop_px if u.view.max_lines is None else None for u in utterances}
@@ -158,7 +163,7 @@ class OpenRecording:
         if following is None:
             return False
         position, rgb = following
-        time_s, owner = self._wanted[position]
+        _, owner, time_s = self._wanted[position]
         if owner >= present:
             view = self._utterances[owner].view
             self._pending[owner].append((time_s, cut_view(rgb, view)))
@@ -174,3 +179,19 @@ class OpenRecording:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _rule(
+    recording: Recording, settings: FrameSettings, media: MediaSettings
+) -> Callable[[float, float], list[Moment]]:
+    """How the moments of an utterance come from its start and end."""
+    if settings.rule == "time":
+        return lambda start_s, end_s: [
+            Moment(time_s, time_s) for time_s in sample_times(start_s, end_s, settings.interval_s)
+        ]
+    count = {"numbered": numbered_moments, "thinned": thinned_moments}[settings.rule]
+    files = recording.pictures
+    rate_hz, first_s = (
+        (files.rate_hz, files.first_s or 0.0) if files else pace_of(recording.video, media)
+    )
+    return lambda start_s, end_s: count(start_s, end_s, settings.step, rate_hz, first_s)

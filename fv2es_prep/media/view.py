@@ -31,11 +31,13 @@ def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
     columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
     half = rgb[:, columns[view.half]]
     if view.max_lines is not None:
-        half = halve_until(half, view.max_lines)
+        half = halve_until(half, view.max_lines, 1 if view.halve_once else None)
     return half.copy() if view.crop_px is None else centre_square(half, view.crop_px)
 
 
-def halve_until(rgb: NDArray[np.uint8], max_lines: int) -> NDArray[np.uint8]:
+def halve_until(
+    rgb: NDArray[np.uint8], max_lines: int, times: int | None = None
+) -> NDArray[np.uint8]:
     """A picture halved in width and height until it has no more lines than it may.
 
     Each pixel is the mean of four, a half rounded up. An odd last line or column is left out, so
@@ -44,13 +46,16 @@ def halve_until(rgb: NDArray[np.uint8], max_lines: int) -> NDArray[np.uint8]:
     Args:
         rgb: uint8 (H, W, 3).
         max_lines: at least 1.
+        times: it is halved so many times at most; None: as often as is needed.
 
     Returns:
-        uint8 (H // 2**n, W // 2**n, 3) with the smallest n that fits.
+        uint8 (H // 2**n, W // 2**n, 3) with the smallest n that fits, or ``times`` if it is less.
     """
     import cv2
 
-    while rgb.shape[0] > max_lines and rgb.shape[1] > 1:
+    halved_times = 0
+    while rgb.shape[0] > max_lines and rgb.shape[1] > 1 and halved_times != times:
+        halved_times += 1
         height, width = rgb.shape[0] // 2, rgb.shape[1] // 2
         even = rgb[: 2 * height, : 2 * width]
         halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)

@@ -17,7 +17,7 @@ import numpy as np
 
 from fv2es_prep.compact import JpegFaces
 from fv2es_prep.errors import DropReason, ShardError
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.settings import FrameSettings, PrepSettings
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.layout import is_absolute
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Read example by example; all others are small.
 _LARGE = ("faces/values", "mel/values")
 _SHA256 = re.compile(r"[0-9a-f]{64}|unreadable")
+# Times are whole microseconds.
+_ROUNDING_S = 3e-6
 _DROPPED_TEXT = ("id", "reason", "sentence", "file", "recording_id")
 
 
@@ -146,15 +148,27 @@ def _i9(rows: Rows) -> NDArray[np.bool_]:
 
 
 def _i10(rows: Rows) -> NDArray[np.bool_]:
-    interval, times = rows.settings.frames.interval_s, rows.columns["faces/times_s"]
+    times, frames = rows.columns["faces/times_s"], rows.settings.frames
     offsets, bad = rows.columns["faces/offsets"], rows.lengths("faces") < 1
     for i, (start, end) in enumerate(
         zip(rows.columns["start_s"].tolist(), rows.columns["end_s"].tolist(), strict=True)
     ):
         found = times[offsets[i] : offsets[i + 1]].tolist()
-        wanted = [round(start + k * interval, 6) for k in range(len(found))]
-        bad[i] |= found != wanted or (bool(found) and not found[-1] < round(end, 6))
+        bad[i] |= bool(found) and not (found[-1] < round(end, 6) and _on_time(found, start, frames))
     return bad
+
+
+def _on_time(times: list[float], start_s: float, frames: FrameSettings) -> bool:
+    """Whether faces are of the moments that the rule of their shard gives."""
+    places = range(len(times))
+    if frames.rule == "time":
+        return times == [round(start_s + k * frames.interval_s, 6) for k in places]
+    if frames.rule == "thinned":
+        return times == [(int(2 * start_s) + k * frames.step) / 2 for k in places]
+    # How many pictures a second there were is not stored: they are equally far apart.
+    each_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    even = all(abs(times[0] + k * each_s - times[k]) < _ROUNDING_S for k in places)
+    return even and each_s >= 0 and start_s - 1 < times[0] < start_s + _ROUNDING_S
 
 
 def _i11(rows: Rows) -> NDArray[np.bool_]:

@@ -27,6 +27,9 @@ def _options(
     merge: Annotated[
         list[str], typer.Option(help="SOURCE=TARGET: count one class as another, e.g. exc=hap.")
     ] = [],  # noqa: B006  # typer reads it as the option's default and copies it
+    preset: Annotated[
+        str, typer.Option(help="ours, or published: pictures chosen and cut as published.")
+    ] = "ours",
     tokenizer: Annotated[
         str, typer.Option(help="Tokenizer: a directory, or a name at the hub.")
     ] = "albert-base-v2",
