@@ -52,6 +52,9 @@ app.add_typer(shards, name="shards")
 Shards = Annotated[Path, typer.Option(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")]
 SplitFile = Annotated[Path, typer.Option(help="Split manifest.", metavar="FILE")]
 Run = Annotated[Path, typer.Option(help="Directory of the run.", metavar="RUN")]
+Subset = Annotated[str, typer.Option(help="train, valid or test.")]
+Resamples = Annotated[int, typer.Option(help="Of the bootstrap's intervals; 0: none.")]
+BootstrapBy = Annotated[str, typer.Option(help="Draw each utterance, recording or speaker.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -70,8 +73,12 @@ def main(
 @app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")
 def train(
     shards: Shards,
-    split: SplitFile,
     out: Annotated[Path, typer.Option(help="New directory for the run.", metavar="RUN")],
+    split: Annotated[Path | None, typer.Option(help="Split manifest.", metavar="FILE")] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a split: train on each fold-*.json in it.", metavar="DIR"),
+    ] = None,
     model: Annotated[str, typer.Option(help="fv2es or fv2es-tiny.")] = "fv2es",
     modalities: Annotated[str, typer.Option(help="Of t (text), a (audio), v (video).")] = "tav",
     text_encoder: Annotated[
@@ -96,14 +103,17 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on shards; what is not given is as the model's preset has it."""
-    from fv2es_train.metrics import format_metrics
+    chosen = split or folds
+    if chosen is None or (split and folds):
+        raise UsageError("a run needs a split or folds, and not both", "pass --split or --folds")
     from fv2es_train.progress import progress_for
+    from fv2es_train.tables import format_metrics
     from fv2es_train.train import TrainOptions
     from fv2es_train.train import train as run_training
 
     options = TrainOptions(
         shards=shards,
-        split=split,
+        split=chosen,
         out=out,
         model=model,
         modalities=modalities,
@@ -119,6 +129,9 @@ def train(
         shuffle_shards=shuffle_shards,
         overwrite=overwrite,
     )
+    if folds:
+        _train_folds(options, folds, as_json)
+        return
     result = run_training(options, progress_for(sys.stderr))
     if as_json:
         print_json(result)
@@ -127,21 +140,48 @@ def train(
     typer.echo(f"run {out}")
 
 
+def _train_folds(options: Any, folds: Path, as_json: bool) -> None:
+    from fv2es_train.folds import train_folds
+    from fv2es_train.progress import progress_for
+    from fv2es_train.tables import format_folds
+
+    result = train_folds(options, folds, lambda: progress_for(sys.stderr), say)
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo(format_folds(result))
+        typer.echo(f"runs {options.out}")
+    if result["failed"]:
+        say(f"failed: {', '.join(result['failed'])}; the same command tries them again")
+        raise typer.Exit(1)
+
+
 @app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")
 def eval_(
     shards: Shards,
     split: SplitFile,
     run: Run,
-    subset: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    subset: Subset = "test",
+    by: Annotated[
+        str | None,
+        typer.Option(help="Also by speaker, session, recording, modality-missing or modality."),
+    ] = None,
+    resamples: Resamples = 1000,
+    bootstrap_by: BootstrapBy = "utterance",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Also write each utterance's to a CSV.", metavar="FILE")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Utterances in a batch.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds that were fitted on valid."""
+    from fv2es_train.bootstrap import Plan
     from fv2es_train.evaluate import evaluate
-    from fv2es_train.metrics import format_metrics
+    from fv2es_train.tables import format_metrics
 
-    result = evaluate(shards, split, run, subset, batch_size, device)
+    plan = Plan(resamples, bootstrap_by)
+    result = evaluate(shards, split, run, subset, batch_size, device, by, plan, predictions)
     if not result["thresholds_fitted"]:
         say("the run was converted: its thresholds are not fitted, but 0.5 for each class")
     if as_json:
@@ -190,6 +230,31 @@ def convert_checkpoint(
         typer.echo(f"wrote {out}")
 
 
+@app.command(epilog="Example: fv2es compare run-a run-b run-c")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="The others are compared with the first.")],
+    subset: Subset = "test",
+    shards: Annotated[
+        Path | None, typer.Option(help="Measure anew on these.", metavar="SHARDS")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="With --shards.", metavar="FILE")] = None,
+    resamples: Resamples = 1000,
+    bootstrap_by: BootstrapBy = "utterance",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the same utterances, by the predictions that they keep."""
+    from fv2es_train.bootstrap import Plan
+    from fv2es_train.compare import compare as compare_runs
+    from fv2es_train.tables import format_comparison
+
+    found = compare_runs(runs, subset, shards, split, device, Plan(resamples, bootstrap_by))
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(format_comparison(found))
+
+
 @app.command(epilog="Example: fv2es demo --out demo")
 def demo(
     out: Annotated[Path, typer.Option(help="New directory for everything.")] = Path("demo"),
@@ -221,7 +286,8 @@ def demo(
     say("3/4 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
     say("4/4 fv2es train --model fv2es-tiny")
-    train(shards, split, out / "run", "fv2es-tiny", "tav", str(albert), seed=seed)
+    run = out / "run"
+    train(shards, run, split, model="fv2es-tiny", text_encoder=str(albert), seed=seed)
     typer.echo(f"\nreport     {shards / 'report.html'}  (open it in a browser)")
     typer.echo(f"shards     {shards}\nsplit      {split}\nrun        {out / 'run'}")
 

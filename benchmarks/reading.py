@@ -37,8 +37,8 @@ from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
 from fv2es_train.config import preset
 from fv2es_train.dataset import ShardDataset
-from fv2es_train.evaluate import loader_of
 from fv2es_train.model import FV2ES, build_model
+from fv2es_train.passes import loader_of
 
 BATCH = 8
 SHARD_EXAMPLES = 83  # about 16 MB

@@ -1,7 +1,8 @@
-"""What each number of a measurement means, and the table that shows them.
+"""What each number of a multi-label measurement means.
 
-Owns thresholds, the metrics of each class, their average and the plain text table. scikit-learn
-does the maths. Leaves making probabilities to `evaluate`.
+Owns thresholds, the metrics of each class and their average. scikit-learn does the maths. Leaves
+making probabilities to `evaluate`, one class for each utterance to `single_label`, many
+resamples at once to `weighted` and tables to `tables`. docs/metrics.md is the page for readers.
 
 Every class is a yes-or-no question of its own (multi-label). With TP, FP, TN and FN counted for
 one class at its threshold:
@@ -17,14 +18,15 @@ f1_weighted            F1 of "yes" and of "no", averaged with the number of each
 auc                    area under the ROC curve; needs no threshold
 =====================  ===========================================================================
 
-An average is the plain mean over classes (macro). A class without a positive utterance in the
+An average is the plain mean over classes (macro), so the average of f1_binary is what scikit-learn
+calls macro F1 where every class is defined. A class without a positive utterance in the
 subset has only accuracy and f1_weighted; one without a negative has no balanced_accuracy and no
 auc. Such a value is None (null in JSON) and is left out of the average.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -46,21 +48,24 @@ NEED_POSITIVES = ("balanced_accuracy", "precision", "recall", "f1_binary", "auc"
 NEED_NEGATIVES = ("balanced_accuracy", "auc")
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 NO_EVIDENCE = 0.5
+Ties = Literal["middle", "lowest"]
+# Which of equally good thresholds. The published evaluation takes the lowest. The best F1 often
+# holds over a wide gap between yes and no, and its edge is where new utterances fall on the wrong
+# side first: the middle (the lower of two) keeps away from both edges.
+TIES: Ties = "middle"
 
 
 def fit_thresholds(
-    label: NDArray[np.uint8], probability: NDArray[np.float64]
+    label: NDArray[np.uint8], probability: NDArray[np.float64], ties: Ties = TIES
 ) -> NDArray[np.float64]:
     """Choose for each class the threshold with the best binary F1; call it on valid only.
 
-    A class is predicted where its probability is above the threshold. Of equally good thresholds
-    the middle one is taken (the lower of two): the best F1 often holds over a wide gap between
-    yes and no, and the edge of that gap, which the published evaluation takes, is where new
-    utterances fall on the wrong side first.
+    A class is predicted where its probability is above the threshold.
 
     Args:
         label: (N, C), 1 where the class holds.
         probability: (N, C), in [0, 1].
+        ties: which of equally good thresholds to take, see `TIES`.
 
     Returns:
         float64 (C,), values of 0.05, 0.10 ... 0.95; 0.5 for a class without a positive.
@@ -77,7 +82,7 @@ def fit_thresholds(
             for threshold in GRID
         ]
         best = np.flatnonzero(np.equal(scores, max(scores)))
-        chosen[column] = GRID[best[(len(best) - 1) // 2]]
+        chosen[column] = GRID[best[0 if ties == "lowest" else (len(best) - 1) // 2]]
     return chosen
 
 
@@ -100,13 +105,34 @@ def measure(
         positives (``support``) by class; ``average`` over classes; ``absent_classes``, those
         without a positive, which are left out of most averages.
     """
+    predicted = (probability > thresholds).astype(np.uint8)
+    stored = {name: float(thresholds[c]) for c, name in enumerate(names)}
+    return {"thresholds": stored, **measure_predicted(label, predicted, probability, names)}
+
+
+def measure_predicted(
+    label: NDArray[np.uint8],
+    predicted: NDArray[np.uint8],
+    probability: NDArray[np.float64],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Measure predictions that are decided already, such as those of several runs put together.
+
+    Args:
+        label: (N, C), 1 where the class holds.
+        predicted: (N, C), 1 where the class is predicted.
+        probability: (N, C), in [0, 1].
+        names: the C classes.
+
+    Returns:
+        As `measure`, without ``thresholds``.
+    """
     per_class = {
-        name: class_metrics(label[:, c], probability[:, c], float(thresholds[c]))
+        name: class_metrics(label[:, c], predicted[:, c], probability[:, c])
         for c, name in enumerate(names)
     }
     return {
         "n": len(label),
-        "thresholds": {name: float(thresholds[c]) for c, name in enumerate(names)},
         "per_class": per_class,
         "average": {metric: _mean(per_class, metric) for metric in METRICS},
         "absent_classes": [name for name in names if not per_class[name]["support"]],
@@ -114,21 +140,20 @@ def measure(
 
 
 def class_metrics(
-    truth: NDArray[np.uint8], probability: NDArray[np.float64], threshold: float
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], probability: NDArray[np.float64]
 ) -> dict[str, Any]:
     """The metrics of one class.
 
     Args:
         truth: (N,), 1 where the class holds.
+        predicted: (N,), 1 where it is predicted.
         probability: (N,), in [0, 1].
-        threshold: predicted where the probability is above it.
 
     Returns:
         Each of `METRICS`, None where it is not defined, and ``support``.
     """
     from sklearn import metrics as sk
 
-    predicted = (probability > threshold).astype(np.uint8)
     computed = {
         "accuracy": lambda: sk.accuracy_score(truth, predicted),
         "balanced_accuracy": lambda: sk.balanced_accuracy_score(truth, predicted),
@@ -148,40 +173,6 @@ def class_metrics(
     return {**values, "support": positives}
 
 
-def format_metrics(result: Mapping[str, Any]) -> str:
-    """The table of one measurement as plain text, for a terminal.
-
-    Args:
-        result: what `measure` or `evaluate` returned.
-
-    Returns:
-        Lines without a newline at the end; metrics under their full names.
-    """
-    header = ["class", "support", "threshold", *METRICS]
-    rows = [
-        [name, str(values["support"]), f"{result['thresholds'][name]:.2f}", *_cells(values)]
-        for name, values in result["per_class"].items()
-    ]
-    rows.append(["average", str(result["n"]), "", *_cells(result["average"])])
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [_line(row, widths) for row in [header, *rows]]
-    rule = "  ".join("-" * width for width in widths)
-    lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
-    if absent := result["absent_classes"]:
-        lines.append(f"no utterance of {', '.join(absent)}: left out of the averages that need one")
-    return "\n".join(lines)
-
-
 def _mean(per_class: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
     values = [row[metric] for row in per_class.values() if row[metric] is not None]
     return float(np.mean(values)) if values else None
-
-
-def _cells(values: Mapping[str, Any]) -> list[str]:
-    return ["-" if values[name] is None else f"{values[name]:.3f}" for name in METRICS]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first = row[0].ljust(widths[0])
-    rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-    return "  ".join([first, *rest])

@@ -18,21 +18,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fv2es_prep.errors import OutputError, TrainError, UsageError
-from fv2es_prep.files import write_json
 from fv2es_prep.splits import read_split
 from fv2es_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.config import TrainConfig
-from fv2es_train.evaluate import (
-    choose_device,
-    loader_of,
-    measure_checkpoint,
-    run_model,
-    subset_of,
-)
 from fv2es_train.metrics import fit_thresholds, measure
 from fv2es_train.model import FV2ES, build_model
 from fv2es_train.options import TrainOptions
+from fv2es_train.passes import choose_device, loader_of, run_model, subset_of
 from fv2es_train.progress import Progress, Silent
+from fv2es_train.results import PARTS as RESULTS
+from fv2es_train.results import write_results
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,16 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainOptions", "train"]
 
-PARTS = ("best", "last", "history.jsonl", "metrics.json")
+PARTS = ("best", "last", "history.jsonl", *RESULTS)
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Train a model on the train subset, keep the epoch that is best on valid, measure it on test.
 
-    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last and at the end
-    RUN/metrics.json. The best epoch has the highest average f1_binary on valid, with thresholds
-    fitted on valid; of equal ones the lower valid loss. Deterministic on the CPU for a seed and
-    a number of threads.
+    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last and at the end what `results`
+    lists, RUN/metrics.json last. The best epoch has the highest average f1_binary on valid, with
+    thresholds fitted on valid; of equal ones the lower valid loss. Deterministic on the CPU for a
+    seed and a number of threads.
 
     Args:
         options: what to train on, where to write, and what departs from the defaults.
@@ -58,8 +53,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
 
     Returns:
         JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
-        ``best_epoch``, ``stopped_early``, ``device``, ``seconds``, and under ``valid`` and
-        ``test`` what `evaluate` returns (``test`` is None where the split has none).
+        ``best_epoch``, ``stopped_early``, ``device``, ``seconds`` (before the last
+        measurement), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is None
+        where the split has none).
 
     Raises:
         UsageError: the run exists already, or an option is out of range.
@@ -161,14 +157,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
 
     # Measurement of the best epoch as it was written, with the thresholds stored in it.
     kept = load_checkpoint(options.out, "best", device)
-    measured = {
-        subset: measure_checkpoint(kept, dataset, split, subset, options.out, device)
-        if dataset is not None
-        else None
-        for subset, dataset in (("valid", valid_set), ("test", test_set))
-    }
-    write_json(options.out / "metrics.json", measured)
-    return {
+    summary = {
         "run": str(options.out),
         "model": model_config.name,
         "modalities": model_config.modalities,
@@ -178,8 +167,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
         "stopped_early": epoch < config.epochs,
         "device": str(device),
         "seconds": round(time.perf_counter() - began, 3),
-        **measured,
     }
+    measured = write_results(kept, split, {"valid": valid_set, "test": test_set}, summary, device)
+    return {**summary, **measured}
 
 
 def positive_weights(label: NDArray[np.uint8], names: tuple[str, ...]) -> Tensor:

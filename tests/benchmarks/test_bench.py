@@ -40,7 +40,7 @@ def test_mosei_shaped_material_is_an_inventory_of_whole_pictures(out: Path):
     inventory = material.inventory_of(material.mosei_shaped(out, 2.0, 3))
     assert inventory.corpus == "mosei"
     assert len(inventory.recordings) == 3
-    assert {utterance.view for utterance in inventory.utterances} == {View("full")}
+    assert {utterance.view for utterance in inventory.utterances} == {View(max_lines=360)}
     assert inventory.dropped == ()
 
 

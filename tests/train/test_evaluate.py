@@ -17,6 +17,7 @@ from fv2es_train.batch import collate
 from fv2es_train.checkpoint import load_checkpoint, save_checkpoint
 from fv2es_train.encoders.face import RepVggBlock
 from fv2es_train.evaluate import evaluate
+from fv2es_train.tables import format_metrics
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
 
 
@@ -31,7 +32,7 @@ def test_a_result_says_what_was_measured(corpus: Corpus, run: Path) -> None:
     assert (result["subset"], result["n"], result["checkpoint"]) == ("test", 12, "best")
     assert result["trained_on_this_split"] is True
     assert set(result["per_class"]) == set(CLASSES)
-    assert "average" in metrics.format_metrics(result)
+    assert "average" in format_metrics(result)
     json.dumps(result, allow_nan=False)
 
 

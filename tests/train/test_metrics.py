@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from fv2es_train.metrics import GRID, METRICS, fit_thresholds, format_metrics, measure
+from fv2es_train.metrics import GRID, METRICS, fit_thresholds, measure
+from fv2es_train.tables import format_metrics
 
 NAMES = ("ang", "sad", "hap")
 
@@ -65,6 +66,7 @@ def test_thresholds_are_the_middle_of_the_best_on_the_grid() -> None:
     probability = np.array([[0.10], [0.22], [0.61], [0.90]])
     # 0.25 to 0.60 divide them equally well, eight steps of the grid.
     assert fit_thresholds(label, probability).tolist() == [0.4]
+    assert fit_thresholds(label, probability, "lowest").tolist() == [0.25]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,8 +11,8 @@ import torch
 
 from fv2es_train.config import preset
 from fv2es_train.dataset import ShardDataset
-from fv2es_train.evaluate import loader_of
 from fv2es_train.model import build_model
+from fv2es_train.passes import loader_of
 from fv2es_train.sampler import BlockShuffle
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
 

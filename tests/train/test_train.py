@@ -32,6 +32,11 @@ def test_a_run_holds_checkpoints_history_and_metrics(run: Path, summary: dict[st
         "last/config.json",
         "history.jsonl",
         "metrics.json",
+        "predictions/valid.csv",
+        "predictions/test.csv",
+        "curves.png",
+        "test.png",
+        "README.md",
     }
     measured = json.loads((run / "metrics.json").read_text())
     assert measured == {"valid": summary["valid"], "test": summary["test"]}

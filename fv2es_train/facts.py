@@ -1,0 +1,62 @@
+"""What the shards know of a subset's utterances beside what the model reads.
+
+Owns the facts by which results are grouped and described. Leaves reading them to fv2es_prep.shards
+and grouping to `groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fv2es_prep.shards.reader import Catalogue
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of N utterances, each in the order of ``ids``.
+
+    Attributes:
+        ids: the utterances.
+        recordings: their recordings.
+        speakers: their speakers, empty where not known.
+        sessions: their sessions, empty where there are none.
+        seconds: how long each is.
+        faceless: whether no face was found in any frame.
+        wordless: whether the transcript is empty.
+    """
+
+    ids: tuple[str, ...]
+    recordings: tuple[str, ...]
+    speakers: tuple[str, ...]
+    sessions: tuple[str, ...]
+    seconds: tuple[float, ...]
+    faceless: tuple[bool, ...]
+    wordless: tuple[bool, ...]
+
+    @property
+    def hours(self) -> float:
+        """Length of all utterances together."""
+        return sum(self.seconds) / 3600
+
+
+def facts_of(catalogue: Catalogue, ids: Sequence[str]) -> Facts:
+    """The facts of some utterances.
+
+    Args:
+        catalogue: the small columns of the dataset.
+        ids: utterances that it has.
+    """
+    place = {name: row for row, name in enumerate(catalogue.ids)}
+    rows = [place[name] for name in ids]
+    return Facts(
+        ids=tuple(ids),
+        recordings=tuple(catalogue.recording_ids[row] for row in rows),
+        speakers=tuple(catalogue.speakers[row] for row in rows),
+        sessions=tuple(catalogue.sessions[row] for row in rows),
+        seconds=tuple((catalogue.end_s - catalogue.start_s)[rows].tolist()),
+        faceless=tuple((catalogue.found == 0)[rows].tolist()),
+        wordless=tuple(not catalogue.texts[row].strip() for row in rows),
+    )
