@@ -13,6 +13,9 @@ import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_train.commands.train import run as run_training
+from fv2es_train.commands.train import train
+from fv2es_train.options import TrainOptions
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.shards import shards
@@ -48,6 +51,7 @@ app = typer.Typer(
 app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
 app.add_typer(shards, name="shards")
+app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)
 
 Shards = Annotated[Path, typer.Option(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")]
 SplitFile = Annotated[Path, typer.Option(help="Split manifest.", metavar="FILE")]
@@ -68,92 +72,6 @@ def main(
 
         typer.echo(f"fv2es {__version__}")
         raise typer.Exit
-
-
-@app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")
-def train(
-    shards: Shards,
-    out: Annotated[Path, typer.Option(help="New directory for the run.", metavar="RUN")],
-    split: Annotated[Path | None, typer.Option(help="Split manifest.", metavar="FILE")] = None,
-    folds: Annotated[
-        Path | None,
-        typer.Option(help="Instead of a split: train on each fold-*.json in it.", metavar="DIR"),
-    ] = None,
-    model: Annotated[str, typer.Option(help="fv2es or fv2es-tiny.")] = "fv2es",
-    modalities: Annotated[str, typer.Option(help="Of t (text), a (audio), v (video).")] = "tav",
-    text_encoder: Annotated[
-        str | None, typer.Option(help="Text encoder: a directory, or a name at the hub.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Longest training, in epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Utterances in a batch.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate; text has a fraction.")] = None,
-    early_stop: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better valid F1.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
-    device: Device = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    workers: Annotated[int, typer.Option(help="Reading processes; 0: none of their own.")] = 0,
-    shuffle_shards: Annotated[
-        int, typer.Option(help="Shuffle within so many shards; 0: all. For larger than memory.")
-    ] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that RUN holds.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a model on shards; what is not given is as the model's preset has it."""
-    chosen = split or folds
-    if chosen is None or (split and folds):
-        raise UsageError("a run needs a split or folds, and not both", "pass --split or --folds")
-    from fv2es_train.progress import progress_for
-    from fv2es_train.tables import format_metrics
-    from fv2es_train.train import TrainOptions
-    from fv2es_train.train import train as run_training
-
-    options = TrainOptions(
-        shards=shards,
-        split=chosen,
-        out=out,
-        model=model,
-        modalities=modalities,
-        text_encoder=text_encoder,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        early_stop=early_stop,
-        seed=seed,
-        device=device,
-        threads=threads,
-        workers=workers,
-        shuffle_shards=shuffle_shards,
-        overwrite=overwrite,
-    )
-    if folds:
-        _train_folds(options, folds, as_json)
-        return
-    result = run_training(options, progress_for(sys.stderr))
-    if as_json:
-        print_json(result)
-        return
-    typer.echo(format_metrics(result["test"]))
-    typer.echo(f"run {out}")
-
-
-def _train_folds(options: Any, folds: Path, as_json: bool) -> None:
-    from fv2es_train.folds import train_folds
-    from fv2es_train.progress import progress_for
-    from fv2es_train.tables import format_folds
-
-    result = train_folds(options, folds, lambda: progress_for(sys.stderr), say)
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(format_folds(result))
-        typer.echo(f"runs {options.out}")
-    if result["failed"]:
-        say(f"failed: {', '.join(result['failed'])}; the same command tries them again")
-        raise typer.Exit(1)
 
 
 @app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")
@@ -286,8 +204,9 @@ def demo(
     say("3/4 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
     say("4/4 fv2es train --model fv2es-tiny")
-    run = out / "run"
-    train(shards, run, split, model="fv2es-tiny", text_encoder=str(albert), seed=seed)
+    run_training(
+        TrainOptions(shards, split, out / "run", "fv2es-tiny", text_encoder=str(albert), seed=seed)
+    )
     typer.echo(f"\nreport     {shards / 'report.html'}  (open it in a browser)")
     typer.echo(f"shards     {shards}\nsplit      {split}\nrun        {out / 'run'}")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
 from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
-from fv2es_prep.files import write_json
+from fv2es_prep.files import whole_file, write_json
 from fv2es_prep.settings import PrepSettings
 from fv2es_train.config import ModelConfig, TrainConfig
 from fv2es_train.model import FV2ES
@@ -101,7 +101,9 @@ def save_checkpoint(
 ) -> Path:
     """Write RUN/best or RUN/last, in place of what is there.
 
-    The directory is filled under a temporary name and renamed when whole.
+    The directory is filled under a temporary name and renamed when whole. There is a moment between
+    two renames in which it has no directory of its name; what was there is then found under
+    another name, see `settle`.
 
     Args:
         run: directory of the run.
@@ -114,29 +116,56 @@ def save_checkpoint(
     Raises:
         OutputError: it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    final = run / checkpoint.which
-    fresh, stale = run / f".{checkpoint.which}.new", run / f".{checkpoint.which}.old"
+    final, fresh, stale = _places(run, checkpoint.which)
     weights = {k: v.detach().cpu().contiguous() for k, v in checkpoint.model.state_dict().items()}
     try:
-        for leftover in (fresh, stale):
-            shutil.rmtree(leftover, ignore_errors=True)
+        settle(run, checkpoint.which)
         fresh.mkdir(parents=True)
-        save_file(weights, fresh / WEIGHTS)
+        with whole_file(fresh / WEIGHTS) as temporary:
+            save_file(weights, temporary)
         if rest is not None:
-            save_file({k: v.contiguous() for k, v in rest.items()}, fresh / REST)
+            with whole_file(fresh / REST) as temporary:
+                save_file({k: v.contiguous() for k, v in rest.items()}, temporary)
         write_json(fresh / CONFIG, _describe(checkpoint))
         if final.exists():
             final.replace(stale)
         fresh.replace(final)
         shutil.rmtree(stale, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"the checkpoint {final} cannot be written: {error.strerror or error}",
+            f"the checkpoint {final} cannot be written: {why}",
             "choose another place with --out",
         ) from error
     return final
+
+
+def settle(run: Path, which: str) -> None:
+    """Finish or undo what a killed `save_checkpoint` left, so that RUN/best or RUN/last is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    final, fresh, stale = _places(run, which)
+    whole = _whole(run, which)
+    if whole != final:
+        whole.replace(final)
+    for leftover in (fresh, stale):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _places(run: Path, which: str) -> tuple[Path, Path, Path]:
+    return run / which, run / f".{which}.new", run / f".{which}.old"
+
+
+def _whole(run: Path, which: str) -> Path:
+    """Where the whole checkpoint is; where there is none, where it would be."""
+    final, fresh, stale = _places(run, which)
+    # The old one is moved away only when the new one is whole.
+    return fresh if not final.exists() and stale.exists() and fresh.exists() else final
 
 
 def load_checkpoint(
@@ -159,7 +188,7 @@ def load_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    place = Path(run) / which
+    place = _whole(Path(run), which)
     if not (place / CONFIG).is_file():
         raise UsageError(
             f"{run} holds no checkpoint {which!r}: {place / CONFIG} is missing",
@@ -168,7 +197,7 @@ def load_checkpoint(
     try:
         stored = json.loads((place / CONFIG).read_text(encoding="utf-8"))
         _refuse_foreign(stored, place)
-        model = _rebuild(ModelConfig.from_json(stored["model"]))
+        model = rebuild(ModelConfig.from_json(stored["model"]))
         model.load_state_dict(load_file(place / WEIGHTS))
         return Checkpoint(
             model=model.to(device).eval(),
@@ -244,7 +273,8 @@ def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:
         )
 
 
-def _rebuild(config: ModelConfig) -> FV2ES:
+def rebuild(config: ModelConfig) -> FV2ES:
+    """The network that a stored configuration describes, with random weights."""
     from fv2es_train.encoders.text import from_config
 
     return FV2ES(config, from_config(config.text) if "t" in config.modalities else None)

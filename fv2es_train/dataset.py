@@ -47,6 +47,7 @@ class ShardDataset(Dataset["Example"]):
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
         shard: int64 (N,), the place in the index of each example's shard.
+        mel_rows: int64 (N,), rows of each example's spectrum.
     """
 
     def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
@@ -59,6 +60,7 @@ class ShardDataset(Dataset["Example"]):
         chosen = np.array([place[name] for name in self.ids], dtype=np.int64)
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
+        self.mel_rows: NDArray[np.int64] = catalogue.mel_rows[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
         self._owner = os.getpid()

@@ -22,17 +22,18 @@ from fv2es_prep.splits import read_split
 from fv2es_train.bootstrap import Plan
 from fv2es_train.checkpoint import CONFIG
 from fv2es_train.measurement import measurement, numbers
+from fv2es_train.options import TrainOptions
 from fv2es_train.predictions import file_of, join, read_predictions
 from fv2es_train.results import METRICS_FILE
+from fv2es_train.state import NAME as STATE
 from fv2es_train.train import train
 
 if TYPE_CHECKING:
-    from fv2es_train.options import TrainOptions
     from fv2es_train.progress import Progress
 
 SUMMARY = "folds.json"
 # What says how fast a run was made, not what was made.
-_NOT_ASKED = ("threads", "workers")
+_NOT_ASKED = ("threads", "workers", "save_every")
 
 
 def train_folds(
@@ -96,12 +97,21 @@ def _train(
 ) -> str:
     """Train one fold; why it failed, or an empty string."""
     try:
-        # What was begun and not finished is begun anew.
-        train(replace(options, overwrite=True), progress())
+        train(_continued(options), progress())
     except Fv2esError as error:
         say(f"{options.out.name} failed: {error.sentence}")
         return error.sentence
     return ""
+
+
+def _continued(options: TrainOptions) -> TrainOptions:
+    """The run as it was begun, if that was with the same options; else the one to begin anew."""
+    if not options.overwrite and (options.out / STATE).is_file():
+        begun = TrainOptions.resumed(options.out)
+        places = {name: getattr(options, name).resolve() for name in ("shards", "split")}
+        if begun == replace(options, **places, resume=True):
+            return begun
+    return replace(options, overwrite=True)
 
 
 def _told(options: TrainOptions, digest: str, trained: bool, error: str) -> dict[str, Any]:
@@ -132,7 +142,9 @@ def _is_finished(options: TrainOptions, split_digest: str) -> bool:
     asked |= {"model": model.name, "classes": list(model.label_classes)}
     made: dict[str, Any] = {"split": stored["split_digest"], "classes": stored["label_classes"]}
     made |= {"model": stored["model"]["name"], "modalities": stored["model"]["modalities"]}
-    asked |= {k: v for k, v in asdict(config).items() if k not in _NOT_ASKED}
+    # As JSON has it, which knows lists only.
+    wanted = json.loads(json.dumps(asdict(config)))
+    asked |= {k: v for k, v in wanted.items() if k not in _NOT_ASKED}
     made |= {k: v for k, v in stored["train"].items() if k not in _NOT_ASKED}
     differ = [name for name in asked if asked[name] != made.get(name)]
     if differ:

@@ -1,14 +1,18 @@
 """What a user asks of one training run.
 
-Owns the request and how it goes over a preset; imports no torch. Leaves the fields' meaning to
-`config` and the run to `train`.
+Owns the request, how it goes over a preset, and how a run remembers it; imports no torch. Leaves
+the fields' meaning to `config` and the run to `train`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
+from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.files import write_json
 from fv2es_train.config import MODALITIES, ModelConfig, TrainConfig, preset
 
 # What goes over the preset's training settings.
@@ -21,7 +25,22 @@ _ASKED = (
     "threads",
     "workers",
     "shuffle_shards",
+    "bucket",
+    "accumulate",
+    "schedule",
+    "warmup",
+    "freeze_text",
+    "class_weights",
+    "label_smoothing",
+    "augment",
+    "amp",
+    "compile",
+    "save_every",
 )
+
+NAME = "options.json"
+_PLACES = ("shards", "split")
+_NOT_KEPT = ("out", "overwrite", "resume")
 
 
 @dataclass(frozen=True)
@@ -41,11 +60,23 @@ class TrainOptions:
         threads: see `TrainConfig`.
         workers: see `TrainConfig`.
         shuffle_shards: see `TrainConfig`.
+        bucket: see `TrainConfig`.
+        accumulate: see `TrainConfig`.
+        schedule: see `TrainConfig`.
+        warmup: see `TrainConfig`.
+        freeze_text: see `TrainConfig`.
+        class_weights: see `TrainConfig`.
+        label_smoothing: see `TrainConfig`.
+        augment: see `TrainConfig`.
+        amp: see `TrainConfig`.
+        compile: see `TrainConfig`.
+        save_every: see `TrainConfig`.
         modalities: see `ModelConfig`.
         text_encoder: name at the hub or directory in transformers' format; None means
             albert-base-v2 for ``fv2es``, a small random one for ``fv2es-tiny``.
         device: ``auto`` (CUDA when there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         overwrite: replace a run that is already in ``out``.
+        resume: continue the run that is in ``out``.
     """
 
     shards: Path
@@ -60,10 +91,22 @@ class TrainOptions:
     threads: int | None = None
     workers: int = 0
     shuffle_shards: int = 0
+    bucket: int = 0
+    accumulate: int = 1
+    schedule: str = "constant"
+    warmup: int = 0
+    freeze_text: str = "none"
+    class_weights: str = "positives"
+    label_smoothing: float = 0.0
+    augment: tuple[str, ...] = ()
+    amp: str = "off"
+    compile: bool = False
+    save_every: int = 0
     modalities: str = MODALITIES
     text_encoder: str | None = None
     device: str = "auto"
     overwrite: bool = False
+    resume: bool = False
 
     def configs(self, label_classes: tuple[str, ...]) -> tuple[ModelConfig, TrainConfig]:
         """The preset with what was asked for put over it.
@@ -81,3 +124,42 @@ class TrainOptions:
             text_encoder=encoder,
         )
         return model, replace(config, **asked)
+
+    def remember(self) -> None:
+        """Write RUN/options.json, from which `resumed` continues.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        values = asdict(self) | {name: str(getattr(self, name).resolve()) for name in _PLACES}
+        write_json(self.out / NAME, {k: v for k, v in values.items() if k not in _NOT_KEPT})
+
+    @classmethod
+    def resumed(cls, run: Path, **changes: Any) -> Self:
+        """The options of a run that is to be continued.
+
+        Args:
+            run: directory of the run.
+            **changes: what is asked otherwise now; None changes nothing.
+
+        Raises:
+            UsageError: there is no run that can be continued.
+            TrainError: what it remembers is damaged.
+        """
+        path = run / NAME
+        if not path.is_file():
+            raise UsageError(
+                f"{run} holds no run that can be continued: {path} is missing",
+                f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values |= {name: value for name, value in changes.items() if value is not None}
+            values |= {name: Path(values[name]) for name in _PLACES}
+            values["augment"] = tuple(values["augment"])
+            return cls(**values, out=run, resume=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainError(
+                f"{path} cannot be read: {error!r}",
+                "train anew, or continue with the fv2es version that wrote it",
+            ) from error

@@ -6,10 +6,11 @@ Owns loaders, the device and the passes without gradients. Leaves what the logit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from torch.utils.data import DataLoader
 from fv2es_prep.errors import SplitError, TrainError, UsageError
 from fv2es_train.batch import Batch, collate
 from fv2es_train.dataset import ShardDataset
-from fv2es_train.sampler import BlockShuffle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def loader_of(
     batch_size: int,
     workers: int = 0,
     generator: torch.Generator | None = None,
-    shuffle_shards: int = 0,
+    batches: Iterable[list[int]] | None = None,
 ) -> DataLoader[Example]:
     """Batches of a dataset.
 
@@ -129,23 +129,21 @@ def loader_of(
         batch_size: utterances in a batch.
         workers: reading processes; 0 reads in this one.
         generator: shuffles each pass; None keeps the dataset's order.
-        shuffle_shards: shuffle within so many shards at a time, see `sampler.BlockShuffle`; 0
-            shuffles the whole dataset.
+        batches: rows of each batch, in place of ``batch_size`` and shuffling.
     """
     join = partial(
         collate,
         pad_id=dataset.index.settings.text.pad_id,
         chunk_rows=model.config.mel_rows,
     )
-    blocks = None
-    if generator is not None and shuffle_shards:
-        blocks = BlockShuffle(dataset.shard, shuffle_shards, generator)
+    order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
+    if batches is not None:
+        order = {"batch_sampler": batches}
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        shuffle=generator is not None and blocks is None,
-        sampler=blocks,
-        generator=generator,
+        **order,
+        # Its own where none is given: making an iterator draws a number from it.
+        generator=generator or torch.Generator(),
         num_workers=workers,
         collate_fn=join,
         pin_memory=next(model.parameters()).is_cuda,

@@ -1,23 +1,58 @@
-"""What training shows while it runs: a bar on a terminal, one line per epoch elsewhere.
+"""What training shows while it runs: a bar on a terminal, plain lines elsewhere.
 
 Owns the looks. Leaves what is worth showing to `train`, which calls three methods and never prints.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+# Seconds between two plain lines within an epoch.
+_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run is after a batch; numbers count from 1.
+
+    Attributes:
+        epoch: the present epoch.
+        epochs: most epochs of the run.
+        batch: the batch of the epoch.
+        batches: batches in an epoch.
+        loss: mean over the epoch's utterances so far.
+        utterances_per_s: in this epoch.
+        left_s: seconds to the end of the last epoch, if no early stop comes before.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    utterances_per_s: float
+    left_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"batch {self.batch}/{self.batches}  loss {self.loss:.4f}  "
+            f"{self.utterances_per_s:.1f} utterances/s  {_clock(self.left_s)} left"
+        )
+
 
 class Progress(Protocol):
     """What `train` calls."""
 
-    def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
-        """A batch is done; all numbers count from 1."""
+    def step(self, step: Step) -> None:
+        """A batch is done."""
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: dict[str, Any], left_s: float) -> None:
         """An epoch is done; ``record`` is its line of history.jsonl."""
 
     def close(self) -> None:
@@ -27,10 +62,10 @@ class Progress(Protocol):
 class Silent:
     """Shows nothing; the default."""
 
-    def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
+    def step(self, step: Step) -> None:
         """See `Progress`."""
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: dict[str, Any], left_s: float) -> None:
         """See `Progress`."""
 
     def close(self) -> None:
@@ -38,18 +73,29 @@ class Silent:
 
 
 class Lines(Silent):
-    """One plain line per epoch.
+    """A plain line per epoch, and one per minute within it.
 
     Args:
         stream: where the lines go.
+        every_s: seconds between two lines within an epoch.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[str], every_s: float = _EVERY_S) -> None:
+        self.stream, self.every_s = stream, every_s
+        self.last = time.monotonic()
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def step(self, step: Step) -> None:
         """See `Progress`."""
-        print(epoch_line(record), file=self.stream, flush=True)
+        if time.monotonic() - self.last >= self.every_s:
+            self._say(f"epoch {step.epoch}/{step.epochs}  {step}")
+
+    def epoch(self, record: dict[str, Any], left_s: float) -> None:
+        """See `Progress`."""
+        self._say(epoch_line(record, left_s))
+
+    def _say(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+        self.last = time.monotonic()
 
 
 class Bar(Silent):
@@ -61,30 +107,28 @@ class Bar(Silent):
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self.bar = RichProgress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("batch {task.completed}/{task.total}  loss {task.fields[loss]:.4f}"),
-            TimeRemainingColumn(),
+            TextColumn("epoch {task.fields[step].epoch}/{task.fields[step].epochs}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[step]}"),
             console=Console(file=stream),
             transient=True,
         )
         self.task: TaskID | None = None
 
-    def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
+    def step(self, step: Step) -> None:
         """See `Progress`."""
-        shown: dict[str, Any] = {"epoch": epoch, "epochs": epochs, "loss": loss}
         if self.task is None:
             self.bar.start()
-            self.task = self.bar.add_task("train", total=batches, **shown)
-        self.bar.update(self.task, completed=batch, total=batches, **shown)
+            self.task = self.bar.add_task("train", total=step.batches, step=step)
+        self.bar.update(self.task, completed=step.batch, total=step.batches, step=step)
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: dict[str, Any], left_s: float) -> None:
         """See `Progress`."""
-        self.bar.console.print(epoch_line(record), highlight=False)
+        self.bar.console.print(epoch_line(record, left_s), highlight=False)
 
     def close(self) -> None:
         """See `Progress`."""
@@ -96,11 +140,12 @@ def progress_for(stream: IO[str]) -> Progress:
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-def epoch_line(record: dict[str, Any]) -> str:
+def epoch_line(record: dict[str, Any], left_s: float) -> str:
     """One epoch in words and numbers.
 
     Args:
         record: its line of history.jsonl.
+        left_s: seconds to the end of the last epoch.
     """
     score = record["valid"]["f1_binary"]
     shown = "-" if score is None else f"{score:.3f}"
@@ -108,5 +153,10 @@ def epoch_line(record: dict[str, Any]) -> str:
     return (
         f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, "
         f"valid loss {record['valid_loss']:.4f}, valid f1_binary {shown}, "
-        f"{record['seconds']:.1f} s{best}"
+        f"{record['seconds']:.1f} s, {record['utterances_per_s']:.1f} utterances/s, "
+        f"{_clock(left_s)} left{best}"
     )
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,51 +1,70 @@
 """The training loop, one function read from top to bottom, and the small steps it names.
 
 Owns what happens in a run and in which order. Leaves the network to `model`, numbers to `metrics`,
-files of a checkpoint to `checkpoint`, and showing progress to whoever passes it in.
+files of a checkpoint to `checkpoint`, where a run continues to `state`, several processes to
+`parallel`, and showing progress to whoever passes it in.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
-from fv2es_prep.errors import OutputError, TrainError, UsageError
 from fv2es_prep.splits import read_split
-from fv2es_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fv2es_train.config import TrainConfig
+from fv2es_train import state as states
+from fv2es_train.augment import augment
+from fv2es_train.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
+from fv2es_train.config import ModelConfig
+from fv2es_train.directory import (
+    EVENTS,
+    make_place,
+    refuse_existing,
+    settle_place,
+    write_history,
+)
+from fv2es_train.events import Events
+from fv2es_train.loss import make_loss
 from fv2es_train.metrics import fit_thresholds, measure
-from fv2es_train.model import FV2ES, build_model
+from fv2es_train.model import build_model
+from fv2es_train.noise import take_over
+from fv2es_train.optimize import (
+    autocast,
+    compile_parts,
+    freeze_text,
+    make_optimizer,
+    repeatable,
+    set_rates,
+    set_training,
+)
 from fv2es_train.options import TrainOptions
-from fv2es_train.passes import choose_device, loader_of, run_model, subset_of
-from fv2es_train.progress import Progress, Silent
-from fv2es_train.results import PARTS as RESULTS
+from fv2es_train.parallel import World, joined
+from fv2es_train.passes import loader_of, run_model, subset_of
+from fv2es_train.progress import Progress, Silent, Step
 from fv2es_train.results import write_results
+from fv2es_train.sampler import EpochBatches
+from fv2es_train.state import State, load_state, save_state, shards_digest
+from fv2es_train.steps import agree, named, together_again, valid_part
+from fv2es_train.stopping import stopped, told_to_stop
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fv2es_train.batch import Batch
 
 __all__ = ["TrainOptions", "train"]
 
-PARTS = ("best", "last", "history.jsonl", *RESULTS)
 
-
-def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any]:
+def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any] | None:
     """Train a model on the train subset, keep the epoch that is best on valid, measure it on test.
 
-    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last and at the end what `results`
-    lists, RUN/metrics.json last. The best epoch has the highest average f1_binary on valid, with
-    thresholds fitted on valid; of equal ones the lower valid loss. Deterministic on the CPU for a
-    seed and a number of threads.
+    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last, RUN/state.pt (from which the
+    run continues), RUN/options.json, RUN/tensorboard and at the end what `results` lists. The best
+    epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal ones
+    the lower valid loss. Deterministic on the CPU for a seed and a number of threads, whether it
+    was interrupted or not. Under torchrun the processes share each batch.
 
     Args:
         options: what to train on, where to write, and what departs from the defaults.
@@ -53,23 +72,37 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
 
     Returns:
         JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
-        ``best_epoch``, ``stopped_early``, ``device``, ``seconds`` (before the last
-        measurement), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is None
-        where the split has none).
+        ``best_epoch``, ``stopped_early``, ``device``, ``processes``, ``seconds`` (before
+        the last measurement), and under
+        ``valid`` and ``test`` what `evaluate` returns (``test`` is None where the split has none).
+        None in all processes but the first.
 
     Raises:
-        UsageError: the run exists already, or an option is out of range.
-        SplitError: the train or valid subset is empty or does not fit the shards.
+        UsageError: the run exists already, an option is out of range, or the run that is to be
+            continued began with other shards.
+        SplitError: the train or valid subset is empty or does not fit the shards, or the run that
+            is to be continued began with another split.
         TokenizerError: the text encoder cannot be loaded.
-        TrainError: a class is absent from train, or the loss is not finite.
+        TrainError: a class is absent from train, the loss is not finite, or it was told to stop.
         OutputError: the run cannot be written.
     """
-    progress = progress or Silent()
+    with joined(options.device) as world, repeatable(world.device), told_to_stop() as told:
+        shown = (progress if world.first else None) or Silent()
+        try:
+            return _train(options, world, told, shown)
+        finally:
+            shown.close()
+
+
+def _train(
+    options: TrainOptions, world: World, told: Callable[[], bool], progress: Progress
+) -> dict[str, Any] | None:
     began = time.perf_counter()
 
     # Data. Everything that can be wrong is found before the first epoch.
-    refuse_existing(options)
-    device = choose_device(options.device)
+    run, device = options.out, world.device
+    if not options.resume:
+        refuse_existing(options)
     split = read_split(options.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
     train_set = subset_of(options.shards, subsets["train"], "train")
@@ -77,182 +110,157 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
     test_set = subset_of(options.shards, subsets["test"], "test") if subsets["test"] else None
     index = train_set.index
     names = index.label_classes
-    pos_weight = positive_weights(train_set.label, names).to(device)
+    model_config, config = options.configs(names)
+    criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
+    # A run that was killed before it first saved is begun anew.
+    saved = load_state(run) if options.resume and (run / states.NAME).exists() else None
 
     # Model. The seed comes before the first random weight.
-    model_config, config = options.configs(names)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    model = build_model(model_config, index.settings).to(device)
-    optimizer = torch.optim.Adam(parameter_groups(model, config), weight_decay=config.weight_decay)
-    order = torch.Generator().manual_seed(config.seed)
-    loader = loader_of(
-        train_set, model, config.batch_size, config.workers, order, config.shuffle_shards
-    )
-    valid_loader = loader_of(valid_set, model, config.batch_size, config.workers)
-    make_place(options)
+    if saved is None:
+        model = build_model(model_config, index.settings).to(device)
+        state = State(model.config.to_json(), split.digest(), shards_digest(index))
+    else:
+        saved.state.check(split, index)
+        model = rebuild(ModelConfig.from_json(saved.state.model_config)).to(device)
+        state = saved.state
+    noise = take_over(model)
+    freeze_text(model, config.freeze_text)
+    optimizer = make_optimizer(model, config)
+    network = world.wrap(model)
+    if config.compile:
+        compile_parts(model)
 
-    best, waited, epoch = (-1.0, 0.0), 0, 0
-    try:
-        for epoch in range(1, config.epochs + 1):
-            started = time.perf_counter()
-            model.train()
-            total, seen = 0.0, 0
-            for number, loaded in enumerate(loader, start=1):
-                batch: Batch = loaded.to(device)
-                loss = binary_cross_entropy_with_logits(
-                    model(batch), batch.label, pos_weight=pos_weight
-                )
-                refuse_not_finite(loss, epoch, batch)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch
+    # Order. Each process has its part of each train batch, and some of the valid batches.
+    order = EpochBatches(train_set, config, world)
+    loader = loader_of(train_set, model, config.batch_size, config.workers, batches=order)
+    valid_rows, valid_loader = valid_part(valid_set, model, world, config)
+    batches = -(-len(train_set) // config.batch_size)
+    steps = config.epochs * -(-batches // config.accumulate)
+
+    # Place. What is there is refused by all before one of them writes.
+    world.gather(None)
+    if world.first:
+        settle_place(options) if options.resume else make_place(options)
+        write_history(run, state.history)
+        if saved is None:
+            save_state(run, state, model, optimizer)
+    events = Events(run / EVENTS, state.steps + 1) if world.first else None
+    if saved is not None:
+        saved.restore(model, optimizer)
+        # It holds the weights three times over.
+        saved = None
+    done = 0
+
+    while state.epoch <= config.epochs:
+        if config.early_stop and state.waited >= config.early_stop:
+            break
+        started, earlier = time.perf_counter(), state.seconds
+        set_training(model)
+        order.begin(state.epoch, state.batches)
+        loaded: Batch
+        for loaded in loader:
+            number = state.batches + 1
+            rows = len(order.batches[state.batches])
+            together, ready = order.step_of(number)
+            batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
+            noise.begin(batch, config.seed, state.epoch)
+            with world.hold(network, ready):
+                with autocast(config.amp, device):
+                    logits = network(batch)
+                loss = criterion.of_each(logits, batch.label).sum() * world.weight(rows)
+                total, halt = agree(world, loss, state.epoch, batch, told())
+                # torch averages gradients over processes, and each has but its part of the sum.
+                (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
+            if ready:
+                set_rates(optimizer, config, state.steps + 1, steps)
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
-                total, seen = total + loss.item() * len(batch), seen + len(batch)
-                progress.step(epoch, config.epochs, number, len(loader), total / seen)
+                optimizer.zero_grad()
+                state.steps += 1
+            state.batches, state.seen, state.total = number, state.seen + rows, state.total + total
+            state.seconds = earlier + time.perf_counter() - started
+            done += 1
+            left = (config.epochs - state.epoch + 1) * batches - number
+            left_s = (time.perf_counter() - began) / done * left
+            mean, rate = state.total / state.seen, state.seen / state.seconds
+            progress.step(Step(state.epoch, config.epochs, number, batches, mean, rate, left_s))
+            if events and ready:
+                rates = {f"lr/{g['name']}": g["lr"] for g in optimizer.param_groups}
+                events.scalars(state.steps, {"train/loss": total / rows, **rates})
+            due = config.save_every and state.steps % config.save_every == 0
+            if world.first and ready and (halt or due):
+                save_state(run, state, model, optimizer)
+                if events:
+                    events.flush()
+            if ready and halt:
+                raise stopped(run, state.epoch)
 
-            # Validation. Thresholds belong to the model of this epoch and to valid alone.
-            outputs = run_model(model, valid_loader, device)
-            valid_loss = binary_cross_entropy_with_logits(
-                outputs.logits, outputs.label, pos_weight=pos_weight.cpu()
-            ).item()
-            thresholds = fit_thresholds(outputs.truth, outputs.probability)
-            valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
-            score = (valid["f1_binary"] or 0.0, -valid_loss)
-            better = score > best
-            # Patience waits for F1 alone: the loss may creep on for long where F1 is at its top.
-            waited = 0 if score[0] > best[0] else waited + 1
-            best = max(best, score)
+        # Validation. Thresholds belong to the model of this epoch and to valid alone.
+        outputs = together_again(run_model(model, valid_loader, device), valid_rows, world)
+        valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
+        thresholds = fit_thresholds(outputs.truth, outputs.probability)
+        valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
+        score = (valid["f1_binary"] or 0.0, -valid_loss)
+        better = score > state.best
+        # Patience waits for F1 alone: the loss may creep on for long where F1 is at its top.
+        state.waited = 0 if score[0] > state.best[0] else state.waited + 1
+        state.best = max(state.best, score)
 
-            checkpoint = Checkpoint(
-                model=model,
-                train=config,
-                settings=index.settings,
-                thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
-                split_digest=split.digest(),
-                epoch=epoch,
-                metrics=valid,
-            )
+        record = {
+            "epoch": state.epoch,
+            "train_loss": state.total / state.seen,
+            "valid_loss": valid_loss,
+            "valid": valid,
+            "best": better,
+            "lr": {group["name"]: group["lr"] for group in optimizer.param_groups},
+            "steps": state.steps,
+            "seconds": round(earlier + time.perf_counter() - started, 3),
+            "utterances_per_s": round(state.seen / max(state.seconds, 1e-9), 2),
+        }
+        checkpoint = Checkpoint(
+            model=model,
+            train=config,
+            settings=index.settings,
+            thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
+            split_digest=split.digest(),
+            epoch=state.epoch,
+            metrics=valid,
+        )
+        state.end_epoch(record)
+        # The state comes last: a run killed before it does this epoch again, and the same.
+        if world.first:
             if better:
-                save_checkpoint(options.out, checkpoint)
-            save_checkpoint(options.out, replace(checkpoint, which="last"))
-            record = {
-                "epoch": epoch,
-                "train_loss": total / seen,
-                "valid_loss": valid_loss,
-                "valid": valid,
-                "best": better,
-                "lr": {group["name"]: group["lr"] for group in optimizer.param_groups},
-                "seconds": round(time.perf_counter() - started, 3),
-            }
-            with (options.out / "history.jsonl").open("a", encoding="utf-8") as history:
-                history.write(json.dumps(record, allow_nan=False) + "\n")
-            progress.epoch(record)
-            if config.early_stop and waited >= config.early_stop:
-                break
-    finally:
-        progress.close()
+                save_checkpoint(run, checkpoint)
+            save_checkpoint(run, replace(checkpoint, which="last"))
+            write_history(run, state.history)
+            save_state(run, state, model, optimizer)
+        if events:
+            events.scalars(state.steps, {"train/epoch_loss": record["train_loss"]})
+            events.scalars(state.steps, {"valid/loss": valid_loss, **named(valid)})
+            events.flush()
+        left_s = (time.perf_counter() - began) / max(done, 1) * batches
+        progress.epoch(record, left_s * (config.epochs - record["epoch"]))
+
+    if not world.first:
+        return None
 
     # Measurement of the best epoch as it was written, with the thresholds stored in it.
-    kept = load_checkpoint(options.out, "best", device)
+    kept = load_checkpoint(run, "best", device)
     summary = {
-        "run": str(options.out),
+        "run": str(run),
         "model": model_config.name,
         "modalities": model_config.modalities,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "epochs": epoch,
+        "epochs": len(state.history),
         "best_epoch": kept.epoch,
-        "stopped_early": epoch < config.epochs,
+        "stopped_early": len(state.history) < config.epochs,
         "device": str(device),
+        "processes": world.size,
         "seconds": round(time.perf_counter() - began, 3),
     }
     measured = write_results(kept, split, {"valid": valid_set, "test": test_set}, summary, device)
     return {**summary, **measured}
-
-
-def positive_weights(label: NDArray[np.uint8], names: tuple[str, ...]) -> Tensor:
-    """The loss weight of each class's positives: negatives / positives in train.
-
-    Args:
-        label: (N, C), 1 where the class holds.
-        names: the C classes.
-
-    Returns:
-        float32 (C,).
-
-    Raises:
-        TrainError: a class has no positive utterance.
-    """
-    positives = label.astype(np.int64).sum(axis=0)
-    if absent := [name for name, count in zip(names, positives, strict=True) if count == 0]:
-        raise TrainError(
-            f"no utterance of the train subset has the class {', '.join(absent)}",
-            "make a split whose train subset has every class, or prepare the corpus with the "
-            "classes that it has: fv2es prep ... --labels",
-        )
-    return torch.from_numpy((len(label) - positives) / positives).float()
-
-
-def parameter_groups(model: FV2ES, config: TrainConfig) -> list[dict[str, Any]]:
-    """Adam's groups: the text encoder with its own learning rate, all else with the full one."""
-    slow = [p for name, p in model.named_parameters() if name.startswith("text.")]
-    full = [p for name, p in model.named_parameters() if not name.startswith("text.")]
-    groups = [{"name": "main", "params": full, "lr": config.lr}]
-    if slow:
-        text_lr = config.lr / config.text_lr_divisor
-        groups.append({"name": "text", "params": slow, "lr": text_lr})
-    return groups
-
-
-def refuse_not_finite(loss: Tensor, epoch: int, batch: Batch) -> None:
-    """Stop before a spoilt gradient spoils the weights.
-
-    Raises:
-        TrainError: the loss is NaN or infinite; the batch's utterances are named.
-    """
-    if not bool(torch.isfinite(loss)):
-        raise TrainError(
-            f"the loss is {loss.item()} in epoch {epoch}, in the batch of the utterances "
-            f"{', '.join(batch.ids)}",
-            "look at these utterances' faces and spectra, or train with a smaller --lr",
-        )
-
-
-def refuse_existing(options: TrainOptions) -> None:
-    """Never write over a run by accident.
-
-    Raises:
-        UsageError: ``out`` holds a run and ``overwrite`` is off, or is no directory.
-    """
-    if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"{options.out} is a file, expected a directory", "choose another --out")
-    found = [part for part in PARTS if (options.out / part).exists()]
-    if found and not options.overwrite:
-        raise UsageError(
-            f"{options.out} holds a run already ({', '.join(found)})",
-            "choose another --out, or pass --overwrite to replace it",
-        )
-
-
-def make_place(options: TrainOptions) -> None:
-    """Make the run's directory, empty of an earlier run.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for part in PARTS:
-            place = options.out / part
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-        (options.out / "history.jsonl").touch()
-    except OSError as error:
-        raise OutputError(
-            f"the run {options.out} cannot be written: {error.strerror or error}",
-            "choose another place with --out",
-        ) from error

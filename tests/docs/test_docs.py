@@ -125,7 +125,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", markdown_files(), ids=name_of)
 def test_commands_that_are_shown_exist(path: Path) -> None:
-    shown = re.findall(r"(?:^\$ |`)(fv2es(?: [a-z-]+)+)", path.read_text("utf-8"), re.MULTILINE)
+    shown = re.findall(
+        r"(?:^\$ |`)(fv2es(?: [a-z]+(?:-[a-z]+)*)+)", path.read_text("utf-8"), re.MULTILINE
+    )
     for words in shown:
         first = " ".join(words.split()[:2])
         assert first in COMMANDS, f"{name_of(path)} shows `{words}`"

@@ -1,21 +1,24 @@
-"""The block shuffle: every example once, pool by pool, in an order that the seed decides."""
+"""The order of reading: every example once, in an order that seed and epoch decide."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from fv2es_train.config import preset
+from fv2es_train.config import TrainConfig, preset
 from fv2es_train.dataset import ShardDataset
 from fv2es_train.model import build_model
+from fv2es_train.parallel import World
 from fv2es_train.passes import loader_of
-from fv2es_train.sampler import BlockShuffle
+from fv2es_train.sampler import BlockShuffle, EpochBatches
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
 
+ALONE = World(0, 1, torch.device("cpu"))
 # Seven shards of different sizes, as a split leaves them.
 SHARD = np.repeat(np.arange(7), [5, 1, 9, 4, 4, 7, 3])
 
@@ -62,6 +65,65 @@ def test_nothing_to_read_is_nothing() -> None:
     assert list(BlockShuffle(SHARD[:0], 2, torch.Generator())) == []
 
 
+def batches_of(corpus: Corpus, world: World = ALONE, **changes: Any) -> EpochBatches:
+    config = replace(TrainConfig(batch_size=4, seed=3), **changes)
+    return EpochBatches(ShardDataset(corpus.shards), config, world)
+
+
+def epoch_of(batches: EpochBatches, epoch: int, seen: int = 0) -> list[list[int]]:
+    batches.begin(epoch, seen)
+    return list(batches)
+
+
+@pytest.mark.parametrize("changes", [{}, {"shuffle_shards": 2}, {"bucket": 2}, {"bucket": 99}])
+def test_each_epoch_has_every_row_once_in_an_order_of_its_own(
+    corpus: Corpus, changes: dict[str, int]
+) -> None:
+    first, second = (epoch_of(batches_of(corpus, **changes), epoch) for epoch in (1, 2))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(36))
+    assert first != second
+    assert epoch_of(batches_of(corpus, **changes), 1) == first
+    assert epoch_of(batches_of(corpus, seed=4, **changes), 1) != first
+
+
+def test_an_epoch_can_be_entered_at_any_batch(corpus: Corpus) -> None:
+    batches = batches_of(corpus, bucket=3, shuffle_shards=2)
+    whole = epoch_of(batches, 5)
+    for seen in (0, 1, 8, 9):
+        assert epoch_of(batches_of(corpus, bucket=3, shuffle_shards=2), 5, seen) == whole[seen:]
+        assert len(batches) == 9
+
+
+def test_buckets_put_utterances_of_like_length_together(corpus: Corpus) -> None:
+    rows = ShardDataset(corpus.shards).mel_rows
+
+    def padding(bucket: int) -> int:
+        parts = epoch_of(batches_of(corpus, bucket=bucket), 1)
+        return int(sum(rows[part].max() * len(part) - rows[part].sum() for part in parts))
+
+    assert padding(9) < padding(3) < padding(0)
+
+
+def test_processes_share_each_batch(corpus: Corpus) -> None:
+    whole = epoch_of(batches_of(corpus, batch_size=5), 1)
+    parts = [
+        epoch_of(batches_of(corpus, World(rank, 2, torch.device("cpu")), batch_size=5), 1)
+        for rank in (0, 1)
+    ]
+    for batch, one, other in zip(whole[:-1], *(part[:-1] for part in parts), strict=True):
+        assert sorted(one + other) == sorted(batch)
+    # One row is left for two processes: both compute it, and it counts half in each.
+    assert parts[0][-1] == parts[1][-1] == whole[-1]
+    assert World(0, 2, torch.device("cpu")).weight(1) == 0.5
+
+
+def test_a_step_is_as_many_batches_as_are_accumulated(corpus: Corpus) -> None:
+    batches = batches_of(corpus, batch_size=5, accumulate=3)
+    batches.begin(1)
+    steps = [batches.step_of(number) for number in range(1, 9)]
+    assert steps == [(15, False), (15, False), (15, True)] * 2 + [(6, False), (6, True)]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_reads_pool_by_pool(corpus: Corpus, workers: int) -> None:
     config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, modalities="v")
@@ -69,8 +131,9 @@ def test_a_loader_reads_pool_by_pool(corpus: Corpus, workers: int) -> None:
     dataset = ShardDataset(corpus.shards)
 
     def names(shuffle_shards: int) -> list[str]:
-        generator = torch.Generator().manual_seed(3)
-        loader = loader_of(dataset, model, 4, workers, generator, shuffle_shards)
+        batches = batches_of(corpus, shuffle_shards=shuffle_shards)
+        batches.begin(1)
+        loader = loader_of(dataset, model, 4, workers, batches=batches)
         return [name for batch in loader for name in batch.ids]  # type: ignore[attr-defined]
 
     whole, pools = names(0), names(2)

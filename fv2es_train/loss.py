@@ -1,0 +1,97 @@
+"""The loss: binary cross entropy of each class, weighted, towards smoothed labels.
+
+Owns the formula and the classes' weights. Leaves when and how it is summed to `train`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from fv2es_prep.errors import TrainError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a logit and a label cost.
+
+    Attributes:
+        positive: float32 (C,), weight of each class where it holds.
+        negative: float32 (C,), weight of each class where it does not.
+        smoothing: share s of each label that is taken for 1/2: 1 becomes 1 - s/2, 0 becomes s/2.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    smoothing: float = 0.0
+
+    def of_each(self, logits: Tensor, label: Tensor, smooth: bool = True) -> Tensor:
+        """The loss of each utterance, the mean over its classes.
+
+        Args:
+            logits: (B, C).
+            label: float32 (B, C).
+            smooth: False takes the labels as they are.
+
+        Returns:
+            float32 (B,).
+        """
+        share = self.smoothing if smooth else 0.0
+        aim = label * (1 - share) + share / 2
+        return binary_cross_entropy_with_logits(
+            logits.float(),
+            aim,
+            weight=self.negative.to(logits.device),
+            pos_weight=(self.positive / self.negative).to(logits.device),
+            reduction="none",
+        ).mean(dim=1)
+
+
+def make_loss(
+    label: NDArray[np.uint8],
+    names: tuple[str, ...],
+    weights: str = "positives",
+    smoothing: float = 0.0,
+) -> Loss:
+    """The loss with weights from the train subset.
+
+    With n utterances of which p have the class: ``positives`` weighs positives by (n - p) / p, as
+    published; ``balanced`` weighs positives by n / 2p and negatives by n / 2(n - p), so that rare
+    classes do not weigh more than others; ``none`` weighs all by 1.
+
+    Args:
+        label: (N, C), 1 where the class holds.
+        names: the C classes.
+        weights: ``positives``, ``balanced`` or ``none``.
+        smoothing: see `Loss`.
+
+    Raises:
+        TrainError: a class has no positive utterance, or where balanced no negative one.
+    """
+    count = len(label)
+    positives = label.astype(np.int64).sum(axis=0)
+    if absent := [name for name, p in zip(names, positives, strict=True) if p == 0]:
+        raise TrainError(
+            f"no utterance of the train subset has the class {', '.join(absent)}",
+            "make a split whose train subset has every class, or prepare the corpus with the "
+            "classes that it has: fv2es prep ... --labels",
+        )
+    positive, negative = np.ones(len(names)), np.ones(len(names))
+    if weights == "positives":
+        positive = (count - positives) / positives
+    elif weights == "balanced":
+        if full := [name for name, p in zip(names, positives, strict=True) if p == count]:
+            raise TrainError(
+                f"every utterance of the train subset has the class {', '.join(full)}",
+                "pass --class-weights none, or make another split",
+            )
+        positive, negative = count / (2 * positives), count / (2 * (count - positives))
+    return Loss(torch.from_numpy(positive).float(), torch.from_numpy(negative).float(), smoothing)

@@ -1,0 +1,40 @@
+"""Processes that train, started in a moment: they are forked from one that has torch loaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from multiprocessing.process import BaseProcess
+
+from fv2es_train.options import TrainOptions
+from fv2es_train.train import train
+
+_LOADED = ["fv2es_train.train", "timm.models.nest", "transformers.models.albert.modeling_albert"]
+
+
+def start(options: TrainOptions, **environment: str) -> BaseProcess:
+    """A process that trains, with some variables in its environment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_LOADED)
+    process = context.Process(target=_train, args=(options, environment))
+    process.start()
+    return process
+
+
+def together(options: TrainOptions, size: int) -> list[int | None]:
+    """Train in several processes with the environment that torchrun gives; their exit codes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [start(options, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(size)]
+    for process in ranks:
+        process.join(60)
+        process.kill()
+        process.join()
+    return [process.exitcode for process in ranks]
+
+
+def _train(options: TrainOptions, environment: dict[str, str]) -> None:
+    os.environ |= environment
+    train(options)

@@ -1,0 +1,100 @@
+"""Processes that share each batch have the curve of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fv2es_prep.types import MelSpectrum
+from fv2es_train.train import train
+from tests.train.conftest import Corpus, make_examples, options_of, write_shards
+from tests.train.processes import together
+
+ROOT = Path(__file__).parents[2]
+
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    start = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    return subprocess.run(
+        [*start, "--nproc-per-node", str(processes), "-m", "cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+# 18 rows in batches of 17: the second one holds one utterance, which both have to compute.
+GIVEN: dict[str, Any] = {"batch_size": 17, "augment": ("flip", "spec"), "early_stop": 0}
+
+
+def same_curve(one: Path, two: Path) -> None:
+    """Losses within 1e-3, weights close."""
+    for name in ("train_loss", "valid_loss"):
+        first, second = ([line[name] for line in history(run)] for run in (one, two))
+        assert second == pytest.approx(first, abs=1e-3)
+    single, shared = (load_file(run / "last/model.safetensors") for run in (one, two))
+    for name, value in single.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-2, atol=5e-3)
+
+
+def test_two_processes_have_the_curve_of_one(corpus: Corpus, tmp_path: Path) -> None:
+    options = options_of(corpus, tmp_path / "one", epochs=2, threads=1, **GIVEN)
+    train(options)
+    assert together(replace(options, out=tmp_path / "two"), 2) == [0, 0]
+    same_curve(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_loss_that_is_no_number_stops_all_processes(tmp_path: Path) -> None:
+    examples = make_examples(18)
+    spoilt = np.full_like(examples[4].mel.log_power, np.nan)
+    examples[4] = replace(examples[4], mel=MelSpectrum(spoilt, 0.0125))
+    corpus = Corpus(write_shards(tmp_path / "shards", examples), tmp_path / "split.json", examples)
+    names = tuple(example.utterance.id for example in examples)
+    corpus.resplit(lambda s: replace(s, train=names[:12], valid=names[12:], test=()), corpus.split)
+    options = options_of(corpus, tmp_path / "run", modalities="a", threads=1, batch_size=4)
+    assert together(options, 2) == [1, 1]
+    assert not (tmp_path / "run" / "best").exists()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command(corpus: Corpus, tmp_path: Path) -> None:
+    train(options_of(corpus, tmp_path / "one", epochs=3, **GIVEN))
+    result = torchrun(
+        *("train", "--shards", corpus.shards, "--split", corpus.split, "--out", tmp_path / "two"),
+        *("--model", "fv2es-tiny", "--epochs", 3, "--batch-size", 17, "--augment", "flip,spec"),
+        *("--early-stop", 0, "--json"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["processes"] == 2
+    assert result.stderr.count("epoch 1:") == 1
+    same_curve(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_run_may_continue_with_another_number_of_processes(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    given = {"batch_size": 5, "accumulate": 2, "early_stop": 0}
+    train(options_of(corpus, tmp_path / "one", epochs=4, **given))
+    train(options_of(corpus, tmp_path / "two", epochs=2, **given))
+    result = torchrun("train", "--resume", tmp_path / "two", "--epochs", 4)
+    assert result.returncode == 0, result.stderr
+    one, two = history(tmp_path / "one"), history(tmp_path / "two")
+    losses = [[line["train_loss"] for line in lines] for lines in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-3)
