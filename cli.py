@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from typer.core import TyperGroup
@@ -173,6 +173,71 @@ def compare(
         typer.echo(format_comparison(found))
 
 
+@app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")
+def predict(
+    videos: Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="VIDEO...")],
+    run: Run,
+    transcript: Annotated[
+        Path | None, typer.Option(help="Words: srt, vtt, IEMOCAP's transcription or plain text.")
+    ] = None,
+    spans: Annotated[
+        Path | None, typer.Option(help="Utterances: JSON or CSV with start_s, end_s.")
+    ] = None,
+    sound: Annotated[Path | None, typer.Option(help="The sound, where it is another file.")] = None,
+    asr: Annotated[
+        str | None,
+        typer.Option(help="Recogniser: a directory, a name at the hub, embedded or none."),
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="As for `fv2es prep`, if moved.")] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(help="HALF[:SIDE[:CHANNEL]] of a speaker, e.g. left:224:0; or iemocap."),
+    ] = None,
+    faces: Annotated[str, typer.Option(help="largest, or all: each face on its own.")] = "largest",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_srt: Annotated[bool, typer.Option("--srt", help="Print subtitles with emotions.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Time line as PNG; a folder for several videos.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Video with all drawn in, as MP4; or a folder.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Tell the emotions of raw videos, utterance by utterance, with a trained run."""
+    from fv2es_train.predict.job import Outcome, PredictOptions, predict_videos
+
+    asked = {"json": as_json, "csv": as_csv, "srt": as_srt}
+    forms = [form for form, wanted in asked.items() if wanted] or ["table"]
+    if len(forms) > 1:
+        raise UsageError(f"--{forms[0]} and --{forms[1]} cannot both be printed", "choose one")
+    options = PredictOptions(
+        videos=tuple(videos),
+        run=run,
+        sound=sound,
+        spans=spans,
+        transcript=transcript,
+        asr=asr,
+        tokenizer=tokenizer,
+        views=tuple(view or ["full"]),
+        faces=cast("Any", faces),
+        form=forms[0],
+        plot=plot,
+        video=video,
+        device=device,
+    )
+    outcome = Outcome()
+    for part in predict_videos(options, outcome, say):
+        if isinstance(part, str):
+            typer.echo(part)
+        else:
+            print_json(part)
+    if outcome.failed:
+        say(f"{len(outcome.failed)} could not be scored: {', '.join(outcome.failed)}")
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: fv2es demo --out demo")
 def demo(
     out: Annotated[Path, typer.Option(help="New directory for everything.")] = Path("demo"),
@@ -182,15 +247,15 @@ def demo(
     executor: Annotated[str, typer.Option(help="As for `fv2es prep`.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the corpus, the split and the training.")] = 0,
 ) -> None:
-    """Make a small corpus in IEMOCAP's layout, prepare it, train a tiny model and measure it."""
-    from fv2es_prep.demo import make_corpus, make_text_model
+    """Make a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
+    from fv2es_prep.demo import make_corpus, make_talk, make_text_model
     from fv2es_prep.files import make_directory
     from pipelines.prepare import PrepOptions
 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty", "choose a new directory with --out")
     make_directory(out)
-    say("1/4 making a corpus in IEMOCAP's layout, and a small ALBERT")
+    say("1/5 making a corpus in IEMOCAP's layout, and a small ALBERT")
     corpus, albert = out / "corpus", out / "albert"
     make_corpus(corpus, seed=seed)
     make_text_model(albert, seed=seed)
@@ -198,17 +263,22 @@ def demo(
     if corpus_only:
         return
     shards, split = out / "shards", out / "split.json"
-    say("2/4 fv2es prep iemocap: decode, sample frames, find faces, spectra, tokens")
+    say("2/5 fv2es prep iemocap: decode, sample frames, find faces, spectra, tokens")
     options = PrepOptions("iemocap", corpus, shards, tokenizer=str(albert), shard_mb=2)
     prepare(options, executor)
-    say("3/4 fv2es splits build --recipe random")
+    say("3/5 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
-    say("4/4 fv2es train --model fv2es-tiny")
+    say("4/5 fv2es train --model fv2es-tiny")
     run_training(
         TrainOptions(shards, split, out / "run", "fv2es-tiny", text_encoder=str(albert), seed=seed)
     )
+    say("5/5 fv2es predict: a video of its own, without labels or words")
+    make_talk(out / "talk.avi", seed=seed)
+    speakers, picture = ["left:224:0", "right:224:1"], out / "prediction.png"
+    predict([out / "talk.avi"], out / "run", asr="none", view=speakers, plot=picture)
     typer.echo(f"\nreport     {shards / 'report.html'}  (open it in a browser)")
     typer.echo(f"shards     {shards}\nsplit      {split}\nrun        {out / 'run'}")
+    typer.echo(f"video      {out / 'talk.avi'}\ntime line  {picture}")
 
 
 if __name__ == "__main__":

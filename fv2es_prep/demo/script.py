@@ -110,6 +110,21 @@ def plan_corpus(sessions: int, dialogues: int, turns: int, seed: int) -> tuple[D
     return tuple(plans)
 
 
+def plan_talk(session: int, number: int, turns: int, seed: int) -> Dialogue:
+    """Plans one more dialogue of a session's two speakers, which is in no corpus.
+
+    Args:
+        session: the session whose speakers talk.
+        number: of the dialogue, from 0; one that the corpus does not have.
+        turns: turns of the six emotions.
+        seed: the source of chance.
+    """
+    rng = np.random.default_rng([seed, session, number, 29])
+    labels = [EMOTIONS[i % len(EMOTIONS)] for i in range(turns)]
+    rng.shuffle(labels)
+    return _plan_dialogue(session, number, labels, rng)
+
+
 def _plan_dialogue(
     session: int, number: int, emotions: Sequence[str], rng: np.random.Generator
 ) -> Dialogue:

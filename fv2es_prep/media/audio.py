@@ -218,12 +218,8 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
     """
     import numpy as np
     import torch
-    import torchaudio
 
-    samples = torch.from_numpy(waveform.samples)
-    if waveform.rate_hz != settings.rate_hz and len(samples):
-        ratio = _ratio(waveform.rate_hz, settings.rate_hz)
-        samples = torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+    samples = torch.from_numpy(resampled(waveform, settings.rate_hz).samples)
     if len(samples) <= settings.n_fft // 2:
         raise UtteranceError(
             f"its span holds {len(samples)} audio samples, expected more than "
@@ -238,6 +234,23 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
         )
     log_power = np.log(np.maximum(power, settings.floor)).astype(np.float16)
     return MelSpectrum(np.ascontiguousarray(log_power), settings.hop_s)
+
+
+def resampled(waveform: Waveform, rate_hz: int) -> Waveform:
+    """The same sound at another rate, by torchaudio's windowed sinc.
+
+    Args:
+        waveform: one channel.
+        rate_hz: the wanted rate; the waveform itself comes back where it has it or is empty.
+    """
+    if waveform.rate_hz == rate_hz or not len(waveform.samples):
+        return waveform
+    import torch
+    import torchaudio
+
+    ratio, samples = _ratio(waveform.rate_hz, rate_hz), torch.from_numpy(waveform.samples)
+    new = torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+    return Waveform(new.numpy(), rate_hz)
 
 
 def _ratio(rate_hz: int, wanted_hz: int) -> Fraction:

@@ -6,7 +6,7 @@ Owns which face is taken, the crop and the fall-back. Leaves finding faces to `m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fv2es_prep.media.view import centre_square
@@ -74,6 +74,21 @@ class FaceDetector:
             The faces; ``found`` is False and ``prob`` 0 where the centre, or the patch that the
             settings name, stands in, cut without scaling.
         """
+        boxes = self._find(pictures)
+        return [self._face(rgb, rows) for rgb, rows in zip(pictures, boxes, strict=True)]
+
+    def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """All faces of each picture, the one that `largest` takes first; none where there is none.
+
+        Only the largest can be trusted where the detector is ``fast``.
+
+        Args:
+            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
+        """
+        boxes = self._find(pictures)
+        return [list(self._faces(rgb, rows)) for rgb, rows in zip(pictures, boxes, strict=True)]
+
+    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
         found: list[NDArray[np.float32] | None] = [None] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for place, rgb in enumerate(pictures):
@@ -84,18 +99,21 @@ class FaceDetector:
             boxes = self._finder.detect([pictures[place] for place in places])
             for place, rows in zip(places, boxes, strict=True):
                 found[place] = rows
-        return [self._face(rgb, rows) for rgb, rows in zip(pictures, found, strict=True)]
+        return found
 
     def _face(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Face:
-        import numpy as np
+        # facenet-pytorch takes the largest box, and the centre where that lies outside.
+        first = None if rows is None or not len(rows) else rows[_by_size(rows)[0]]
+        crop = None if first is None else self._crop(rgb, first[:4])
+        if first is None or crop is None:
+            return self.fallback(rgb)
+        return Face(crop, first[:4], first[4], True)
 
-        if rows is None or not len(rows):
-            return self._fallback(rgb)
-        # facenet-pytorch's order: of equally large ones its last is the first.
-        areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-        largest = rows[np.argsort(areas)[-1]]
-        crop = self._crop(rgb, largest[:4])
-        return self._fallback(rgb) if crop is None else Face(crop, largest[:4], largest[4], True)
+    def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Iterator[Face]:
+        for row in () if rows is None or not len(rows) else rows[_by_size(rows)]:
+            crop = self._crop(rgb, row[:4])
+            if crop is not None:
+                yield Face(crop, row[:4], row[4], True)
 
     def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
@@ -114,7 +132,8 @@ class FaceDetector:
         crop = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
         return crop.astype(np.uint8, copy=False)
 
-    def _fallback(self, rgb: NDArray[np.uint8]) -> Face:
+    def fallback(self, rgb: NDArray[np.uint8]) -> Face:
+        """What stands in for the face of a picture that shows none."""
         import numpy as np
 
         side = self.settings.image_size_px
@@ -131,6 +150,14 @@ class FaceDetector:
         left, top = (width - side) / 2, (height - side) / 2
         box = np.array([left, top, left + side, top + side], np.float32)
         return Face(centre_square(rgb, side), box, 0.0, False)
+
+
+def _by_size(rows: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The places of boxes, the largest first; of equally large ones facenet-pytorch's last."""
+    import numpy as np
+
+    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+    return np.argsort(areas)[::-1]
 
 
 def _finder(settings: FaceSettings, device: str) -> Finder:

@@ -1,0 +1,162 @@
+"""What is asked of one video: which spans, whose picture and sound, which faces.
+
+Owns the request and the text form of a view. Leaves finding spans to `spans` and `speech`, and
+reading transcripts to `subtitles`; imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.types import Half, View
+
+FaceChoice = Literal["largest", "all"]
+FACE_CHOICES = ("largest", "all")
+_VIEW = re.compile(r"(left|right|full)(?::(\d+))?(?::(\d+))?")
+
+
+@dataclass(frozen=True)
+class SpanRules:
+    """How speech is cut into utterances, all in seconds.
+
+    Attributes:
+        shortest_s: speech that is shorter is left out.
+        longest_s: longer speech is cut at the quietest place of its second half.
+        silence_s: a pause that is shorter does not end an utterance.
+        pad_s: an utterance begins so much before its speech and ends so much after it.
+        fixed_s: length of the spans where there is no speech to go by.
+    """
+
+    shortest_s: float = 0.5
+    longest_s: float = 15.0
+    silence_s: float = 0.3
+    pad_s: float = 0.1
+    fixed_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shortest_s < self.longest_s or not self.fixed_s > 0:
+            raise UsageError(
+                f"the shortest utterance is {self.shortest_s} s and the longest {self.longest_s} s",
+                "both must be above 0, and the shortest below the longest",
+            )
+
+
+DEFAULT_RULES = SpanRules()
+WHOLE = View()
+
+
+@dataclass(frozen=True)
+class Span:
+    """One span of a video that is to be scored.
+
+    Attributes:
+        start_s: start in seconds from the beginning of the video.
+        end_s: end in seconds, after the start.
+        text: the words; None where they are not known. Empty means that nothing is said.
+        id: a name; empty gives it a number.
+        view: where its speaker is seen and heard; None takes each of the request's.
+    """
+
+    start_s: float
+    end_s: float
+    text: str | None = None
+    id: str = ""
+    view: View | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.end_s) and 0 <= self.start_s < self.end_s):
+            raise UsageError(
+                f"a span goes from {self.start_s} s to {self.end_s} s",
+                "a span starts at 0 or later and ends after its start",
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of one video.
+
+    Attributes:
+        video: a file that ffmpeg reads.
+        sound: the file of the sound where it is another one.
+        spans: what is scored; None looks for speech, and where there is none takes spans of fixed
+            length.
+        lines: words without times, given to the spans that are found, in order.
+        views: where each speaker is seen and heard; speech is looked for in each.
+        faces: ``largest`` scores the largest face as in training, ``all`` each face on its own.
+        rules: how speech is cut.
+    """
+
+    video: Path
+    sound: Path | None = None
+    spans: tuple[Span, ...] | None = None
+    lines: tuple[str, ...] = ()
+    views: tuple[View, ...] = (WHOLE,)
+    faces: FaceChoice = "largest"
+    rules: SpanRules = DEFAULT_RULES
+
+    def __post_init__(self) -> None:
+        if self.faces not in FACE_CHOICES:
+            raise UsageError(
+                f"faces is {self.faces!r}, expected {' or '.join(FACE_CHOICES)}",
+                "pass --faces largest or --faces all",
+            )
+        if not self.views:
+            raise UsageError("there is no view", "pass --view full, or leave it out")
+
+
+def parse_view(text: str) -> View:
+    """The view of a text such as ``left``, ``left:224`` or ``left:224:0``.
+
+    The parts are the half of the picture, the side in pixels of the square that is cut from its
+    middle (0 cuts none), and the channel of the sound (all are averaged where it is left out).
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    match = _VIEW.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"the view is {text!r}, expected left, right or full",
+            "pass for example --view left:224:0: half, side of the square in pixels, channel",
+        )
+    channel = None if match[3] is None else int(match[3])
+    return View(cast("Half", match[1]), int(match[2] or 0) or None, channel)
+
+
+def describe_view(view: View) -> str:
+    """The text that `parse_view` reads."""
+    channel = "" if view.audio_channel is None else f":{view.audio_channel}"
+    square = f":{view.crop_px or 0}" if view.crop_px or channel else ""
+    return f"{view.half}{square}{channel}"
+
+
+def named(spans: tuple[Span, ...] | list[Span], views: tuple[View, ...]) -> list[Span]:
+    """Spans in order of time, each with a name of its own and a view.
+
+    A span without a view is scored in each of the views.
+    """
+    each = [
+        replace(span, view=view)
+        for span in spans
+        for view in ((span.view,) if span.view is not None else views)
+    ]
+    each.sort(key=lambda span: (span.start_s, span.end_s))
+    taken: set[str] = set()
+    found = []
+    for number, span in enumerate(each, 1):
+        name = span.id if span.id and span.id not in taken else f"{number:04d}"
+        while name in taken:
+            name += "'"
+        taken.add(name)
+        found.append(replace(span, id=name))
+    return found

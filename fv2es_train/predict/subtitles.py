@@ -1,0 +1,134 @@
+"""Transcripts as people have them: srt, vtt, IEMOCAP's transcription, or plain words.
+
+Owns the four formats, and writing srt. Leaves which span of a video gets which words to `spans`.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fv2es_prep.errors import UsageError
+from fv2es_train.predict.request import Span
+
+_CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_ARROW = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")
+_SPOKEN = re.compile(r"(\S+)\s+\[(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)\]:\s*(.*)")
+_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The words of a video.
+
+    Attributes:
+        spans: the words that have a time, in order of time.
+        lines: the lines of a text without any time, in order.
+    """
+
+    spans: tuple[Span, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def read_transcript(path: Path) -> Transcript:
+    """The transcript in a file; what it is, is seen from its content.
+
+    Raises:
+        UsageError: it cannot be read, or holds no words.
+    """
+    return parse_transcript(read_text(path), path.name)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a mark, or else in Latin-1.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror or error}", "pass a file that exists"
+        ) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
+    """The transcript in a text.
+
+    Lines with ``-->`` make it srt or vtt, lines such as ``ID [1.0-2.5]: words`` make it IEMOCAP's
+    transcription (its lines without a time are left out); anything else is plain words.
+
+    Args:
+        text: the content.
+        name: of the file, for messages.
+
+    Raises:
+        UsageError: it holds no words, or a time that ends before it starts.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if any(_ARROW.fullmatch(line) for line in lines):
+        spans = list(_cues(lines))
+    else:
+        spans = list(_spoken(lines))
+    plain = () if spans else tuple(line.strip() for line in lines if line.strip())
+    if not spans and not plain:
+        raise UsageError(f"{name} holds no words", "leave it out to score sound and picture alone")
+    return Transcript(tuple(sorted(spans, key=lambda span: span.start_s)), plain)
+
+
+def write_srt(cues: Iterable[tuple[float, float, str]]) -> Iterator[str]:
+    """Subtitles, block by block.
+
+    Args:
+        cues: start and end in seconds, and the words, which may have several lines.
+
+    Yields:
+        A numbered block with the empty line after it.
+    """
+    for number, (start_s, end_s, words) in enumerate(cues, 1):
+        # An empty line would end the block.
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        body = "\n".join(lines).replace("-->", "->")
+        yield f"{number}\n{_stamp(start_s)} --> {_stamp(end_s)}\n{body}\n\n"
+
+
+def _cues(lines: list[str]) -> Iterator[Span]:
+    at: tuple[float, float] | None = None
+    words: list[str] = []
+    for line in [*lines, ""]:
+        match = _ARROW.fullmatch(line)
+        if match is not None:
+            at, words = (_seconds(match, 1), _seconds(match, 5)), []
+        elif line.strip() and at is not None:
+            words.append(line)
+        elif at is not None:
+            spoken = " ".join(_TAG.sub("", html.unescape(" ".join(words))).split())
+            if spoken:
+                yield Span(*at, spoken)
+            at = None
+
+
+def _spoken(lines: list[str]) -> Iterator[Span]:
+    for line in lines:
+        if match := _SPOKEN.fullmatch(line.strip()):
+            yield Span(float(match[2]), float(match[3]), match[4].strip(), match[1])
+
+
+def _seconds(match: re.Match[str], first: int) -> float:
+    hours, minutes, seconds = (int(match[first + i] or 0) for i in range(3))
+    fraction = float(f"0.{match[first + 3]}")
+    return 3600.0 * hours + 60.0 * minutes + seconds + fraction
+
+
+def _stamp(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"

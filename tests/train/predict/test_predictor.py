@@ -1,0 +1,178 @@
+"""Predicting raw video: the numbers of evaluation, and what is said where parts are missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fv2es_prep.corpora.iemocap import view_of
+from fv2es_prep.errors import MediaError, TokenizerError, TrainError, UsageError
+from fv2es_prep.types import View
+from fv2es_train.batch import collate
+from fv2es_train.checkpoint import load_checkpoint
+from fv2es_train.dataset import ShardDataset
+from fv2es_train.predict.predictor import Predictor
+from fv2es_train.predict.request import Request, Span, SpanRules
+from fv2es_train.predict.result import UtterancePrediction, summarise
+from tests.train.predict.conftest import LEFT, NAME, ffmpeg
+
+
+def spans_of(shards: Path) -> tuple[list[str], tuple[Span, ...]]:
+    """The utterances of one recording, as its corpus has them."""
+    dataset = ShardDataset(shards)
+    ids = [name for name in dataset.ids if name.startswith(NAME)]
+    own = [example.utterance for example in map(ShardDataset(shards, ids).__getitem__, range(6))]
+    spans = (Span(u.start_s, u.end_s, u.transcript, u.id, view_of(u.id)) for u in own)
+    return ids, tuple(spans)
+
+
+@pytest.mark.parametrize("modalities", ["tav", "a", "v", "tv"])
+def test_predicting_equals_evaluating(
+    modalities: str,
+    trained: Callable[[str], Path],
+    demo_shards: Path,
+    files: tuple[Path, Path],
+    text_model: Path,
+) -> None:
+    ids, spans = spans_of(demo_shards)
+    checkpoint = load_checkpoint(trained(modalities))
+    dataset = ShardDataset(demo_shards, ids)
+    batch = collate([dataset[i] for i in range(len(ids))], checkpoint.settings.text.pad_id)
+    with torch.no_grad():
+        expected = torch.sigmoid(checkpoint.model(batch).double()).numpy()
+    predictor = Predictor(checkpoint, str(text_model))
+    found = {one.id: one for one in predictor.predict(Request(*files, spans))}
+    assert len(found) == len(ids) == 6
+    for name, row in zip(ids, expected, strict=True):
+        one = found[name]
+        assert set(one.used) == set(modalities) and one.missing == {}
+        np.testing.assert_allclose(list(one.probability.values()), row, atol=1e-5)
+        logit = [sum(terms.values()) for terms in one.contribution.values()]
+        np.testing.assert_allclose(1 / (1 + np.exp(-np.array(logit))), row, atol=1e-5)
+        over = [c for c, value in one.probability.items() if value > predictor.thresholds[c]]
+        assert one.decided == tuple(over)
+
+
+def test_without_words_sound_and_faces_are_scored(predictor: Predictor, talk: Path) -> None:
+    told: list[str] = []
+    found = list(predictor.predict(Request(talk, views=(LEFT,)), told.append))
+    assert found and all(set(one.used) == {"a", "v"} for one in found)
+    assert all(0.5 <= one.end_s - one.start_s <= 15.2 and one.faces_found for one in found)
+    assert [one.start_s for one in found] == sorted(one.start_s for one in found)
+    assert "no transcript" in " ".join(told)
+
+
+def changed(tmp_path: Path, talk: Path, *how: str) -> Path:
+    out = tmp_path / "changed.mp4"
+    ffmpeg("-i", talk, *how, out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("how", "used", "said"),
+    [
+        (("-an", "-c:v", "copy"), "v", "holds no sound"),
+        (("-vn", "-c:a", "copy"), "a", "holds no picture"),
+        (("-af", "volume=0", "-c:v", "copy"), "v", "nobody was heard"),
+        (("-vf", "drawbox=c=black:t=fill"), "a", ""),
+    ],
+)
+def test_what_is_missing_is_left_out_and_told(
+    how: Sequence[str], used: str, said: str, predictor: Predictor, talk: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    found = list(predictor.predict(Request(changed(tmp_path, talk, *how)), told.append))
+    assert found and {one.used for one in found} == {used}
+    lacking = {"a": "v", "v": "a"}[used]
+    assert all(one.missing[lacking] and set(one.probability) for one in found)
+    assert said in " ".join(told)
+
+
+def test_a_video_of_neither_is_an_error(predictor: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "text.mp4"
+    path.write_text("this is no video")
+    with pytest.raises(MediaError):
+        list(predictor.predict(Request(path)))
+    with pytest.raises(MediaError):
+        list(predictor.predict(Request(path, spans=(Span(0, 1),))))
+
+
+def test_what_is_left_weighs_as_much_as_all_together(predictor: Predictor, talk: Path) -> None:
+    spans = (Span(1, 3, "how dare you", view=LEFT),)
+    whole = next(iter(predictor.predict(Request(talk, spans=spans))))
+    part = next(iter(predictor.predict(Request(talk, spans=(Span(1, 3, view=LEFT),)))))
+    weights = dict(
+        zip("tva", predictor.scorer.model.weighted_fusion.weight[0].abs().tolist(), strict=True)
+    )
+    factor = sum(weights.values()) / (weights["v"] + weights["a"])
+    for name, terms in part.contribution.items():
+        for letter in "va":
+            assert terms[letter] == pytest.approx(factor * whole.contribution[name][letter], 1e-4)
+
+
+def test_each_view_is_a_speaker(predictor: Predictor, files: tuple[Path, Path]) -> None:
+    views = (LEFT, View("right", 224, 1))
+    found = list(predictor.predict(Request(*files, views=views)))
+    assert {one.speaker for one in found} == {"left", "right"}
+
+
+def test_all_faces_are_scored_on_their_own(predictor: Predictor, talk: Path) -> None:
+    found = list(predictor.predict(Request(talk, spans=(Span(1, 4),), faces="all")))
+    assert [one.speaker for one in found] == ["face 1", "face 2"]
+    left, right = found
+    middle = 360
+    assert all(box.right < middle for box in left.boxes)
+    assert all(box.left > middle for box in right.boxes)
+    assert left.contribution["ang"]["a"] == right.contribution["ang"]["a"]
+    assert left.probability != right.probability
+
+
+def test_utterances_come_while_the_video_goes_on(predictor: Predictor, talk: Path) -> None:
+    spans = tuple(Span(k, k + 1, view=LEFT) for k in range(6))
+    coming = predictor.predict(Request(talk, spans=spans))
+    assert next(coming).start_s == 0
+    assert next(coming).start_s == 1
+    coming.close()
+
+
+def test_another_tokenizer_is_refused(
+    trained: Callable[[str], Path], text_model: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(text_model, tmp_path / "other"))
+    rules = json.loads((other / "tokenizer.json").read_text())
+    rules["model"]["vocab"][-1][0] = "another"
+    (other / "tokenizer.json").write_text(json.dumps(rules))
+    with pytest.raises(TokenizerError, match="the run needs its tokenizer"):
+        Predictor.load(trained("tav"), "cpu", str(other), "none").check_tokenizer()
+
+
+def test_a_run_of_words_alone_needs_words(trained: Callable[[str], Path], talk: Path) -> None:
+    with pytest.raises(TrainError, match="words only"):
+        list(Predictor.load(trained("t"), "cpu", None, "none").predict(Request(talk)))
+
+
+def test_rules_and_spans_out_of_range_are_refused() -> None:
+    for wrong in (lambda: SpanRules(3, 2), lambda: Span(2, 1), lambda: Span(-1, 1)):
+        with pytest.raises(UsageError):
+            wrong()
+
+
+def test_a_video_is_the_mean_weighted_by_length() -> None:
+    def one(start_s: float, end_s: float, value: float) -> UtterancePrediction:
+        probability, decided = {"ang": value}, ("ang",) if value > 0.5 else ()
+        return UtterancePrediction(
+            *("x", start_s, end_s, None, "", "", "full", 0, 0, "a", {}),
+            *(probability, decided, {"ang": {"a": 0.0}}),
+        )
+
+    whole = summarise("v", [one(0, 3, 0.8), one(3, 4, 0.2)], {"ang": 0.5})
+    assert whole.probability["ang"] == pytest.approx(0.65)
+    assert whole.share["ang"] == pytest.approx(0.75)
+    assert (whole.decided, whole.top, whole.scored) == (("ang",), "ang", 2)
+    assert summarise("v", [], {"ang": 0.5}).top == ""

@@ -1,0 +1,105 @@
+"""Recognisers: one in transformers' directory format, and what happens where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fv2es_prep.errors import WorkError
+from fv2es_prep.types import Waveform
+from fv2es_train.predict import words
+from fv2es_train.predict.predictor import Predictor
+from fv2es_train.predict.request import Request, Span
+from tests.train.predict.conftest import LEFT
+
+SPECIALS = ("<|endoftext|>", "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper of random weights that knows 95 characters, as save_pretrained writes it."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+        WhisperTokenizerFast,
+    )
+
+    place = tmp_path_factory.mktemp("whisper")
+    letters = {letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    inner = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens([AddedToken(name, special=True) for name in SPECIALS])
+    names = dict.fromkeys(("unk_token", "bos_token", "eos_token", "pad_token"), SPECIALS[0])
+    WhisperTokenizerFast(tokenizer_object=inner, **names).save_pretrained(place)
+    ids = {name: inner.token_to_id(name) for name in SPECIALS}
+    config = WhisperConfig(
+        vocab_size=inner.get_vocab_size(),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_target_positions=300,
+        decoder_start_token_id=ids[SPECIALS[1]],
+        eos_token_id=ids[SPECIALS[0]],
+        pad_token_id=ids[SPECIALS[0]],
+        bos_token_id=ids[SPECIALS[0]],
+        suppress_tokens=None,
+        begin_suppress_tokens=[ids[SPECIALS[0]]],
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(place)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(place)
+    return place
+
+
+def test_a_whisper_directory_hears_something(whisper: Path) -> None:
+    hearer = words.recogniser(str(whisper))
+    assert hearer is not None and hearer.name == whisper.name
+    noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+    assert isinstance(hearer.recognise(Waveform(noise, 24_000)), str)
+
+
+def test_what_is_heard_is_used_as_text(
+    whisper: Path, trained: object, text_model: Path, talk: Path
+) -> None:
+    run = trained("tav")  # type: ignore[operator]
+    predictor = Predictor.load(run, "cpu", str(text_model), str(whisper))
+    told: list[str] = []
+    spans = (Span(1, 3, view=LEFT), Span(3, 5, "given words", view=LEFT))
+    heard, given = predictor.predict(Request(talk, spans=spans), told.append)
+    assert (given.text, given.text_from, set(given.used)) == ("given words", "transcript", {*"tav"})
+    assert (heard.text_from, set(heard.used)) in [("asr", {*"tav"}), ("", {*"av"})]
+    assert whisper.name in " ".join(told)
+
+
+def test_without_a_recogniser_nothing_is_heard(whisper: Path, tmp_path: Path) -> None:
+    assert words.recogniser("none") is None
+    with pytest.raises(WorkError, match="no speech recogniser"):
+        words.recogniser(str(tmp_path))
+    with pytest.raises(WorkError, match="could not be had"):
+        words.recogniser("nobody/nothing")
+    if not words.embedded_there():
+        assert words.recogniser(None) is None
+        with pytest.raises(WorkError, match="needs the packages"):
+            words.recogniser("embedded")
+
+
+@pytest.mark.skipif(not words.embedded_there(), reason="the extra asr is not installed")
+@pytest.mark.corpus
+def test_the_embedded_recogniser_understands_english() -> None:
+    from fv2es_prep.media.audio import SoundReader
+
+    path = Path(__file__).parents[4] / "shared" / "data" / "audio" / "whisper_jfk.flac"
+    if not path.is_file():
+        pytest.skip("there is no real speech here")
+    hearer = words.recogniser("embedded")
+    assert hearer is not None
+    heard = hearer.recognise(SoundReader(path).span(0, 11, None)).lower()
+    assert "my fellow americans" in heard and "what you can do for your country" in heard
