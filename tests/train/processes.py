@@ -8,16 +8,19 @@ import socket
 from multiprocessing.process import BaseProcess
 
 from fv2es_train.options import TrainOptions
+from fv2es_train.progress import Progress
 from fv2es_train.train import train
 
 _LOADED = ["fv2es_train.train", "timm.models.nest", "transformers.models.albert.modeling_albert"]
 
 
-def start(options: TrainOptions, **environment: str) -> BaseProcess:
+def start(
+    options: TrainOptions, progress: Progress | None = None, **environment: str
+) -> BaseProcess:
     """A process that trains, with some variables in its environment."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LOADED)
-    process = context.Process(target=_train, args=(options, environment))
+    process = context.Process(target=_train, args=(options, progress, environment))
     process.start()
     return process
 
@@ -35,6 +38,6 @@ def together(options: TrainOptions, size: int) -> list[int | None]:
     return [process.exitcode for process in ranks]
 
 
-def _train(options: TrainOptions, environment: dict[str, str]) -> None:
+def _train(options: TrainOptions, progress: Progress | None, environment: dict[str, str]) -> None:
     os.environ |= environment
-    train(options)
+    train(options, progress)
