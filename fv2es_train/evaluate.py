@@ -15,7 +15,7 @@ import numpy as np
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.reader import read_catalogue
-from fv2es_prep.splits import read_split
+from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.bootstrap import Plan
 from fv2es_train.checkpoint import load_checkpoint
 from fv2es_train.dataset import ShardDataset
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.checkpoint import Checkpoint
     from fv2es_train.facts import Facts
-
-SUBSETS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)

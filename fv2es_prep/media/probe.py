@@ -16,8 +16,6 @@ from fv2es_prep.media.process import Process
 from fv2es_prep.media.video import PictureReader
 from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 
-_DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
-_MARK = "  Duration: "
 _USUAL_HZ = 30_000 / 1001
 
 
@@ -40,19 +38,13 @@ def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
     Raises:
         MediaError: the file holds no picture, cannot be decoded, or is over a limit.
     """
-    announced: list[float] = []
-
-    def listen(line: str) -> None:
-        if (match := _DURATION.match(line)) and not announced:
-            hours, minutes, seconds = map(float, match.groups())
-            announced.append(3600 * hours + 60 * minutes + seconds)
-
     # No picture is asked for: the file is opened, described and closed.
     stream = input_of("picture", media).output("pipe:", format="null", map="0:V:0", t=0)
-    with contextlib.closing(Process(path, "picture", stream, media, listen, _MARK)) as process:
+    with contextlib.closing(Process(path, "picture", stream, media)) as process:
         process.check_announced()
+        announced_s = process.announced_s
     # One that cannot be opened announces nothing either: the decoder says why.
-    return announced[0] if any(announced) else _decoded_s(path, media)
+    return announced_s or _decoded_s(path, media)
 
 
 def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:

@@ -63,6 +63,9 @@ class Process:
             with an empty one at the end.
         mark: a word that no file can know; lines with it are no part of the error text.
 
+    Attributes:
+        announced_s: how long the file says that it is, in seconds; 0 where it does not.
+
     Raises:
         MediaError: there is no regular file of that name, or it may not be read.
     """
@@ -87,6 +90,7 @@ class Process:
         self._lacks_stream = self._too_many_pixels = self._signalled = self._damaged = False
         self._refused: tuple[DropReason, str] | None = None
         self._announced = threading.Event()
+        self.announced_s = 0.0
         # Filters on several threads take more of the processor and, of one picture, no less time.
         options = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1")
         arguments = stream.global_args(*options).compile(ffmpeg_path())
@@ -247,6 +251,7 @@ class Process:
 
     def _judge_duration(self, hours: float, minutes: float, seconds: float) -> None:
         announced_s = 3600 * hours + 60 * minutes + seconds
+        self.announced_s = announced_s
         if announced_s > (limit_s := self._media.max_duration_s):
             self.refuse(
                 DropReason.TOO_LONG, f"announces {announced_s:g} s, more than {limit_s:g} s"

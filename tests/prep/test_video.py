@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torchvision.transforms.functional import center_crop
 
 from fv2es_prep.errors import DropReason, MediaError, WorkError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
+from fv2es_prep.media.probe import duration_s
 from fv2es_prep.media.video import PictureReader, frames_at, sample_times
 from fv2es_prep.media.view import centre_square, cut_view
 from fv2es_prep.settings import DEFAULT_MEDIA
@@ -187,3 +189,11 @@ def test_the_square_is_torchvisions(size: tuple[int, int], side: int):
     planes = torch.tensor(rgb).permute(2, 0, 1)
     theirs = center_crop(planes, [side, side]).permute(1, 2, 0).numpy()
     assert np.array_equal(centre_square(rgb, side), theirs)
+
+
+def test_a_file_that_says_it_is_too_long_is_refused_when_it_is_asked(tmp_path: Path):
+    path = make_video(tmp_path / "a.mp4", 3)
+    assert duration_s(path) == pytest.approx(3, abs=0.05)
+    with pytest.raises(MediaError, match=r"announces 3\S* s, more than 1 s") as caught:
+        duration_s(path, replace(DEFAULT_MEDIA, max_duration_s=1))
+    assert caught.value.reason is DropReason.TOO_LONG
