@@ -6,6 +6,7 @@ Owns how the parts are joined, which parts exist, and the first weights. Leaves 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +39,15 @@ class FV2ES(nn.Module):
     Args:
         config: the network's sizes.
         text: the text encoder, needed where the modalities hold ``t``.
+
+    Attributes:
+        at_a_time: so many faces or chunks of sound are encoded at a time; None: all of a batch.
+            It bounds memory in inference and changes no number but by rounding.
     """
 
     def __init__(self, config: ModelConfig, text: TextEncoder | None = None) -> None:
         super().__init__()
+        self.at_a_time: int | None = None
         classes, width = len(config.label_classes), config.trans_dim
         self.config = config
         self.modalities = "".join(m for m in STACKED if m in config.modalities)
@@ -78,31 +84,38 @@ class FV2ES(nn.Module):
         joined: Tensor = self.weighted_fusion(stacked).squeeze(-1)
         return joined
 
-    def modality_logits(self, batch: Batch) -> dict[str, Tensor]:
+    def modality_logits(self, batch: Batch, only: Collection[str] = STACKED) -> dict[str, Tensor]:
         """The logits of each modality before they are fused.
 
         Args:
             batch: B utterances.
+            only: letters of the modalities that are computed, where the model has them.
 
         Returns:
             float32 (B, C) under the letter of each modality, in the order of fusion.
         """
         heads = {"t": self._text, "v": self._faces, "a": self._sound}
-        return {m: heads[m](batch) for m in self.modalities}
+        return {m: heads[m](batch) for m in self.modalities if m in only}
 
     def _text(self, batch: Batch) -> Tensor:
         logits: Tensor = self.t_out(self.text(batch.tokens, batch.attention_mask))
         return logits
 
     def _faces(self, batch: Batch) -> Tensor:
-        vectors = self.face(batch.faces)
+        vectors = self._in_parts(self.face, batch.faces)
         logits: Tensor = self.v_out(self.v_transformer(vectors, batch.face_counts))
         return logits
 
     def _sound(self, batch: Batch) -> Tensor:
-        vectors = self.mel(batch.mel)
+        vectors = self._in_parts(self.mel, batch.mel)
         logits: Tensor = self.a_out(self.a_transformer(vectors, batch.chunk_counts))
         return logits
+
+    def _in_parts(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        if self.at_a_time is None or len(pictures) <= self.at_a_time:
+            vectors: Tensor = encoder(pictures)
+            return vectors
+        return torch.cat([encoder(part) for part in torch.split(pictures, self.at_a_time)])
 
 
 def build_model(config: ModelConfig, settings: PrepSettings) -> FV2ES:

@@ -76,7 +76,7 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (99, 0)
 
 
-def input_of(kind: Kind, media: MediaSettings) -> Any:
+def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
     """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
 
     Streams of another kind, subtitles and data are not touched. `Process` fills in the name.
@@ -84,7 +84,7 @@ def input_of(kind: Kind, media: MediaSettings) -> Any:
     import ffmpeg
 
     return ffmpeg.input(
-        INPUT,
+        name,
         protocol_whitelist="file,pipe",
         format_whitelist=_CONTAINERS,
         max_pixels=media.max_pixels,

@@ -6,7 +6,6 @@ Owns the cascade: pyramid, candidates, what each network keeps. Leaves running t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 
 from fv2es_prep.media.compiled import collect, fill_crops, fill_level, suppress
-from fv2es_prep.media.networks import CropNetwork, PyramidNetwork
+from fv2es_prep.media.networks import CropNetwork, Pyramids
 from fv2es_prep.settings import FaceSettings
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ _OVERLAP_IN_LEVEL, _OVERLAP = 0.5, 0.7
 # `fast` leaves out so many of the finest levels, and believes a face that is so many times as
 # large as the smallest one that the levels it has looked at can find.
 _SKIPPED_LEVELS, _SURE = 2, 1.5
-# Pyramids of so many sizes of pictures are kept ready.
-_SIZES_HELD = 16
 # Sums below this are exact in 32 bits.
 _INT32_MAX = 2**31 - 1
 
@@ -54,7 +51,7 @@ class Mtcnn:
 
     def __init__(self, settings: FaceSettings) -> None:
         self._settings = settings
-        self._first = functools.lru_cache(_SIZES_HELD)(PyramidNetwork)
+        self._pyramids = Pyramids()
         self._second, self._third = CropNetwork("rnet"), CropNetwork("onet")
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -84,7 +81,8 @@ class Mtcnn:
     def _candidates(self, sums: Sums, scales: Sequence[float]) -> list[NDArray[np.float32]]:
         """The first network: of each level, float32 (N, 9) box, probability and its correction."""
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
-        first = self._first(tuple((int(height * s + 1), int(width * s + 1)) for s in scales))
+        sizes = tuple((int(height * s + 1), int(width * s + 1)) for s in scales)
+        first = self._pyramids.of(sizes)
         for level in first.pyramid:
             fill_level(sums, level)
         threshold = np.float32(self._settings.thresholds[0])

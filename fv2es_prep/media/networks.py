@@ -58,6 +58,41 @@ class PyramidNetwork:
         return [(maps[i][1], maps[i + 1]) for i in range(0, len(maps), 2)]
 
 
+class Pyramids:
+    """The first network for each pyramid that was met of late, built when it is met.
+
+    A network takes about 110 bytes for each pixel of its pyramid, and a moment to be built.
+
+    Args:
+        most: so many are held.
+        most_pixels: and so many pixels; but always the two newest, since the ``fast`` detector
+            takes two for each picture.
+    """
+
+    def __init__(self, most: int = 16, most_pixels: int = 4_000_000) -> None:
+        self._most, self._most_pixels = most, most_pixels
+        self._held: dict[tuple[tuple[int, int], ...], PyramidNetwork] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, sizes: tuple[tuple[int, int], ...]) -> PyramidNetwork:
+        """The network of a pyramid.
+
+        Args:
+            sizes: height and width of each level.
+        """
+        network = self._held.pop(sizes, None) or PyramidNetwork(sizes)
+        self._held[sizes] = network
+        while len(self._held) > 2 and self._too_much():
+            del self._held[next(iter(self._held))]
+        return network
+
+    def _too_much(self) -> bool:
+        pixels = sum(height * width for sizes in self._held for height, width in sizes)
+        return len(self._held) > self._most or pixels > self._most_pixels
+
+
 class CropNetwork:
     """The second network (``rnet``, 24 pixels) or the third (``onet``, 48 pixels).
 

@@ -11,12 +11,13 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from fv2es_prep.media.ffmpeg import input_of
+from fv2es_prep.media.ffmpeg import Kind, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.media.video import PictureReader
 from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 
 _USUAL_HZ = 30_000 / 1001
+_FIRST = {"picture": "0:V:0", "sound": "0:a:0"}
 
 
 class Pace(NamedTuple):
@@ -38,13 +39,26 @@ def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
     Raises:
         MediaError: the file holds no picture, cannot be decoded, or is over a limit.
     """
-    # No picture is asked for: the file is opened, described and closed.
-    stream = input_of("picture", media).output("pipe:", format="null", map="0:V:0", t=0)
-    with contextlib.closing(Process(path, "picture", stream, media)) as process:
-        process.check_announced()
-        announced_s = process.announced_s
     # One that cannot be opened announces nothing either: the decoder says why.
-    return announced_s or _decoded_s(path, media)
+    return announced_s(path, "picture", media) or _decoded_s(path, media)
+
+
+def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) -> float:
+    """The length that a file announces in seconds; 0 where it announces none or is none.
+
+    Args:
+        path: a local media file.
+        kind: which of its streams has to be there.
+        media: the limits.
+
+    Raises:
+        MediaError: it is no regular file, announces more than may be read, or kept us waiting.
+    """
+    # Nothing is asked for: the file is opened, described and closed.
+    stream = input_of(kind, media).output("pipe:", format="null", map=_FIRST[kind], t=0)
+    with contextlib.closing(Process(path, kind, stream, media)) as process:
+        process.check_announced()
+        return process.announced_s
 
 
 def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,6 +62,7 @@ class Process:
         on_line: called in a thread of its own with each line of stderr that holds ``mark``, and
             with an empty one at the end.
         mark: a word that no file can know; lines with it are no part of the error text.
+        others: what stands for another file in the stream -> the file; it may be written.
 
     Attributes:
         announced_s: how long the file says that it is, in seconds; 0 where it does not.
@@ -78,6 +79,7 @@ class Process:
         media: MediaSettings,
         on_line: Callable[[str], None] = lambda _: None,
         mark: str = "",
+        others: Mapping[str, Path] = {},
     ) -> None:
         problem = why_unreadable(path)
         if problem is not None:
@@ -96,9 +98,11 @@ class Process:
         arguments = stream.global_args(*options).compile(ffmpeg_path())
         # Plain files only: the prefix keeps a name such as `-i.avi` or `http:x.avi` a name. It is
         # put in here, for ffmpeg-python takes no name whose bytes are no UTF-8.
-        named = f"file:{path.absolute()}"
+        files = {INPUT: path, **others}
+        named = {word: f"file:{file.absolute()}" for word, file in files.items()}
+        self._folders = {f"file:{file.absolute().parent}/" for file in files.values()}
         self._process = subprocess.Popen(
-            [named if argument == INPUT else argument for argument in arguments],
+            [named.get(argument, argument) for argument in arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,6 +151,20 @@ class Process:
         if self._refused is not None:
             self.finish(0, anything=True)
 
+    def wait(self, until_s: float) -> int:
+        """Wait for the end.
+
+        Args:
+            until_s: how far it had to read.
+
+        Returns:
+            Its exit status; negative where a signal has ended it.
+        """
+        with self.waiting(until_s):
+            status = self._process.wait()
+            self._listener.join()
+        return status
+
     def finish(self, until_s: float, *, anything: bool) -> bool:
         """Wait for the end, and judge it.
 
@@ -162,9 +180,7 @@ class Process:
             MediaError: it was over a limit, or there was nothing that could be decoded.
             MediaKilledError: it was killed, and not by us.
         """
-        with self.waiting(until_s):
-            self._process.wait()
-            self._listener.join()
+        self.wait(until_s)
         name = plain_text(self._path.name)
         if self._refused is not None:
             reason, sentence = self._refused
@@ -267,8 +283,9 @@ class Process:
         if not line or _ECHO.search(line):
             return
         match = _COMPONENT.match(line)
-        named = line.replace(f"file:{self._path.absolute().parent}/", "")
-        words = re.sub(r" @ 0x[0-9a-f]+", "", plain_text(named))
+        for folder in self._folders:
+            line = line.replace(folder, "")
+        words = re.sub(r" @ 0x[0-9a-f]+", "", plain_text(line))
         words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
         self._last.append(words)
         if _tells(line):

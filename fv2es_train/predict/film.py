@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from fv2es_prep.errors import DropReason, MediaError, OutputError
 from fv2es_prep.files import whole_file
-from fv2es_prep.media.ffmpeg import ffmpeg_path, input_of
+from fv2es_prep.media.ffmpeg import INPUT, ffmpeg_path, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 from fv2es_train.predict.panel import PANEL_PX, Panel
+from fv2es_train.predict.places import placed
 from fv2es_train.predict.request import Request, parse_view
 from fv2es_train.predict.result import FaceBox, UtterancePrediction
 
@@ -74,7 +76,7 @@ def film(
     size = (_even(width * factor), _even(height * factor))
     panel = Panel(size[0], thresholds)
     with whole_file(out) as temporary, _encoder(request, temporary, size, media) as pipe:
-        for number, rgb in enumerate(_chain(first, frames)):
+        for number, rgb in enumerate(itertools.chain([first], frames)):
             time_s = number / _RATE
             now = sorted(
                 (one for one in found if one.start_s <= time_s < one.end_s),
@@ -86,11 +88,6 @@ def film(
 
 def _even(value: float) -> int:
     return max(2, round(value / 2) * 2)
-
-
-def _chain(first: NDArray[np.uint8], rest: Iterator[Any]) -> Iterator[NDArray[np.uint8]]:
-    yield first
-    yield from rest
 
 
 def _frames(path: Path, media: MediaSettings) -> Iterator[NDArray[np.uint8]]:
@@ -133,7 +130,8 @@ def _drawn(
     for one in now:
         box = _box_at(one.boxes, time_s)
         if box is not None:
-            corners = _placed(box, one.view, scale)
+            edges = placed(box, parse_view(one.view), scale.width, scale.height)
+            corners = [round(edge * scale.factor) for edge in edges]
             colour = _FOUND if box.found else _STANDS_IN
             cv2.rectangle(picture, corners[:2], corners[2:], colour, 2)
             place = (corners[0], max(corners[1] - 6, 12))
@@ -145,21 +143,6 @@ def _drawn(
 def _box_at(boxes: Sequence[FaceBox], time_s: float) -> FaceBox | None:
     """The box of the last sampled moment."""
     return next((box for box in reversed(boxes) if box.time_s <= time_s), None)
-
-
-def _placed(box: FaceBox, view: str, scale: _Scale) -> tuple[int, int, int, int]:
-    """A box of a view in pixels of the film; the inverse of `view.cut_view`."""
-    parsed = parse_view(view)
-    middle = scale.width // 2
-    left = middle if parsed.half == "right" else 0
-    width = {"left": middle, "right": scale.width - middle}.get(parsed.half, scale.width)
-    x, y = float(left), 0.0
-    if parsed.crop_px is not None:
-        x += round((width - parsed.crop_px) / 2)
-        y += round((scale.height - parsed.crop_px) / 2)
-    edges = (box.left + x, box.top + y, box.right + x, box.bottom + y)
-    a, b, c, d = (round(edge * scale.factor) for edge in edges)
-    return a, b, c, d
 
 
 @functools.cache
@@ -194,7 +177,7 @@ def _encoder(
     )
     arguments = stream.global_args("-loglevel", "error", "-nostats").overwrite_output()
     source = f"file:{(request.sound or request.video).absolute()}"
-    compiled = [source if a == "file:INPUT" else a for a in arguments.compile(ffmpeg_path())]
+    compiled = [source if a == INPUT else a for a in arguments.compile(ffmpeg_path())]
     process = subprocess.Popen(compiled, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stderr is not None

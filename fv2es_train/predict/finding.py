@@ -46,7 +46,7 @@ def _found(request: Request, media: MediaSettings, lost: Missing, say: Say) -> t
         heard = listen(request.sound or request.video, channels, media)
     except MediaError as error:
         lost.add(SOUND, error)
-        say(f"{error.sentence}: the picture alone is scored")
+        say(f"{error.sentence.rstrip('.')}: the picture alone is scored")
     if heard is not None:
         own = map(heard.of_own, range(len(channels)))
         cut = [speech_spans(values, WINDOW_S, request.rules) for values in own]
@@ -70,11 +70,12 @@ def _length_s(
     request: Request, media: MediaSettings, heard: Heard | None, lost: Missing, say: Say
 ) -> float:
     try:
-        length_s = duration_s(request.video, media)
+        # A file that says nothing of its length is asked for that of its pictures.
+        length_s = max(duration_s(request.video, media), heard.length_s if heard else 0)
     except MediaError as error:
         lost.add(PICTURE, error)
         if heard is None:
             raise
-        say(f"{error.sentence}: the sound alone is scored")
+        say(f"{error.sentence.rstrip('.')}: the sound alone is scored")
         length_s = heard.length_s
     return length_s

@@ -23,7 +23,12 @@ from fv2es_train.predict.request import (
     SpanRules,
     parse_view,
 )
-from fv2es_train.predict.result import UtterancePrediction, VideoPrediction, summarise
+from fv2es_train.predict.result import (
+    UtterancePrediction,
+    VideoPrediction,
+    summarise,
+    video_json,
+)
 from fv2es_train.predict.spans import read_spans, with_words
 from fv2es_train.predict.subtitles import Transcript, read_transcript
 
@@ -243,8 +248,7 @@ class _Work:
 
     def json(self) -> dict[str, Any]:
         """The video and its utterances."""
-        utterances = [one.to_json() for one in self._found]
-        return {**self.summary.to_json(), "utterances": utterances}
+        return video_json(self.summary, self._found)
 
     @property
     def summary(self) -> VideoPrediction:

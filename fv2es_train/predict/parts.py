@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
-from fv2es_prep.example import Made, prepare_example
+from fv2es_prep.example import Made, label_row, prepare_example
 from fv2es_prep.media.audio import mel_spectrum
 from fv2es_prep.media.quality import check_sound
-from fv2es_prep.types import Faces, MelSpectrum
+from fv2es_prep.media.text import tokenize
+from fv2es_prep.types import Example, Faces, MelSpectrum
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fv2es_prep.example import Stages
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.settings import PrepSettings
-    from fv2es_prep.types import Example, Utterance, Waveform
+    from fv2es_prep.settings import MelSettings, PrepSettings, TextSettings
+    from fv2es_prep.types import Utterance, Waveform
 
 PICTURE, SOUND = "v", "a"
 # What else can be wrong is wrong with the pictures: the sound is looked at first.
@@ -138,6 +141,29 @@ def prepare(
             return Prepared(_checked(example, missing, made), missing)
 
 
+def words_only(utterance: Utterance, stages: Stages, worded: bool) -> Example:
+    """An utterance of which the words alone are looked at: no medium is opened.
+
+    Args:
+        utterance: with its words.
+        stages: the loaded stages.
+        worded: whether its words are known.
+
+    Raises:
+        TokenizerError: the tokenizer cannot be loaded or is another one.
+    """
+    settings = stages.settings
+    return Example(
+        utterance=utterance,
+        label=label_row(utterance, stages.label_classes),
+        faces=_no_faces(settings.faces.image_size_px),
+        mel=_no_sound(settings.mel),
+        tokens=tokenize(utterance.transcript, stages.tokenizer, settings.text)
+        if worded
+        else _no_words(settings.text),
+    )
+
+
 def _part_of(reason: DropReason, missing: dict[str, str]) -> str:
     part = SOUND if reason in _OF_SOUND else PICTURE
     other = PICTURE if part == SOUND else SOUND
@@ -154,15 +180,20 @@ def _checked(example: Example, missing: dict[str, str], made: Made) -> Example:
 
 def _stand_ins(lacking: set[str], settings: PrepSettings, tokens: bool) -> Made:
     """Parts that need not be made: of the right shape, and never looked at."""
-    mel = MelSpectrum(
-        np.full((1, settings.mel.n_mels), np.log(settings.mel.floor), np.float16),
-        settings.mel.hop_s,
-    )
     return Made(
         faces=_no_faces(settings.faces.image_size_px) if PICTURE in lacking else None,
-        mel=mel if SOUND in lacking else None,
-        tokens=None if tokens else np.array([settings.text.pad_id], np.int32),
+        mel=_no_sound(settings.mel) if SOUND in lacking else None,
+        tokens=None if tokens else _no_words(settings.text),
     )
+
+
+def _no_sound(settings: MelSettings) -> MelSpectrum:
+    silence = np.full((1, settings.n_mels), np.log(settings.floor), np.float16)
+    return MelSpectrum(silence, settings.hop_s)
+
+
+def _no_words(settings: TextSettings) -> NDArray[np.int32]:
+    return np.array([settings.pad_id], np.int32)
 
 
 def _no_faces(side: int) -> Faces:

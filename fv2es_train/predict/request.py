@@ -17,7 +17,7 @@ from fv2es_prep.types import Half, View
 
 FaceChoice = Literal["largest", "all"]
 FACE_CHOICES = ("largest", "all")
-_VIEW = re.compile(r"(left|right|full)(?::(\d+))?(?::(\d+))?")
+_VIEW = re.compile(r"(left|right|full)(?::(\d{1,5}))?(?::(\d{1,3}))?")
 
 
 @dataclass(frozen=True)

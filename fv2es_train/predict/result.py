@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# Letter of a modality -> what it is called in sentences.
+NAMES = {"t": "words", "v": "faces", "a": "sound"}
+# What `Predictor.predict` says first where no words are known.
+WITHOUT_WORDS = "no transcript and no recogniser"
+
 
 @dataclass(frozen=True)
 class FaceBox:
@@ -119,6 +124,11 @@ class VideoPrediction:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, ``top`` included."""
         return {**asdict(self), "top": self.top}
+
+
+def video_json(summary: VideoPrediction, found: Sequence[UtterancePrediction]) -> dict[str, Any]:
+    """A video and its utterances as plain JSON values."""
+    return {**summary.to_json(), "utterances": [one.to_json() for one in found]}
 
 
 def top_of(probability: Mapping[str, float]) -> str:

@@ -5,11 +5,12 @@ Owns the fusion of what is there. Leaves making examples to `parts`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from fv2es_prep.errors import TrainError
 from fv2es_train.batch import collate
@@ -18,6 +19,11 @@ from fv2es_train.encoders.face import fused
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.checkpoint import Checkpoint
+
+
+# Faces and chunks of sound that a CPU encodes at a time: more are no faster there and take more
+# memory, the more the longer an utterance is.
+_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,15 @@ class Scorer:
 
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
         self.model = fused(checkpoint.model) if fuse else checkpoint.model.eval()
+        if next(checkpoint.model.parameters()).device.type == "cpu":
+            self.model.at_a_time = _AT_A_TIME
         self.classes = checkpoint.model.config.label_classes
         self.modalities = checkpoint.model.modalities
         self._pad_id = checkpoint.settings.text.pad_id
         self._device = next(checkpoint.model.parameters()).device
 
-    @torch.no_grad()
-    def score(self, example: Example, missing: Sequence[str] | dict[str, str] = ()) -> Scores:
-        """Run the model on one example.
+    def score(self, example: Example, missing: Collection[str] = ()) -> Scores:
+        """Run the model on one example; what is missing is not computed.
 
         The fusion is a weighted sum of the modalities' logits. The terms of those that are missing
         are left out, and the others weigh as much as all together would (a factor of sum of |w|
@@ -69,31 +76,73 @@ class Scorer:
         Raises:
             TrainError: a logit is not finite.
         """
-        model = self.model
         used = [m for m in self.modalities if m not in missing]
-        if not used:
+        return self._joined(self._terms(example, used, self._factor(used)), example.utterance.id)
+
+    def reword(
+        self, before: Mapping[str, Mapping[str, float]], example: Example, worded: bool
+    ) -> Scores:
+        """What the model says where only the words are others: the text branch alone is run.
+
+        Args:
+            before: the terms of the same utterance, as `Scores.contribution` has them.
+            example: the utterance with its words; its faces and sound are not looked at.
+            worded: whether there are words now.
+
+        Raises:
+            TrainError: a logit is not finite.
+        """
+        letters = next(iter(before.values()), {})
+        used = [m for m in self.modalities if (worded if m == "t" else m in letters)]
+        factor = self._factor(used)
+        terms = self._terms(example, [m for m in used if m == "t"], factor)
+        # In double precision: there and back no digit is lost that counts.
+        scale = factor / self._factor(list(letters))
+        for m in used:
+            if m != "t":
+                kept = [scale * before[name][m] for name in self.classes]
+                terms[m] = torch.tensor(kept, dtype=torch.double)
+        return self._joined(terms, example.utterance.id)
+
+    @torch.no_grad()
+    def _terms(self, example: Example, only: Sequence[str], factor: float) -> dict[str, Tensor]:
+        """The terms of some modalities, float64 (C,) each."""
+        if not only:
+            return {}
+        batch = collate([example], self._pad_id, self.model.config.mel_rows)
+        logits = self.model.modality_logits(batch.to(self._device), only)
+        weights = self._weights
+        return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
+
+    def _joined(self, terms: dict[str, Tensor], name: str) -> Scores:
+        if not terms:
             return Scores({}, {})
-        batch = collate([example], self._pad_id, model.config.mel_rows)
-        logits = model.modality_logits(batch.to(self._device))
-        weights = self._weights(used)
-        terms = {m: (weights[m] * logits[m][0]).double().cpu() for m in used}
         total = torch.stack(list(terms.values())).sum(0)
         if not bool(torch.isfinite(total).all()):
             raise TrainError(
-                f"the model gives no finite logits for the utterance {example.utterance.id!r}",
+                f"the model gives no finite logits for the utterance {name!r}",
                 "the weights are spoilt: train again with a smaller --lr",
             )
         probability = torch.sigmoid(total).tolist()
         return Scores(
             dict(zip(self.classes, probability, strict=True)),
-            {name: {m: float(terms[m][c]) for m in used} for c, name in enumerate(self.classes)},
+            {
+                label: {m: float(values[c]) for m, values in terms.items()}
+                for c, label in enumerate(self.classes)
+            },
         )
 
-    def _weights(self, used: Sequence[str]) -> dict[str, float]:
+    @property
+    def _weights(self) -> dict[str, float]:
+        """The weight of each modality in the fusion."""
         if len(self.modalities) == 1:
             return {self.modalities: 1.0}
         values = self.model.weighted_fusion.weight[0].tolist()
-        weights = dict(zip(self.modalities, values, strict=True))
+        return dict(zip(self.modalities, values, strict=True))
+
+    def _factor(self, used: Collection[str]) -> float:
+        """By how much those that are used weigh more, in place of those that are not."""
+        weights = self._weights
         there = sum(abs(weights[m]) for m in used)
-        factor = sum(map(abs, values)) / there if there and len(used) < len(values) else 1.0
-        return {m: factor * weights[m] for m in used}
+        whole = len(used) == len(weights)
+        return sum(map(abs, weights.values())) / there if there and not whole else 1.0

@@ -40,22 +40,37 @@ def read_spans(path: Path) -> tuple[Span, ...]:
     Raises:
         UsageError: it cannot be read or understood; the first bad entry is named.
     """
-    text = read_text(path)
-    rows = _json_rows(text, path) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+    return parse_spans(read_text(path), str(path))
+
+
+def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
+    """The spans in a text, see `read_spans`.
+
+    Args:
+        text: the content.
+        name: of the file, for messages.
+
+    Raises:
+        UsageError: it cannot be understood; the first bad entry is named.
+    """
+    try:
+        rows = _json_rows(text, name) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+    except csv.Error as error:
+        raise UsageError(f"{name} is no CSV: {error}", f"give each span {_FORM}") from error
     if not rows:
-        raise UsageError(f"{path} holds no spans", f"give each span {_FORM}")
-    return tuple(_span(row, number, path) for number, row in enumerate(rows, 1))
+        raise UsageError(f"{name} holds no spans", f"give each span {_FORM}")
+    return tuple(_span(row, number, name) for number, row in enumerate(rows, 1))
 
 
-def _json_rows(text: str, path: Path) -> list[Any]:
+def _json_rows(text: str, name: str) -> list[Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}", f"give each span {_FORM}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} is no JSON: {error}", f"give each span {_FORM}") from error
     if isinstance(value, dict):
         value = value.get("spans", value.get("utterances"))
     if not isinstance(value, list):
-        raise UsageError(f"{path} holds no list of spans", f"give each span {_FORM}")
+        raise UsageError(f"{name} holds no list of spans", f"give each span {_FORM}")
     return value
 
 
@@ -63,7 +78,7 @@ def _csv_rows(text: str) -> list[Any]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _span(row: Any, number: int, path: Path) -> Span:
+def _span(row: Any, number: int, name: str) -> Span:
     try:
         view = row.get("view")
         return Span(
@@ -75,10 +90,10 @@ def _span(row: Any, number: int, path: Path) -> Span:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"span {number} of {path} cannot be understood: {error!r}", f"give each span {_FORM}"
+            f"span {number} of {name} cannot be understood: {error!r}", f"give each span {_FORM}"
         ) from error
     except UsageError as error:
-        raise UsageError(f"span {number} of {path}: {error.sentence}", error.hint) from error
+        raise UsageError(f"span {number} of {name}: {error.sentence}", error.hint) from error
 
 
 def speech_spans(

@@ -103,6 +103,13 @@ class _Listener:
                 yield self._network(window, RATE_HZ).item()
 
 
+def load() -> None:
+    """Load the network and let it hear a window of silence, so that it is quick the first time."""
+    import numpy as np
+
+    list(_Listener().hear(np.zeros(_WINDOW, np.float32)))
+
+
 def _network() -> Any:
     """A fresh copy: what it remembers belongs to one sound."""
     import copy

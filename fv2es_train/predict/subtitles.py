@@ -14,7 +14,7 @@ from pathlib import Path
 from fv2es_prep.errors import UsageError
 from fv2es_train.predict.request import Span
 
-_CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _ARROW = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")
 _SPOKEN = re.compile(r"(\S+)\s+\[(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)\]:\s*(.*)")
 _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
@@ -54,6 +54,11 @@ def read_text(path: Path) -> str:
         raise UsageError(
             f"{path} cannot be read: {error.strerror or error}", "pass a file that exists"
         ) from error
+    return decode_text(data)
+
+
+def decode_text(data: bytes) -> str:
+    """The text in bytes, see `read_text`."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

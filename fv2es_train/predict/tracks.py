@@ -6,12 +6,14 @@ that a person who leaves the picture comes back as another track.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fv2es_prep.example import Stages
 from fv2es_prep.media.faces import Face, FaceDetector
 from fv2es_prep.types import Faces
 
@@ -27,11 +29,17 @@ _PATIENCE, _LEAST = 2, 1 / 3
 class RecordingDetector(FaceDetector):
     """A detector that gives the largest face and remembers all of the utterance.
 
+    Args:
+        detector: another one, whose networks are taken.
+
     Attributes:
         pictures: the faces of each picture since `forget`, the largest first.
     """
 
-    pictures: list[list[Face]]
+    def __init__(self, detector: FaceDetector) -> None:
+        # The networks of a size of picture take tens of megabytes: they are not built again.
+        self.settings, self._finder = detector.settings, detector._finder
+        self.pictures: list[list[Face]] = []
 
     def forget(self) -> None:
         """Begin a new utterance."""
@@ -45,6 +53,22 @@ class RecordingDetector(FaceDetector):
             faces[0] if faces else self.fallback(rgb)
             for faces, rgb in zip(found, pictures, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class RecordingStages(Stages):
+    """Stages that remember all faces.
+
+    Attributes:
+        plain: the stages whose detector's networks are taken.
+    """
+
+    plain: Stages = field(kw_only=True)
+
+    @functools.cached_property
+    def detector(self) -> RecordingDetector:
+        """See `Stages.detector`."""
+        return RecordingDetector(self.plain.detector)
 
 
 @dataclass

@@ -96,7 +96,12 @@ class Embedded:
         heard = []
         for samples in _parts(waveform):
             segments, _ = self._model.transcribe(
-                samples, language="en", beam_size=1, condition_on_previous_text=False
+                samples,
+                language="en",
+                beam_size=1,
+                condition_on_previous_text=False,
+                # The likeliest words, always the same: at higher temperatures it draws them.
+                temperature=0.0,
             )
             heard += [segment.text for segment in segments]
         return " ".join(" ".join(heard).split())

@@ -17,6 +17,7 @@ from fv2es_prep.media.compiled import fill_level
 from fv2es_prep.media.facenet import Facenet
 from fv2es_prep.media.faces import FaceDetector, crop_faces
 from fv2es_prep.media.mtcnn import keep, sum_table
+from fv2es_prep.media.networks import Pyramids
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.settings import FaceSettings, FrameSettings
 
@@ -105,6 +106,23 @@ def test_sums_of_a_picture_too_large_for_32_bits_are_exact():
     level = np.empty((20, 20, 3), np.float32)
     fill_level(sum_table(rgb), level)
     assert (level == np.float32(127.5 / 128)).all()
+
+
+def test_pyramids_of_many_sizes_of_pictures_take_bounded_memory():
+    sizes = [((20, 20 + n), (14, 14)) for n in range(5)]
+    held = Pyramids(most=4, most_pixels=2000)
+    first = held.of(sizes[0])
+    assert held.of(sizes[0]) is first
+    for n in range(5):
+        held.of(sizes[n])
+    # Each has at least 596 pixels.
+    assert len(held) == 3
+    assert held.of(sizes[0]) is not first
+    # The two of one picture stay, however large they are.
+    large = [((200, 200),), ((100, 100),)]
+    networks = [held.of(size) for size in large]
+    assert len(held) == 2
+    assert [held.of(size) for size in large] == networks
 
 
 @settings(deadline=None)

@@ -22,7 +22,9 @@ from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, build_split, write_split
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
 from fv2es_train.options import TrainOptions
+from fv2es_train.predict.predictor import Predictor
 from fv2es_train.train import train
+from tests.train.media import NAME, ffmpeg
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
 VOCABULARY = 40
@@ -158,3 +160,66 @@ def summary(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def run(summary: dict[str, Any]) -> Path:
     """The directory of that run."""
     return Path(summary["run"])
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sessions of one dialogue with six labelled turns each."""
+    from fv2es_prep.demo import make_corpus
+
+    root = tmp_path_factory.mktemp("demo")
+    return make_corpus(root, sessions=3, dialogues=1, turns=6)
+
+
+@pytest.fixture(scope="session")
+def demo_shards(
+    demo: Path,
+    text_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    prepare: Callable[..., Any],
+    options_for: Callable[..., Any],
+) -> Path:
+    out = tmp_path_factory.mktemp("predict") / "shards"
+    prepare(options_for(demo, out, text_model))
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(
+    demo_shards: Path, text_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A short run on some modalities, trained once each."""
+    place = tmp_path_factory.mktemp("runs")
+    write_split(build_split(read_catalogue(demo_shards), "random"), place / "split.json")
+    done: dict[str, Path] = {}
+
+    def run_of(modalities: str) -> Path:
+        if modalities not in done:
+            done[modalities] = place / modalities
+            split, encoder = place / "split.json", str(text_model)
+            asked: dict[str, Any] = {"epochs": 1, "modalities": modalities, "batch_size": 4}
+            asked |= {"text_encoder": encoder if "t" in modalities else None}
+            train(TrainOptions(demo_shards, split, place / modalities, "fv2es-tiny", **asked))
+        return done[modalities]
+
+    return run_of
+
+
+@pytest.fixture(scope="session")
+def predictor(trained: Callable[[str], Path], text_model: Path) -> Predictor:
+    return Predictor.load(trained("tav"), "cpu", str(text_model), "none")
+
+
+@pytest.fixture(scope="session")
+def files(demo: Path) -> tuple[Path, Path]:
+    """The picture and the sound of one recording."""
+    dialog = demo / "Session1" / "dialog"
+    return dialog / f"avi/DivX/{NAME}.avi", dialog / f"wav/{NAME}.wav"
+
+
+@pytest.fixture(scope="session")
+def talk(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds of it in one file."""
+    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
+    ffmpeg("-i", files[0], "-i", files[1], "-t", "8", "-c:v", "copy", "-c:a", "aac", path)
+    return path

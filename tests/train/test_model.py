@@ -9,6 +9,7 @@ import torch
 
 from fv2es_train.batch import collate
 from fv2es_train.config import preset
+from fv2es_train.encoders.face import fused
 from fv2es_train.model import FV2ES, build_model
 from tests.train.conftest import CLASSES, SETTINGS, make_examples
 
@@ -28,6 +29,26 @@ def test_an_utterance_has_the_same_logits_alone_and_in_a_ragged_batch(modalities
     alone = torch.cat([model(collate([example])) for example in examples])
     assert together.shape == (5, len(CLASSES))
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_encoding_some_at_a_time_changes_no_number() -> None:
+    model, batch = tiny(), collate(make_examples(5))
+    whole = model(batch)
+    model.at_a_time = 2
+    assert len(batch.faces) > 2 and len(batch.mel) > 2
+    assert torch.allclose(model(batch), whole, atol=1e-5)
+
+
+def test_a_fused_copy_takes_no_memory_for_what_is_not_fused() -> None:
+    model = tiny()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    twin = fused(model.train())
+    ours = {tensor.data_ptr() for tensor in model.parameters()}
+    own = [name for name, tensor in twin.named_parameters() if tensor.data_ptr() not in ours]
+    assert own and all(name.startswith("face.stack") for name in own)
+    assert model.training and not twin.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_only_the_parts_of_the_chosen_modalities_exist() -> None:

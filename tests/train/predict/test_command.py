@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cli import app  # noqa: TID251  # a test of the command line
 from fv2es_train.predict.subtitles import parse_transcript
-from tests.train.predict.conftest import NAME, ffmpeg
+from tests.train.media import NAME, ffmpeg
 
 VIEW = ("--view", "left:224:0", "--asr", "none")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.predict.conftest import ffmpeg
+from tests.train.media import ffmpeg
 
 LIMIT_KB = 2 << 20
 

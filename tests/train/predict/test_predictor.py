@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ import torch
 
 from fv2es_prep.corpora.iemocap import view_of
 from fv2es_prep.errors import MediaError, TokenizerError, TrainError, UsageError
-from fv2es_prep.types import View
+from fv2es_prep.settings import MediaSettings
+from fv2es_prep.types import Faces, View
 from fv2es_train.batch import collate
 from fv2es_train.checkpoint import load_checkpoint
 from fv2es_train.dataset import ShardDataset
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span, SpanRules
 from fv2es_train.predict.result import UtterancePrediction, summarise
-from tests.train.predict.conftest import LEFT, NAME, ffmpeg
+from tests.train.media import LEFT, NAME, changed
 
 
 def spans_of(shards: Path) -> tuple[list[str], tuple[Span, ...]]:
@@ -66,12 +68,6 @@ def test_without_words_sound_and_faces_are_scored(predictor: Predictor, talk: Pa
     assert all(0.5 <= one.end_s - one.start_s <= 15.2 and one.faces_found for one in found)
     assert [one.start_s for one in found] == sorted(one.start_s for one in found)
     assert "no transcript" in " ".join(told)
-
-
-def changed(tmp_path: Path, talk: Path, *how: str) -> Path:
-    out = tmp_path / "changed.mp4"
-    ffmpeg("-i", talk, *how, out)
-    return out
 
 
 @pytest.mark.parametrize(
@@ -139,6 +135,48 @@ def test_utterances_come_while_the_video_goes_on(predictor: Predictor, talk: Pat
     assert next(coming).start_s == 0
     assert next(coming).start_s == 1
     coming.close()
+
+
+def test_what_the_model_saw_is_shown_before_its_utterance(predictor: Predictor, talk: Path) -> None:
+    shown: list[tuple[str, Faces]] = []
+    request = Request(talk, spans=(Span(0, 2, view=LEFT), Span(2, 4, view=LEFT)))
+    coming = predictor.predict(request, see=lambda name, faces: shown.append((name, faces)))
+    for count, one in enumerate(coming, 1):
+        assert len(shown) == count
+        name, faces = shown[-1]
+        assert name == one.id and faces.rgb.shape == (one.faces_seen, 48, 48, 3)
+        assert faces.times_s.tolist() == [box.time_s for box in one.boxes]
+
+
+def test_faces_that_were_not_looked_at_are_not_shown(
+    predictor: Predictor, trained: Callable[[str], Path], talk: Path, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+    dark = Request(changed(tmp_path, talk, "-vf", "drawbox=c=black:t=fill"), spans=(Span(0, 2),))
+    list(predictor.predict(dark, see=lambda name, _: shown.append(name)))
+    deaf = Predictor.load(trained("a"), "cpu", None, "none")
+    list(deaf.predict(Request(talk, spans=(Span(0, 2),)), see=lambda name, _: shown.append(name)))
+    assert shown == []
+
+
+def test_other_limits_refuse_and_change_no_number(
+    predictor: Predictor, trained: Callable[[str], Path], text_model: Path, talk: Path
+) -> None:
+    def limited(media: MediaSettings) -> Predictor:
+        return Predictor.load(trained("tav"), "cpu", str(text_model), "none", media=media)
+
+    request = Request(talk, spans=(Span(0, 2, "you", view=LEFT), Span(5, 8, "no", view=LEFT)))
+    generous = limited(MediaSettings(720 * 480 * 2, 9, 30, 5))
+    for one, other in zip(generous.predict(request), predictor.predict(request), strict=True):
+        assert one == replace(other, seconds=one.seconds)
+    for media in (MediaSettings(max_duration_s=7), MediaSettings(max_pixels=100)):
+        told: list[str] = []
+        coming = limited(media).predict(Request(talk), told.append)
+        if media.max_pixels == 100:
+            assert {one.used for one in coming} == {"a"} and "pixels" in " ".join(told)
+        else:
+            with pytest.raises(MediaError, match="more than 7 s"):
+                list(coming)
 
 
 def test_another_tokenizer_is_refused(

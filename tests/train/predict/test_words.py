@@ -12,7 +12,7 @@ from fv2es_prep.types import Waveform
 from fv2es_train.predict import words
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span
-from tests.train.predict.conftest import LEFT
+from tests.train.media import LEFT
 
 SPECIALS = ("<|endoftext|>", "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
 
