@@ -7,10 +7,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check fmt bench bench-full docs wheel-test lock clean
+.PHONY: help setup demo test test-slow test-browser check fmt bench bench-full docs wheel-test lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make .venv with the exact versions of requirements.lock
 
@@ -33,6 +33,9 @@ test: setup ## the default tests
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
+	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser
 
 check: setup ## format, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
 from fv2es_train.options import TrainOptions
@@ -52,6 +53,7 @@ app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
 app.add_typer(shards, name="shards")
 app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)
+app.command(epilog="Example: fv2es serve --run run")(serve)
 
 Shards = Annotated[Path, typer.Option(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")]
 SplitFile = Annotated[Path, typer.Option(help="Split manifest.", metavar="FILE")]

@@ -1,0 +1,117 @@
+// The whole video. Owns its table of means and shares, and the notes.
+
+import { probabilityBar } from "./bars.js";
+import { byId, make } from "./dom.js";
+import { duration, percent, probability, several, threshold } from "./format.js";
+import { ended } from "./notice.js";
+
+/** Show what the server says of the whole video; `old` is the summary before other words. */
+export function showSummary(summary, old = null) {
+  const box = byId("summary");
+  box.replaceChildren(headline(summary, old));
+  if (summary?.top) box.append(table(summary, old));
+}
+
+/** Say that the whole video is not told yet. */
+export function awaitSummary() {
+  const text = "Comes when all utterances are scored.";
+  byId("summary").replaceChildren(make("p", { class: "hint", text }));
+}
+
+/** Show what was missing and what was done instead. */
+export function showNotes(notes) {
+  const items = notes.map((note) => make("li", { text: ended(note) }));
+  byId("notes").replaceChildren(
+    ...(items.length ? [make("ul", { class: "notes" }, ...items)] : []),
+  );
+}
+
+function headline(summary, old) {
+  if (!summary?.top)
+    return make("p", {
+      class: "headline",
+      data: { testid: "headline" },
+      text: "Nothing could be scored.",
+    });
+  const sure = summary.decided.length > 0;
+  const said = (one) =>
+    one.decided.length
+      ? one.decided.join(", ")
+      : `No class is decided; ${one.top} has the highest mean.`;
+  const line = make(
+    "p",
+    { class: "headline", data: { testid: "headline" } },
+    sure ? "Decided: " : "",
+    make("strong", { text: said(summary) }),
+  );
+  if (old && said(old) !== said(summary))
+    line.append(make("span", { class: "faint", text: ` (was: ${said(old)})` }));
+  const rest = summary.unscored
+    ? `, ${several(summary.unscored, "utterance")} could not be scored`
+    : "";
+  return make(
+    "div",
+    {},
+    line,
+    make("p", {
+      class: "hint",
+      text: `${several(summary.scored, "utterance")}, ${duration(summary.spoken_s)} scored${rest}. Means are weighted by length.`,
+    }),
+  );
+}
+
+function table(summary, old) {
+  const head = ["class", "mean probability", "", "threshold", "share of time"];
+  const body = make("tbody");
+  for (const name of Object.keys(summary.thresholds)) {
+    const isDecided = summary.decided.includes(name);
+    const was = old?.probability?.[name] ?? null;
+    const moved = was !== null && probability(was) !== probability(summary.probability[name]);
+    const number = make("td", {
+      class: "number",
+      data: { testid: `mean-${name}` },
+      text: probability(summary.probability[name]),
+    });
+    if (moved) number.append(make("span", { class: "was", text: ` was ${probability(was)}` }));
+    body.append(
+      make(
+        "tr",
+        { class: isDecided ? "decided" : "" },
+        make("th", { scope: "row", text: name }),
+        make(
+          "td",
+          { class: "wide" },
+          probabilityBar(
+            summary.probability[name],
+            summary.thresholds[name],
+            isDecided,
+            moved ? was : null,
+          ),
+        ),
+        number,
+        make("td", { class: "number faint", text: threshold(summary.thresholds[name]) }),
+        make("td", {
+          class: "number",
+          data: { testid: `share-${name}` },
+          text: percent(summary.share[name]),
+        }),
+      ),
+    );
+  }
+  return make(
+    "table",
+    { class: "summary" },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ...head.map((text, place) =>
+          make("th", { scope: "col", class: place > 1 ? "number" : "", text }),
+        ),
+      ),
+    ),
+    body,
+  );
+}

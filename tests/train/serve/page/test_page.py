@@ -1,0 +1,194 @@
+"""The page of `fv2es serve` in a browser, with a real server behind it: what it shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, FilePayload, expect
+
+from fv2es_train.predict.subtitles import parse_transcript
+from tests.train.serve.conftest import Server
+from tests.train.serve.page.visit import MARKUP, Visit, ask, visit
+
+pytestmark = pytest.mark.browser
+
+
+def job_of(server: Server, id_: str) -> dict[str, Any]:
+    answer: dict[str, Any] = server.get(f"/v1/jobs/{id_}").json()
+    return answer
+
+
+def said(one: dict[str, Any]) -> str:
+    return ", ".join(one["decided"]) or f"({one['top']}?)"
+
+
+def signed(value: float) -> str:
+    text = f"{value:+.2f}".replace("-", "−")
+    return "0.00" if text.endswith("0.00") and len(text) == 5 else text
+
+
+def assert_numbers(one: Visit, found: dict[str, Any]) -> None:
+    """The chosen utterance's panel says what the API says."""
+    for name, value in found["probability"].items():
+        expect(one.at(f"p-{name}")).to_contain_text(f"{value:.3f}")
+        row = one.at(f"terms-{name}")
+        for letter, term in found["contribution"][name].items():
+            expect(row.locator(f"[data-letter={letter}]")).to_have_text(signed(term))
+        total = sum(found["contribution"][name].values())
+        expect(row.locator(".sum-cell")).to_have_text(signed(total))
+
+
+def test_a_video_is_sent_and_its_numbers_are_those_of_the_api(
+    page: Visit, server: Server, playable: Path
+) -> None:
+    expect(page.at("run")).to_contain_text("tav")
+    expect(page.at("recogniser")).to_contain_text("no recogniser: give a transcript")
+    expect(page.at("limits")).to_contain_text("up to 2 GiB and 60 min")
+    job = job_of(server, ask(page, playable))
+    expect(page.at("row")).to_have_count(len(job["utterances"]))
+    for number, found in enumerate(job["utterances"]):
+        page.row(number).click()
+        expect(page.at("words")).to_have_value(found["text"])
+        expect(page.at("faces")).to_contain_text(f"{found['faces_found']}/{found['faces_seen']}")
+        expect(page.at("detail").locator("img")).to_have_count(len(found["faces"]))
+        expect(page.at("verdict")).to_have_text(said(found))
+        assert_numbers(page, found)
+    for name, mean in job["summary"]["probability"].items():
+        share = f"{100 * job['summary']['share'][name]:.1f} %"
+        expect(page.at(f"mean-{name}")).to_have_text(f"{mean:.3f}")
+        expect(page.at(f"share-{name}")).to_have_text(share)
+
+
+def test_video_time_line_and_list_go_in_step(page: Visit, server: Server, playable: Path) -> None:
+    job = job_of(server, ask(page, playable))
+    second, slider, film = job["utterances"][1], page.at("slider"), page.at("film")
+    page.row(1).click()
+    expect(page.at("over")).to_have_attribute("data-drawn", second["id"])
+    assert page.film("currentTime") == pytest.approx(second["start_s"], abs=0.05)
+    expect(page.row(1)).to_have_class("row on")
+    spoken = re.compile(re.escape(f"utterance 2: {said(second)}."))
+    expect(slider).to_have_attribute("aria-valuetext", spoken)
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", f"{second['start_s'] + 1:.2f}")
+    expect(page.at("tip")).to_contain_text(said(second))
+    slider.press("ArrowUp")
+    expect(page.row(0)).to_have_attribute("aria-selected", "true")
+    width = (slider.bounding_box() or {})["width"]
+    slider.click(position={"x": width / 4, "y": 20})
+    assert page.film("currentTime") == pytest.approx(job["length_s"] / 4, abs=0.1)
+    name, value = next(iter(job["utterances"][0]["probability"].items()))
+    slider.hover(position={"x": width / 4, "y": 10})
+    expect(page.at("tip")).to_contain_text(f"{name} {value:.3f}")
+    film.evaluate("film => { film.muted = true; return film.play(); }")
+    expect(page.row(1)).to_have_attribute("aria-selected", "true", timeout=10_000)
+    assert page.film("currentTime") >= second["start_s"]
+
+
+def test_corrected_words_are_scored_again_and_what_changed_is_seen(
+    page: Visit, server: Server, playable: Path
+) -> None:
+    old = job_of(server, ask(page, playable))
+    page.row(0).click()
+    page.at("words").fill(f"I hate this {MARKUP}")
+    expect(page.at("words-state")).to_have_text("edited, not scored yet")
+    expect(page.row(0)).to_contain_text("edited")
+    page.row(1).click()
+    page.at("unknown").check()
+    expect(page.at("again-text")).to_have_text("Other words in 2 utterances.")
+    with page.page.expect_response(lambda one: one.url.endswith("/words")) as answer:
+        page.at("rescore").click()
+    expect(page.at("changes")).to_contain_text("Scored again: 2 utterances.")
+    new = job_of(server, answer.value.json()["id"])
+    assert [one["text"] for one in new["utterances"]] == [f"I hate this {MARKUP}", None]
+    expect(page.at("again")).to_be_hidden()
+    page.row(0).click()
+    expect(page.at("words")).to_have_value(f"I hate this {MARKUP}")
+    assert_numbers(page, new["utterances"][0])
+    for name, value in old["utterances"][0]["probability"].items():
+        expect(page.at(f"p-{name}")).to_contain_text(f"was {value:.3f}")
+    page.row(1).click()
+    expect(page.at("missing")).to_contain_text("left out")
+    assert_numbers(page, new["utterances"][1])
+    before, after = said(old["utterances"][1]), said(new["utterances"][1])
+    shown = after if before == after else f"{before} → {after}"
+    expect(page.row(1).locator(".row-decided")).to_have_text(shown)
+
+
+def test_results_are_saved_as_json_csv_and_srt(page: Visit, server: Server, playable: Path) -> None:
+    found = job_of(server, ask(page, playable))["utterances"]
+    texts = {}
+    for kind in ("json", "csv", "srt"):
+        with page.page.expect_download() as saved:
+            page.at(f"download-{kind}").click()
+        assert saved.value.suggested_filename == f"talk-fv2es.{kind}"
+        texts[kind] = Path(saved.value.path()).read_text(encoding="utf-8")
+    whole = json.loads(texts["json"])["videos"][0]["utterances"]
+    assert [one["probability"] for one in whole] == [one["probability"] for one in found]
+    rows = list(csv.DictReader(io.StringIO(texts["csv"])))
+    assert [row["text"] for row in rows] == [one["text"] for one in found]
+    cues = parse_transcript(texts["srt"]).spans
+    assert [(cue.start_s, cue.end_s) for cue in cues] == [(0, 3), (3.5, 7)]
+
+
+def test_what_the_browser_cannot_play_is_shown_as_a_film_of_the_server(
+    page: Visit, files: tuple[Path, Path]
+) -> None:
+    page.choose(files[0])
+    expect(page.at("chosen-note")).to_contain_text("cannot play it")
+    page.send()
+    page.done()
+    expect(page.at("film-note")).to_be_hidden()
+    expect(page.at("film")).to_have_js_property("videoWidth", 540)
+    assert "preview.webm" in page.film("currentSrc")
+    page.at("film").evaluate("film => { film.muted = true; return film.play(); }")
+    page.page.wait_for_timeout(600)
+    assert page.film("currentTime") > 0.3
+
+
+def test_camera_and_microphone_are_recorded_and_scored(page: Visit) -> None:
+    page.at("record-open").click()
+    expect(page.at("record-state")).to_contain_text("Nothing is recorded yet")
+    page.at("record-start").click()
+    expect(page.at("record-time")).to_have_text("0:02", timeout=10_000)
+    page.at("record-stop").click()
+    expect(page.at("chosen-name")).to_contain_text(".webm")
+    expect(page.at("send")).to_be_enabled()
+    page.send()
+    page.done()
+    expect(page.at("film")).to_have_js_property("paused", True)
+    assert 1.5 < page.film("duration") < 6
+    expect(page.at("row")).not_to_have_count(0)
+    expect(page.at("recorder")).to_be_hidden()
+
+
+def test_markup_in_names_and_words_stays_text(page: Visit, server: Server, playable: Path) -> None:
+    name = f'{MARKUP} "a".webm'
+    video: FilePayload = {"name": name, "mimeType": "video/webm", "buffer": playable.read_bytes()}
+    spans = [{"start_s": 0, "end_s": 2, "text": f"I am {MARKUP}"}]
+    job = job_of(server, ask(page, video, "", json.dumps(spans)))
+    assert job["video"] == "_img src=x onerror=alert(1)_ _a_.webm"
+    expect(page.at("chosen-name")).to_have_text(name)
+    expect(page.at("video-name")).to_have_text(job["video"])
+    expect(page.row(0)).to_contain_text(MARKUP)
+    page.row(0).click()
+    expect(page.at("words")).to_have_value(f"I am {MARKUP}")
+    assert page.page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_narrow_screen_needs_no_scrolling_sideways(
+    browser: Browser, server: Server, playable: Path, dark: bool
+) -> None:
+    with visit(browser, server.url, width=390, dark=dark) as page:
+        wide = "() => document.documentElement.scrollWidth"
+        expect(page.at("start")).to_be_visible()
+        assert page.page.evaluate(wide) <= 390
+        ask(page, playable)
+        page.row(1).click()
+        assert page.page.evaluate(wide) <= 390

@@ -1,0 +1,171 @@
+"""The parts of a server that need none: what a file is, room, the queue, uploads that dawdle."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request as HttpRequest
+
+from fv2es_prep.errors import WorkError
+from fv2es_train.predict.request import Request, Span, View, named
+from fv2es_train.serve.folder import new_folder, private_folder
+from fv2es_train.serve.jobs import Job, Jobs
+from fv2es_train.serve.options import Limits
+from fv2es_train.serve.refusal import RefusedError
+from fv2es_train.serve.room import _most_held_s, check_room
+from fv2es_train.serve.sniff import is_container, what_else
+from fv2es_train.serve.task import Done, Failed, Note, Reword, Score
+from fv2es_train.serve.upload import receive_form
+from tests.train.media import ffmpeg
+
+PATH = Path("video.mp4")
+KINDS = ("mp4", "mov", "mkv", "webm", "avi", "flv", "ts", "mpg", "asf", "mxf", "gif", "nut", "3gp")
+SOUNDS = ("wav", "flac", "ogg", "aiff", "caf", "au")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *SOUNDS])
+def test_what_ffmpeg_writes_is_known_by_its_first_bytes(
+    kind: str, tmp_path: Path, talk: Path
+) -> None:
+    path = tmp_path / f"file.{kind}"
+    if kind in SOUNDS:
+        ffmpeg("-i", talk, "-t", "0.2", "-vn", path)
+    elif kind == "mxf":
+        ffmpeg("-i", talk, "-t", "0.2", "-an", "-r", "25", path)
+    else:
+        size = ("-s", "176x144") if kind == "3gp" else ()
+        ffmpeg("-i", talk, "-t", "0.2", "-an", *size, path)
+    assert is_container(path.read_bytes()[:4096])
+
+
+def test_what_is_no_media_is_named() -> None:
+    assert what_else(b"") == "an empty file"
+    assert what_else(b"PK\x03\x04") == "a ZIP archive"
+    assert what_else("\ufeff  <!doctype HTML>".encode()) == "an HTML page"
+    assert what_else(b"#EXTM3U\n") == "a playlist"
+    # A character that is cut at the end does not make it something else.
+    assert what_else(b"words " * 100 + "ä".encode()[:1]) == "a text"
+    assert what_else(b"\x80\x81\x82" * 100) == what_else(b"\0\1") == ""
+    assert not is_container(b"RIFF\0\0\0\0WEBP")
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 20)).map(lambda p: Span(p[0], p[0] + p[1])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(SPANS)
+@settings(deadline=None)
+def test_the_estimate_of_what_is_held_is_never_too_low(spans: list[Span]) -> None:
+    """Against walking through each moment: what later spans want before the present one ends."""
+    ordered = named(spans, (View(),))
+    most = 0
+    for place in range(len(ordered)):
+        end_s = max(one.end_s for one in ordered[: place + 1])
+        held = sum(
+            max(min(later.end_s, end_s) - later.start_s, 0) for later in ordered[place + 1 :]
+        )
+        most = max(most, held)
+    assert _most_held_s(ordered) >= most - 1e-9
+
+
+def test_speech_in_one_view_needs_no_room_and_in_many_large_ones_too_much() -> None:
+    limits = Limits()
+    check_room(Request(PATH), (4096, 2304), 2.0, limits)
+    check_room(Request(PATH, views=(View("left"), View("right"))), (1280, 720), 2.0, limits)
+    with pytest.raises(RefusedError, match="overlap so much"):
+        check_room(Request(PATH, views=(View(),) * 4), (4096, 2304), 2.0, limits)
+
+
+def _job(name: str = "v", folder: Path | None = None) -> Job:
+    return Job(Score(Request(PATH), name), folder)
+
+
+def test_words_come_before_videos_and_a_place_is_held_while_an_upload_comes() -> None:
+    jobs = Jobs(Limits(queue=3))
+    first, second = jobs.add(_job()), jobs.add(_job())
+    words = jobs.add(Job(Reword("v", (), {})))
+    assert [jobs.position(job) for job in (words, first, second)] == [0, 1, 2]
+    with pytest.raises(RefusedError) as refused, jobs.place():
+        pass
+    assert refused.value.status == 429 and refused.value.headers["Retry-After"]
+    assert jobs.next(0) is words
+    with jobs.place(), pytest.raises(RefusedError), jobs.place():
+        pass
+    with jobs.place():
+        assert jobs.position(second) == 2
+
+
+def test_what_became_of_a_job_is_kept_and_its_upload_is_not(tmp_path: Path) -> None:
+    jobs = Jobs(Limits(kept=2))
+    done = []
+    for k in range(3):
+        folder = new_folder(tmp_path)
+        (folder / "upload").write_text("video")
+        job = jobs.add(_job(str(k), folder))
+        assert jobs.next(0) is job and jobs.running == 1
+        jobs.hear(job, Note("no sound"))
+        jobs.hear(job, Failed(WorkError("broken")) if k == 1 else Done())
+        done.append(job)
+    assert not list(tmp_path.rglob("upload")) and jobs.running == 0
+    assert jobs.find(done[1].id).error is not None and jobs.find(done[2].id).notes == ["no sound"]
+    with pytest.raises(RefusedError, match="no such job"):
+        jobs.find(done[0].id)
+    assert done[0].folder is not None and not done[0].folder.exists()
+
+
+def test_an_upload_that_dawdles_is_given_up() -> None:
+    async def receive() -> dict:
+        await asyncio.sleep(60)
+        return {}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=a")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(receive_form(HttpRequest(scope, receive), Limits(pause_s=0.05)))
+    assert refused.value.status == 408
+
+
+def test_a_private_folder_is_private_and_goes_with_its_server(tmp_path: Path) -> None:
+    with private_folder(tmp_path) as first:
+        assert first.stat().st_mode & 0o777 == 0o700
+        (new_folder(first) / "upload").write_text("video")
+        # A server beside it leaves it alone.
+        with private_folder(tmp_path) as second:
+            assert first.exists() and second != first
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_left_is_removed_and_nobody_elses(tmp_path: Path) -> None:
+    left, other = tmp_path / "fv2es-serve-left", tmp_path / "theirs"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / ".lock").touch()
+    (tmp_path / "fv2es-serve-link").symlink_to(other)
+    with private_folder(tmp_path):
+        assert not left.exists() and other.exists()
+
+
+def test_many_threads_share_the_queue() -> None:
+    jobs = Jobs(Limits(queue=1000))
+    taken: list[str] = []
+
+    def work() -> None:
+        while (job := jobs.next(0.2)) is not None:
+            taken.append(job.id)
+            jobs.hear(job, Done())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    added = [jobs.add(_job()).id for _ in range(200)]
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(added)
