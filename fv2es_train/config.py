@@ -1,8 +1,8 @@
 """How the network and its training are set, as frozen values stored in every checkpoint.
 
-Owns the fields, their presets (`fv2es`, `fv2es-tiny`) and their JSON form; imports no torch.
-Leaves what a user asks for to `options`, building the network to `model`, the loop to `train`, and
-how shards are prepared to fv2es_prep.
+Owns the fields, their presets (`MODELS`) and their JSON form; imports no torch. Leaves what a user
+asks for to `options`, building the network to `model`, the loop to `train`, and how shards are
+prepared to fv2es_prep.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fv2es_prep.settings import PrepSettings
 
 MODALITIES = "tav"
-MODELS = ("fv2es", "fv2es-tiny")
+MODELS = ("fv2es", "fv2es-lite", "fv2es-tiny")
 # The words that settings of `TrainConfig` know.
 CHOICES = {
     "schedule": ("constant", "linear", "cosine"),
@@ -251,9 +251,25 @@ def preset(name: str) -> tuple[ModelConfig, TrainConfig]:
     """
     if name == "fv2es":
         return ModelConfig(), TrainConfig()
+    if name == "fv2es-lite":
+        return _lite(), TrainConfig()
     if name == "fv2es-tiny":
         return _tiny()
     raise UsageError(f"there is no model {name!r}", f"pass --model {' or --model '.join(MODELS)}")
+
+
+def _lite() -> ModelConfig:
+    """The published network with NesT-T for the sound in the place of NesT-B, the largest part.
+
+    Sizes of NesT-T: Zhang et al. 2021, arXiv 2105.12723, table 1.
+    """
+    return ModelConfig(
+        name="fv2es-lite",
+        mel_dims=(96, 192, 384),
+        mel_heads=(3, 6, 12),
+        mel_depths=(2, 2, 8),
+        mel_drop_path=0.2,
+    )
 
 
 def _tiny() -> tuple[ModelConfig, TrainConfig]:

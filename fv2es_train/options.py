@@ -51,7 +51,7 @@ class TrainOptions:
         shards: directory of the shards.
         split: file of the split manifest.
         out: directory of the run, made by it.
-        model: ``fv2es`` or ``fv2es-tiny``.
+        model: one of `config.MODELS`.
         epochs: see `TrainConfig`.
         batch_size: see `TrainConfig`.
         lr: see `TrainConfig`.
@@ -73,7 +73,7 @@ class TrainOptions:
         save_every: see `TrainConfig`.
         modalities: see `ModelConfig`.
         text_encoder: name at the hub or directory in transformers' format; None means
-            albert-base-v2 for ``fv2es``, a small random one for ``fv2es-tiny``.
+            albert-base-v2 for ``fv2es`` and ``fv2es-lite``, a small random one for ``fv2es-tiny``.
         device: ``auto`` (CUDA when there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         overwrite: replace a run that is already in ``out``.
         resume: continue the run that is in ``out``.

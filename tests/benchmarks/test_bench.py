@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import detection, material, published, report
+from benchmarks import detection, material, predict, published, report
 from benchmarks.bench import Bench
 from benchmarks.pictures import Clip
 from benchmarks.results import Section, Table, Verdict
@@ -130,3 +130,22 @@ def test_the_section_of_bytes_from_end_to_end(out: Path, capsys: pytest.CaptureF
     assert program.run(Short(out), ["c"]) == 0
     assert "(3) published tree / shards of fv2es prep" in capsys.readouterr().out
     assert (out / "c-size.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_section_of_prediction_from_end_to_end(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(predict, "LENGTHS_S", {True: (5, 10)})
+    assert program.run(Bench(out, rounds=1), ["p"]) == 0
+    data = json.loads((out / "bench.json").read_text())["sections"]["p"]["data"]
+    for row in data["rows"]:
+        assert (row["asr"] is None) == (data["asr"] is None)
+        for name in ("fv2es", "fv2es-lite", "fv2es-tiny"):
+            for form in ("fused", "branches"):
+                for what in ("its faces", "its sound", "model", "warm"):
+                    assert row[f"{name}: {what}, {form}"] > 0
+            assert row[f"{name}: first"] > 0
+    printed = capsys.readouterr().out
+    assert "real-time factor" in printed
+    assert ("not measured" in printed) == (data["asr"] is None)

@@ -62,7 +62,10 @@ class Watch(Silent):
         return {name for name, value in after if value.equal(self.start[name])}
 
 
-@pytest.mark.parametrize("name", ["fv2es-tiny", pytest.param("fv2es", marks=pytest.mark.slow)])
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("fv2es", "fv2es-lite")]
+
+
+@pytest.mark.parametrize("name", ["fv2es-tiny", *LARGE])
 def test_two_epochs_change_every_parameter_of_every_branch(
     name: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +75,7 @@ def test_two_epochs_change_every_parameter_of_every_branch(
     watch = Watch(monkeypatch)
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))
     options = replace(options, model=name, lr=1e-3, threads=1)
-    if name == "fv2es":
+    if name != "fv2es-tiny":
         few = {f"utt{number:03d}" for number in (*range(6), 18, 19)}
 
         def some(ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from fv2es_prep.errors import SettingsError, TrainError, UsageError
 from fv2es_prep.settings import FaceSettings, PrepSettings
-from fv2es_train.config import ModelConfig, TrainConfig, preset
+from fv2es_train.config import MODELS, ModelConfig, TrainConfig, preset
 from fv2es_train.options import TrainOptions
 
 OPTIONS = TrainOptions(Path("shards"), Path("split.json"), Path("run"))
@@ -35,7 +35,7 @@ def test_what_is_asked_for_goes_over_the_preset() -> None:
     assert config.batch_size == preset("fv2es-tiny")[1].batch_size
 
 
-@pytest.mark.parametrize("name", ["fv2es", "fv2es-tiny"])
+@pytest.mark.parametrize("name", MODELS)
 def test_json_brings_back_the_same_configs(name: str) -> None:
     model, config = preset(name)
     assert ModelConfig.from_json(json.loads(json.dumps(model.to_json()))) == model
