@@ -115,9 +115,18 @@ class CropNetwork:
         return probability[:, 1], correction
 
 
-def _request(model: Any) -> Any:
+@functools.cache
+def _core() -> Any:
+    """One for the process, held to its end.
 
-    return ov.Core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
+    Each lays a stack for signals of its own and takes it away when it goes, whether or not another
+    one's is under it: after that any signal, a Ctrl-C too, would bring the process down.
+    """
+    return ov.Core()
+
+
+def _request(model: Any) -> Any:
+    return _core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
 
 
 def _first(sizes: Sequence[tuple[int, int]]) -> Any:

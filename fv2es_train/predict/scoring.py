@@ -104,7 +104,7 @@ class Scorer:
                 terms[m] = torch.tensor(kept, dtype=torch.double)
         return self._joined(terms, example.utterance.id)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _terms(self, example: Example, only: Sequence[str], factor: float) -> dict[str, Tensor]:
         """The terms of some modalities, float64 (C,) each."""
         if not only:

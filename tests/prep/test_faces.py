@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +173,22 @@ def test_no_picture_gives_no_faces(detector):
     faces = crop_faces([], detector)
     assert faces.rgb.shape == (0, 48, 48, 3)
     assert faces.box.shape == (0, 4)
+
+
+def test_a_signal_finds_the_process_whole_when_networks_have_gone():
+    program = """
+import faulthandler, gc, os, signal
+faulthandler.enable()
+from fv2es_prep.media.networks import CropNetwork, Pyramids
+held = [CropNetwork("rnet"), CropNetwork("onet")]
+pyramids = Pyramids(most=3)
+for side in (20, 30, 40, 50, 60):
+    pyramids.of(((side, side),))
+del held, pyramids
+gc.collect()
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGUSR1)
+assert heard == [1]
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

@@ -183,9 +183,7 @@ function rescore(words) {
       progress.open(() => stop(stopping));
       try {
         const job = await jobs.scoreAgain(before.id, words, stopping.signal);
-        const scored = await follow(job.id, stopping, () => {});
-        // No video was looked at: what is known of it comes from before.
-        const done = { ...scored, length_s: before.length_s, picture: before.picture };
+        const done = await follow(job.id, stopping, () => {});
         result.finish(done, before);
         shown = done;
       } finally {
