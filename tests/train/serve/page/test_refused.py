@@ -96,7 +96,7 @@ def test_a_full_queue_counts_down_and_a_waiting_video_can_be_stopped(
             enter(other)
             other.choose(playable)
             other.at("send").click()
-            expect(other.at("error")).to_contain_text("wait already")
+            expect(other.at("error")).to_contain_text("The queue is full")
             expect(other.at("try-again")).to_have_text(re.compile(r"Try again in \d+ s"))
             expect(other.at("try-again")).to_be_disabled()
             page.at("stop").click()
