@@ -231,6 +231,8 @@ class Jobs:
 
     def _end(self, job: Job, state: State) -> None:
         with self._changed:
+            if job.state in ENDED:
+                return
             job.state, job.part, job.ended = state, "", time.monotonic()
             self._running -= 1
             self._took_s.append(job.ended - job.began)

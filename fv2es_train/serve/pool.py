@@ -104,7 +104,9 @@ class Process:
                 if asked and now > asked + _GRACE_S:
                     hear(Stopped())
                     return False
-        except (EOFError, OSError):
+        except Exception as error:  # noqa: BLE001  # its thread must go on to the next job
+            if not isinstance(error, (EOFError, OSError)):
+                _LOG.exception("a job met a mistake")
             hear(Failed(_died(), mistake=True))
             return False
 
@@ -190,8 +192,10 @@ class Pool:
     def _serve(self, number: int) -> None:
         while not self._closing.is_set():
             process = self._alive.get(number)
-            if process is None or not process.alive:
-                process = self._again(number)
+            if process is not None and not process.alive:
+                process.end()
+                process = None
+            process = process or self._again(number)
             self._jobs.sweep()
             job = self._jobs.next(1.0) if process is not None else None
             if job is None or process is None:

@@ -106,6 +106,7 @@ def _run(
         config = uvicorn.Config(
             app,
             log_config=None,
+            log_level="warning",
             # Addresses of jobs are secrets; they do not go into a log.
             access_log=False,
             server_header=False,

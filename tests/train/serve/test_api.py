@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from fv2es_train.predict.predictor import Predictor
@@ -192,6 +193,34 @@ def test_a_job_over_its_time_is_ended_and_results_are_kept_for_theirs(
     time.sleep(job["expires_s"] + 1.5)
     assert not server.left()
     assert server.get(f"/v1/jobs/{job['id']}").status_code == 404
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_system_kills_is_replaced_whatever_it_did(
+    serve: Serve, talk: Path
+) -> None:
+    server = serve()
+    many = json.dumps([{"start_s": k * 0.02, "end_s": 2 + k * 0.02} for k in range(200)])
+    for spans in ("", many):
+        working = server.post(talk, spans=spans) if spans else None
+        _kill_the_worker(server)
+        if working is not None:
+            job = server.wait(working)
+            assert job["state"] == "failed" and "died" in job["error"]["sentence"]
+        until = time.monotonic() + 60
+        while (answer := server.post(talk, spans=json.dumps(SPANS[:1]))).status_code == 503:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert server.wait(answer)["state"] == "done"
+    assert "fv2es_worker_restarts 2.0" in server.get("/metrics").text
+    assert not server.left()
+
+
+def _kill_the_worker(server: Server) -> None:
+    children = psutil.Process(server.process.pid).children()
+    worker = max(children, key=lambda child: child.memory_info().rss)
+    worker.kill()
+    psutil.wait_procs([worker], timeout=10)
 
 
 @pytest.mark.parametrize(
