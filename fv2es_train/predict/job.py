@@ -29,7 +29,7 @@ from fv2es_train.predict.result import (
     summarise,
     video_json,
 )
-from fv2es_train.predict.spans import read_spans, with_words
+from fv2es_train.predict.spans import given_spans, read_spans
 from fv2es_train.predict.subtitles import Transcript, read_transcript
 
 if TYPE_CHECKING:
@@ -195,9 +195,7 @@ def _spans_of(options: PredictOptions) -> tuple[tuple[Span, ...] | None, tuple[s
     """The spans that are given, with their words, and words without times."""
     spans = None if options.spans is None else read_spans(options.spans)
     given = Transcript() if options.transcript is None else read_transcript(options.transcript)
-    if spans is None:
-        return given.spans or None, given.lines
-    return with_words(spans, given.spans), given.lines
+    return given_spans(spans, given.spans), given.lines
 
 
 def _viewed(spans: tuple[Span, ...] | None) -> tuple[Span, ...]:

@@ -54,12 +54,12 @@ class Scorer:
 
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
         self.model = fused(checkpoint.model) if fuse else checkpoint.model.eval()
-        if next(checkpoint.model.parameters()).device.type == "cpu":
+        self._device = next(checkpoint.model.parameters()).device
+        if self._device.type == "cpu":
             self.model.at_a_time = _AT_A_TIME
         self.classes = checkpoint.model.config.label_classes
         self.modalities = checkpoint.model.modalities
         self._pad_id = checkpoint.settings.text.pad_id
-        self._device = next(checkpoint.model.parameters()).device
 
     def score(self, example: Example, missing: Collection[str] = ()) -> Scores:
         """Run the model on one example; what is missing is not computed.

@@ -190,6 +190,19 @@ def with_words(spans: Sequence[Span], cues: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
+def given_spans(spans: tuple[Span, ...] | None, cues: tuple[Span, ...]) -> tuple[Span, ...] | None:
+    """What is scored where spans, words with times, both or neither are given.
+
+    Args:
+        spans: the spans that are asked for; None where none are.
+        cues: words with times.
+
+    Returns:
+        The spans with their words, or the cues themselves; None: speech is to be looked for.
+    """
+    return (cues or None) if spans is None else with_words(spans, cues)
+
+
 def with_lines(spans: Sequence[Span], lines: Sequence[str]) -> tuple[tuple[Span, ...], str]:
     """Spans with words that have no times, and a sentence on how they were given out.
 

@@ -54,6 +54,7 @@ class Api:
     ) -> None:
         self._options, self._jobs, self._pool = options, jobs, pool
         self._measures, self._place = measures, place
+        self._run = options.run.resolve().name
 
     def health(self) -> JSONResponse:
         """Whether a job would be worked on; asked without a token."""
@@ -70,7 +71,7 @@ class Api:
         return {
             **vars(ready),
             "version": __version__,
-            "run": self._options.run.resolve().name,
+            "run": self._run,
             "ready": self._pool.up,
             "limits": limits,
         }
@@ -125,9 +126,8 @@ class Api:
         job = self._done(id_)
         ready = self._pool.ready
         if form == "json":
-            run = self._options.run.resolve().name
             video = video_json(job.summary(ready.thresholds), job.found)
-            answer = {"run": run, "classes": list(ready.classes), "videos": [video]}
+            answer = {"run": self._run, "classes": list(ready.classes), "videos": [video]}
             return Response(json.dumps(answer, ensure_ascii=False), media_type=_KINDS[form])
         lines = _csv(job, ready.classes) if form == "csv" else render.srt_blocks(job.found)
         return Response("".join(lines), media_type=f"{_KINDS[form]}; charset=utf-8")

@@ -6,7 +6,6 @@ Owns their names and meaning, and storing the video in a folder of its own.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.predict.request import WHOLE, FaceChoice, Request, parse_view
-from fv2es_train.predict.spans import parse_spans, with_words
+from fv2es_train.predict.spans import given_spans, parse_spans
 from fv2es_train.predict.subtitles import Transcript, decode_text, parse_transcript
 from fv2es_train.serve.folder import new_folder
 from fv2es_train.serve.intake import checked_name, examine
@@ -39,32 +38,6 @@ FIELDS = {
 _FILE = "upload"
 _TRUE, _FALSE = ("true", "1", "on"), ("", "false", "0", "off")
 _MOST_VIEWS = 8
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The form without its video."""
-
-    transcript: Transcript
-    spans: str
-    views: tuple[str, ...]
-    faces: str
-
-    def request(self, path: Path) -> Request:
-        """The request for a stored video.
-
-        Raises:
-            UsageError: spans, views or faces cannot be understood.
-        """
-        spans = parse_spans(self.spans) if self.spans else None
-        timed = self.transcript.spans
-        return Request(
-            path,
-            spans=(timed or None) if spans is None else with_words(spans, timed),
-            lines=self.transcript.lines,
-            views=tuple(map(parse_view, self.views)) or (WHOLE,),
-            faces=cast("FaceChoice", self.faces),
-        )
 
 
 def job_of(form: FormData, place: Path, limits: Limits, pictures_hz: float) -> Job:
@@ -96,31 +69,35 @@ def job_of(form: FormData, place: Path, limits: Limits, pictures_hz: float) -> J
     folder = new_folder(place)
     path = folder / _FILE
     try:
-        request = _asked(form, limits).request(path)
+        request = _request(form, path, limits)
         with path.open("wb") as file:
             shutil.copyfileobj(video.file, file, MIB)
-        media = examine(path, name, limits)
-        check_room(request, media.size, pictures_hz, limits)
+        look = examine(path, name, limits)
+        check_room(request, look.size, pictures_hz, limits)
     except UsageError as error:
         shutil.rmtree(folder)
         raise RefusedError(UNUSABLE, error.sentence, error.hint) from error
     except BaseException:
         shutil.rmtree(folder)
         raise
-    preview = folder / PREVIEW if wants_preview and media.size is not None else None
-    return Job(Score(request, name, media.length_s, media.size, preview), folder)
+    preview = folder / PREVIEW if wants_preview and look.size is not None else None
+    return Job(Score(request, name, look.length_s, look.size, preview), folder)
 
 
-def _asked(form: FormData, limits: Limits) -> _Asked:
+def _request(form: FormData, path: Path, limits: Limits) -> Request:
+    """What is asked of the video that will lie at a path."""
     words = _text(form, "transcript", limits)
     views = [part for text in form.getlist("view") for part in str(text).split()]
     if len(views) > _MOST_VIEWS:
         raise RefusedError(BAD_REQUEST, f"there are {len(views)} views", f"at most {_MOST_VIEWS}")
-    return _Asked(
-        transcript=parse_transcript(words) if words.strip() else Transcript(),
-        spans=_text(form, "spans", limits),
-        views=tuple(views),
-        faces=_text(form, "faces", limits) or "largest",
+    transcript = parse_transcript(words) if words.strip() else Transcript()
+    spans = _text(form, "spans", limits)
+    return Request(
+        path,
+        spans=given_spans(parse_spans(spans) if spans else None, transcript.spans),
+        lines=transcript.lines,
+        views=tuple(map(parse_view, views)) or (WHOLE,),
+        faces=cast("FaceChoice", _text(form, "faces", limits) or "largest"),
     )
 
 

@@ -1,7 +1,7 @@
 """Who may ask, and what every answer carries: an ASGI layer around the application.
 
-Owns the token, the names under which the server may be asked, and the headers that keep a page from
-loading or sending anything elsewhere. Leaves limits of uploads to `upload`.
+Owns the token, the names under which the server may be asked, the size of a body, and the headers
+that keep a page from loading or sending anything elsewhere. Leaves the pace of uploads to `upload`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FREE = ("/", "/healthz", "/favicon.ico")
 _FREE_UNDER = "/page/"
 # The one address that takes more than words.
 UPLOAD = "/v1/predict"
-_DRAIN_S, _DRAIN_BYTES = 10.0, 64 << 20
+_DRAIN_S, _DRAIN_BYTES = 10.0, 64 * MIB
 
 
 class Guard:

@@ -6,12 +6,11 @@ whose restrictions hold here too: local files only, no playlists, limits of pixe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from fv2es_prep.errors import MediaError
-from fv2es_train.predict.look import look_at
+from fv2es_train.predict.look import Look, look_at
 from fv2es_train.serve.options import Limits
 from fv2es_train.serve.refusal import BAD_REQUEST, NO_MEDIA, UNUSABLE, RefusedError, refused_media
 from fv2es_train.serve.sniff import HEAD_BYTES, is_container, what_else
@@ -19,23 +18,6 @@ from fv2es_train.serve.sniff import HEAD_BYTES, is_container, what_else
 _EXPECTED = "upload a video or a sound, such as MP4, WebM, MKV, AVI, MOV or WAV"
 _LONGEST_NAME = 200
 _FORBIDDEN = frozenset("/\\:*?\"'<>|")
-
-
-@dataclass(frozen=True)
-class Media:
-    """What an upload was found to be.
-
-    Attributes:
-        name: as it was given, for people.
-        path: where it lies; that name is ours.
-        length_s: as announced, in seconds; 0 where nothing is.
-        size: width and height of its picture in pixels; None where it has none.
-    """
-
-    name: str
-    path: Path
-    length_s: float
-    size: tuple[int, int] | None
 
 
 def checked_name(name: str | None) -> str:
@@ -60,7 +42,7 @@ def checked_name(name: str | None) -> str:
     return name
 
 
-def examine(path: Path, name: str, limits: Limits) -> Media:
+def examine(path: Path, name: str, limits: Limits) -> Look:
     """Find out what an upload is, by decoding its beginning.
 
     Args:
@@ -80,14 +62,13 @@ def examine(path: Path, name: str, limits: Limits) -> Media:
         look = look_at(path, limits.media)
     except MediaError as error:
         raise _named(refused_media(error, known), path, name) from error
-    size = look.size
-    if size is not None and min(size) < limits.least_px:
+    if look.size is not None and min(look.size) < limits.least_px:
         raise RefusedError(
             UNUSABLE,
-            f"the picture of {name} has {size[0]} x {size[1]} pixels",
+            f"the picture of {name} has {look.size[0]} x {look.size[1]} pixels",
             f"at least {limits.least_px} x {limits.least_px} are needed",
         )
-    return Media(name, path, look.length_s, size)
+    return look
 
 
 def _named(refusal: RefusedError, path: Path, name: str) -> RefusedError:
