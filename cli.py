@@ -16,7 +16,7 @@ from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
-from fv2es_train.options import TrainOptions
+from fv2es_train.training.options import TrainOptions
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.shards import shards
@@ -96,9 +96,9 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds that were fitted on valid."""
-    from fv2es_train.bootstrap import Plan
-    from fv2es_train.evaluate import evaluate
-    from fv2es_train.tables import format_metrics
+    from fv2es_train.evaluation.bootstrap import Plan
+    from fv2es_train.evaluation.evaluate import evaluate
+    from fv2es_train.evaluation.tables import format_metrics
 
     plan = Plan(resamples, bootstrap_by)
     result = evaluate(shards, split, run, subset, batch_size, device, by, plan, predictions)
@@ -134,7 +134,7 @@ def convert_checkpoint(
     as_json: Json = False,
 ) -> None:
     """Turn weights of the published FV2ES into a run, or with --to published a run into them."""
-    from fv2es_train.published.convert import ConvertOptions, convert_file, export_run
+    from fv2es_train.models.published.convert import ConvertOptions, convert_file, export_run
 
     if to == "published":
         result = export_run(source, out)
@@ -164,9 +164,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, by the predictions that they keep."""
-    from fv2es_train.bootstrap import Plan
-    from fv2es_train.compare import compare as compare_runs
-    from fv2es_train.tables import format_comparison
+    from fv2es_train.evaluation.bootstrap import Plan
+    from fv2es_train.evaluation.comparison import compare as compare_runs
+    from fv2es_train.evaluation.tables import format_comparison
 
     found = compare_runs(runs, subset, shards, split, device, Plan(resamples, bootstrap_by))
     if as_json:
@@ -251,7 +251,7 @@ def demo(
 ) -> None:
     """Make a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
     from fv2es_prep.demo import make_corpus, make_talk, make_text_model
-    from fv2es_prep.files import make_directory
+    from fv2es_prep.utils.files import make_directory
     from pipelines.prepare import PrepOptions
 
     if out.exists() and any(out.iterdir()):

@@ -67,7 +67,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    from fv2es_prep.settings import PrepSettings, TextSettings
+    from fv2es_prep.config import PrepSettings, TextSettings
     from fv2es_prep.shards import catalogue
     from fv2es_prep.shards.index import Index, ShardEntry, write_index
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.io import wavfile
 
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.demo import make_text_model
 from fv2es_prep.demo.annotations import evaluation_text, transcription_text
 from fv2es_prep.demo.faces import film_dialogue
@@ -28,7 +29,6 @@ from fv2es_prep.demo.portraits import EXPRESSIONS, Expression, express, make_por
 from fv2es_prep.demo.script import Dialogue, Turn
 from fv2es_prep.demo.sentences import EMOTIONS, make_sentence
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue
-from fv2es_prep.inventory import LabelChoice, make_inventory
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.types import Inventory, Recording, Utterance
 

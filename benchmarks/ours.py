@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import Stopwatch
-from fv2es_prep.settings import FaceSettings, PrepSettings
+from fv2es_prep.config import FaceSettings, PrepSettings
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Inventory, Utterance
@@ -154,10 +154,10 @@ def _run(
     report: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Plan and run, with a shard for each recording."""
-    from fv2es_prep.media.text import describe_tokenizer
+    from fv2es_prep.stages.tokens import describe_tokenizer
+    from pipelines.media_hashes import hash_sources
     from pipelines.plan import make_plan
     from pipelines.run import run
-    from pipelines.sources import hash_sources
 
     shutil.rmtree(out, ignore_errors=True)
     text = describe_tokenizer(tokenizer, 100)
@@ -203,9 +203,9 @@ def floor(corpus: str, detectors: Sequence[str]) -> dict[str, Any]:
 
     from benchmarks.material import inventory_of
     from benchmarks.timing import decode_to_null
-    from fv2es_prep.media.faces import FaceDetector
+    from fv2es_prep.config import FrameSettings
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.settings import FrameSettings
+    from fv2es_prep.stages.faces import FaceDetector
 
     torch.set_num_threads(1)
     inventory = inventory_of(Path(corpus))
@@ -246,8 +246,8 @@ def read_epochs(shards: str, epochs: int) -> dict[str, Any]:
     import torch
     from torch.utils.data import DataLoader
 
-    from fv2es_train.batch import collate
-    from fv2es_train.dataset import ShardDataset
+    from fv2es_train.data.batches import collate
+    from fv2es_train.data.dataset import ShardDataset
 
     torch.set_num_threads(1)
     with Stopwatch() as watch:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.material import iemocap_shaped, mosei_shaped
+from fv2es_prep.config import DEFAULT_MEDIA
 from fv2es_prep.errors import MediaError
 from fv2es_prep.media.video import PictureReader
 from fv2es_prep.media.view import centre_square, cut_view
-from fv2es_prep.settings import DEFAULT_MEDIA
 from fv2es_prep.types import View
 
 if TYPE_CHECKING:

@@ -21,15 +21,15 @@ from benchmarks.material import iemocap_shaped, text_model
 from benchmarks.ours import fv2es
 from benchmarks.results import Cell, Section, Table
 from benchmarks.timing import environment, in_rounds
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.example import Stages
-from fv2es_prep.media.audio import mel_spectrum
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
-from fv2es_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.config import preset
-from fv2es_train.model import FV2ES
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import DEFAULT_RULES, Request, Span
 from fv2es_train.predict.spans import fixed_spans
@@ -137,7 +137,7 @@ def _run(bench: Bench, name: str) -> Path:
     """A run with random weights and the published text encoder's sizes."""
     from transformers import AlbertConfig
 
-    from fv2es_train.encoders import text as texts
+    from fv2es_train.models.encoders import text as texts
 
     settings = PrepSettings(text=describe_tokenizer(str(text_model(bench.out)), 100))
     model, config = preset(name)

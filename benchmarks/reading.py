@@ -30,15 +30,15 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fv2es_prep.settings import PrepSettings, TextSettings
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
 from fv2es_train.config import preset
-from fv2es_train.dataset import ShardDataset
-from fv2es_train.model import FV2ES, build_model
-from fv2es_train.passes import loader_of
+from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.evaluation.inference import loader_of
+from fv2es_train.models.fv2es import FV2ES, build_model
 
 BATCH = 8
 SHARD_EXAMPLES = 83  # about 16 MB

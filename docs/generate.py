@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.errors import DropReason
-from fv2es_prep.shards.finding import CODES
 from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, COMPACT_FACES, COMPACT_MEL, Column
+from fv2es_prep.shards.verify.finding import CODES
 
 DOCS = Path(__file__).parent
 WIDTH = 80

@@ -9,14 +9,15 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fv2es_prep.compact import stored_faces, stored_mel
+from fv2es_prep.config import PrepSettings, SpanSettings
 from fv2es_prep.errors import DropReason, UtteranceError
-from fv2es_prep.media.audio import mel_spectrum, sample_index
-from fv2es_prep.media.faces import FaceDetector, crop_faces
+from fv2es_prep.media.audio import sample_index
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.text import tokenize
-from fv2es_prep.settings import PrepSettings, SpanSettings
+from fv2es_prep.stages.compact import stored_faces, stored_mel
+from fv2es_prep.stages.faces import FaceDetector, crop_faces
+from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance, Waveform
 
 if TYPE_CHECKING:

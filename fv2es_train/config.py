@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from fv2es_prep.errors import SettingsError, TrainError, UsageError
 
 if TYPE_CHECKING:
-    from fv2es_prep.settings import PrepSettings
+    from fv2es_prep.config import PrepSettings
 
 MODALITIES = "tav"
 MODELS = ("fv2es", "fv2es-lite", "fv2es-tiny")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import (
     DropReason,
     MediaError,
@@ -24,12 +25,11 @@ from fv2es_prep.errors import (
 )
 from fv2es_prep.example import Made, Stages, prepare_example
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
-from pipelines.previous import Kept
+from pipelines.cache import Kept
 from pipelines.task import ShardTask
 
 Report = Callable[[int], None]

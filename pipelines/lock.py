@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.files import cannot_write
+from fv2es_prep.utils.files import cannot_write
 
 LOCK_NAME = ".lock"
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fv2es_prep.settings import digest_of
+from fv2es_prep.config import digest_of
 from fv2es_prep.types import ShardReceipt, Utterance
-from pipelines.previous import ASIDE_NAME, read_shards
+from pipelines.cache import ASIDE_NAME, read_shards
 from pipelines.task import ShardTask, Tried, frame_count, with_kept
 
 # Rough costs on one core: decoding a second of 720x480 media, finding and cutting the face in one

@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.settings import PrepSettings, digest_of
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
+from pipelines.cache import PARTS, OldShard, Previous, read_previous
+from pipelines.media_hashes import UNREADABLE, Sources
 from pipelines.pieces import divide, estimate_s
-from pipelines.previous import PARTS, OldShard, Previous, read_previous
-from pipelines.sources import UNREADABLE, Sources
 from pipelines.task import ShardTask, frame_count, with_kept
 
 _MB = 1_000_000

@@ -8,12 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fv2es_prep.corpora import adapter, published
-from fv2es_prep.errors import UsageError
-from fv2es_prep.files import make_directory
-from fv2es_prep.inventory import LabelChoice, first_utterances, spread_utterances
-from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import (
+from fv2es_prep.config import (
     COMPACT,
     DEFAULT_CORPUS,
     LOSSLESS,
@@ -22,9 +17,14 @@ from fv2es_prep.settings import (
     FrameSettings,
     PrepSettings,
 )
+from fv2es_prep.corpora import adapter, published
+from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
+from fv2es_prep.errors import UsageError
+from fv2es_prep.stages.tokens import describe_tokenizer
+from fv2es_prep.utils.files import make_directory
+from pipelines.cache import holds_shards
+from pipelines.media_hashes import hash_sources
 from pipelines.plan import Plan, make_plan
-from pipelines.previous import holds_shards
-from pipelines.sources import hash_sources
 
 
 @dataclass(frozen=True)

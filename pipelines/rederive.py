@@ -1,7 +1,7 @@
 """Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit.
 
 Owns going from a shard back to its corpus. Leaves the road of an utterance to `example` and all
-checks that need no corpus to `fv2es_prep.shards.verify`.
+checks that need no corpus to `fv2es_prep.shards.verify.dataset`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import Stages, prepare_example
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.settings import PrepSettings
-from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.shards.schema import columns_of
+from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
+from pipelines.media_hashes import source_digests
 from pipelines.run import RUN_NAME
-from pipelines.sources import source_digests
 
 
 @dataclasses.dataclass(frozen=True)

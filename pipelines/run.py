@@ -23,17 +23,17 @@ from fv2es_prep.errors import (
     UsageError,
     WorkerDiedError,
 )
-from fv2es_prep.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
-from fv2es_prep.shards.report import write_report
+from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.types import ShardReceipt
+from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.build import quarantine_shard
+from pipelines.cache import ASIDE_NAME
 from pipelines.executor import run_tasks
 from pipelines.lock import locked
 from pipelines.plan import Plan
-from pipelines.previous import ASIDE_NAME
 from pipelines.task import ShardTask
 
 RUN_NAME = "run.json"

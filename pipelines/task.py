@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from fv2es_prep.origin import Origin, origin_of
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.shards.writer import ShardHeader
+from fv2es_prep.stages.fingerprint import Origin, origin_of
 from fv2es_prep.types import Dropped, Recording, Utterance
-from pipelines.previous import Kept, Previous
+from pipelines.cache import Kept, Previous
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fv2es_prep.errors import WorkerDiedError
-from fv2es_prep.files import make_directory
 from fv2es_prep.types import ShardReceipt
+from fv2es_prep.utils.files import make_directory
 from pipelines.build import quarantine_shard
 from pipelines.pieces import assembled, divide, jobs_of
 from pipelines.task import ShardTask

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import UsageError
-from fv2es_prep.inventory import LabelChoice
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Inventory
 
 ADAPTERS: dict[str, str] = {

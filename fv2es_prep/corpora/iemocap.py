@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.corpora import Published
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import CorpusError, DropReason
-from fv2es_prep.files import why_unreadable
-from fv2es_prep.inventory import LabelChoice, make_inventory
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
+from fv2es_prep.utils.files import why_unreadable
 
 LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
 RATINGS = ("valence", "activation", "dominance")

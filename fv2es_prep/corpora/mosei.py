@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.corpora import Published
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.corpora.mosei_files import MoseiFiles, find_files
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, Rated, read_csd, read_raters
 from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.files import why_unreadable
-from fv2es_prep.inventory import LabelChoice, make_inventory
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
+from fv2es_prep.utils.files import why_unreadable
 
 LABELS = EMOTIONS
 RATINGS = ("sentiment",)

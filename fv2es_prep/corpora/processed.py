@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.corpora import iemocap, mosei
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.corpora.plain_pickle import read_plain_pickle
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError, UtteranceError
-from fv2es_prep.files import why_unreadable
-from fv2es_prep.inventory import LabelChoice, make_inventory
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Dropped, Inventory, PictureFiles, Recording, Utterance
+from fv2es_prep.utils.files import why_unreadable
 
 LABELS = ()
 CLASSES = {

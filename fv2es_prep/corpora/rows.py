@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import CorpusError, UsageError
-from fv2es_prep.files import why_unreadable
+from fv2es_prep.utils.files import why_unreadable
 
 
 @dataclass(frozen=True)

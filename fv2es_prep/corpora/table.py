@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.corpora.rows import Row, Rows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
-from fv2es_prep.inventory import LabelChoice, make_inventory
 from fv2es_prep.media.probe import duration_s
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings
 from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
 
 LABELS = ()

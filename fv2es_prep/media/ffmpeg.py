@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from typing import Any, Literal
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import WorkError
-from fv2es_prep.settings import MediaSettings
 
 Kind = Literal["picture", "sound"]
 

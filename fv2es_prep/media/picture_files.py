@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, UtteranceError
-from fv2es_prep.files import why_unreadable
-from fv2es_prep.settings import MediaSettings
 from fv2es_prep.types import PictureFiles, plain_text
+from fv2es_prep.utils.files import why_unreadable
 
 if TYPE_CHECKING:
     import numpy as np

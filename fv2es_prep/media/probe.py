@@ -11,10 +11,10 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
+from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.media.ffmpeg import Kind, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.media.video import PictureReader
-from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 
 _USUAL_HZ = 30_000 / 1001
 _FIRST = {"picture": "0:V:0", "sound": "0:a:0"}

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
-from fv2es_prep.files import why_unreadable
 from fv2es_prep.media.ffmpeg import INPUT, Kind, environment, ffmpeg_path
-from fv2es_prep.settings import MediaSettings
 from fv2es_prep.types import plain_text
+from fv2es_prep.utils.files import why_unreadable
 
 _KEPT_LINES = 3
 _LONGEST_LINE = 1 << 16

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from fv2es_prep.config import QualitySettings
 from fv2es_prep.errors import DropReason, UtteranceError
-from fv2es_prep.settings import QualitySettings
 from fv2es_prep.types import Waveform
 
 if TYPE_CHECKING:

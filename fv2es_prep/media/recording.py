@@ -10,6 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
+from fv2es_prep.config import (
+    DEFAULT_MEDIA,
+    DEFAULT_SPANS,
+    FrameSettings,
+    MediaSettings,
+    SpanSettings,
+)
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.picture_files import PictureFolder
@@ -17,13 +24,6 @@ from fv2es_prep.media.probe import pace_of
 from fv2es_prep.media.published import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import cut_view
-from fv2es_prep.settings import (
-    DEFAULT_MEDIA,
-    DEFAULT_SPANS,
-    FrameSettings,
-    MediaSettings,
-    SpanSettings,
-)
 from fv2es_prep.types import Recording, Utterance, Waveform
 
 if TYPE_CHECKING:

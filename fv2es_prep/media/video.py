@@ -17,10 +17,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
-from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
 
 if TYPE_CHECKING:
     import numpy as np

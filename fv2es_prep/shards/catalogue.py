@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import digest_of
 from fv2es_prep.errors import OutputError, ShardError
-from fv2es_prep.files import whole_file
-from fv2es_prep.settings import digest_of
-from fv2es_prep.shards.finding import Finding
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES
 from fv2es_prep.shards.table import LABEL, TIMES, CatalogueTable
+from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.utils.files import whole_file
 
 CATALOGUE_NAME = "catalogue.parquet"
 SHARDS_KEY = b"fv2es.shards_digest"

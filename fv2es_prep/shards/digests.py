@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fv2es_prep.settings import LOSSLESS, StorageSettings
+from fv2es_prep.config import LOSSLESS, StorageSettings
 from fv2es_prep.shards.schema import DIGEST_BYTES, LISTS, columns_of
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import ShardError
-from fv2es_prep.files import whole_file
 from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.utils.files import whole_file
 
 DROPPED_NAME = "dropped.jsonl"
 

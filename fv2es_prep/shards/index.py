@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
-from fv2es_prep.files import write_json
-from fv2es_prep.settings import PrepSettings, digest_of
 from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
 from fv2es_prep.types import ShardReceipt
+from fv2es_prep.utils.files import write_json
 
 INDEX_NAME = "index.json"
 _INDEX_FORMAT = "fv2es-shard"

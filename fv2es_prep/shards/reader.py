@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
-from fv2es_prep.origin import Origin
-from fv2es_prep.settings import PrepSettings
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.mapped import StoredColumn, map_columns
 from fv2es_prep.shards.rows import GROUPS, ShardRows, make_rows
@@ -30,6 +29,7 @@ from fv2es_prep.shards.schema import (
     check_version,
     columns_of,
 )
+from fv2es_prep.stages.fingerprint import Origin
 from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fv2es_prep.compact import JpegFaces, MelSteps
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.stages.compact import JpegFaces, MelSteps
 from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance
 
 if TYPE_CHECKING:

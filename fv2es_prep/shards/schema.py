@@ -9,8 +9,8 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
+from fv2es_prep.config import PrepSettings, StorageSettings
 from fv2es_prep.errors import ShardError
-from fv2es_prep.settings import PrepSettings, StorageSettings
 
 FORMAT = "fv2es-shard"
 FORMAT_VERSION = "1.1"

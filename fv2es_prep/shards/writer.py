@@ -13,10 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fv2es_prep.compact import JpegFaces, MelSteps
-from fv2es_prep.files import cannot_write, sha256_of, whole_file
-from fv2es_prep.origin import UNKNOWN, Origin
-from fv2es_prep.settings import PrepSettings
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.schema import (
     DIGEST_BYTES,
@@ -28,7 +25,10 @@ from fv2es_prep.shards.schema import (
     features_of,
     row_shape,
 )
+from fv2es_prep.stages.compact import JpegFaces, MelSteps
+from fv2es_prep.stages.fingerprint import UNKNOWN, Origin
 from fv2es_prep.types import Dropped, Example
+from fv2es_prep.utils.files import cannot_write, sha256_of, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.jit import compiled
 from fv2es_prep.splits.near import bytes_of
+from fv2es_prep.utils.jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,10 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fv2es_prep.page import html_table, write_page
 from fv2es_prep.splits.audit import KINDS, Audit, Some
 from fv2es_prep.splits.manifest import SUBSETS
 from fv2es_prep.splits.shared import Shared
+from fv2es_prep.utils.pages import html_table, write_page
 
 
 def audit_text(audit: Audit, sentences: Sequence[str]) -> str:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.config import digest_of
 from fv2es_prep.errors import SplitError
-from fv2es_prep.files import whole_file
-from fv2es_prep.settings import digest_of
+from fv2es_prep.utils.files import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -118,7 +118,7 @@ def deal_groups(
     wanted = np.outer(np.asarray(shares, float), totals)
     step: Callable[..., NDArray[np.int32]] = _deal_in_order
     if len(weights) * wanted.size > _WORTH_COMPILING:
-        from fv2es_prep.jit import compiled
+        from fv2es_prep.utils.jit import compiled
 
         step = compiled(_deal_in_order)
     return step(weights, order, wanted, totals)

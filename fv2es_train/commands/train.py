@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.options import TrainOptions
+from fv2es_train.training.options import TrainOptions
 
 # What may differ when a run is continued.
 _CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
@@ -128,9 +128,9 @@ def train(
 
 def run(options: TrainOptions, as_json: bool = False) -> None:
     """Train, with progress on stderr and the metrics on stdout."""
-    from fv2es_train.progress import progress_for
-    from fv2es_train.tables import format_metrics
-    from fv2es_train.train import train as run_training
+    from fv2es_train.evaluation.tables import format_metrics
+    from fv2es_train.training.loop import train as run_training
+    from fv2es_train.training.progress import progress_for
 
     try:
         result = run_training(options, progress_for(sys.stderr))
@@ -153,9 +153,9 @@ def run_folds(options: TrainOptions, folds: Path, as_json: bool) -> None:
     Raises:
         typer.Exit: with status 1, where a fold failed.
     """
-    from fv2es_train.folds import train_folds
-    from fv2es_train.progress import progress_for
-    from fv2es_train.tables import format_folds
+    from fv2es_train.evaluation.tables import format_folds
+    from fv2es_train.training.folds import train_folds
+    from fv2es_train.training.progress import progress_for
 
     def say(line: str) -> None:
         typer.secho(line, fg="cyan", err=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, OutputError
-from fv2es_prep.files import whole_file
 from fv2es_prep.media.ffmpeg import INPUT, ffmpeg_path, input_of
 from fv2es_prep.media.process import Process
-from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
+from fv2es_prep.utils.files import whole_file
 from fv2es_train.predict.panel import PANEL_PX, Panel
 from fv2es_train.predict.places import placed
 from fv2es_train.predict.request import Request, parse_view

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TokenizerError, TrainError, UsageError, WorkError
-from fv2es_prep.files import make_directory
 from fv2es_prep.types import View
+from fv2es_prep.utils.files import make_directory
 from fv2es_train.predict import render
 from fv2es_train.predict.request import (
     DEFAULT_RULES,

@@ -13,17 +13,17 @@ import numpy as np
 
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
 from fv2es_prep.example import Made, label_row, prepare_example
-from fv2es_prep.media.audio import mel_spectrum
 from fv2es_prep.media.quality import check_sound
-from fv2es_prep.media.text import tokenize
+from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Example, Faces, MelSpectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fv2es_prep.config import MelSettings, PrepSettings, TextSettings
     from fv2es_prep.example import Stages
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.settings import MelSettings, PrepSettings, TextSettings
     from fv2es_prep.types import Utterance, Waveform
 
 PICTURE, SOUND = "v", "a"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.files import whole_file
+from fv2es_prep.utils.files import whole_file
 from fv2es_train.predict.render import shortened
 from fv2es_train.predict.result import UtterancePrediction, VideoPrediction
 

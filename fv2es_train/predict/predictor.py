@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Self
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.example import Stages
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.text import tokenize
+from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording
-from fv2es_train.checkpoint import Checkpoint, load_checkpoint
-from fv2es_train.passes import choose_device
-from fv2es_train.predict.finding import Say, find_spans
+from fv2es_train.evaluation.inference import choose_device
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
 from fv2es_train.predict.parts import Missing
 from fv2es_train.predict.request import Request
 from fv2es_train.predict.result import NAMES, WITHOUT_WORDS, UtterancePrediction
 from fv2es_train.predict.scoring import Scorer
+from fv2es_train.predict.speech_spans import Say, find_spans
 from fv2es_train.predict.tracks import RecordingStages
 from fv2es_train.predict.utterances import Loaded, OpenVideo, See, reworded, utterance_of
 from fv2es_train.predict.warming import warm
 from fv2es_train.predict.words import recogniser
 
 if TYPE_CHECKING:
-    from fv2es_prep.settings import MediaSettings
+    from fv2es_prep.config import MediaSettings
     from fv2es_train.predict.words import Recogniser
 
 

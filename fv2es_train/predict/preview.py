@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, OutputError
-from fv2es_prep.files import whole_file
 from fv2es_prep.media.ffmpeg import Kind, input_of
 from fv2es_prep.media.process import Process
-from fv2es_prep.settings import DEFAULT_MEDIA, MediaSettings
+from fv2es_prep.utils.files import whole_file
 
 _MOST_HZ = 15
 # A picture that comes a little early is not left out.

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import TrainError
-from fv2es_train.batch import collate
-from fv2es_train.encoders.face import fused
+from fv2es_train.data.batches import collate
+from fv2es_train.models.encoders.face import fused
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
-    from fv2es_train.checkpoint import Checkpoint
+    from fv2es_train.models.checkpoint import Checkpoint
 
 
 # Faces and chunks of sound that a CPU encodes at a time: more are no faster there and take more

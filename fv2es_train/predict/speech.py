@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.media.audio import SoundReader, resampled
-from fv2es_prep.settings import MediaSettings
 
 if TYPE_CHECKING:
     import numpy as np

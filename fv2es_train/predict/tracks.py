@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fv2es_prep.example import Stages
-from fv2es_prep.media.faces import Face, FaceDetector
+from fv2es_prep.stages.faces import Face, FaceDetector
 from fv2es_prep.types import Faces
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fv2es_prep.media.audio import mel_spectrum
-from fv2es_prep.media.faces import crop_faces
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
+from fv2es_prep.stages.faces import crop_faces
+from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Utterance, Waveform
 from fv2es_train.predict import speech
 from fv2es_train.predict.parts import words_only

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fv2es_prep.errors import TokenizerError, WorkError
-from fv2es_prep.hub import is_local
 from fv2es_prep.media.audio import resampled
+from fv2es_prep.utils.hub import is_local
 
 if TYPE_CHECKING:
     import numpy as np

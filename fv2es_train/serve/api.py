@@ -21,7 +21,7 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 from fv2es_prep import __version__
 from fv2es_train.predict import render
 from fv2es_train.predict.result import WITHOUT_WORDS, video_json
-from fv2es_train.serve.asking import job_of
+from fv2es_train.serve.form import job_of
 from fv2es_train.serve.jobs import PREVIEW, Job, Jobs
 from fv2es_train.serve.measures import Measures
 from fv2es_train.serve.options import ServeOptions

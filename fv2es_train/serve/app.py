@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from fv2es_prep import __version__
 from fv2es_train.serve import schema
 from fv2es_train.serve.api import Api
-from fv2es_train.serve.asking import FIELDS
+from fv2es_train.serve.form import FIELDS
 from fv2es_train.serve.guard import Guard
 from fv2es_train.serve.measures import Measures
 from fv2es_train.serve.options import ServeOptions

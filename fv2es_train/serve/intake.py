@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fv2es_prep.errors import MediaError
-from fv2es_train.predict.look import Look, look_at
+from fv2es_train.predict.probe import Look, look_at
 from fv2es_train.serve.options import Limits
 from fv2es_train.serve.refusal import BAD_REQUEST, NO_MEDIA, UNUSABLE, RefusedError, refused_media
 from fv2es_train.serve.sniff import HEAD_BYTES, is_container, what_else

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
-from fv2es_prep.settings import MediaSettings
 
 MIB = 1 << 20
 

@@ -16,11 +16,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fv2es_prep.errors import WorkError
-from fv2es_train.serve.folder import new_folder
 from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.options import ServeOptions
 from fv2es_train.serve.task import STOP, Done, Failed, Message, Ready, Stopped
 from fv2es_train.serve.worker import run_worker
+from fv2es_train.serve.workspace import new_folder
 
 _LOG = logging.getLogger("fv2es.serve")
 # A worker that is told to stop is ended where it does not within this.

@@ -34,7 +34,7 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
         UsageError: the address cannot be listened at, or there is no such run.
         WorkError: the run, its tokenizer or the recogniser cannot be loaded.
     """
-    from fv2es_train.serve.folder import private_folder
+    from fv2es_train.serve.workspace import private_folder
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     # What goes on below must be undone: a signal becomes an exception.

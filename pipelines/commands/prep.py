@@ -143,7 +143,7 @@ def prep_mosei(
     ] = "whole",
 ) -> dict[str, Any]:
     """Prepare CMU-MOSEI: faces, mel spectra and tokens of every utterance with text and labels."""
-    from fv2es_prep.settings import CorpusSettings
+    from fv2es_prep.config import CorpusSettings
 
     source = "" if label_source == "auto" else label_source
     habits = CorpusSettings(
@@ -176,7 +176,7 @@ def prep_processed(
     ] = "",
 ) -> dict[str, Any]:
     """Prepare a published processed tree: a folder of JPEGs and sound for each utterance."""
-    from fv2es_prep.settings import CorpusSettings
+    from fv2es_prep.config import CorpusSettings
 
     if corpus not in _PROCESSED:
         raise UsageError(

@@ -11,7 +11,7 @@ from fv2es_prep.errors import UsageError
 from pipelines.commands.shared import Dataset, Json, print_json
 
 if TYPE_CHECKING:
-    from fv2es_prep.shards.finding import Finding
+    from fv2es_prep.shards.verify.finding import Finding
 
 shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
 
@@ -19,7 +19,7 @@ shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pa
 @shards.command("info", epilog="Example: fv2es shards info shards")
 def shards_info(directory: Dataset, as_json: Json = False) -> None:
     """Tell what a dataset holds: counts, hours, bytes, face coverage, what was left out."""
-    from fv2es_prep.shards.info import dataset_info, info_text
+    from fv2es_prep.shards.tools.info import dataset_info, info_text
 
     info = dataset_info(directory)
     if as_json:
@@ -40,7 +40,7 @@ def shards_verify(
     as_json: Json = False,
 ) -> None:
     """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
-    from fv2es_prep.shards.verify import shards_in, verify
+    from fv2es_prep.shards.verify.dataset import shards_in, verify
     from pipelines.progress import progress
 
     if sample is not None and against is None:
@@ -67,7 +67,7 @@ def shards_show(
     as_json: Json = False,
 ) -> None:
     """Show one example: in words, as one picture, as files."""
-    from fv2es_prep.shards.show import (
+    from fv2es_prep.shards.tools.show import (
         draw_to_file,
         example_text,
         example_values,
@@ -93,7 +93,7 @@ def shards_merge(
     as_json: Json = False,
 ) -> None:
     """Make one dataset out of several with equal settings, classes and ratings."""
-    from fv2es_prep.shards.merge import merge
+    from fv2es_prep.shards.tools.merge import merge
 
     index = merge(directories, out)
     if as_json:
@@ -111,7 +111,7 @@ def shards_prune(
     as_json: Json = False,
 ) -> None:
     """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
-    from fv2es_prep.shards.prune import prune
+    from fv2es_prep.shards.tools.prune import prune
     from pipelines.lock import locked
 
     if dry_run or not directory.is_dir():
@@ -137,8 +137,8 @@ def shards_export(
     as_json: Json = False,
 ) -> None:
     """Write a dataset in another form, for those who train elsewhere."""
-    from fv2es_prep.shards.export import export
     from fv2es_prep.shards.index import read_index
+    from fv2es_prep.shards.tools.export import export
     from pipelines.progress import progress
 
     with progress(read_index(directory).examples, "examples") as report:

@@ -149,8 +149,8 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _write_splits(made: Any, out: Path, folds: bool, as_json: bool) -> None:
     """Write each split when it is made: of millions of utterances one fills some memory."""
-    from fv2es_prep.files import make_directory
     from fv2es_prep.splits.manifest import write_split
+    from fv2es_prep.utils.files import make_directory
 
     told = []
     for number, split in enumerate(made):

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2es_prep.compact import stored_faces, stored_mel
+from fv2es_prep.config import COMPACT, FrameSettings, PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
-from fv2es_prep.origin import Origin
-from fv2es_prep.settings import COMPACT, FrameSettings, PrepSettings, TextSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter, example_row
+from fv2es_prep.stages.compact import stored_faces, stored_mel
+from fv2es_prep.stages.fingerprint import Origin
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt, Utterance
 
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")

@@ -10,8 +10,8 @@ import ffmpeg
 import pytest
 
 from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.corpora.table import COLUMNS
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 
 PAGE = Path(__file__).parents[2] / "docs/adding-a-corpus.md"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fv2es_prep.settings import PrepSettings, TextSettings
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter

@@ -13,7 +13,7 @@ import pytest
 from distributed import Client
 
 from fv2es_prep.errors import ExecutorError
-from fv2es_prep.files import sha256_of
+from fv2es_prep.utils.files import sha256_of
 from pipelines.executor import run_tasks
 from pipelines.pieces import divide
 from pipelines.prepare import plan_corpus

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.index import INDEX_NAME
+from fv2es_prep.utils.files import sha256_of
 
 pytestmark = pytest.mark.slow
 

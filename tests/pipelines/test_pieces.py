@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fv2es_prep.config import MediaSettings, PrepSettings
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import DropReason as Why
 from fv2es_prep.errors import MediaKilledError, OutputError, TokenizerError, WorkerDiedError
-from fv2es_prep.files import sha256_of
-from fv2es_prep.inventory import LabelChoice, make_inventory
 from fv2es_prep.media.ffmpeg import ffmpeg_path
-from fv2es_prep.media.text import describe_tokenizer
-from fv2es_prep.settings import MediaSettings, PrepSettings
+from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
+from fv2es_prep.utils.files import sha256_of
 from pipelines import pieces
 from pipelines.build import build_shard
+from pipelines.media_hashes import hash_sources
 from pipelines.pieces import cost_s, divide, estimate_s, jobs_of
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
 from pipelines.run import run
-from pipelines.sources import hash_sources
 
 HERE = Path(__file__)
 SPANS = st.lists(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fv2es_prep.config import FrameSettings, MelSettings, PrepSettings
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.inventory import LabelChoice, make_inventory
-from fv2es_prep.settings import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.types import Recording, Utterance
 from pipelines.plan import make_plan

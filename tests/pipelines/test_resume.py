@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from fv2es_prep.config import MelSettings
 from fv2es_prep.demo import make_text_model
 from fv2es_prep.errors import MediaError, OutputError, UsageError
-from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import MelSettings
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.utils.files import sha256_of
 from pipelines.build import quarantine_shard
 from pipelines.lock import locked
+from pipelines.media_hashes import CACHE_NAME, UNREADABLE, hash_sources
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
 from pipelines.run import run
-from pipelines.sources import CACHE_NAME, UNREADABLE, hash_sources
 
 VIDEO = "Session2/dialog/avi/DivX/Ses02F_impro01.avi"
 
@@ -225,7 +225,7 @@ def test_digests_outlive_a_run_that_does_not_get_far(
     def hashed(path):
         raise AssertionError(f"{path} is hashed again")
 
-    monkeypatch.setattr("pipelines.sources.sha256_of", hashed)
+    monkeypatch.setattr("pipelines.media_hashes.sha256_of", hashed)
     assert plan_corpus(options).tasks == first.tasks
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fv2es_prep.errors import OutputError, SettingsError, UsageError
-from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.utils.files import sha256_of
 from pipelines.executor import run_tasks, worker_count
 from pipelines.prepare import plan_corpus
 from pipelines.run import RUN_NAME, run

@@ -13,15 +13,14 @@ import h5py
 import numpy as np
 import pytest
 
-from fv2es_prep.compact import stored_faces, stored_mel
+from fv2es_prep.config import COMPACT, LOSSLESS, PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
-from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import COMPACT, LOSSLESS, PrepSettings, TextSettings
 from fv2es_prep.shards.catalogue import CATALOGUE_NAME
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, read_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
+from fv2es_prep.stages.compact import stored_faces, stored_mel
 from fv2es_prep.types import (
     Dropped,
     Example,
@@ -30,6 +29,7 @@ from fv2es_prep.types import (
     ShardReceipt,
     Utterance,
 )
+from fv2es_prep.utils.files import sha256_of
 
 CLASSES, RATINGS = ("ang", "neu"), ("valence",)
 SETTINGS = PrepSettings(text=TextSettings("tests", "0" * 64, vocabulary_size=100, max_tokens=8))
@@ -204,7 +204,7 @@ def edit_index() -> Callable[..., None]:
     """Change index.json as a person would; its own digest is made right again on request."""
 
     def change(directory: Path, edit: Callable[[dict[str, Any]], None], mend: bool = True) -> None:
-        from fv2es_prep.settings import digest_of
+        from fv2es_prep.config import digest_of
 
         path = directory / "index.json"
         value = json.loads(path.read_text())

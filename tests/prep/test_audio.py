@@ -9,10 +9,11 @@ import pytest
 import torch
 import torchaudio
 
+from fv2es_prep.config import MelSettings
 from fv2es_prep.errors import DropReason, MediaError, UtteranceError
-from fv2es_prep.media.audio import SoundReader, mel_spectrum, sample_index
+from fv2es_prep.media.audio import SoundReader, sample_index
 from fv2es_prep.media.ffmpeg import ffmpeg_path
-from fv2es_prep.settings import MelSettings
+from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Waveform
 
 SETTINGS = MelSettings()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.catalogue import (
     CATALOGUE_NAME,
     check_catalogue,
@@ -15,10 +14,11 @@ from fv2es_prep.shards.catalogue import (
     write_catalogue,
 )
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.merge import merge
-from fv2es_prep.shards.prune import prune
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.tools.merge import merge
+from fv2es_prep.shards.tools.prune import prune
+from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.utils.files import sha256_of
 
 
 def same(table, other) -> None:

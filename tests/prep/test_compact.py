@@ -13,28 +13,28 @@ import h5py
 import numpy as np
 import pytest
 
-from fv2es_prep.compact import JpegFaces, MelSteps, mel_grid, stored_faces, stored_mel
-from fv2es_prep.errors import SettingsError, ShardError, UsageError
-from fv2es_prep.files import sha256_of
-from fv2es_prep.origin import origin_of
-from fv2es_prep.settings import (
+from fv2es_prep.config import (
     COMPACT,
     LOSSLESS,
     MelSettings,
     PrepSettings,
     StorageSettings,
 )
+from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards import schema
 from fv2es_prep.shards.digests import digests_of
-from fv2es_prep.shards.export import export
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.info import dataset_info
-from fv2es_prep.shards.merge import merge
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.show import draw_to_file, example_values, extract_example, find_example
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.tools.export import export
+from fv2es_prep.shards.tools.info import dataset_info
+from fv2es_prep.shards.tools.merge import merge
+from fv2es_prep.shards.tools.show import draw_to_file, example_values, extract_example, find_example
+from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter, example_row
+from fv2es_prep.stages.compact import JpegFaces, MelSteps, mel_grid, stored_faces, stored_mel
+from fv2es_prep.stages.fingerprint import origin_of
 from fv2es_prep.types import MelSpectrum, Utterance
+from fv2es_prep.utils.files import sha256_of
 from tests.prep.conftest import SETTINGS, make_example, sound_example
 
 MEL = MelSettings()
@@ -84,7 +84,7 @@ def test_every_logarithm_comes_back_within_half_a_step():
 
 
 def test_the_grid_begins_at_the_floor_and_ends_above_any_sound_of_full_scale():
-    from fv2es_prep.media.audio import mel_spectrum
+    from fv2es_prep.stages.mel import mel_spectrum
     from fv2es_prep.types import Waveform
 
     grid = mel_grid(MEL)

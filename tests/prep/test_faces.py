@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from torchvision.ops import nms
 
+from fv2es_prep.config import FaceSettings, FrameSettings
 from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.iemocap import LABELS
+from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.detectors.compiled import fill_level
+from fv2es_prep.detectors.facenet import Facenet
+from fv2es_prep.detectors.mtcnn import keep, sum_table
+from fv2es_prep.detectors.networks import Pyramids
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.inventory import LabelChoice
-from fv2es_prep.media.compiled import fill_level
-from fv2es_prep.media.facenet import Facenet
-from fv2es_prep.media.faces import FaceDetector, crop_faces
-from fv2es_prep.media.mtcnn import keep, sum_table
-from fv2es_prep.media.networks import Pyramids
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.settings import FaceSettings, FrameSettings
+from fv2es_prep.stages.faces import FaceDetector, crop_faces
 
 
 @pytest.fixture(scope="module", params=["exact", "fast", "facenet"])
@@ -179,7 +179,7 @@ def test_a_signal_finds_the_process_whole_when_networks_have_gone():
     program = """
 import faulthandler, gc, os, signal
 faulthandler.enable()
-from fv2es_prep.media.networks import CropNetwork, Pyramids
+from fv2es_prep.detectors.networks import CropNetwork, Pyramids
 held = [CropNetwork("rnet"), CropNetwork("onet")]
 pyramids = Pyramids(most=3)
 for side in (20, 30, 40, 50, 60):

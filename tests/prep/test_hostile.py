@@ -17,8 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fv2es_prep.config import (
+    FrameSettings,
+    MediaSettings,
+    MelSettings,
+    PrepSettings,
+    QualitySettings,
+    SpanSettings,
+)
 from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.iemocap import parse_labels, view_of
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import (
     CorpusError,
     DropReason,
@@ -27,21 +36,13 @@ from fv2es_prep.errors import (
     SettingsError,
     UtteranceError,
 )
-from fv2es_prep.inventory import LabelChoice
-from fv2es_prep.media.audio import SoundReader, mel_spectrum
+from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.video import PictureReader, frames_at
 from fv2es_prep.media.view import cut_view
-from fv2es_prep.settings import (
-    FrameSettings,
-    MediaSettings,
-    MelSettings,
-    PrepSettings,
-    QualitySettings,
-    SpanSettings,
-)
+from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Recording, Utterance, View, Waveform
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.iemocap import LABELS, Turn, parse_labels, parse_transcript, view_of
+from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, label_counts
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.inventory import LabelChoice, first_utterances, label_counts
 from fv2es_prep.types import Inventory
 
 SIX = LabelChoice(LABELS)

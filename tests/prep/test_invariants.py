@@ -11,14 +11,14 @@ import h5py
 import numpy as np
 import pytest
 
-from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import COMPACT, digest_of
+from fv2es_prep.config import COMPACT, digest_of
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.schema import COLUMNS
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.splits import build_split, write_split
+from fv2es_prep.utils.files import sha256_of
 
 PAGE = Path(__file__).parents[2] / "docs/shard-format.md"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fv2es_prep.config import DEFAULT_SPANS, SpanSettings
+from fv2es_prep.corpora.inventory import LabelChoice, make_inventory, spread_utterances
 from fv2es_prep.errors import DropReason, SettingsError
-from fv2es_prep.inventory import LabelChoice, make_inventory, spread_utterances
-from fv2es_prep.settings import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance
 
 CHOICE = LabelChoice(("ang",))

@@ -14,20 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings, FrameSettings
 from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.corpora.mosei import LABELS, view_of
 from fv2es_prep.corpora.mosei_labels import read_raters
 from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
 from fv2es_prep.errors import CorpusError, SettingsError
 from fv2es_prep.errors import DropReason as Why
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.view import cut_view, halve_until
-from fv2es_prep.settings import DEFAULT_CORPUS, CorpusSettings, FrameSettings
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
 from pipelines.commands.prep import prep
 from pipelines.prepare import PrepOptions, plan_corpus

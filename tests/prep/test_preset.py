@@ -17,19 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fv2es_prep.config import FaceSettings, FrameSettings, PrepSettings
 from fv2es_prep.corpora.mosei import view_of
 from fv2es_prep.errors import MediaError, SettingsError, UsageError
-from fv2es_prep.media.faces import FaceDetector
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import pace_of
 from fv2es_prep.media.published import numbered_moments, thinned_moments
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.view import cut_view
-from fv2es_prep.settings import FaceSettings, FrameSettings, PrepSettings
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.stages.faces import FaceDetector
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
 from pipelines.prepare import PrepOptions, plan_corpus

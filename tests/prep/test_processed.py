@@ -16,7 +16,9 @@ from PIL import Image
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
+from fv2es_prep.config import DEFAULT_MEDIA, CorpusSettings, FrameSettings, MediaSettings
 from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import (
     CorpusError,
     DropReason,
@@ -24,10 +26,8 @@ from fv2es_prep.errors import (
     SettingsError,
     UtteranceError,
 )
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.picture_files import PictureFolder
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.settings import DEFAULT_MEDIA, CorpusSettings, FrameSettings, MediaSettings
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.types import Example, Inventory, PictureFiles, Recording, Utterance
 from pipelines.commands.prep import prep

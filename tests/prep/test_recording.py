@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fv2es_prep.config import FrameSettings
 from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.iemocap import LABELS
-from fv2es_prep.inventory import LabelChoice
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.video import frames_at
 from fv2es_prep.media.view import cut_view
-from fv2es_prep.settings import FrameSettings
 
 
 @pytest.fixture(scope="module")

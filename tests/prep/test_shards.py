@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason, OutputError, ShardError, UsageError
-from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import PrepSettings, TextSettings
 from fv2es_prep.shards.index import INDEX_NAME, read_index
-from fv2es_prep.shards.picture import draw_example
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.schema import COLUMNS
+from fv2es_prep.shards.tools.picture import draw_example
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
+from fv2es_prep.utils.files import sha256_of
 
 HEADER = ShardHeader(
     "tests", ("ang", "neu"), ("valence",), PrepSettings(), {"rec": ("0" * 64, "1" * 64)}, "digest"

@@ -13,24 +13,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import OutputError, ShardError, UsageError
-from fv2es_prep.files import sha256_of
-from fv2es_prep.settings import FrameSettings
 from fv2es_prep.shards.dropped import read_dropped
-from fv2es_prep.shards.export import DESCRIPTION_NAME, FORMATS, export
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
-from fv2es_prep.shards.info import dataset_info, info_text
-from fv2es_prep.shards.merge import merge
-from fv2es_prep.shards.prune import prune
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.show import (
+from fv2es_prep.shards.tools.export import DESCRIPTION_NAME, FORMATS, export
+from fv2es_prep.shards.tools.info import dataset_info, info_text
+from fv2es_prep.shards.tools.merge import merge
+from fv2es_prep.shards.tools.prune import prune
+from fv2es_prep.shards.tools.show import (
     draw_to_file,
     example_text,
     example_values,
     extract_example,
     find_example,
 )
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.utils.files import sha256_of
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")
 

@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import CorpusError, DropReason
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.types import Inventory, View
-from fv2es_train.options import TrainOptions
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
 from pipelines.commands.prep import prep
 from pipelines.commands.shards import shards
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from fv2es_prep.config import TextSettings
 from fv2es_prep.errors import SettingsError, TokenizerError
-from fv2es_prep.media.text import describe_tokenizer, tokenize
-from fv2es_prep.settings import TextSettings
+from fv2es_prep.stages.tokens import describe_tokenizer, tokenize
 
 
 def test_tokens_are_the_tokenizers_own(text_model):

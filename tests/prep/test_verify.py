@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import Fv2esError, ShardError, UsageError
-from fv2es_prep.files import sha256_of
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
-from fv2es_prep.shards.finding import CODES
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.shards.verify import verify
+from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.shards.writer import example_row
+from fv2es_prep.utils.files import sha256_of
 
 DATA = Path(__file__).parents[1] / "data"
 

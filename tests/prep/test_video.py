@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import center_crop
 
+from fv2es_prep.config import DEFAULT_MEDIA
 from fv2es_prep.errors import DropReason, MediaError, WorkError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.media.video import PictureReader, frames_at, sample_times
 from fv2es_prep.media.view import centre_square, cut_view
-from fv2es_prep.settings import DEFAULT_MEDIA
 from fv2es_prep.types import View
 
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from fv2es_prep.settings import PrepSettings, TextSettings
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, build_split, write_split
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
-from fv2es_train.options import TrainOptions
 from fv2es_train.predict.predictor import Predictor
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
 from tests.train.media import NAME, ffmpeg
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")

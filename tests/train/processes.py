@@ -7,11 +7,15 @@ import os
 import socket
 from multiprocessing.process import BaseProcess
 
-from fv2es_train.options import TrainOptions
-from fv2es_train.progress import Progress
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.progress import Progress
 
-_LOADED = ["fv2es_train.train", "timm.models.nest", "transformers.models.albert.modeling_albert"]
+_LOADED = [
+    "fv2es_train.training.loop",
+    "timm.models.nest",
+    "transformers.models.albert.modeling_albert",
+]
 
 
 def start(

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.augment import augment
-from fv2es_train.batch import collate
 from fv2es_train.config import TrainConfig
-from fv2es_train.train import train
+from fv2es_train.data.augmentation import augment
+from fv2es_train.data.batches import collate
+from fv2es_train.training.loop import train
 from tests.train.conftest import Corpus, make_examples, options_of
 
 EXAMPLES = make_examples(12)

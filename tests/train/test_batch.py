@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fv2es_prep.types import Faces, MelSpectrum
-from fv2es_train.batch import Batch, collate, mel_chunks
+from fv2es_train.data.batches import Batch, collate, mel_chunks
 from tests.train.conftest import make_examples
 
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import UsageError
-from fv2es_train import train as trainer
 from fv2es_train.config import TrainConfig, preset
-from fv2es_train.encoders.text import from_config
-from fv2es_train.model import FV2ES, build_model
-from fv2es_train.optimize import freeze_text, make_optimizer, set_training
-from fv2es_train.progress import Silent
+from fv2es_train.models.encoders.text import from_config
+from fv2es_train.models.fv2es import FV2ES, build_model
+from fv2es_train.training import loop as trainer
+from fv2es_train.training.optimization import freeze_text, make_optimizer, set_training
+from fv2es_train.training.progress import Silent
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, options_of
 
 
@@ -69,7 +69,7 @@ LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("fv2es", "fv2es
 def test_two_epochs_change_every_parameter_of_every_branch(
     name: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fv2es_train.encoders import text
+    from fv2es_train.models.encoders import text
 
     text.small(40, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     watch = Watch(monkeypatch)

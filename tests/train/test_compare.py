@@ -12,15 +12,15 @@ import yaml
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.splits import read_split, write_split
-from fv2es_train.bootstrap import Plan
-from fv2es_train.compare import compare
-from fv2es_train.evaluate import evaluate, open_run, predict
-from fv2es_train.folds import train_folds
-from fv2es_train.measurement import measurement
-from fv2es_train.metrics import METRICS
-from fv2es_train.passes import loader_of, run_terms
-from fv2es_train.predictions import file_of, read_predictions, write_predictions
-from fv2es_train.tables import format_comparison, format_folds, format_groups
+from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.comparison import compare
+from fv2es_train.evaluation.evaluate import evaluate, open_run, predict
+from fv2es_train.evaluation.inference import loader_of, run_terms
+from fv2es_train.evaluation.measurement import measurement
+from fv2es_train.evaluation.metrics import METRICS
+from fv2es_train.evaluation.predictions import file_of, read_predictions, write_predictions
+from fv2es_train.evaluation.tables import format_comparison, format_folds, format_groups
+from fv2es_train.training.folds import train_folds
 from tests.train.conftest import Corpus, options_of
 
 FEW = Plan(resamples=50)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fv2es_prep.config import FaceSettings, PrepSettings
 from fv2es_prep.errors import SettingsError, TrainError, UsageError
-from fv2es_prep.settings import FaceSettings, PrepSettings
 from fv2es_train.config import MODELS, ModelConfig, TrainConfig, preset
-from fv2es_train.options import TrainOptions
+from fv2es_train.training.options import TrainOptions
 
 OPTIONS = TrainOptions(Path("shards"), Path("split.json"), Path("run"))
 

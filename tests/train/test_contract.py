@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from fv2es_train.bootstrap import Plan, draw, interval, p_value, weights_of
-from fv2es_train.groups import by_group, decided
-from fv2es_train.measurement import measurement
-from fv2es_train.metrics import GRID, METRICS, fit_thresholds
-from fv2es_train.predictions import Predictions
-from fv2es_train.single_label import SINGLE_METRICS
-from fv2es_train.tables import format_metrics
-from fv2es_train.weighted import Weighted, plain
+from fv2es_train.evaluation.bootstrap import Plan, draw, interval, p_value, weights_of
+from fv2es_train.evaluation.groups import by_group, decided
+from fv2es_train.evaluation.measurement import measurement
+from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds
+from fv2es_train.evaluation.predictions import Predictions
+from fv2es_train.evaluation.single_label import SINGLE_METRICS
+from fv2es_train.evaluation.tables import format_metrics
+from fv2es_train.evaluation.vectorized_metrics import Weighted, plain
 
 NO_INTERVALS = Plan(resamples=0)
 

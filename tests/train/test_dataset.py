@@ -10,8 +10,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from fv2es_prep.errors import SplitError
-from fv2es_train.batch import collate
-from fv2es_train.dataset import ShardDataset
+from fv2es_train.data.batches import collate
+from fv2es_train.data.dataset import ShardDataset
 from tests.train.conftest import Corpus
 
 
@@ -69,7 +69,7 @@ def assert_same(batch: Any, *others: Any) -> None:
 def test_no_more_shards_are_open_than_a_process_may_have(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fv2es_train.dataset._MOST_OPEN", 2)
+    monkeypatch.setattr("fv2es_train.data.dataset._MOST_OPEN", 2)
     dataset = ShardDataset(corpus.shards)
     # The arrays of a shard that was closed again stay good.
     read = [dataset[n] for n in (0, 10, 20, 30, 0)]

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from fv2es_prep.types import MelSpectrum
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import together
 

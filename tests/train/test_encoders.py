@@ -12,10 +12,10 @@ from torch import nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_train.config import ModelConfig, preset
-from fv2es_train.encoders import text as texts
-from fv2es_train.encoders.face import FaceEncoder, RepVggBlock, fused
-from fv2es_train.encoders.mel import MelEncoder
-from fv2es_train.encoders.sequence import SequenceEncoder
+from fv2es_train.models.encoders import text as texts
+from fv2es_train.models.encoders.face import FaceEncoder, RepVggBlock, fused
+from fv2es_train.models.encoders.mel import MelEncoder
+from fv2es_train.models.encoders.sequence import SequenceEncoder
 
 TINY, _ = preset("fv2es-tiny")
 

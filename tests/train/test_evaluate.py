@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import SettingsError, SplitError, TrainError, UsageError
-from fv2es_prep.settings import FrameSettings
-from fv2es_train import metrics
-from fv2es_train.batch import collate
-from fv2es_train.checkpoint import load_checkpoint, save_checkpoint
-from fv2es_train.encoders.face import RepVggBlock
-from fv2es_train.evaluate import evaluate
-from fv2es_train.tables import format_metrics
+from fv2es_train.data.batches import collate
+from fv2es_train.evaluation import metrics
+from fv2es_train.evaluation.evaluate import evaluate
+from fv2es_train.evaluation.tables import format_metrics
+from fv2es_train.models.checkpoint import load_checkpoint, save_checkpoint
+from fv2es_train.models.encoders.face import RepVggBlock
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from fv2es_train.events import Events, crc32c
+from fv2es_train.training.events import Events, crc32c
 
 
 def event_type() -> Any:

@@ -22,12 +22,13 @@ from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from fv2es_prep.media.audio import SoundReader, mel_spectrum
-from fv2es_prep.settings import MelSettings
+from fv2es_prep.config import MelSettings
+from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.splits import Split, write_split
-from fv2es_train.folds import train_folds
-from fv2es_train.options import TrainOptions
-from fv2es_train.predictions import file_of, join, read_predictions
+from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_train.evaluation.predictions import file_of, join, read_predictions
+from fv2es_train.training.folds import train_folds
+from fv2es_train.training.options import TrainOptions
 from pipelines.prepare import PrepOptions
 
 GRID = Path(__file__).parents[3] / "shared/data/media/grid_s1"

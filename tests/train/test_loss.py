@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fv2es_prep.errors import TrainError
-from fv2es_train.loss import Loss, make_loss
+from fv2es_train.training.loss import Loss, make_loss
 
 LABEL = np.array([[1, 1], [0, 1], [0, 0], [0, 1]], dtype=np.uint8)
 NAMES = ("x", "y")

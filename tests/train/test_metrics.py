@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from fv2es_train.metrics import GRID, METRICS, fit_thresholds, measure
-from fv2es_train.tables import format_metrics
+from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds, measure
+from fv2es_train.evaluation.tables import format_metrics
 
 NAMES = ("ang", "sad", "hap")
 

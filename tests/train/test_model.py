@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fv2es_train.batch import collate
 from fv2es_train.config import preset
-from fv2es_train.encoders.face import fused
-from fv2es_train.model import FV2ES, build_model
+from fv2es_train.data.batches import collate
+from fv2es_train.models.encoders.face import fused
+from fv2es_train.models.fv2es import FV2ES, build_model
 from tests.train.conftest import CLASSES, SETTINGS, make_examples
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from fv2es_train.batch import collate
 from fv2es_train.config import preset
-from fv2es_train.model import FV2ES, build_model
-from fv2es_train.noise import KeyedDropout, Noise, keys_of, take_over, uniform
+from fv2es_train.data.augmentation import keys_of
+from fv2es_train.data.batches import collate
+from fv2es_train.models.fv2es import FV2ES, build_model
+from fv2es_train.training.noise import KeyedDropout, Noise, take_over, uniform
 from tests.train.conftest import CLASSES, SETTINGS, make_examples
 
 

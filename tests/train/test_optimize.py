@@ -13,8 +13,8 @@ import torch
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.config import TrainConfig
-from fv2es_train.optimize import repeatable, scale
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.optimization import repeatable, scale
 from tests.train.conftest import Corpus, options_of
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from fv2es_train.progress import Bar, Lines, Step, progress_for
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.progress import Bar, Lines, Step, progress_for
 from tests.train.conftest import Corpus, options_of
 
 STEP = Step(1, 2, 3, 4, 0.5, 12.25, 3661)

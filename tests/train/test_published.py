@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import SettingsError, UsageError
-from fv2es_prep.settings import PrepSettings, TextSettings
-from fv2es_train.batch import Batch, collate
-from fv2es_train.checkpoint import load_checkpoint
 from fv2es_train.config import ModelConfig
-from fv2es_train.encoders.text import from_config
-from fv2es_train.evaluate import evaluate
-from fv2es_train.model import FV2ES
-from fv2es_train.published.convert import ConvertOptions, convert_file, count, export_run
-from fv2es_train.published.files import read_state
-from fv2es_train.published.mapping import from_published, to_published
-from fv2es_train.published.names import published_name
-from fv2es_train.published.sizes import config_of
+from fv2es_train.data.batches import Batch, collate
+from fv2es_train.evaluation.evaluate import evaluate
+from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.encoders.text import from_config
+from fv2es_train.models.fv2es import FV2ES
+from fv2es_train.models.published.convert import ConvertOptions, convert_file, count, export_run
+from fv2es_train.models.published.files import read_state
+from fv2es_train.models.published.mapping import from_published, to_published
+from fv2es_train.models.published.names import published_name
+from fv2es_train.models.published.sizes import config_of
 from tests.train.conftest import CLASSES, VOCABULARY, Corpus, make_examples
 from tests.train.published_net import Branches, PublishedNet
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from fv2es_prep.errors import SplitError, TrainError, UsageError
-from fv2es_train.checkpoint import load_checkpoint
-from fv2es_train.options import TrainOptions
-from fv2es_train.progress import Silent, Step
-from fv2es_train.state import load_state
-from fv2es_train.stopping import stopped, told_to_stop
-from fv2es_train.train import train
+from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.progress import Silent, Step
+from fv2es_train.training.state import load_state
+from fv2es_train.training.stopping import stopped, told_to_stop
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import start
 

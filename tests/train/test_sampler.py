@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from fv2es_train.config import TrainConfig, preset
-from fv2es_train.dataset import ShardDataset
-from fv2es_train.model import build_model
-from fv2es_train.parallel import World
-from fv2es_train.passes import loader_of
-from fv2es_train.sampler import BlockShuffle, EpochBatches
+from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.data.samplers import BlockShuffle, EpochBatches
+from fv2es_train.evaluation.inference import loader_of
+from fv2es_train.models.fv2es import build_model
+from fv2es_train.training.distributed import World
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
 
 ALONE = World(0, 1, torch.device("cpu"))

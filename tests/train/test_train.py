@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import OutputError, SplitError, TokenizerError, TrainError, UsageError
-from fv2es_prep.settings import PrepSettings
 from fv2es_prep.types import MelSpectrum
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, options_of, write_shards
 
 TIMES = ("seconds", "utterances_per_s")
@@ -98,7 +98,9 @@ def test_early_stopping_counts_epochs_without_a_better_one(
 def test_patience_waits_for_f1_alone_and_a_lower_loss_is_still_kept(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fv2es_train.train.measure", lambda *_: {"average": {"f1_binary": 1.0}})
+    monkeypatch.setattr(
+        "fv2es_train.training.loop.measure", lambda *_: {"average": {"f1_binary": 1.0}}
+    )
     options = options_of(corpus, tmp_path / "run", modalities="v", epochs=9, early_stop=2)
     summary = train(options)
     assert (summary["epochs"], summary["best_epoch"]) == (3, 3)
@@ -170,7 +172,7 @@ def test_places_that_cannot_be_written_are_refused(corpus: Corpus, tmp_path: Pat
 
 
 def test_a_text_encoder_with_too_few_words_is_refused(corpus: Corpus, tmp_path: Path) -> None:
-    from fv2es_train.encoders import text as texts
+    from fv2es_train.models.encoders import text as texts
 
     texts.small(10, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from fv2es_prep.corpora import iemocap
+from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.demo import make_corpus
-from fv2es_prep.inventory import LabelChoice
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Utterance
-from fv2es_train.evaluate import evaluate
-from fv2es_train.options import TrainOptions
+from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.predict.job import PredictOptions, requests_of
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request
-from fv2es_train.train import train
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
 
 # Of six classes; far from chance, so that equal counts mean something.
 _LEARNT = 0.6

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.corpora.iemocap import view_of
 from fv2es_prep.errors import MediaError, TokenizerError, TrainError, UsageError
-from fv2es_prep.settings import MediaSettings
 from fv2es_prep.types import Faces, View
-from fv2es_train.batch import collate
-from fv2es_train.checkpoint import load_checkpoint
-from fv2es_train.dataset import ShardDataset
+from fv2es_train.data.batches import collate
+from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span, SpanRules
 from fv2es_train.predict.result import UtterancePrediction, summarise

@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import pytest
 
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError, OutputError
-from fv2es_prep.settings import MediaSettings
 from fv2es_train.predict.preview import make_preview
 from tests.train.media import ffmpeg, streamed
 

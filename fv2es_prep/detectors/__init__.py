@@ -1,0 +1,1 @@
+"""Face detectors: the MTCNN cascade in two implementations."""

@@ -1,0 +1,154 @@
+"""The inner loops of the MTCNN cascade, compiled by Numba when they are first called.
+
+Owns exact means over windows of a table of sums, and greedy suppression. All arithmetic is float32
+in torch's and facenet-pytorch's order of steps, so that no bit differs from theirs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.utils.jit import compiled as _compiled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# What the first network looks at and how far apart, in pixels of the level.
+_CELL, _STRIDE = 12, 2
+_MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
+
+
+@_compiled
+def fill_level(sums: NDArray[Any], level: NDArray[np.float32]) -> None:
+    """One pyramid level: torch's ``interpolate(mode="area")``, then (x - 127.5) / 128.
+
+    Args:
+        sums: (H + 1, W + 1, 3) sums of all pixels above and to the left (Crow 1984).
+        level: float32 (h, w, 3), filled.
+    """
+    _fill(sums, 0, 0, sums.shape[0] - 1, sums.shape[1] - 1, level)
+
+
+@_compiled
+def fill_crops(sums: NDArray[Any], corners: NDArray[np.int64], crops: NDArray[np.float32]) -> None:
+    """What lies in each box, shrunk or grown to a square by the same means.
+
+    Args:
+        sums: as for `fill_level`.
+        corners: (N, 4) left, top, right, bottom in whole pixels; not empty, inside the picture.
+        crops: float32 (N, S, S, 3), filled.
+    """
+    for i in range(len(corners)):
+        left, top, right, bottom = corners[i]
+        _fill(sums, top, left, bottom - top, right - left, crops[i])
+
+
+@_compiled
+def _fill(
+    sums: NDArray[Any], top: int, left: int, height: int, width: int, out: NDArray[np.float32]
+) -> None:
+    # The windows of adaptive average pooling, as torch takes them: they overlap.
+    rows, columns = out.shape[0], out.shape[1]
+    for i in range(rows):
+        above = top + i * height // rows
+        below = top + ((i + 1) * height + rows - 1) // rows
+        tall = np.float32(below - above)
+        for j in range(columns):
+            begin = left + j * width // columns
+            end = left + ((j + 1) * width + columns - 1) // columns
+            wide = np.float32(end - begin)
+            for k in range(3):
+                total = (
+                    sums[below, end, k]
+                    - sums[above, end, k]
+                    - sums[below, begin, k]
+                    + sums[above, begin, k]
+                )
+                out[i, j, k] = (np.float32(total) / tall / wide - _MIDDLE) * _STEP
+
+
+@_compiled
+def collect(
+    probability: NDArray[np.float32],
+    correction: NDArray[np.float32],
+    scale: np.float32,
+    threshold: np.float32,
+) -> NDArray[np.float32]:
+    """Where the first network sees a face on one level.
+
+    Args:
+        probability: float32 (y, x).
+        correction: float32 (4, y, x).
+        scale: of the level.
+        threshold: the probability from which a face is seen.
+
+    Returns:
+        float32 (N, 9): box in pixels of the picture, probability, correction.
+    """
+    rows, columns = probability.shape
+    count = 0
+    for y in range(rows):
+        for x in range(columns):
+            count += probability[y, x] >= threshold
+    found = np.empty((count, 9), np.float32)
+    row = 0
+    for y in range(rows):
+        for x in range(columns):
+            if probability[y, x] >= threshold:
+                found[row, 0] = np.floor(np.float32(_STRIDE * x + 1) / scale)
+                found[row, 1] = np.floor(np.float32(_STRIDE * y + 1) / scale)
+                found[row, 2] = np.floor(np.float32(_STRIDE * x + _CELL) / scale)
+                found[row, 3] = np.floor(np.float32(_STRIDE * y + _CELL) / scale)
+                found[row, 4] = probability[y, x]
+                for k in range(4):
+                    found[row, 5 + k] = correction[k, y, x]
+                row += 1
+    return found
+
+
+@_compiled
+def suppress(
+    boxes: NDArray[np.float32],
+    order: NDArray[np.int64],
+    overlap: np.float32,
+    edge: np.float32,
+    of_smaller: bool,
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: float32 (N, 4 or more): left, top, right, bottom.
+        order: the rows, the most probable first.
+        overlap: a box goes if it shares more than this with one that stays.
+        edge: added to each width and height.
+        of_smaller: measured as a share of the smaller box, else of the union.
+
+    Returns:
+        The rows that stay, in the given order.
+    """
+    count, zero = len(order), np.float32(0)
+    gone = np.zeros(count, np.bool_)
+    stay = np.empty(count, np.int64)
+    kept = 0
+    for place in range(count):
+        if gone[place]:
+            continue
+        best = order[place]
+        stay[kept] = best
+        kept += 1
+        left, top, right, bottom = boxes[best, 0], boxes[best, 1], boxes[best, 2], boxes[best, 3]
+        area = (right - left + edge) * (bottom - top + edge)
+        for later in range(place + 1, count):
+            if gone[later]:
+                continue
+            row = order[later]
+            x, y, ex, ey = boxes[row, 0], boxes[row, 1], boxes[row, 2], boxes[row, 3]
+            wide = max(min(right, ex) - max(left, x) + edge, zero)
+            tall = max(min(bottom, ey) - max(top, y) + edge, zero)
+            shared = wide * tall
+            other = (ex - x + edge) * (ey - y + edge)
+            whole = min(area, other) if of_smaller else area + other - shared
+            gone[later] = shared / whole > overlap
+    return stay[:kept]

@@ -1,0 +1,210 @@
+"""MTCNN, the cascade of three networks that finds faces, with facenet-pytorch's weights on the CPU.
+
+Owns the cascade: pyramid, candidates, what each network keeps. Leaves running the networks to
+`networks`, and which face is taken to `faces`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from fv2es_prep.config import FaceSettings
+from fv2es_prep.detectors.compiled import collect, fill_crops, fill_level, suppress
+from fv2es_prep.detectors.networks import CropNetwork, Pyramids
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Sums = NDArray[np.int32] | NDArray[np.float64]
+
+# What the first network looks at, in pixels.
+_CELL = 12
+# Overlap from which the weaker of two candidates goes: within a level, across levels and later.
+_OVERLAP_IN_LEVEL, _OVERLAP = 0.5, 0.7
+# `fast` leaves out so many of the finest levels, and believes a face that is so many times as
+# large as the smallest one that the levels it has looked at can find.
+_SKIPPED_LEVELS, _SURE = 2, 1.5
+# Sums below this are exact in 32 bits.
+_INT32_MAX = 2**31 - 1
+
+
+class Mtcnn:
+    """Finds faces as facenet-pytorch's ``MTCNN.detect`` does, one picture at a time.
+
+    The cascade is that of Zhang et al. 2016 (arXiv 1604.02878). Each step computes the same
+    numbers: the pyramid and the crops are exact means over the same windows, taken from one table
+    of sums instead of from the pixels again; the networks differ in the last bits, so that of two
+    nearly equal candidates the other one may be kept.
+
+    Args:
+        settings: smallest face, thresholds, step of the pyramid, and whether to be exact.
+
+    Attributes:
+        batch: pictures it is best given at once; more than one gain nothing.
+    """
+
+    batch = 1
+
+    def __init__(self, settings: FaceSettings) -> None:
+        self._settings = settings
+        self._pyramids = Pyramids()
+        self._second, self._third = CropNetwork("rnet"), CropNetwork("onet")
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """All faces of each picture; with the ``fast`` detector only the largest can be trusted.
+
+        Args:
+            pictures: uint8 (H, W, 3), colour order RGB.
+
+        Returns:
+            float32 (N, 5) for each: left, top, right, bottom in pixels, probability.
+        """
+        return [self._detect(rgb) for rgb in pictures]
+
+    def _detect(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        height, width = rgb.shape[:2]
+        scales = scales_of(height, width, self._settings)
+        sums = sum_table(rgb)
+        if self._settings.detector == "fast" and len(scales) > _SKIPPED_LEVELS:
+            coarse = self._candidates(sums, scales[_SKIPPED_LEVELS:])
+            found = self._verified(sums, coarse)
+            if _largest_side(found) >= _SURE * _CELL / scales[_SKIPPED_LEVELS]:
+                return found
+            fine = self._candidates(sums, scales[:_SKIPPED_LEVELS])
+            return self._verified(sums, fine + coarse)
+        return self._verified(sums, self._candidates(sums, scales))
+
+    def _candidates(self, sums: Sums, scales: Sequence[float]) -> list[NDArray[np.float32]]:
+        """The first network: of each level, float32 (N, 9) box, probability and its correction."""
+        height, width = sums.shape[0] - 1, sums.shape[1] - 1
+        sizes = tuple((int(height * s + 1), int(width * s + 1)) for s in scales)
+        first = self._pyramids.of(sizes)
+        for level in first.pyramid:
+            fill_level(sums, level)
+        threshold = np.float32(self._settings.thresholds[0])
+        return [
+            collect(probability, correction, np.float32(scale), threshold)
+            for (probability, correction), scale in zip(first.run(), scales, strict=True)
+        ]
+
+    def _verified(self, sums: Sums, levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What the second and the third network leave of the candidates."""
+        _, second, third = self._settings.thresholds
+        found = np.concatenate([level[keep(level, _OVERLAP_IN_LEVEL)] for level in levels])
+        found = found[keep(found, _OVERLAP)]
+        found = _moved(found, found[:, 5:], 0)
+        found, correction = self._passed(self._second, sums, found, second)
+        best = keep(found, _OVERLAP)
+        found = _moved(found[best], correction[best], 1)
+        found, correction = self._passed(self._third, sums, found, third)
+        found[:, :4] = _moved(found, correction, 1)
+        return found[keep(found, _OVERLAP, "smaller")]
+
+    def _passed(
+        self,
+        network: CropNetwork,
+        sums: Sums,
+        boxes: NDArray[np.float32],
+        threshold: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The boxes, as squares, that a network takes for faces: (N, 5), and corrections (N, 4)."""
+        crops, boxes = crop_all(sums, _squares(boxes), network.side)
+        if not len(boxes):
+            return np.zeros((0, 5), np.float32), np.zeros((0, 4), np.float32)
+        probability, correction = network.run(crops)
+        passed = probability > np.float32(threshold)
+        return np.column_stack([boxes, probability])[passed], correction[passed]
+
+
+def scales_of(height: int, width: int, settings: FaceSettings) -> list[float]:
+    """The scale of each pyramid level, from the finest: it makes the smallest face 12 pixels."""
+    scale = _CELL / settings.min_face_px
+    shortest, scales = min(height, width) * scale, []
+    while shortest >= _CELL:
+        scales.append(scale)
+        scale, shortest = scale * settings.factor, shortest * settings.factor
+    return scales
+
+
+def sum_table(rgb: NDArray[np.uint8]) -> Sums:
+    """Sums of all pixels above and to the left (Crow 1984), int32 or float64 (H + 1, W + 1, 3)."""
+    depth = cv2.CV_32S if rgb.size // 3 * 255 <= _INT32_MAX else cv2.CV_64F
+    table: Sums = cv2.integral(rgb, sdepth=depth)  # type: ignore[assignment]  # cv2: any numbers
+    return table
+
+
+def crop_all(
+    sums: Sums, boxes: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What lies in each box, shrunk or grown to a square by exact means over its pixels.
+
+    Args:
+        sums: from `sum_table`.
+        boxes: float32 (N, 4).
+        side: of the squares.
+
+    Returns:
+        float32 (M, side, side, 3) and the M boxes that lie in the picture at least partly.
+    """
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    corners = boxes[:, :4].astype(np.int64)
+    corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
+    corners[:, 2:] = np.minimum(corners[:, 2:], (width, height))
+    inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    boxes, corners = boxes[inside], corners[inside]
+    crops = np.empty((len(boxes), side, side, 3), np.float32)
+    fill_crops(sums, corners, crops)
+    return crops, boxes
+
+
+def keep(
+    boxes: NDArray[np.float32], overlap: float, of: Literal["union", "smaller"] = "union"
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression, the most probable box first.
+
+    Args:
+        boxes: float32 (N, 5 or more), the fifth column is the probability.
+        overlap: a box goes if it shares more than this with a kept one.
+        of: measured as a share of the union (torchvision's ``nms``), or of the smaller box with
+            edges counted in whole pixels (facenet-pytorch's ``Min``).
+
+    Returns:
+        The rows kept, the most probable first.
+    """
+    # Of equal ones the first, or the last: so the two models of this do.
+    smaller = of == "smaller"
+    if smaller:
+        order = np.flip(np.argsort(boxes[:, 4])).copy()
+    else:
+        order = np.argsort(-boxes[:, 4], kind="stable")
+    kept: NDArray[np.int64] = suppress(
+        boxes, order, np.float32(overlap), np.float32(smaller), smaller
+    )
+    return kept
+
+
+def _squares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each box grown about its centre to a square of its longer side."""
+    half = np.float32(0.5)
+    size = boxes[:, 2:4] - boxes[:, :2]
+    side = size.max(axis=1, keepdims=True)
+    begin = boxes[:, :2] + size * half - side * half
+    return np.hstack([begin, begin + side])
+
+
+def _moved(
+    boxes: NDArray[np.float32], correction: NDArray[np.float32], edge: int
+) -> NDArray[np.float32]:
+    """Each box with its sides moved by so many times its size, edges counted or not."""
+    size = boxes[:, 2:4] - boxes[:, :2] + np.float32(edge)
+    return boxes[:, :4] + correction * np.hstack([size, size])
+
+
+def _largest_side(boxes: NDArray[np.float32]) -> float:
+    if not len(boxes):
+        return 0.0
+    return float((boxes[:, 2:4] - boxes[:, :2]).max())

@@ -1,0 +1,150 @@
+"""One dataset out of several: their shards as they are, under new names, with a new index.
+
+Owns what must be equal and what must not be shared. The shards are not rewritten, so each keeps its
+own corpus attribute; the index lists the parts (`Index.merged`), names the corpus ``a+b``, and the
+order of rows goes on within each part only. The name with ``+`` is no corpus adapter's, so no
+`fv2es prep` takes a merged dataset for its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import ShardError, UsageError
+from fv2es_prep.shards.catalogue import write_catalogue
+from fv2es_prep.shards.dropped import read_dropped, write_dropped
+from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, write_index
+from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, whole_file
+
+_NAMED = 3
+
+
+def merge(
+    parts: Sequence[Path], out: Path, report: Callable[[int], None] = lambda _: None
+) -> Index:
+    """Make one dataset out of several.
+
+    Args:
+        parts: dataset directories, at least two.
+        out: a new directory; shards are hard links where that is possible (no bytes more, and
+            nobody writes into a finished shard), else copies.
+        report: called with 1 for each shard that is done.
+
+    Returns:
+        The index of the new dataset.
+
+    Raises:
+        UsageError: the parts differ in settings, classes or ratings, share an utterance or a
+            recording, or the directory is not empty.
+        ShardError: a part is damaged.
+        OutputError: the directory cannot be written.
+    """
+    if len(parts) < 2:
+        raise UsageError("there is only one dataset to merge", "name at least two directories")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    indexes = [read_index(part) for part in parts]
+    for part, index in zip(parts[1:], indexes[1:], strict=True):
+        _check_equal(parts[0], indexes[0], part, index)
+    _check_apart(parts)
+    dropped = [_dropped(part, index) for part, index in zip(parts, indexes, strict=True)]
+    make_directory(out)
+    entries = list(_link_all(parts, indexes, out, report))
+    # As everywhere: first what was left out by reading the corpora, then what the shards say.
+    write_dropped(out, [entry for half in (0, 1) for pair in dropped for entry in pair[half]])
+    every = [part for index in indexes for part in index.parts]
+    merged = dataclasses.replace(
+        indexes[0],
+        corpus="+".join(part.corpus for part in every),
+        shards=tuple(entries),
+        merged=tuple(Part(part.corpus, part.shards) for part in every),
+        reconciliation={},
+    )
+    write_catalogue(out, merged)
+    write_index(out, merged)
+    return merged
+
+
+def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
+    hint = "prepare both with the same command line, then merge"
+    for name, words in (
+        ("format_version", "format version"),
+        ("label_classes", "classes"),
+        ("rating_names", "rating names"),
+    ):
+        here, there = getattr(a, name), getattr(b, name)
+        if here != there:
+            sentence = f"{first} has the {words} {_said(here)}, {second} has {_said(there)}"
+            raise UsageError(sentence, hint)
+    ours, theirs = a.settings.to_json(), b.settings.to_json()
+    for stage, values in ours.items():
+        for name, value in values.items():
+            if value != (other := theirs[stage][name]):
+                sentence = f"{first} has {stage}.{name} {value}, {second} has {other}"
+                raise UsageError(sentence, hint)
+
+
+def _said(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
+
+
+def _check_apart(parts: Sequence[Path]) -> None:
+    homes: dict[tuple[str, str], Path] = {}
+    for part in parts:
+        catalogue = read_catalogue(part)
+        for kind, names in (("utterance", catalogue.ids), ("recording", catalogue.recording_ids)):
+            keys = [(kind, name) for name in dict.fromkeys(names)]
+            if shared := [key for key in keys if key in homes]:
+                named = ", ".join(name for _, name in shared[:_NAMED])
+                raise UsageError(
+                    f"{homes[shared[0]]} and {part} share {len(shared)} {kind}(s): {named}",
+                    "a merged dataset holds each once; prepare them into one directory instead",
+                )
+            homes |= dict.fromkeys(keys, part)
+
+
+def _dropped(part: Path, index: Index) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What was left out by reading the corpus, and what the shards dropped."""
+    entries = read_dropped(part)
+    count = 0
+    for entry in index.shards:
+        with ShardReader(part / entry.name) as reader:
+            count += len(reader.column("dropped"))
+    return entries[: len(entries) - count], entries[len(entries) - count :]
+
+
+def _link_all(
+    parts: Sequence[Path], indexes: Sequence[Index], out: Path, report: Callable[[int], None]
+) -> Iterator[ShardEntry]:
+    number = 0
+    for part, index in zip(parts, indexes, strict=True):
+        for entry in index.shards:
+            name = f"merged-{number:05d}.h5"
+            _link(part / entry.name, out / name)
+            if sha256_of(out / name) != entry.sha256:
+                (out / name).unlink()
+                raise ShardError(
+                    f"{part / entry.name} has another SHA-256 than its index says",
+                    f"look at it with `fv2es shards verify {part}`",
+                )
+            yield dataclasses.replace(entry, name=name)
+            number += 1
+            report(1)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        # Another file system, or one without links.
+        try:
+            with whole_file(target) as temporary:
+                shutil.copyfile(source, temporary)
+        except OSError as error:
+            raise cannot_write(target, error) from error

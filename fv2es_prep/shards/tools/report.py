@@ -1,0 +1,126 @@
+"""The report of a dataset: one HTML page with counts, coverage, what was left out, and pictures.
+
+Owns report.html, which needs nothing from outside itself. Leaves drawing to `picture`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
+from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.types import Dropped
+from fv2es_prep.utils.pages import html_table, write_page
+
+REPORT_NAME = "report.html"
+_MOST_SESSIONS = 50
+
+
+def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
+    """Write the report of a finished dataset beside its index.
+
+    Args:
+        directory: the dataset directory.
+        dropped: everything that was left out.
+
+    Returns:
+        The path of the page.
+    """
+    index, catalogue = read_index(directory), read_catalogue(directory)
+    body = [
+        f"<h1>fv2es dataset: {html.escape(index.corpus)}</h1>",
+        html_table("Content", ("", ""), _content(index, catalogue)),
+        *_reconciliation(index),
+        html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
+        *_by_session(catalogue),
+        html_table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
+        "<h2>One example of each class</h2>",
+        *_pictures(directory, index, catalogue),
+        html_table("Settings", ("setting", "value"), _settings(index)),
+    ]
+    path = directory / REPORT_NAME
+    write_page(path, f"fv2es: {index.corpus}", body)
+    return path
+
+
+def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
+    frames = int(catalogue.frames.sum())
+    found = int(catalogue.found.sum())
+    hours = float((catalogue.end_s - catalogue.start_s).sum()) / 3600
+    return [
+        ("utterances", len(catalogue.ids)),
+        ("recordings", len(set(catalogue.recording_ids))),
+        ("sessions", len(set(catalogue.sessions))),
+        ("speakers", len(set(catalogue.speakers))),
+        ("hours of utterances", f"{hours:.2f}"),
+        ("utterances without text", sum(not text for text in catalogue.texts)),
+        ("faces", frames),
+        ("faces found by the detector", f"{found} ({found / max(frames, 1):.1%})"),
+        ("shards", len(index.shards)),
+        ("megabytes", f"{index.size_bytes / 1e6:.1f}"),
+    ]
+
+
+def _reconciliation(index: Index) -> Iterable[str]:
+    """Where the corpus has its utterances, for a corpus that keeps its parts in several places."""
+    if index.reconciliation:
+        yield html_table("Reconciliation", ("", ""), list(index.reconciliation.items()))
+
+
+def _by_session(catalogue: Catalogue) -> Iterable[str]:
+    """A table, where there are not too many sessions to be looked at."""
+    if len(set(catalogue.sessions)) <= _MOST_SESSIONS:
+        yield html_table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
+
+
+def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:
+    sums = catalogue.label.sum(axis=0, dtype=int)
+    total = max(len(catalogue.ids), 1)
+    return [
+        (name, int(count), f"{count / total:.1%}")
+        for name, count in zip(catalogue.label_classes, sums, strict=True)
+    ]
+
+
+def _sessions(catalogue: Catalogue) -> list[tuple[object, ...]]:
+    names = np.array(catalogue.sessions)
+    return [
+        (session, *map(int, catalogue.label[names == session].sum(axis=0, dtype=int)))
+        for session in sorted(set(catalogue.sessions))
+    ]
+
+
+def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
+    counts = Counter(entry.reason for entry in dropped)
+    return [(reason.value, count, reason.meaning) for reason, count in counts.most_common()]
+
+
+def _settings(index: Index) -> list[tuple[object, ...]]:
+    return [
+        (f"{stage}.{name}", value)
+        for stage, settings in index.settings.to_json().items()
+        for name, value in settings.items()
+    ]
+
+
+def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[str]:
+    """The first example of each class that has faces, as an image within the page."""
+    for column, name in enumerate(catalogue.label_classes):
+        rows = np.flatnonzero(catalogue.label[:, column] & (catalogue.found > 0))
+        if not len(rows):
+            continue
+        shard = index.shards[catalogue.shard[rows[0]]]
+        with ShardReader(directory / shard.name) as reader:
+            example = reader.read(int(catalogue.row[rows[0]]))
+        picture = io.BytesIO()
+        draw_example(example, picture)
+        data = base64.b64encode(picture.getvalue()).decode()
+        yield f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">'

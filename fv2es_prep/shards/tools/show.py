@@ -1,0 +1,172 @@
+"""One example for a person: in words, as JSON values, as pictures on disk.
+
+Owns finding it by its id and what is told of it. Leaves drawing to `picture`, printing to cli.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.types import Example
+from fv2es_prep.utils.files import make_directory, whole_file, write_json
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example and where it lies.
+
+    Attributes:
+        example: the example.
+        shard: name of its shard.
+        row: its row in it.
+        rating_names: names of its ratings.
+    """
+
+    example: Example
+    shard: str
+    row: int
+    rating_names: tuple[str, ...]
+
+
+def find_example(directory: Path, name: str) -> Shown:
+    """The example of an utterance.
+
+    Raises:
+        UsageError: there is no such utterance, or no dataset.
+        ShardError: a shard is missing or damaged.
+    """
+    index, catalogue = read_index(directory), read_catalogue(directory)
+    if name not in catalogue.ids:
+        near = difflib.get_close_matches(name, catalogue.ids, 3)
+        hint = (
+            f"is it one of {', '.join(near)}?" if near else "dropped.jsonl says what was left out"
+        )
+        raise UsageError(f"{directory} has no example {name!r}", hint)
+    place = catalogue.ids.index(name)
+    shard, row = index.shards[catalogue.shard[place]].name, int(catalogue.row[place])
+    with ShardReader(directory / shard) as reader:
+        return Shown(reader.read(row), shard, row, index.rating_names)
+
+
+def example_values(shown: Shown) -> dict[str, Any]:
+    """An example as plain JSON values, without faces and spectrum themselves."""
+    example, utterance = shown.example, shown.example.utterance
+    faces, mel = example.faces, example.mel.log_power
+    return {
+        "id": utterance.id,
+        "recording_id": utterance.recording_id,
+        "speaker": utterance.speaker,
+        "session": utterance.session,
+        "start_s": utterance.start_s,
+        "end_s": utterance.end_s,
+        "clamped": utterance.clamped,
+        "text": utterance.transcript,
+        "labels": list(utterance.labels),
+        "ratings": {
+            name: None if math.isnan(value) else value
+            for name, value in zip(shown.rating_names, utterance.ratings, strict=True)
+        },
+        "faces": {
+            "shape": list(faces.rgb.shape),
+            "times_s": faces.times_s.tolist(),
+            "found": faces.found.tolist(),
+            "box": faces.box.tolist(),
+            "prob": faces.prob.tolist(),
+        },
+        "mel": {
+            "shape": list(mel.shape),
+            "hop_s": example.mel.hop_s,
+            "lowest": float(mel.min(initial=np.inf)) if mel.size else None,
+            "highest": float(mel.max(initial=-np.inf)) if mel.size else None,
+        },
+        "tokens": example.tokens.tolist(),
+        "shard": shown.shard,
+        "row": shown.row,
+    }
+
+
+def example_text(shown: Shown) -> str:
+    """An example in words."""
+    values = example_values(shown)
+    faces, mel = values["faces"], values["mel"]
+    seconds = values["end_s"] - values["start_s"]
+    ratings = [
+        f"{name} {'unknown' if value is None else value}"
+        for name, value in values["ratings"].items()
+    ]
+    found = [
+        f"{time_s:.2f} s {'prob ' + format(prob, '.3f') if is_found else 'no face'}"
+        for time_s, is_found, prob in zip(
+            faces["times_s"], faces["found"], faces["prob"], strict=True
+        )
+    ]
+    said = [
+        ("id", values["id"]),
+        ("recording", values["recording_id"]),
+        ("speaker", values["speaker"] or "(unknown)"),
+        ("session", values["session"] or "(unknown)"),
+        ("span", f"{values['start_s']:.3f} to {values['end_s']:.3f} s ({seconds:.3f} s)"),
+        ("", "clamped to the media" if values["clamped"] else ""),
+        ("text", values["text"]),
+        ("labels", " + ".join(values["labels"])),
+        ("ratings", ", ".join(ratings)),
+        ("faces", f"{sum(faces['found'])} found of {len(found)}"),
+        *(("", line) for line in found),
+        ("mel", f"{mel['shape'][0]} rows of {mel['shape'][1]} bands"),
+        ("tokens", " ".join(map(str, values["tokens"]))),
+        ("shard", f"{values['shard']}, row {values['row']}"),
+    ]
+    return "\n".join(f"{name:10} {value}" for name, value in said if value)
+
+
+def draw_to_file(shown: Shown, path: Path) -> None:
+    """Draw the faces, the spectrum and the words of an example as one PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    make_directory(path.parent)
+    with whole_file(path) as temporary:
+        draw_example(shown.example, temporary)
+
+
+def extract_example(shown: Shown, directory: Path) -> list[Path]:
+    """Write the faces of an example as PNG, and the rest of it as one JSON.
+
+    Args:
+        shown: the example.
+        directory: where to; it is made.
+
+    Returns:
+        The paths written; their names begin with the id, other than word characters as ``_``.
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    from matplotlib.image import imsave
+
+    make_directory(directory)
+    stem = file_stem(shown.example.utterance.id)
+    paths = [directory / f"{stem}.json"]
+    write_json(paths[0], example_values(shown))
+    for number, rgb in enumerate(shown.example.faces.rgb):
+        paths.append(directory / f"{stem}-{number:03d}.png")
+        with whole_file(paths[-1]) as temporary:
+            imsave(temporary, rgb, format="png")
+    return paths
+
+
+def file_stem(name: str) -> str:
+    """An id as the first part of a file's name: word characters and dashes only."""
+    return re.sub(r"[^\w-]", "_", name)

@@ -1,0 +1,1 @@
+"""Checks a dataset against the shard format."""

@@ -1,0 +1,1 @@
+"""What is made of an utterance: one file for each stage."""

@@ -1,0 +1,118 @@
+"""From a transcript to token ids, with any Hugging Face tokenizer.
+
+Owns loading a tokenizer and what identifies it. Leaves padding to the model's batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.config import TextSettings, digest_of
+from fv2es_prep.errors import TokenizerError
+from fv2es_prep.utils.hub import is_local
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@functools.cache
+def load_tokenizer(name_or_dir: str) -> Any:
+    """A tokenizer from a directory or from the hub, loaded once per process.
+
+    Args:
+        name_or_dir: a directory in the standard format, or a name such as ``albert-base-v2``.
+
+    Raises:
+        TokenizerError: there is no such directory, and the hub does not give it.
+    """
+    local = is_local(name_or_dir, "tokenizer", "--tokenizer")
+    try:
+        if _is_generic(Path(name_or_dir)):
+            from transformers import PreTrainedTokenizerFast as Tokenizer
+        else:
+            from transformers import AutoTokenizer as Tokenizer
+        return Tokenizer.from_pretrained(name_or_dir, local_files_only=local)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        first = next(iter(str(error).strip().splitlines()), repr(error))
+        raise TokenizerError(
+            f"{name_or_dir} holds no tokenizer that can be read: {first}",
+            "a directory must hold tokenizer.json or spiece.model, and tokenizer_config.json",
+        ) from error
+
+
+def _is_generic(directory: Path) -> bool:
+    """Whether the tokenizer is its tokenizer.json alone: AutoTokenizer takes the same class then.
+
+    AutoTokenizer imports torch before it looks; a run that only makes tokens is over sooner.
+    """
+    try:
+        config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        generic = config["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return generic and (directory / "tokenizer.json").is_file()
+
+
+def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
+    """The settings that identify a tokenizer by content, without the path it came from.
+
+    Raises:
+        TokenizerError: it cannot be loaded, or is none of the fast tokenizers.
+    """
+    tokenizer = load_tokenizer(name_or_dir)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise TokenizerError(
+            f"the tokenizer {name_or_dir!r} has no fast form",
+            "save it with tokenizer.json (AutoTokenizer.from_pretrained(..., use_fast=True))",
+        )
+    is_directory = Path(name_or_dir).is_dir()
+    return TextSettings(
+        tokenizer=Path(name_or_dir).resolve().name if is_directory else name_or_dir,
+        vocabulary_sha256=_digest(backend),
+        vocabulary_size=len(tokenizer),
+        pad_id=tokenizer.pad_token_id or 0,
+        max_tokens=max_tokens,
+    )
+
+
+def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArray[np.int32]:
+    """The token ids of a transcript, special tokens included.
+
+    Args:
+        transcript: the words; may be empty.
+        name_or_dir: where the tokenizer is.
+        settings: what the tokenizer must be, and the longest sequence.
+
+    Returns:
+        int32 (L,), L <= max_tokens.
+
+    Raises:
+        TokenizerError: the tokenizer found there is another than the settings name.
+    """
+    import numpy as np
+
+    found = _described(name_or_dir, settings.max_tokens)
+    if found != dataclasses.replace(settings, tokenizer=found.tokenizer):
+        raise TokenizerError(
+            f"the tokenizer at {name_or_dir!r} has the digest {found.vocabulary_sha256[:12]}, "
+            f"expected {settings.vocabulary_sha256[:12]}",
+            "every worker must find the same tokenizer under that name",
+        )
+    tokenizer = load_tokenizer(name_or_dir)
+    ids = tokenizer(transcript, truncation=True, max_length=settings.max_tokens)["input_ids"]
+    return np.array(ids, np.int32)
+
+
+_described = functools.cache(describe_tokenizer)
+
+
+def _digest(backend: Any) -> str:
+    """SHA-256 of a tokenizer's rules; how long a sequence may be is set per call and left out."""
+    rules = json.loads(backend.to_str())
+    return digest_of({**rules, "truncation": None, "padding": None})

@@ -1,0 +1,1 @@
+"""Small helpers that every package shares: files, the hub, pages, compiled loops."""

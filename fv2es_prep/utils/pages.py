@@ -1,0 +1,55 @@
+"""A page for people: one HTML file that needs nothing from outside itself.
+
+Owns how pages and their tables look. Leaves what is on them to the reports.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fv2es_prep.utils.files import whole_file
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1c2430; background: #fff }
+h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+table { border-collapse: collapse; margin: .5rem 0 }
+th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d9dee6 }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+img { max-width: 100%; border: 1px solid #d9dee6; margin: .4rem 0 } code { font-size: .9em }
+"""
+
+
+def write_page(path: Path, title: str, body: Iterable[str]) -> None:
+    """Write a page.
+
+    Args:
+        path: the file.
+        title: plain text.
+        body: parts of the page, as HTML.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        + "\n".join(body)
+        + "</html>\n"
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table under a heading; whole numbers stand to the right."""
+
+    def cell(tag: str, value: object) -> str:
+        kind = " class=n" if isinstance(value, int) else ""
+        return f"<{tag}{kind}>{html.escape(str(value))}</{tag}>"
+
+    lines = ["<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows]
+    header = "<tr>" + "".join(cell("th", name) for name in head) + "</tr>" if any(head) else ""
+    return f"<h2>{html.escape(title)}</h2><table>{header}{''.join(lines)}</table>"

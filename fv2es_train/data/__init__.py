@@ -1,0 +1,1 @@
+"""Shards as batches: the dataset, samplers, collation and augmentation."""

@@ -1,0 +1,134 @@
+"""In which order a dataset is read: the block shuffle, and the batches of each epoch.
+
+Owns which utterances stand in which batch, for every process of a run. Leaves reading to `dataset`
+and what is done with a batch to `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.training.distributed import World
+
+
+class BlockShuffle(Sampler[int]):
+    """Every example once, shuffled within pools of a few shards.
+
+    The shards are taken in random order, ``pool`` of them at a time, and the examples of each pool
+    are shuffled among themselves. So only a pool's shards are read from at a time, and each is read
+    once in a pass, where a shuffle of the whole dataset would come back to each shard all the time.
+
+    It is less random than that. An example comes at any place within its pool and at none outside;
+    so all examples of a pool are seen before the first of the next. A batch mixes the recordings
+    and speakers of one pool only (of two, where one ends), and its gradient leans to them. The
+    pools are drawn anew in each pass. Take as many shards as memory holds well.
+
+    Args:
+        shard: int64 (N,), the shard that each example of the dataset lies in.
+        pool: shards in a pool, at least 1.
+        generator: decides the order; the same state gives the same order.
+    """
+
+    def __init__(self, shard: NDArray[np.int64], pool: int, generator: torch.Generator) -> None:
+        rows = np.argsort(shard, kind="stable")
+        ends = np.flatnonzero(np.diff(shard[rows])) + 1
+        self._blocks = [torch.from_numpy(block) for block in np.split(rows, ends) if len(block)]
+        self._count = len(rows)
+        self._pool = pool
+        self._generator = generator
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(len(self._blocks), generator=self._generator)
+        for begin in range(0, len(order), self._pool):
+            places = order[begin : begin + self._pool].tolist()
+            rows = torch.cat([self._blocks[place] for place in places])
+            yield from rows[torch.randperm(len(rows), generator=self._generator)].tolist()
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The batches of one epoch after another, from any batch on.
+
+    The order follows from the seed and the epoch's number alone: its whole state is the epoch and
+    how many of its batches were seen, and nothing has to be read to come to a place in it.
+
+    Args:
+        dataset: the train subset.
+        config: batch size, seed and how it is shuffled.
+        world: the processes that share each batch.
+
+    Attributes:
+        batches: rows of the dataset, batch by batch, of the whole present epoch.
+        seen: how many of these are left out at the front.
+    """
+
+    def __init__(self, dataset: ShardDataset, config: TrainConfig, world: World) -> None:
+        self._dataset, self._config, self._world = dataset, config, world
+        self.batches: list[list[int]] = []
+        self.seen = 0
+
+    def begin(self, epoch: int, seen: int = 0) -> None:
+        """Go to an epoch, after as many of its batches as were seen."""
+        self.batches, self.seen = self._plan(epoch), seen
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.seen
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for rows in self.batches[self.seen :]:
+            yield self._world.share(rows)
+
+    def step_of(self, number: int) -> tuple[int, bool]:
+        """The optimizer step that a batch belongs to.
+
+        Args:
+            number: of the batch in the epoch, from 1.
+
+        Returns:
+            How many utterances the step takes, and whether the batch is its last.
+        """
+        width = self._config.accumulate
+        first = (number - 1) // width * width
+        together = self.batches[first : first + width]
+        return sum(map(len, together)), number == first + len(together)
+
+    def _plan(self, epoch: int) -> list[list[int]]:
+        generator = _generator(self._config.seed, epoch)
+        size, window = self._config.batch_size, self._config.bucket * self._config.batch_size
+        rows = self._shuffled(generator)
+        if not window:
+            return _cut(rows, size)
+        batches = []
+        for part in _cut(rows, window):
+            by_length = _cut(sorted(part, key=self._dataset.mel_rows.__getitem__), size)
+            order = torch.randperm(len(by_length), generator=generator).tolist()
+            batches += [by_length[place] for place in order]
+        return batches
+
+    def _shuffled(self, generator: torch.Generator) -> list[int]:
+        if self._config.shuffle_shards:
+            return list(BlockShuffle(self._dataset.shard, self._config.shuffle_shards, generator))
+        shuffled: list[int] = torch.randperm(len(self._dataset), generator=generator).tolist()
+        return shuffled
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    digest = blake2b(f"{seed}/{epoch}".encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[begin : begin + size] for begin in range(0, len(rows), size)]

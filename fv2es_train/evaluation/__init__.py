@@ -1,0 +1,1 @@
+"""Metrics, intervals, comparison, tables, pictures and the model card."""

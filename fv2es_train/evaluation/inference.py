@@ -1,0 +1,185 @@
+"""A model run over a dataset: batches, logits, and what each modality adds to them.
+
+Owns loaders, the device and the passes without gradients. Leaves what the logits are good for to
+`evaluate` and `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from fv2es_prep.errors import SplitError, TrainError, UsageError
+from fv2es_train.data.batches import Batch, collate
+from fv2es_train.data.dataset import ShardDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from fv2es_prep.types import Example
+    from fv2es_train.models.fv2es import FV2ES
+
+# Batches that each worker has ready.
+_READ_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of a dataset, in the dataset's order.
+
+    Attributes:
+        logits: float32 (N, C), on the CPU.
+        label: float32 (N, C), 1 where the class holds.
+    """
+
+    logits: Tensor
+    label: Tensor
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """float64 (N, C), the sigmoid of the logits."""
+        return torch.sigmoid(self.logits.double()).numpy()
+
+    @property
+    def truth(self) -> NDArray[np.uint8]:
+        """uint8 (N, C)."""
+        return self.label.numpy().astype(np.uint8)
+
+
+@torch.no_grad()
+def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -> Outputs:
+    """Run a model over all batches, in eval mode.
+
+    Args:
+        model: the network; it is left in eval mode.
+        loader: gives a `Batch` at a time, in a fixed order.
+        device: where to compute.
+
+    Raises:
+        TrainError: a logit is not finite; the utterance is named.
+    """
+    model.eval()
+    logits, labels = [], []
+    batch: Batch
+    for batch in loader:
+        found = model(batch.to(device)).float().cpu()
+        finite = torch.isfinite(found).all(dim=1)
+        if not bool(finite.all()):
+            first = batch.ids[int(torch.nonzero(~finite)[0])]
+            raise TrainError(
+                f"the model gives no finite logits for the utterance {first!r}",
+                "the weights are spoilt: train again with a smaller --lr",
+            )
+        logits.append(found)
+        labels.append(batch.label)
+    return Outputs(torch.cat(logits), torch.cat(labels))
+
+
+@torch.no_grad()
+def run_terms(
+    model: FV2ES, loader: DataLoader[Example], device: torch.device
+) -> dict[str, NDArray[np.float32]]:
+    """What each modality adds to the logits: its own logits times its weight in the fusion.
+
+    Args:
+        model: the network; it is left in eval mode.
+        loader: gives a `Batch` at a time, in a fixed order.
+        device: where to compute.
+
+    Returns:
+        Modality -> float32 (N, C); they sum to the logits, but for rounding.
+    """
+    model.eval()
+    weights = [1.0]
+    if len(model.modalities) > 1:
+        weights = model.weighted_fusion.weight[0].tolist()
+    found: dict[str, list[Tensor]] = {m: [] for m in model.modalities}
+    batch: Batch
+    for batch in loader:
+        for modality, logits in model.modality_logits(batch.to(device)).items():
+            found[modality].append(logits.float().cpu())
+    scaled = zip(found.items(), weights, strict=True)
+    return {m: (torch.cat(parts) * weight).numpy() for (m, parts), weight in scaled}
+
+
+def loader_of(
+    dataset: ShardDataset,
+    model: FV2ES,
+    batch_size: int,
+    workers: int = 0,
+    generator: torch.Generator | None = None,
+    batches: Iterable[list[int]] | None = None,
+) -> DataLoader[Example]:
+    """Batches of a dataset.
+
+    Where the model is on a GPU, batches come in pinned memory, from which they are copied there
+    while the program goes on. Workers read ahead and live as long as the loader.
+
+    Args:
+        dataset: what to read.
+        model: the network that will read the batches.
+        batch_size: utterances in a batch.
+        workers: reading processes; 0 reads in this one.
+        generator: shuffles each pass; None keeps the dataset's order.
+        batches: rows of each batch, in place of ``batch_size`` and shuffling.
+    """
+    join = partial(
+        collate,
+        pad_id=dataset.index.settings.text.pad_id,
+        chunk_rows=model.config.mel_rows,
+    )
+    order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
+    if batches is not None:
+        order = {"batch_sampler": batches}
+    return DataLoader(
+        dataset,
+        **order,
+        # Its own where none is given: making an iterator draws a number from it.
+        generator=generator or torch.Generator(),
+        num_workers=workers,
+        collate_fn=join,
+        pin_memory=next(model.parameters()).is_cuda,
+        prefetch_factor=_READ_AHEAD if workers else None,
+        persistent_workers=workers > 0,
+    )
+
+
+def subset_of(shards: Path, ids: tuple[str, ...], subset: str) -> ShardDataset:
+    """The dataset of one subset of a split.
+
+    Raises:
+        SplitError: the subset is empty or names utterances that the shards do not have.
+    """
+    if not ids:
+        raise SplitError(
+            f"the split's subset {subset!r} is empty",
+            "make another split: fv2es splits build SHARDS --recipe random --out FILE",
+        )
+    return ShardDataset(shards, ids)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that goes by a name; ``auto`` is CUDA when there is one, else the CPU.
+
+    Raises:
+        UsageError: torch does not know the name or has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"the device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            "pass --device cpu, or leave it out",
+        ) from error
+    return device

@@ -1,0 +1,236 @@
+"""The model card of a run: what data, which split, which settings, which numbers, and limits.
+
+Owns RUN/README.md, in the form that model hubs show. Leaves what subsets share to
+`fv2es_prep.splits.audit` and the numbers to `measurement`. Names no path: where things lay on a
+machine is nobody's business.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep import __version__
+from fv2es_prep.shards.catalogue import read_table
+from fv2es_prep.shards.index import INDEX_NAME, read_index
+from fv2es_prep.splits.audit import KINDS, audit_split
+from fv2es_prep.utils.files import sha256_of, whole_file
+from fv2es_train.evaluation.metadata import facts_of
+from fv2es_train.evaluation.metrics import METRICS
+from fv2es_train.evaluation.single_label import SINGLE_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fv2es_prep.shards.reader import Catalogue
+    from fv2es_prep.shards.table import CatalogueTable
+    from fv2es_prep.splits import Split
+    from fv2es_prep.splits.shared import Shared
+    from fv2es_train.models.checkpoint import Checkpoint
+
+_LICENCES = {
+    "iemocap": "IEMOCAP is given by the University of Southern California on request; neither it "
+    "nor shards made from it may be passed on.",
+    "mosei": "CMU-MOSEI is given by Carnegie Mellon University; its videos belong to those who "
+    "uploaded them, and shards made from them may not be passed on.",
+}
+_OTHER_LICENCE = "The corpus has a licence of its own, which decides whether this model may be "
+_PACKAGES = ("torch", "transformers", "timm", "numpy", "scikit-learn")
+_LIMITS = """\
+- It was measured on the subset named above and on nothing else. Other speakers, languages, cameras
+  and microphones, and emotion that is not acted, are other questions.
+- It gives what raters would call a clip, not what a person feels. It is not for decisions about
+  people: hiring, teaching, policing, health or credit.
+- Thresholds were fitted on valid; with other proportions of classes they fit less well."""
+
+
+def write_card(
+    path: Path,
+    checkpoint: Checkpoint,
+    shards: Path,
+    catalogue: Catalogue,
+    split: Split,
+    summary: dict[str, Any],
+) -> None:
+    """Write the card of a finished run. But for times it depends on the run alone.
+
+    Args:
+        path: where to.
+        checkpoint: the best one.
+        shards: directory of the dataset.
+        catalogue: its small columns.
+        split: what the run was trained on.
+        summary: of the training, with the measurements ``valid`` and ``test``.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    index = read_index(shards)
+    corpora = sorted({part.corpus for part in index.parts})
+    parts = [
+        _front(corpora),
+        f"# {summary['model']} ({summary['modalities']}) on {' + '.join(corpora)}",
+        f"Emotion recognition from {_modalities(summary['modalities'])}: a probability for each "
+        f"of {', '.join(checkpoint.model.config.label_classes)}. Trained with fv2es {__version__}.",
+        "## Metrics",
+        _metrics(summary),
+        "## Data",
+        _data(corpora, shards, index.examples, catalogue, split),
+        "## Split",
+        _split(read_table(shards), split),
+        "## Training",
+        _training(checkpoint, summary),
+        "## What it is not for",
+        _LIMITS,
+        "## Licence of the data",
+        " ".join(_licence(corpus) for corpus in corpora),
+    ]
+    with whole_file(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _front(corpora: Sequence[str]) -> str:
+    """The head that model hubs read."""
+    tags = ["emotion-recognition", "multimodal", *corpora]
+    metrics = ["accuracy", "f1", "roc_auc"]
+    listed = [("tags", tags), ("metrics", metrics)]
+    lines = [line for name, values in listed for line in (f"{name}:", *(f"- {v}" for v in values))]
+    return "\n".join(["---", "library_name: fv2es", "license: other", *lines, "---"])
+
+
+def _metrics(summary: dict[str, Any]) -> str:
+    measured = [(name, summary[name]) for name in ("test", "valid") if summary[name]]
+    subsets = [f"{name} ({found['n']} utterances)" for name, found in measured]
+    head = ["metric, mean over classes", *subsets]
+    rows = [[m, *(_value(found, m) for _, found in measured)] for m in METRICS]
+    singles = [found["single_label"] for _, found in measured]
+    for metric in SINGLE_METRICS if any(singles) else ():
+        values = (_value({**s, "average": s}, metric) if s else "-" for s in singles)
+        rows.append([f"single_label.{metric}", *values])
+    drawn = measured[0][1]["bootstrap"]
+    note = (
+        f"In brackets {100 * drawn['level']:g} % intervals from {drawn['resamples']} resamples of "
+        "utterances; utterances of one recording resemble each other, so the true ones are wider. "
+        "Thresholds and the epoch were chosen on valid, so its numbers flatter."
+    )
+    pictures = "![loss and F1 over the epochs](curves.png)"
+    if summary["test"]:
+        pictures += "\n\n![what is taken for what on test](test.png)"
+    return "\n\n".join([_table(head, rows), note, _classes(measured[0]), pictures])
+
+
+def _classes(measured: tuple[str, dict[str, Any]]) -> str:
+    name, found = measured
+    head = [f"class, on {name}", "utterances", "threshold", *METRICS]
+    rows = [
+        [c, str(v["support"]), f"{found['thresholds'][c]:.2f}", *(_number(v[m]) for m in METRICS)]
+        for c, v in found["per_class"].items()
+    ]
+    return _table(head, rows)
+
+
+def _data(
+    corpora: Sequence[str], shards: Path, examples: int, catalogue: Catalogue, split: Split
+) -> str:
+    rows = []
+    for subset in ("train", "valid", "test"):
+        facts = facts_of(catalogue, split.ids(subset))
+        faceless, wordless = (sum(column) for column in (facts.faceless, facts.wordless))
+        counts = (len(facts.ids), f"{facts.hours:.2f}", len(set(facts.recordings)))
+        rows.append([subset, *map(str, (*counts, _people(facts.speakers), faceless, wordless))])
+    head = [
+        "subset",
+        "utterances",
+        "hours",
+        "recordings",
+        "speakers",
+        "no face found",
+        "no transcript",
+    ]
+    lines = [
+        f"- corpus: {', '.join(corpora)}; {examples} utterances in the shards",
+        f"- SHA-256 of the shards' {INDEX_NAME}: `{sha256_of(shards / INDEX_NAME)}`",
+    ]
+    return "\n".join(lines) + "\n\n" + _table(head, rows)
+
+
+def _split(table: CatalogueTable, split: Split) -> str:
+    chosen = ", ".join(f"{name} {value}" for name, value in split.parameters.items())
+    lines = [
+        f"- recipe: {split.recipe}" + (f" ({chosen})" if chosen else ""),
+        f"- digest: `{split.digest()}`",
+    ]
+    pairs = [pair for pair in audit_split(table, split).pairs if split.ids(pair.of)]
+    columns = [[_shared(shared) for shared in pair.shared] for pair in pairs]
+    rows = [[meaning, *counts] for meaning, *counts in zip(KINDS.values(), *columns, strict=True)]
+    head = ["utterances that share", *(f"{pair.of} with {pair.within}" for pair in pairs)]
+    return "\n".join(lines) + "\n\n" + _table(head, rows)
+
+
+def _training(checkpoint: Checkpoint, summary: dict[str, Any]) -> str:
+    early = ", stopped early" if summary["stopped_early"] else ""
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    lines = [
+        f"- parameters: {summary['parameters']:,}",
+        f"- epochs: {summary['epochs']}{early}; kept: {summary['best_epoch']}, the best "
+        "f1_binary on valid",
+        f"- time: {summary['seconds']:.0f} s on {summary['device']}",
+        f"- versions: fv2es {__version__}, Python {platform.python_version()}, {versions}",
+    ]
+    model = {k: v for k, v in checkpoint.model.config.to_json().items() if k != "text"}
+    stages = checkpoint.settings.to_json()
+    settings = {f"{stage}.{k}": v for stage, values in stages.items() for k, v in values.items()}
+    blocks = [
+        _settings("How it was trained", asdict(checkpoint.train)),
+        _settings("The network", model),
+        _settings("How the shards were prepared", settings),
+    ]
+    return "\n\n".join(["\n".join(lines), *blocks])
+
+
+def _settings(title: str, values: dict[str, Any]) -> str:
+    rows = [[name, f"`{value}`"] for name, value in values.items()]
+    return (
+        f"<details><summary>{title}</summary>\n\n{_table(['setting', 'value'], rows)}\n\n</details>"
+    )
+
+
+def _licence(corpus: str) -> str:
+    for name, sentence in _LICENCES.items():
+        if name in corpus.lower():
+            return sentence
+    return f"{corpus}: {_OTHER_LICENCE}passed on."
+
+
+def _modalities(letters: str) -> str:
+    words = {"t": "text", "a": "sound", "v": "faces"}
+    return ", ".join(words[letter] for letter in letters)
+
+
+def _people(speakers: Iterable[str]) -> str:
+    names = set(speakers)
+    return "not named" if "" in names else str(len(names))
+
+
+def _shared(shared: Shared) -> str:
+    known = shared.of - shared.unknown
+    return f"{shared.count} of {known}" if known else "not known"
+
+
+def _value(found: dict[str, Any], metric: str) -> str:
+    edges = found["interval"] and found["interval"][metric]
+    shown = _number(found["average"][metric])
+    return f"{shown} [{edges[0]:.3f}, {edges[1]:.3f}]" if edges else shown
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    # A bar within a cell would end it.
+    every = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in every)

@@ -1,0 +1,195 @@
+"""What a run says of each utterance of a subset, in memory and as a CSV file that pandas reads.
+
+Owns the value, the file's columns, and putting predictions side by side. Leaves making them to
+`evaluate` and measuring them to `measurement`.
+
+The columns are ``id``, ``recording``, ``speaker``, ``session``, and for each class
+``true_CLASS``, ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``. Numbers
+are written so that reading gives the very same ones.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.utils.files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FOLDER = "predictions"
+_NAMES = ("ids", "recordings", "speakers", "sessions")
+_HEAD = ("id", "recording", "speaker", "session")
+_PARTS = {
+    "true": "truth",
+    "predicted": "predicted",
+    "probability": "probability",
+    "logit": "logits",
+}
+_DTYPES = {"true": "u1", "predicted": "u1", "probability": "f8", "logit": "f4"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of N utterances for C classes.
+
+    Attributes:
+        classes: the C classes.
+        ids: the utterances.
+        recordings: their recordings.
+        speakers: their speakers, empty where not known.
+        sessions: their sessions, empty where there are none.
+        truth: uint8 (N, C), 1 where the class holds.
+        predicted: uint8 (N, C), 1 where the probability is above the run's threshold.
+        probability: float64 (N, C), in [0, 1].
+        logits: float32 (N, C).
+    """
+
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    recordings: tuple[str, ...]
+    speakers: tuple[str, ...]
+    sessions: tuple[str, ...]
+    truth: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    probability: NDArray[np.float64]
+    logits: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.ids), len(self.classes))
+        for name in _PARTS.values():
+            if getattr(self, name).shape != shape:
+                found = getattr(self, name).shape
+                raise ValueError(f"{name} has the shape {found}, expected {shape}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> Predictions:
+        """The predictions of these rows, in this order."""
+        names: dict[str, Any] = {
+            name: tuple(getattr(self, name)[row] for row in rows) for name in _NAMES
+        }
+        arrays = {name: getattr(self, name)[list(rows)] for name in _PARTS.values()}
+        return replace(self, **names, **arrays)
+
+
+def file_of(run: Path, subset: str) -> Path:
+    """Where a run keeps its predictions of a subset."""
+    return run / FOLDER / f"{subset}.csv"
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as CSV, one line for each utterance.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    named = [f"{part}_{name}" for name in predictions.classes for part in _PARTS]
+    names = [getattr(predictions, name) for name in _NAMES]
+    numbers = [
+        # Each float at the length that gives it back.
+        [str(value) for value in getattr(predictions, field)[:, c]]
+        for c in range(len(predictions.classes))
+        for field in _PARTS.values()
+    ]
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*_HEAD, *named])
+        writer.writerows(zip(*names, *numbers, strict=True))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        UsageError: there is no such file.
+        TrainError: it is none of ours, or damaged.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"there is no {path}",
+            "measure the runs anew with --shards and --split, or train again with this version",
+        )
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        return _parse(header, rows)
+    except (OSError, ValueError, IndexError) as error:
+        raise TrainError(
+            f"{path} holds no predictions: {error!r}",
+            f"write it again: fv2es eval --run {path.parent.parent} --predictions {path} ...",
+        ) from error
+
+
+def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
+    if tuple(header[: len(_HEAD)]) != _HEAD:
+        raise ValueError(f"the first columns are {header[: len(_HEAD)]}, expected {list(_HEAD)}")
+    classes = tuple(n.removeprefix("true_") for n in header[len(_HEAD) :: len(_PARTS)])
+    expected = [*_HEAD, *(f"{part}_{name}" for name in classes for part in _PARTS)]
+    if header != expected or any(len(row) != len(header) for row in rows):
+        raise ValueError("a column is missing or out of its place")
+    columns: list[Any] = list(zip(*rows, strict=True)) or [() for _ in header]
+    arrays: dict[str, Any] = {
+        field: np.array(columns[len(_HEAD) + place :: len(_PARTS)], dtype=_DTYPES[part]).T
+        for place, (part, field) in enumerate(_PARTS.items())
+    }
+    return Predictions(classes, *columns[: len(_HEAD)], **arrays)
+
+
+def join(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several runs one after the other, such as those of the folds.
+
+    Args:
+        parts: at least one; all with the same classes.
+    """
+    names: dict[str, Any] = {
+        n: tuple(v for part in parts for v in getattr(part, n)) for n in _NAMES
+    }
+    arrays: dict[str, Any] = {
+        n: np.concatenate([getattr(part, n) for part in parts]) for n in _PARTS.values()
+    }
+    return replace(parts[0], **names, **arrays)
+
+
+def align(predictions: Predictions, like: Predictions, run: str, first: str) -> Predictions:
+    """Predictions in the order of another run's, of the very same utterances.
+
+    Args:
+        predictions: what to put in order.
+        like: gives the order.
+        run: name of the run of ``predictions``, for a message.
+        first: name of the run of ``like``.
+
+    Raises:
+        UsageError: utterances, classes or labels differ; the first difference is named.
+    """
+    remedy = "compare runs that were measured on the same subset of the same split and labels"
+    if predictions.classes != like.classes:
+        ours, theirs = (", ".join(found.classes) for found in (predictions, like))
+        raise UsageError(f"{run} has the classes {ours}; {first} has {theirs}", remedy)
+    place = {name: row for row, name in enumerate(predictions.ids)}
+    apart = sorted(set(place) ^ set(like.ids))
+    if apart:
+        raise UsageError(
+            f"{run} was measured on {len(predictions)} utterances, {first} on {len(like)}; "
+            f"{len(apart)} of them are in one only, first {apart[0]!r}",
+            remedy,
+        )
+    ordered = predictions.take([place[name] for name in like.ids])
+    differ = np.flatnonzero((ordered.truth != like.truth).any(axis=1))
+    if len(differ):
+        raise UsageError(
+            f"{run} and {first} have other labels for {len(differ)} utterance(s), first "
+            f"{like.ids[differ[0]]!r}",
+            remedy,
+        )
+    return ordered

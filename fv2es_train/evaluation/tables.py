@@ -1,0 +1,164 @@
+"""Measurements as plain text tables, for a terminal.
+
+Owns how they look: every metric under its full name, ``-`` where there is no value. Leaves the
+numbers to those who measure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fv2es_train.evaluation.metrics import METRICS
+from fv2es_train.evaluation.single_label import SINGLE_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
+
+
+def format_metrics(result: Mapping[str, Any]) -> str:
+    """The tables of one measurement.
+
+    Args:
+        result: what `metrics.measure` or `evaluate` returned, or `measurement.measurement`.
+
+    Returns:
+        Lines without a newline at the end.
+    """
+    fitted = result.get("thresholds", {})
+    header = ["class", "support", "threshold", *METRICS]
+    rows = [
+        [
+            name,
+            str(values["support"]),
+            f"{fitted[name]:.2f}" if name in fitted else "-",
+            *_cells(values, METRICS),
+        ]
+        for name, values in result["per_class"].items()
+    ]
+    averages = [["average", str(result["n"]), "", *_cells(result["average"], METRICS)]]
+    averages += _edges(result.get("interval"), METRICS, ["", ""])
+    lines = [grid(header, rows, averages)]
+    if absent := result["absent_classes"]:
+        lines.append(f"no utterance of {', '.join(absent)}: left out of the averages that need one")
+    lines += _single_lines(result)
+    if drawn := result.get("bootstrap"):
+        lines.append(_drawn(drawn))
+    if by := result.get("by"):
+        lines += ["", format_groups(by)]
+    return "\n".join(lines)
+
+
+def format_groups(by: Mapping[str, Any]) -> str:
+    """The table of `fv2es eval --by`: a row for each group."""
+    groups = by["groups"]
+    single = any(group["single_label"] for group in groups)
+    parts = _KINDS if single else _KINDS[:1]
+    header = [by["kind"], "n", *_headers(parts)]
+    rows = [[g["group"], str(g["n"]), *_both(g, parts)] for g in groups]
+    return grid(header, rows)
+
+
+def format_comparison(found: Mapping[str, Any]) -> str:
+    """The tables of `fv2es compare`: each run's numbers, then what differs from the first."""
+    runs = found["runs"]
+    single = any(run["single_label"] for run in runs)
+    parts = _KINDS if single else _KINDS[:1]
+    lines = [
+        grid(
+            ["run", "n", *_headers(parts)],
+            [[r["run"], str(r["n"]), *_both(r, parts)] for r in runs],
+        )
+    ]
+    for other in found["differences"]:
+        rows = [
+            [f"{kind}.{metric}" if kind != "average" else metric, *_difference(other[kind][metric])]
+            for kind, metrics in parts
+            if other[kind]
+            for metric in metrics
+        ]
+        header = ["metric", "difference", "from", "to", "p"]
+        lines += ["", f"{other['run']} minus {other['against']}", grid(header, rows)]
+    lines.append(_drawn(found["bootstrap"]))
+    return "\n".join(lines)
+
+
+def format_folds(found: Mapping[str, Any]) -> str:
+    """The table of `fv2es train --folds`: each fold, mean, standard deviation, all pooled."""
+    done = [fold for fold in found["folds"] if fold["test"]]
+    single = any(fold["test"]["single_label"] for fold in done)
+    parts = _KINDS if single else _KINDS[:1]
+    rows = [[f["fold"], str(f["test"]["n"]), *_both(f["test"], parts)] for f in done]
+    ends = [[name, "", *_both(found[name], parts)] for name in ("mean", "standard_deviation")]
+    if pooled := found["pooled"]:
+        ends.append(["pooled", str(pooled["n"]), *_both(pooled, parts)])
+    lines = [grid(["fold", "n", *_headers(parts)], rows, ends)] if done else []
+    lines += [f"{f['fold']} failed: {f['error']}" for f in found["folds"] if f["error"]]
+    return "\n".join(lines)
+
+
+def grid(header: Sequence[str], *blocks: Sequence[Sequence[str]]) -> str:
+    """Aligned columns; a rule stands before each block of rows."""
+    every = [header, *(row for block in blocks for row in block)]
+    widths = [max(len(row[i]) for row in every) for i in range(len(header))]
+    lines = [_line(header, widths)]
+    for block in blocks:
+        lines.append("  ".join("-" * width for width in widths))
+        lines += [_line(row, widths) for row in block]
+    return "\n".join(lines)
+
+
+def _single_lines(result: Mapping[str, Any]) -> list[str]:
+    if "single_label" not in result:
+        return []
+    single = result["single_label"]
+    if not single:
+        return [f"no single-label metrics: {result['single_label_absent']}"]
+    header = ["single_label (argmax)", *SINGLE_METRICS]
+    edges = _edges(single["interval"], SINGLE_METRICS, [])
+    return ["", grid(header, [["all utterances", *_cells(single, SINGLE_METRICS)], *edges])]
+
+
+def _edges(
+    found: Mapping[str, Any] | None, metrics: Iterable[str], blank: Sequence[str]
+) -> list[list[str]]:
+    """The lower and the upper end of the intervals as two rows."""
+    if found is None:
+        return []
+    ends = [{m: found[m] and found[m][end] for m in metrics} for end in (0, 1)]
+    names = ("interval from", "interval to")
+    return [[n, *blank, *_cells(e, metrics)] for n, e in zip(names, ends, strict=True)]
+
+
+def _drawn(drawn: Mapping[str, Any]) -> str:
+    return (
+        f"{100 * drawn['level']:g} % intervals: {drawn['resamples']} resamples of "
+        f"{drawn['units']} x {drawn['by']}"
+    )
+
+
+def _headers(parts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    return [m if kind == "average" else f"{kind}.{m}" for kind, ms in parts for m in ms]
+
+
+def _both(found: Mapping[str, Any], parts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    return [cell for kind, metrics in parts for cell in _cells(found[kind] or {}, metrics)]
+
+
+def _difference(found: Mapping[str, Any]) -> list[str]:
+    low, high = found["interval"] or (None, None)
+    values = (found["difference"], low, high)
+    p = found["p"]
+    return [*("-" if v is None else f"{v:+.3f}" for v in values), "-" if p is None else f"{p:.3f}"]
+
+
+def _cells(values: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
+    found = (values.get(name) for name in metrics)
+    return ["-" if value is None else f"{value:.3f}" for value in found]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first = row[0].ljust(widths[0])
+    rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([first, *rest])

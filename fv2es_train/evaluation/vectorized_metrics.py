@@ -1,0 +1,139 @@
+"""The metrics of many weighted choices of the same utterances at once, by matrix products.
+
+Owns the arithmetic that makes resamples and groups cheap: a resample is a row of weights, how
+often each utterance was drawn; a group is a row of zeros and ones. With all weights 1 the values
+are those of `metrics` and `single_label`, and the tests hold them to that. Leaves drawing to
+`bootstrap` and groups to `groups`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_train.evaluation.metrics import NEED_NEGATIVES, NEED_POSITIVES
+from fv2es_train.evaluation.single_label import why_not_single
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from fv2es_train.evaluation.predictions import Predictions
+
+    Floats = NDArray[np.float64]
+
+
+class Weighted:
+    """Predictions made ready for being weighted.
+
+    Args:
+        predictions: of N utterances.
+    """
+
+    def __init__(self, predictions: Predictions) -> None:
+        truth, predicted = (
+            v.astype(np.float64) for v in (predictions.truth, predictions.predicted)
+        )
+        self.classes = truth.shape[1]
+        self._cells = np.concatenate([truth * predicted, predicted, truth], axis=1)
+        self._truth = truth
+        self._order = np.argsort(predictions.probability, axis=0, kind="stable")
+        ranked = np.take_along_axis(predictions.probability, self._order, axis=0)
+        # Where a new value begins: equal probabilities are one step of the ROC curve.
+        self._steps = [np.flatnonzero(np.diff(column, prepend=-1.0)) for column in ranked.T]
+        self.single = not why_not_single(predictions.truth)
+        true, chosen = predictions.truth.argmax(axis=1), predictions.logits.argmax(axis=1)
+        self._confused = np.eye(self.classes**2)[true * self.classes + chosen]
+
+    def averages(self, weights: Floats) -> dict[str, Floats]:
+        """The averages over classes, see `metrics`.
+
+        Args:
+            weights: (R, N), at least one positive in each row.
+
+        Returns:
+            Metric -> (R,), NaN where no class has a value.
+        """
+        total = weights.sum(axis=1, keepdims=True)
+        hits, named, positives = np.split(weights @ self._cells, 3, axis=1)
+        negatives, misses, alarms = total - positives, positives - hits, named - hits
+        rejected = negatives - alarms
+        f1_yes = _over(2 * hits, 2 * hits + alarms + misses)
+        f1_no = _over(2 * rejected, 2 * rejected + alarms + misses)
+        recall = _over(hits, positives)
+        values = {
+            "accuracy": (hits + rejected) / total,
+            "balanced_accuracy": (recall + _over(rejected, negatives)) / 2,
+            "precision": _over(hits, named),
+            "recall": recall,
+            "f1_binary": f1_yes,
+            "f1_weighted": (positives * f1_yes + negatives * f1_no) / total,
+            "auc": self._auc(weights, positives, negatives),
+        }
+        for name in NEED_POSITIVES:
+            values[name] = np.where(positives > 0, values[name], np.nan)
+        for name in NEED_NEGATIVES:
+            values[name] = np.where(negatives > 0, values[name], np.nan)
+        return {name: _mean(value) for name, value in values.items()}
+
+    def single_label(self, weights: Floats) -> dict[str, Floats]:
+        """The metrics of one class for each utterance, see `single_label`.
+
+        Args:
+            weights: (R, N), at least one positive in each row.
+
+        Returns:
+            Metric -> (R,); empty where the utterances have not one class each.
+        """
+        if not self.single:
+            return {}
+        confusion = (weights @ self._confused).reshape(-1, self.classes, self.classes)
+        true, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
+        right, total = np.diagonal(confusion, axis1=1, axis2=2), true.sum(axis=1)
+        f1 = _over(2 * right, true + chosen)
+        return {
+            "accuracy": right.sum(axis=1) / total,
+            "balanced_accuracy": _mean(np.where(true > 0, _over(right, true), np.nan)),
+            "f1_weighted": (true * f1).sum(axis=1) / total,
+            "f1_macro": _mean(np.where(true + chosen > 0, f1, np.nan)),
+        }
+
+    def _auc(self, weights: Floats, positives: Floats, negatives: Floats) -> Floats:
+        """The share of pairs of a yes and a no in the right order, equal ones counting half."""
+        values = np.empty((len(weights), self.classes))
+        for c, steps in enumerate(self._steps):
+            rows = self._order[:, c]
+            ranked, yes = weights[:, rows], self._truth[rows, c]
+            at_yes = np.add.reduceat(ranked * yes, steps, axis=1)
+            at_no = np.add.reduceat(ranked, steps, axis=1) - at_yes
+            below = np.cumsum(at_no, axis=1) - at_no / 2
+            values[:, c] = (at_yes * below).sum(axis=1)
+        return _over(values, positives * negatives)
+
+
+def gather(parts: Iterable[dict[str, Floats]]) -> dict[str, Floats]:
+    """Values that were computed for some rows of weights at a time, put together."""
+    found = list(parts)
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def plain(values: dict[str, Floats], row: int) -> dict[str, Any]:
+    """The values of one row as JSON has them: None where there is none."""
+    return {n: None if np.isnan(v[row]) else float(v[row]) for n, v in values.items()}
+
+
+def _over(above: Floats, below: Floats) -> Floats:
+    """The quotient, 0 where the divisor is."""
+    quotient: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return quotient
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean over the classes that have a value: (R, C) to (R,)."""
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    sums = np.where(there, values, 0).sum(axis=1)
+    mean: Floats = np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return mean

@@ -1,0 +1,280 @@
+"""A trained model in a directory: weights as safetensors, everything else as JSON.
+
+Owns what RUN/best and RUN/last hold, and that they are whole or not there. Leaves when to write
+them to `train` and what they are good for to `evaluate`. Never pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep import __version__
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
+from fv2es_prep.utils.files import whole_file, write_json
+from fv2es_train.config import ModelConfig, TrainConfig
+from fv2es_train.models.fv2es import FV2ES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+FORMAT = "fv2es-checkpoint"
+FORMAT_VERSION = "1.0"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+REST = "rest.safetensors"
+# What tells tokenizers apart; the model alone does not know its tokenizer.
+_TOKENIZER = ("tokenizer", "vocabulary_sha256", "vocabulary_size")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and what is needed to use it as it was measured.
+
+    Attributes:
+        model: the network; its ``config`` holds its sizes and classes.
+        train: how it was trained.
+        settings: how the shards it was trained on were prepared.
+        thresholds: by class, fitted on the valid subset unless ``thresholds_fitted`` is off.
+        split_digest: of the split it was trained on; empty where that is not known.
+        epoch: number of the epoch after which it was kept, from 1; 0 where it was converted.
+        metrics: average metrics on the valid subset after that epoch.
+        fv2es_version: of the program that wrote it.
+        which: ``best`` or ``last``.
+        thresholds_fitted: off for weights from elsewhere, whose thresholds are only a beginning.
+    """
+
+    model: FV2ES
+    train: TrainConfig
+    settings: PrepSettings
+    thresholds: dict[str, float]
+    split_digest: str
+    epoch: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    fv2es_version: str = ""
+    which: str = "best"
+    thresholds_fitted: bool = True
+
+    def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
+        """Make sure that shards were prepared as those it was trained on.
+
+        Raises:
+            SettingsError: a setting or the classes differ; the first one is named.
+        """
+        ours, theirs = self.model.config.label_classes, tuple(label_classes)
+        if ours != theirs:
+            raise SettingsError(
+                f"the run knows the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
+                "evaluate on shards prepared with the classes of the run, in the same order",
+            )
+        trained, found = self.settings.to_json(), settings.to_json()
+        if not self.settings.text.is_known:
+            self._refuse_unknown_ids(settings)
+            trained["text"] = {k: v for k, v in trained["text"].items() if k not in _TOKENIZER}
+        for part, values in trained.items():
+            for name, value in values.items():
+                if found[part][name] != value:
+                    raise SettingsError(
+                        f"the run was trained on shards with {part}.{name} = {value!r}; these "
+                        f"have {found[part][name]!r}",
+                        "evaluate on shards prepared with the settings of the run",
+                    )
+
+    def _refuse_unknown_ids(self, settings: PrepSettings) -> None:
+        known = self.model.config.text.get("vocab_size")
+        if known is not None and settings.text.vocabulary_size > known:
+            raise SettingsError(
+                f"the shards' tokenizer {settings.text.tokenizer!r} has "
+                f"{settings.text.vocabulary_size} token ids, the run's text encoder knows {known}",
+                "evaluate on shards prepared with the tokenizer of the run's text encoder",
+            )
+
+
+def save_checkpoint(
+    run: Path, checkpoint: Checkpoint, rest: Mapping[str, torch.Tensor] | None = None
+) -> Path:
+    """Write RUN/best or RUN/last, in place of what is there.
+
+    The directory is filled under a temporary name and renamed when whole. There is a moment between
+    two renames in which it has no directory of its name; what was there is then found under
+    another name, see `settle`.
+
+    Args:
+        run: directory of the run.
+        checkpoint: what to write; ``which`` names the directory.
+        rest: weights of the file it was converted from that the model does not hold.
+
+    Returns:
+        The directory written.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    final, fresh, stale = _places(run, checkpoint.which)
+    weights = {k: v.detach().cpu().contiguous() for k, v in checkpoint.model.state_dict().items()}
+    try:
+        settle(run, checkpoint.which)
+        fresh.mkdir(parents=True)
+        with whole_file(fresh / WEIGHTS) as temporary:
+            save_file(weights, temporary)
+        if rest is not None:
+            with whole_file(fresh / REST) as temporary:
+                save_file({k: v.contiguous() for k, v in rest.items()}, temporary)
+        write_json(fresh / CONFIG, _describe(checkpoint))
+        if final.exists():
+            final.replace(stale)
+        fresh.replace(final)
+        shutil.rmtree(stale, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"the checkpoint {final} cannot be written: {why}",
+            "choose another place with --out",
+        ) from error
+    return final
+
+
+def settle(run: Path, which: str) -> None:
+    """Finish or undo what a killed `save_checkpoint` left, so that RUN/best or RUN/last is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    final, fresh, stale = _places(run, which)
+    whole = _whole(run, which)
+    if whole != final:
+        whole.replace(final)
+    for leftover in (fresh, stale):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _places(run: Path, which: str) -> tuple[Path, Path, Path]:
+    return run / which, run / f".{which}.new", run / f".{which}.old"
+
+
+def _whole(run: Path, which: str) -> Path:
+    """Where the whole checkpoint is; where there is none, where it would be."""
+    final, fresh, stale = _places(run, which)
+    # The old one is moved away only when the new one is whole.
+    return fresh if not final.exists() and stale.exists() and fresh.exists() else final
+
+
+def load_checkpoint(
+    run: Path | str, which: str = "best", device: torch.device | str = "cpu"
+) -> Checkpoint:
+    """Read RUN/best or RUN/last.
+
+    Args:
+        run: directory of the run.
+        which: ``best`` or ``last``.
+        device: where the model goes.
+
+    Returns:
+        The checkpoint, its model in eval mode and not fused.
+
+    Raises:
+        UsageError: there is no such checkpoint.
+        TrainError: it is damaged or from another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = _whole(Path(run), which)
+    if not (place / CONFIG).is_file():
+        raise UsageError(
+            f"{run} holds no checkpoint {which!r}: {place / CONFIG} is missing",
+            f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+        )
+    try:
+        stored = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+        _refuse_foreign(stored, place)
+        model = rebuild(ModelConfig.from_json(stored["model"]))
+        model.load_state_dict(load_file(place / WEIGHTS))
+        return Checkpoint(
+            model=model.to(device).eval(),
+            train=TrainConfig.from_json(stored["train"]),
+            settings=PrepSettings.from_json(stored["settings"]),
+            thresholds=stored["thresholds"],
+            split_digest=stored["split_digest"],
+            epoch=stored["epoch"],
+            metrics=stored["metrics"],
+            fv2es_version=stored["fv2es_version"],
+            which=which,
+            thresholds_fitted=stored.get("thresholds_fitted", True),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise TrainError(
+            f"the checkpoint {place} cannot be read: {error!r}",
+            "train it again, or read it with the fv2es version that wrote it",
+        ) from error
+
+
+def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] | None:
+    """The weights that `save_checkpoint` stored beside the model's own.
+
+    Args:
+        run: directory of the run.
+        which: ``best`` or ``last``.
+
+    Returns:
+        Weight by name in the file that was converted; None for a run that was trained here.
+
+    Raises:
+        TrainError: they cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = Path(run) / which / REST
+    if not place.is_file():
+        return None
+    try:
+        rest: dict[str, torch.Tensor] = load_file(place)
+    except (OSError, SafetensorError) as error:
+        raise TrainError(f"{place} cannot be read: {error!r}", "convert the file again") from error
+    return rest
+
+
+def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    stored = {
+        name: value
+        for name, value in vars(checkpoint).items()
+        if name not in ("model", "train", "settings")
+    }
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **stored,
+        "fv2es_version": __version__,
+        "label_classes": list(checkpoint.model.config.label_classes),
+        "model": checkpoint.model.config.to_json(),
+        "train": asdict(checkpoint.train),
+        "settings": checkpoint.settings.to_json(),
+    }
+
+
+def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:
+    written = str(stored.get("format_version", ""))
+    same_major = written.split(".")[0] == FORMAT_VERSION.split(".")[0]
+    if stored.get("format") != FORMAT or not same_major:
+        raise TrainError(
+            f"{place / CONFIG} is {stored.get('format')!r} version {written!r}, expected "
+            f"{FORMAT!r} version {FORMAT_VERSION}",
+            "read it with the fv2es version that wrote it",
+        )
+
+
+def rebuild(config: ModelConfig) -> FV2ES:
+    """The network that a stored configuration describes, with random weights."""
+    from fv2es_train.models.encoders.text import from_config
+
+    return FV2ES(config, from_config(config.text) if "t" in config.modalities else None)

@@ -1,0 +1,160 @@
+"""Token ids to a vector: ALBERT through transformers, read at token 0.
+
+Owns finding the pretrained encoder, its errors, and the small random one of `fv2es-tiny`. Leaves
+making tokens to fv2es_prep. The pooler is left out: nothing reads it and it would never train.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from fv2es_prep.errors import TokenizerError, TrainError
+from fv2es_prep.utils.hub import is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TextEncoder(nn.Module):
+    """The hidden state of token 0 of a transformers encoder.
+
+    Args:
+        albert: the encoder; ALBERT, or another that takes ids and mask.
+    """
+
+    def __init__(self, albert: nn.Module) -> None:
+        super().__init__()
+        self.albert = albert
+
+    @property
+    def width(self) -> int:
+        """Size of the hidden state."""
+        return int(self.albert.config.hidden_size)  # type: ignore[union-attr,arg-type]  # transformers
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids it knows."""
+        return int(self.albert.config.vocab_size)  # type: ignore[union-attr,arg-type]  # transformers
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The transformers configuration, from which `from_config` builds the same encoder."""
+        values: dict[str, Any] = self.albert.config.to_dict()  # type: ignore[union-attr,operator]
+        # A local path is no part of the network, and would tell where it was made.
+        values.pop("_name_or_path", None)
+        return values
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Encode token ids.
+
+        Args:
+            tokens: int64 (B, L).
+            attention_mask: int64 (B, L), 1 where there is a token.
+
+        Returns:
+            float32 (B, width).
+        """
+        hidden: Tensor = self.albert(
+            input_ids=tokens, attention_mask=attention_mask
+        ).last_hidden_state
+        return hidden[:, 0]
+
+
+def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
+    """A small ALBERT with random weights, for `fv2es-tiny` without a text encoder.
+
+    Args:
+        vocabulary_size: number of token ids, from the shards' settings.
+        pad_id: the id that fills a batch.
+
+    Raises:
+        TrainError: the shards do not say how many token ids there are.
+    """
+    from transformers import AlbertConfig
+
+    if vocabulary_size < 1:
+        raise TrainError(
+            "the shards do not say how large the tokenizer's vocabulary is",
+            "pass a text encoder: --text-encoder NAME_OR_DIR",
+        )
+    config = AlbertConfig(
+        vocab_size=vocabulary_size,
+        embedding_size=32,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=512,
+        pad_token_id=pad_id,
+    )
+    return from_config(config.to_dict())
+
+
+def from_config(values: dict[str, Any]) -> TextEncoder:
+    """An encoder with random weights, to be filled from a checkpoint.
+
+    Args:
+        values: what `TextEncoder.config` gave.
+    """
+    from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
+
+    if values.get("model_type", "albert") == "albert":
+        return TextEncoder(
+            AlbertModel(AlbertConfig.from_dict(dict(values)), add_pooling_layer=False)
+        )
+    config = AutoConfig.for_model(**values)
+    return TextEncoder(AutoModel.from_config(config, add_pooling_layer=False))
+
+
+def pretrained(name: str) -> TextEncoder:
+    """A pretrained encoder, to begin training with.
+
+    Args:
+        name: a directory in transformers' format, or a name at the Hugging Face hub.
+
+    Raises:
+        TokenizerError: the directory is not complete, or the hub cannot be reached and the name
+            was not downloaded before.
+    """
+    from transformers import AutoModel
+
+    local = is_local(name, "text encoder", "--text-encoder")
+    try:
+        with _quiet():
+            albert, found = AutoModel.from_pretrained(
+                name,
+                add_pooling_layer=False,
+                output_loading_info=True,
+                local_files_only=local,
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise TokenizerError(
+            f"the text encoder {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            "pass a directory that holds config.json and model.safetensors as transformers' "
+            "save_pretrained writes them: --text-encoder DIR",
+        ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise TokenizerError(
+            f"the text encoder {name!r} lacks {len(missing)} weights, the first is {missing[0]!r}",
+            "pass a directory with the weights of the whole encoder: --text-encoder DIR",
+        )
+    return TextEncoder(albert.float())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and its report on weights that we leave out on purpose."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,142 @@
+"""A published file to a run, and a run to a published file.
+
+Owns what a run needs beside its weights and no published file tells: classes, settings,
+thresholds. Leaves reading to `files`, sizes to `sizes` and the weights to `mapping`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.index import read_index
+from fv2es_train.config import TrainConfig
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
+from fv2es_train.models.published.files import read_state, write_state
+from fv2es_train.models.published.mapping import from_published, to_published
+from fv2es_train.models.published.sizes import config_of, modalities_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# The order of the published logits ([V2EM/src] datasets.py).
+LABELS: dict[str, tuple[str, ...]] = {
+    "iemocap": ("ang", "exc", "fru", "hap", "neu", "sad"),
+    "mosei": ("anger", "disgust", "fear", "happy", "sad", "surprise"),
+}
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What a user says of a published file.
+
+    Attributes:
+        file: what torch.save or safetensors wrote.
+        out: directory of the run, made by it.
+        modalities: those it was trained with, some of ``tav``; None: all three.
+        heads: attention heads of each sequence encoder (``--trans-nheads`` there).
+        labels: ``iemocap``, ``mosei``, or the classes in the order of the logits, with commas;
+            None: those of ``shards``, or without them iemocap's.
+        shards: shards that the run is for, whose settings and classes it takes; None: the
+            published settings, and the tokenizer is not known.
+    """
+
+    file: Path
+    out: Path
+    modalities: str | None = None
+    heads: int = 4
+    labels: str | None = None
+    shards: Path | None = None
+
+
+def convert_file(options: ConvertOptions) -> dict[str, Any]:
+    """Turn a published file into a run.
+
+    Its thresholds are 0.5 for each class, because the file has none.
+
+    Args:
+        options: the file, the run, and what the file does not tell.
+
+    Returns:
+        JSON-ready: ``run``, ``modalities``, ``label_classes``, ``fused`` (whether the V blocks
+        are), ``tokenizer_known``, ``thresholds_fitted``, ``parameters`` by part, and ``kept``: how
+        many weights are stored beside the network's own.
+
+    Raises:
+        UsageError: the file is not what the published code writes, or ``out`` holds a run.
+    """
+    _refuse_run(options.out)
+    state = read_state(options.file)
+    settings, classes = _context(options)
+    modalities = modalities_of(state, options.modalities)
+    config = config_of(state, modalities, options.heads, classes)
+    model, rest = from_published(state, config)
+    config.check(settings)
+    checkpoint = Checkpoint(
+        model=model,
+        train=TrainConfig(),
+        settings=settings,
+        thresholds=dict.fromkeys(classes, THRESHOLD),
+        split_digest="",
+        epoch=0,
+        thresholds_fitted=False,
+    )
+    save_checkpoint(options.out, checkpoint, rest)
+    return {
+        "run": str(options.out),
+        "modalities": modalities,
+        "label_classes": list(classes),
+        "fused": config.face_fused,
+        "tokenizer_known": "t" not in modalities or settings.text.is_known,
+        "thresholds_fitted": False,
+        "parameters": {name: count(part) for name, part in model.named_children()},
+        "kept": len(rest),
+    }
+
+
+def export_run(run: Path, out: Path) -> dict[str, Any]:
+    """Turn a run's best checkpoint into a published file.
+
+    Args:
+        run: directory of the run.
+        out: the file, in torch's format, or safetensors' where its name ends so.
+
+    Returns:
+        JSON-ready: ``file`` and ``weights``, how many it holds.
+
+    Raises:
+        UsageError: there is no such run, or it is not of the published kind, or ``out`` exists.
+    """
+    checkpoint = load_checkpoint(run)
+    state = to_published(checkpoint.model, load_rest(run))
+    write_state(out, state)
+    return {"file": str(out), "weights": len(state)}
+
+
+def count(part: nn.Module) -> int:
+    """Number of parameters; statistics of batch norms are none."""
+    return sum(parameter.numel() for parameter in part.parameters())
+
+
+def _context(options: ConvertOptions) -> tuple[PrepSettings, tuple[str, ...]]:
+    settings, classes = PrepSettings(), LABELS["iemocap"]
+    if options.shards is not None:
+        index = read_index(options.shards)
+        settings, classes = index.settings, tuple(index.label_classes)
+    if options.labels is not None:
+        classes = LABELS.get(options.labels) or tuple(options.labels.split(","))
+    if len(set(classes)) != len(classes) or "" in classes:
+        raise UsageError(
+            f"the classes {', '.join(classes)} are not all different names",
+            "name each once, in the order of the logits: --labels NAME,NAME,...",
+        )
+    return settings, classes
+
+
+def _refuse_run(out: Path) -> None:
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UsageError(f"{out} is not empty", "choose a new directory with --out")

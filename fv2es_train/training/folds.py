@@ -1,0 +1,192 @@
+"""One training for each fold of a split, and their numbers together.
+
+Owns which folds are done, going on after a fold that failed, and what is computed over folds.
+Leaves each training to `train` and the files of splits to fv2es_prep.splits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_prep.shards.index import read_index
+from fv2es_prep.splits import read_split
+from fv2es_prep.utils.files import make_directory, write_json
+from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.measurement import measurement, numbers
+from fv2es_train.evaluation.predictions import file_of, join, read_predictions
+from fv2es_train.models.checkpoint import CONFIG
+from fv2es_train.training.loop import train
+from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.results import METRICS_FILE
+from fv2es_train.training.state import NAME as STATE
+
+if TYPE_CHECKING:
+    from fv2es_train.training.progress import Progress
+
+SUMMARY = "folds.json"
+# What says how fast a run was made, not what was made.
+_NOT_ASKED = ("threads", "workers", "save_every")
+
+
+def train_folds(
+    options: TrainOptions,
+    folds: Path,
+    progress: Callable[[], Progress | None] = lambda: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train on each fold, into OUT/fold-0, OUT/fold-1 ... and write OUT/folds.json.
+
+    A fold that is finished with the same options is not trained again; one that was begun is begun
+    anew. One that fails is told, and the others go on.
+
+    Args:
+        options: as for one training; ``split`` is not looked at.
+        folds: directory with the manifests fold-0.json, fold-1.json ...
+        progress: makes what is told of one training.
+        say: told what is done now, a line at a time.
+
+    Returns:
+        JSON-ready: ``folds``, for each ``fold``, ``run``, ``split_digest``, ``trained`` (False
+        where it was finished before), ``error`` (empty where there is none), and ``test``
+        (``n``, ``average``, ``single_label``; None where it failed); ``mean`` and
+        ``standard_deviation`` (of the sample, n - 1) over the folds that have a value; ``pooled``,
+        the measurement of all test utterances together, each as its own fold predicted it;
+        ``failed``, their names.
+
+    Raises:
+        UsageError: there are no folds, or a directory of a fold holds another run.
+        SplitError: a manifest is damaged.
+        OutputError: the place cannot be written.
+    """
+    manifests = _manifests(folds)
+    mine = [replace(options, split=m, out=options.out / m.stem) for m in manifests]
+    # Whatever is wrong with a manifest or a directory is found before the first epoch.
+    digests = [read_split(manifest).digest() for manifest in manifests]
+    done = [_is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
+    make_directory(options.out)
+    found = []
+    for fold, digest, finished in zip(mine, digests, done, strict=True):
+        say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
+        error = "" if finished else _train(fold, progress, say)
+        found.append(_told(fold, digest, not finished, error))
+    result = {"folds": found, **_over(found), "failed": [f["fold"] for f in found if f["error"]]}
+    write_json(options.out / SUMMARY, result)
+    return result
+
+
+def _manifests(folds: Path) -> list[Path]:
+    found = [p for p in folds.glob("fold-*.json") if re.fullmatch(r"fold-\d+", p.stem)]
+    if not found:
+        raise UsageError(
+            f"{folds} holds no fold-0.json",
+            f"make folds: fv2es splits build SHARDS --recipe session --folds 5 --out {folds}",
+        )
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("fold-")))
+
+
+def _train(
+    options: TrainOptions, progress: Callable[[], Progress | None], say: Callable[[str], None]
+) -> str:
+    """Train one fold; why it failed, or an empty string."""
+    try:
+        train(_continued(options), progress())
+    except Fv2esError as error:
+        say(f"{options.out.name} failed: {error.sentence}")
+        return error.sentence
+    return ""
+
+
+def _continued(options: TrainOptions) -> TrainOptions:
+    """The run as it was begun, if that was with the same options; else the one to begin anew."""
+    if not options.overwrite and (options.out / STATE).is_file():
+        begun = TrainOptions.resumed(options.out)
+        places = {name: getattr(options, name).resolve() for name in ("shards", "split")}
+        if begun == replace(options, **places, resume=True):
+            return begun
+    return replace(options, overwrite=True)
+
+
+def _told(options: TrainOptions, digest: str, trained: bool, error: str) -> dict[str, Any]:
+    measured = None
+    if not error:
+        measured = json.loads((options.out / METRICS_FILE).read_text(encoding="utf-8"))["test"]
+    return {
+        "fold": options.out.name,
+        "run": str(options.out),
+        "split_digest": digest,
+        "trained": trained,
+        "error": error,
+        "test": {"n": measured["n"], **numbers(measured)} if measured else None,
+    }
+
+
+def _is_finished(options: TrainOptions, split_digest: str) -> bool:
+    """Whether the run is whole and was made by these options.
+
+    Raises:
+        UsageError: it is whole and was made by others.
+    """
+    if options.overwrite or not (options.out / METRICS_FILE).is_file():
+        return False
+    stored = json.loads((options.out / "best" / CONFIG).read_text(encoding="utf-8"))
+    model, config = options.configs(read_index(options.shards).label_classes)
+    asked: dict[str, Any] = {"split": split_digest, "modalities": model.modalities}
+    asked |= {"model": model.name, "classes": list(model.label_classes)}
+    made: dict[str, Any] = {"split": stored["split_digest"], "classes": stored["label_classes"]}
+    made |= {"model": stored["model"]["name"], "modalities": stored["model"]["modalities"]}
+    # As JSON has it, which knows lists only.
+    wanted = json.loads(json.dumps(asdict(config)))
+    asked |= {k: v for k, v in wanted.items() if k not in _NOT_ASKED}
+    made |= {k: v for k, v in stored["train"].items() if k not in _NOT_ASKED}
+    differ = [name for name in asked if asked[name] != made.get(name)]
+    if differ:
+        name = differ[0]
+        raise UsageError(
+            f"{options.out} holds a run with {name} = {made.get(name)!r}, asked for is "
+            f"{asked[name]!r}",
+            "choose another --out, or pass --overwrite to train all folds again",
+        )
+    return True
+
+
+def _over(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is computed over the folds that are done."""
+    done = [fold for fold in folds if fold["test"]]
+    parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
+    every = [name for part in parts for name in part.ids]
+    # An utterance that is test in two folds would count twice.
+    pooled = measurement(join(parts), Plan()) if parts and len(set(every)) == len(every) else None
+    spread = {"mean": _mean, "standard_deviation": _deviation}
+    return {
+        **{
+            name: {kind: _each(done, kind, how) for kind in ("average", "single_label")}
+            for name, how in spread.items()
+        },
+        "pooled": pooled,
+    }
+
+
+def _each(
+    folds: Sequence[dict[str, Any]], kind: str, how: Callable[[list[float]], float | None]
+) -> dict[str, float | None] | None:
+    measured = [fold["test"][kind] for fold in folds if fold["test"][kind]]
+    if not measured:
+        return None
+    values = {name: [m[name] for m in measured if m[name] is not None] for name in measured[0]}
+    return {name: how(of) for name, of in values.items()}
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _deviation(values: list[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

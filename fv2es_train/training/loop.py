@@ -1,0 +1,266 @@
+"""The training loop, one function read from top to bottom, and the small steps it names.
+
+Owns what happens in a run and in which order. Leaves the network to `model`, numbers to `metrics`,
+files of a checkpoint to `checkpoint`, where a run continues to `state`, several processes to
+`parallel`, and showing progress to whoever passes it in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from fv2es_prep.splits import read_split
+from fv2es_train.config import ModelConfig
+from fv2es_train.data.augmentation import augment
+from fv2es_train.data.samplers import EpochBatches
+from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
+from fv2es_train.evaluation.metrics import fit_thresholds, measure
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
+from fv2es_train.models.fv2es import build_model
+from fv2es_train.training import state as states
+from fv2es_train.training.distributed import World, joined
+from fv2es_train.training.events import Events
+from fv2es_train.training.loss import make_loss
+from fv2es_train.training.noise import take_over
+from fv2es_train.training.optimization import (
+    autocast,
+    compile_parts,
+    freeze_text,
+    make_optimizer,
+    repeatable,
+    set_rates,
+    set_training,
+)
+from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.progress import Progress, Silent, Step
+from fv2es_train.training.results import write_results
+from fv2es_train.training.run_dir import (
+    EVENTS,
+    make_place,
+    refuse_existing,
+    settle_place,
+    write_history,
+)
+from fv2es_train.training.state import State, load_state, save_state, shards_digest
+from fv2es_train.training.steps import agree, named, together_again, valid_part
+from fv2es_train.training.stopping import stopped, told_to_stop
+
+if TYPE_CHECKING:
+    from fv2es_train.data.batches import Batch
+
+__all__ = ["TrainOptions", "train"]
+
+
+def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any] | None:
+    """Train a model on the train subset, keep the epoch that is best on valid, measure it on test.
+
+    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last, RUN/state.pt (from which the
+    run continues), RUN/options.json, RUN/tensorboard and at the end what `results` lists. The best
+    epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal ones
+    the lower valid loss. Deterministic on the CPU for a seed and a number of threads, whether it
+    was interrupted or not. Under torchrun the processes share each batch.
+
+    Args:
+        options: what to train on, where to write, and what departs from the defaults.
+        progress: told of each batch and epoch; None shows nothing.
+
+    Returns:
+        JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
+        ``best_epoch``, ``stopped_early``, ``device``, ``processes``, ``seconds`` (before
+        the last measurement), and under
+        ``valid`` and ``test`` what `evaluate` returns (``test`` is None where the split has none).
+        None in all processes but the first.
+
+    Raises:
+        UsageError: the run exists already, an option is out of range, or the run that is to be
+            continued began with other shards.
+        SplitError: the train or valid subset is empty or does not fit the shards, or the run that
+            is to be continued began with another split.
+        TokenizerError: the text encoder cannot be loaded.
+        TrainError: a class is absent from train, the loss is not finite, or it was told to stop.
+        OutputError: the run cannot be written.
+    """
+    with joined(options.device) as world, repeatable(world.device), told_to_stop() as told:
+        shown = (progress if world.first else None) or Silent()
+        try:
+            return _train(options, world, told, shown)
+        finally:
+            shown.close()
+
+
+def _train(
+    options: TrainOptions, world: World, told: Callable[[], bool], progress: Progress
+) -> dict[str, Any] | None:
+    began = time.perf_counter()
+
+    # Data. Everything that can be wrong is found before the first epoch.
+    run, device = options.out, world.device
+    if not options.resume:
+        refuse_existing(options)
+    split = read_split(options.split)
+    subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
+    train_set = subset_of(options.shards, subsets["train"], "train")
+    valid_set = subset_of(options.shards, subsets["valid"], "valid")
+    test_set = subset_of(options.shards, subsets["test"], "test") if subsets["test"] else None
+    index = train_set.index
+    names = index.label_classes
+    model_config, config = options.configs(names)
+    criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
+    # A run that was killed before it first saved is begun anew.
+    saved = load_state(run) if options.resume and (run / states.NAME).exists() else None
+
+    # Model. The seed comes before the first random weight.
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    if saved is None:
+        model = build_model(model_config, index.settings).to(device)
+        state = State(model.config.to_json(), split.digest(), shards_digest(index))
+    else:
+        saved.state.check(split, index)
+        model = rebuild(ModelConfig.from_json(saved.state.model_config)).to(device)
+        state = saved.state
+    noise = take_over(model)
+    freeze_text(model, config.freeze_text)
+    optimizer = make_optimizer(model, config)
+    network = world.wrap(model)
+    if config.compile:
+        compile_parts(model)
+
+    # Order. Each process has its part of each train batch, and some of the valid batches.
+    order = EpochBatches(train_set, config, world)
+    loader = loader_of(train_set, model, config.batch_size, config.workers, batches=order)
+    valid_rows, valid_loader = valid_part(valid_set, model, world, config)
+    batches = -(-len(train_set) // config.batch_size)
+    steps = config.epochs * -(-batches // config.accumulate)
+
+    # Place. What is there is refused by all before one of them writes.
+    world.gather(None)
+    if world.first:
+        settle_place(options) if options.resume else make_place(options)
+        write_history(run, state.history)
+        if saved is None:
+            save_state(run, state, model, optimizer)
+    events = Events(run / EVENTS, state.steps + 1) if world.first else None
+    if saved is not None:
+        saved.restore(model, optimizer)
+        # It holds the weights three times over.
+        saved = None
+    done = 0
+
+    while state.epoch <= config.epochs:
+        if config.early_stop and state.waited >= config.early_stop:
+            break
+        started, earlier = time.perf_counter(), state.seconds
+        set_training(model)
+        order.begin(state.epoch, state.batches)
+        loaded: Batch
+        for loaded in loader:
+            number = state.batches + 1
+            rows = len(order.batches[state.batches])
+            together, ready = order.step_of(number)
+            batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
+            noise.begin(batch, config.seed, state.epoch)
+            with world.hold(network, ready):
+                with autocast(config.amp, device):
+                    logits = network(batch)
+                loss = criterion.of_each(logits, batch.label).sum() * world.weight(rows)
+                total, halt = agree(world, loss, state.epoch, batch, told())
+                # torch averages gradients over processes, and each has but its part of the sum.
+                (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
+            if ready:
+                set_rates(optimizer, config, state.steps + 1, steps)
+                if config.clip_norm:
+                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+                state.steps += 1
+            state.batches, state.seen, state.total = number, state.seen + rows, state.total + total
+            state.seconds = earlier + time.perf_counter() - started
+            done += 1
+            left = (config.epochs - state.epoch + 1) * batches - number
+            left_s = (time.perf_counter() - began) / done * left
+            mean, rate = state.total / state.seen, state.seen / state.seconds
+            progress.step(Step(state.epoch, config.epochs, number, batches, mean, rate, left_s))
+            if events and ready:
+                rates = {f"lr/{g['name']}": g["lr"] for g in optimizer.param_groups}
+                events.scalars(state.steps, {"train/loss": total / rows, **rates})
+            due = config.save_every and state.steps % config.save_every == 0
+            if world.first and ready and (halt or due):
+                save_state(run, state, model, optimizer)
+                if events:
+                    events.flush()
+            if ready and halt:
+                raise stopped(run, state.epoch)
+
+        # Validation. Thresholds belong to the model of this epoch and to valid alone.
+        outputs = together_again(run_model(model, valid_loader, device), valid_rows, world)
+        valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
+        thresholds = fit_thresholds(outputs.truth, outputs.probability)
+        valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
+        score = (valid["f1_binary"] or 0.0, -valid_loss)
+        better = score > state.best
+        # Patience waits for F1 alone: the loss may creep on for long where F1 is at its top.
+        state.waited = 0 if score[0] > state.best[0] else state.waited + 1
+        state.best = max(state.best, score)
+
+        record = {
+            "epoch": state.epoch,
+            "train_loss": state.total / state.seen,
+            "valid_loss": valid_loss,
+            "valid": valid,
+            "best": better,
+            "lr": {group["name"]: group["lr"] for group in optimizer.param_groups},
+            "steps": state.steps,
+            "seconds": round(earlier + time.perf_counter() - started, 3),
+            "utterances_per_s": round(state.seen / max(state.seconds, 1e-9), 2),
+        }
+        checkpoint = Checkpoint(
+            model=model,
+            train=config,
+            settings=index.settings,
+            thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
+            split_digest=split.digest(),
+            epoch=state.epoch,
+            metrics=valid,
+        )
+        state.end_epoch(record)
+        # The state comes last: a run killed before it does this epoch again, and the same.
+        if world.first:
+            if better:
+                save_checkpoint(run, checkpoint)
+            save_checkpoint(run, replace(checkpoint, which="last"))
+            write_history(run, state.history)
+            save_state(run, state, model, optimizer)
+        if events:
+            events.scalars(state.steps, {"train/epoch_loss": record["train_loss"]})
+            events.scalars(state.steps, {"valid/loss": valid_loss, **named(valid)})
+            events.flush()
+        left_s = (time.perf_counter() - began) / max(done, 1) * batches
+        progress.epoch(record, left_s * (config.epochs - record["epoch"]))
+
+    if not world.first:
+        return None
+
+    # Measurement of the best epoch as it was written, with the thresholds stored in it.
+    kept = load_checkpoint(run, "best", device)
+    summary = {
+        "run": str(run),
+        "model": model_config.name,
+        "modalities": model_config.modalities,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "epochs": len(state.history),
+        "best_epoch": kept.epoch,
+        "stopped_early": len(state.history) < config.epochs,
+        "device": str(device),
+        "processes": world.size,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    measured = write_results(kept, split, {"valid": valid_set, "test": test_set}, summary, device)
+    return {**summary, **measured}

@@ -1,0 +1,75 @@
+"""What a finished training leaves beside its checkpoints: numbers, predictions, pictures, a card.
+
+Owns the names of the files and their order: metrics.json comes last, so a run that has it is
+whole. Leaves each file to the module of its kind.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.utils.files import make_directory, write_json
+from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
+from fv2es_train.evaluation.metadata import facts_of
+from fv2es_train.evaluation.model_card import write_card
+from fv2es_train.evaluation.pictures import draw_curves, draw_predictions
+from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
+
+if TYPE_CHECKING:
+    import torch
+
+    from fv2es_prep.splits import Split
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.models.checkpoint import Checkpoint
+
+METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
+PARTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
+
+
+def write_results(
+    checkpoint: Checkpoint,
+    split: Split,
+    subsets: dict[str, ShardDataset | None],
+    summary: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Measure the best checkpoint and write all files of `PARTS`.
+
+    Args:
+        checkpoint: the best one, as it was read back.
+        split: what it was trained on.
+        subsets: ``valid`` and ``test``; None where the split has none.
+        summary: of the training, see `train.train`; ``run`` is the directory.
+        device: where to compute.
+
+    Returns:
+        For each subset what `evaluate` returns, or None.
+
+    Raises:
+        TrainError: a logit is not finite.
+        OutputError: a file cannot be written.
+    """
+    run = Path(summary["run"])
+    shards = next(found for found in subsets.values() if found is not None).directory
+    catalogue = read_catalogue(shards)
+    make_directory(run / FOLDER)
+    measured: dict[str, Any] = dict.fromkeys(subsets)
+    for subset, dataset in subsets.items():
+        if dataset is None:
+            continue
+        facts = facts_of(catalogue, dataset.ids)
+        opened = Opened(checkpoint, dataset, facts, split, subset, run, device)
+        found = predict(opened)
+        write_predictions(file_of(run, subset), found)
+        measured[subset] = measure_opened(opened, found, Plan())
+        if subset == "test":
+            draw_predictions(found, run / TEST)
+    lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    draw_curves([json.loads(line) for line in lines], checkpoint.epoch, run / CURVES)
+    write_card(run / CARD, checkpoint, shards, catalogue, split, {**summary, **measured})
+    write_json(run / METRICS_FILE, measured)
+    return measured

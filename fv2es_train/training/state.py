@@ -1,0 +1,188 @@
+"""Where a run is, in one file: RUN/state.pt, from which it continues as if it had not stopped.
+
+Owns what has to be remembered, and that it is whole or the one before. Leaves the checkpoints that
+a run is for to `checkpoint`. Read without executing anything (torch's ``weights_only``).
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fv2es_prep.config import digest_of
+from fv2es_prep.errors import OutputError, SplitError, TrainError, UsageError
+from fv2es_prep.splits import Split
+from fv2es_prep.utils.files import whole_file
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from fv2es_prep.shards.index import Index
+
+NAME = "state.pt"
+_VERSION = 1
+
+
+@dataclass
+class State:
+    """A place in a run. Changed as the run goes on, and written now and then.
+
+    Attributes:
+        model_config: JSON form of the network's configuration.
+        split_digest: of the split.
+        shards_digest: of the shards' names and contents.
+        epoch: number of the present epoch, from 1.
+        batches: how many batches of it are done; the order follows from epoch and seed.
+        steps: optimizer steps done in the whole run.
+        total: sum of the losses of this epoch's utterances.
+        seen: number of these utterances.
+        seconds: time that this epoch took, up to where it is.
+        best: highest f1_binary on valid, and minus the valid loss of that epoch.
+        waited: epochs since f1_binary was highest.
+        history: the lines of history.jsonl.
+    """
+
+    model_config: dict[str, Any]
+    split_digest: str
+    shards_digest: str
+    epoch: int = 1
+    batches: int = 0
+    steps: int = 0
+    total: float = 0.0
+    seen: int = 0
+    seconds: float = 0.0
+    best: tuple[float, float] = (-1.0, 0.0)
+    waited: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def end_epoch(self, record: dict[str, Any]) -> None:
+        """Go to the front of the next epoch."""
+        self.history.append(record)
+        self.epoch += 1
+        self.batches, self.seen, self.total, self.seconds = 0, 0, 0.0, 0.0
+
+    def check(self, split: Split, index: Index) -> None:
+        """Make sure that the run continues on what it began with.
+
+        Raises:
+            SplitError: the split has other utterances.
+            UsageError: the shards have another content.
+        """
+        if self.split_digest != split.digest():
+            raise SplitError(
+                "the split is not the one that the run began with: its digest is "
+                f"{split.digest()[:12]}, expected {self.split_digest[:12]}",
+                "pass the same split with --split FILE, or train anew with another --out",
+            )
+        if self.shards_digest != shards_digest(index):
+            raise UsageError(
+                "the shards are not those that the run began with: the digest of their index is "
+                f"{shards_digest(index)[:12]}, expected {self.shards_digest[:12]}",
+                "pass the same shards with --shards SHARDS, or train anew with another --out",
+            )
+
+
+def shards_digest(index: Index) -> str:
+    """SHA-256 over the names and contents of a dataset's shards, in hexadecimal."""
+    return digest_of([[shard.name, shard.sha256] for shard in index.shards])
+
+
+def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) -> None:
+    """Write RUN/state.pt in place of what is there; a kill leaves the one or the other.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    stored = {
+        "version": _VERSION,
+        "state": asdict(state),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": _random_state(),
+    }
+    try:
+        with whole_file(run / NAME) as temporary, temporary.open("wb") as file:
+            torch.save(stored, file)
+    except RuntimeError as error:
+        # torch's own word for a full disk.
+        raise OutputError(
+            f"cannot write {run / NAME}: {str(error).splitlines()[0]}",
+            f"make space; the run continues from what was saved before: fv2es train --resume {run}",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What `load_state` read.
+
+    Attributes:
+        state: the place in the run.
+        model: the network's weights and statistics.
+        optimizer: the optimizer's state.
+        random: the states of the streams of random numbers.
+    """
+
+    state: State
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    random: dict[str, Any]
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
+        """Bring network, optimizer and random numbers to where they were."""
+        model.load_state_dict(self.model)
+        optimizer.load_state_dict(self.optimizer)
+        _set_random_state(self.random)
+
+
+def load_state(run: Path) -> Saved:
+    """Read RUN/state.pt, onto the CPU.
+
+    Raises:
+        UsageError: there is none.
+        TrainError: it is damaged or from another version.
+    """
+    path = run / NAME
+    if not path.is_file():
+        raise UsageError(
+            f"{run} holds no run that can be continued: {path} is missing",
+            f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+        )
+    hint = "train anew, or continue with the fv2es version that wrote it"
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        version = stored["version"]
+        values = {f.name: stored["state"][f.name] for f in fields(State)} if version == 1 else {}
+        parts = {name: stored[name] for name in ("model", "optimizer", "random")}
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.PickleError) as error:
+        first = str(error).splitlines()[0] if str(error) else repr(error)
+        raise TrainError(f"{path} cannot be read: {first}", hint) from error
+    if version != _VERSION:
+        raise TrainError(f"{path} has version {version}, expected {_VERSION}", hint)
+    return Saved(State(**values), **parts)
+
+
+def _random_state() -> dict[str, Any]:
+    kind, keys, place, has_normal, normal = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, keys.tolist(), place, has_normal, normal),  # type: ignore[union-attr]  # an array
+        "python": random.getstate(),
+    }
+
+
+def _set_random_state(stored: dict[str, Any]) -> None:
+    torch.set_rng_state(stored["torch"])
+    # On a machine with other GPUs their streams begin anew; nothing of ours draws from them.
+    if len(stored["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(stored["cuda"])
+    kind, keys, place, has_normal, normal = stored["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_normal, normal))
+    random.setstate(stored["python"])
