@@ -208,7 +208,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Tell the emotions of raw videos, utterance by utterance, with a trained run."""
-    from fv2es_train.predict.job import Outcome, PredictOptions, predict_videos
+    from fv2es_train.predict.videos import Outcome, PredictOptions, predict_videos
 
     asked = {"json": as_json, "csv": as_csv, "srt": as_srt}
     forms = [form for form, wanted in asked.items() if wanted] or ["table"]

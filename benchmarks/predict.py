@@ -31,10 +31,10 @@ from fv2es_train.config import preset
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.predict.predictor import Predictor
+from fv2es_train.predict.recognisers import Recogniser, recogniser
 from fv2es_train.predict.request import DEFAULT_RULES, Request, Span
 from fv2es_train.predict.spans import fixed_spans
 from fv2es_train.predict.speech import listen
-from fv2es_train.predict.words import Recogniser, recogniser
 
 if TYPE_CHECKING:
     from torch import nn

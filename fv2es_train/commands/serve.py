@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.serve.options import MIB, Limits, ServeOptions
+from fv2es_train.serve.settings import MIB, Limits, ServeOptions
 
 TOKEN = "FV2ES_TOKEN"  # noqa: S105  # the name of the variable
 _DEFAULT = Limits()

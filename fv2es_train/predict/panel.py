@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.render import decision
-from fv2es_train.predict.result import UtterancePrediction
 
 if TYPE_CHECKING:
     import numpy as np

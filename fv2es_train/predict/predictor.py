@@ -19,19 +19,19 @@ from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
-from fv2es_train.predict.parts import Missing
+from fv2es_train.predict.face_tracks import RecordingStages
+from fv2es_train.predict.modalities import Missing
+from fv2es_train.predict.outputs import NAMES, WITHOUT_WORDS, UtterancePrediction
+from fv2es_train.predict.recognisers import recogniser
 from fv2es_train.predict.request import Request
-from fv2es_train.predict.result import NAMES, WITHOUT_WORDS, UtterancePrediction
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.predict.speech_spans import Say, find_spans
-from fv2es_train.predict.tracks import RecordingStages
 from fv2es_train.predict.utterances import Loaded, OpenVideo, See, reworded, utterance_of
-from fv2es_train.predict.warming import warm
-from fv2es_train.predict.words import recogniser
+from fv2es_train.predict.warmup import warm
 
 if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
-    from fv2es_train.predict.words import Recogniser
+    from fv2es_train.predict.recognisers import Recogniser
 
 
 class Predictor:

@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from fv2es_train.predict.result import UtterancePrediction, VideoPrediction
+from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction
 from fv2es_train.predict.subtitles import write_srt
 
 _TEXT_WIDTH = 44

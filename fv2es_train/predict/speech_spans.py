@@ -11,7 +11,7 @@ from dataclasses import replace
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError
 from fv2es_prep.media.probe import duration_s
-from fv2es_train.predict.parts import PICTURE, SOUND, Missing
+from fv2es_train.predict.modalities import PICTURE, SOUND, Missing
 from fv2es_train.predict.request import Request, Span, named
 from fv2es_train.predict.spans import fixed_spans, speech_spans, with_lines
 from fv2es_train.predict.speech import WINDOW_S, Heard, listen

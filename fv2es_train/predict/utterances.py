@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.types import Utterance
-from fv2es_train.predict.parts import Missing, heard, prepare, words_only
+from fv2es_train.predict.face_tracks import RecordingStages, tracks
+from fv2es_train.predict.modalities import Missing, heard, prepare, words_only
+from fv2es_train.predict.outputs import FaceBox, UtterancePrediction, decide
 from fv2es_train.predict.request import Request, Span, describe_view
-from fv2es_train.predict.result import FaceBox, UtterancePrediction, decide
-from fv2es_train.predict.tracks import RecordingStages, tracks
 
 if TYPE_CHECKING:
     from fv2es_prep.example import Stages
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.types import Example, Faces, Waveform
+    from fv2es_train.predict.recognisers import Recogniser
     from fv2es_train.predict.scoring import Scorer, Scores
-    from fv2es_train.predict.words import Recogniser
 
 See = Callable[[str, "Faces"], None]
 _NO_WORDS = "its words are not known"

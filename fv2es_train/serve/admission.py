@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fv2es_train.predict.request import Request, Span, named
-from fv2es_train.serve.options import MIB, Limits
-from fv2es_train.serve.refusal import UNUSABLE, RefusedError
+from fv2es_train.serve.api_errors import UNUSABLE, RefusedError
+from fv2es_train.serve.settings import MIB, Limits
 
 _BYTES = 3
 

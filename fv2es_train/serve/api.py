@@ -20,16 +20,16 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 
 from fv2es_prep import __version__
 from fv2es_train.predict import render
-from fv2es_train.predict.result import WITHOUT_WORDS, video_json
+from fv2es_train.predict.outputs import WITHOUT_WORDS, video_json
+from fv2es_train.serve.api_errors import NOT_DONE, NOT_FOUND, NOT_READY, UNUSABLE, RefusedError
+from fv2es_train.serve.api_schema import Words, job_json
 from fv2es_train.serve.form import job_of
 from fv2es_train.serve.jobs import PREVIEW, Job, Jobs
-from fv2es_train.serve.measures import Measures
-from fv2es_train.serve.options import ServeOptions
-from fv2es_train.serve.pool import Pool
-from fv2es_train.serve.refusal import NOT_DONE, NOT_FOUND, NOT_READY, UNUSABLE, RefusedError
-from fv2es_train.serve.schema import Words, job_json
-from fv2es_train.serve.task import Reword
+from fv2es_train.serve.messages import Reword
+from fv2es_train.serve.prometheus import Measures
+from fv2es_train.serve.settings import ServeOptions
 from fv2es_train.serve.upload import receive_form
+from fv2es_train.serve.worker_pool import Pool
 
 _LOG = logging.getLogger("fv2es.serve")
 Id = Annotated[str, InPath(description="As `POST /v1/predict` gave it.", max_length=64)]

@@ -18,13 +18,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
-from fv2es_train.serve import schema
+from fv2es_train.serve import api_schema
+from fv2es_train.serve.access import Guard
 from fv2es_train.serve.api import Api
+from fv2es_train.serve.api_errors import TOO_LARGE, RefusedError, error_json
 from fv2es_train.serve.form import FIELDS
-from fv2es_train.serve.guard import Guard
-from fv2es_train.serve.measures import Measures
-from fv2es_train.serve.options import ServeOptions
-from fv2es_train.serve.refusal import TOO_LARGE, RefusedError, error_json
+from fv2es_train.serve.prometheus import Measures
+from fv2es_train.serve.settings import ServeOptions
 
 _LOG = logging.getLogger("fv2es.serve")
 _PAGE = Path(__file__).parent / "page"
@@ -33,7 +33,7 @@ _UNKNOWN = {
     405: "this address is not asked that way",
 }
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schema.Error, "description": "Why it is not served, and what to do."}
+    "4XX": {"model": api_schema.Error, "description": "Why it is not served, and what to do."}
 }
 
 
@@ -62,13 +62,13 @@ def make_app(api: Api, options: ServeOptions, measures: Measures) -> Guard:
 def _routes(api: Api) -> APIRouter:
     routes = APIRouter()
     routes.get("/", include_in_schema=False)(_page)
-    routes.get("/healthz", response_model=schema.Health)(api.health)
+    routes.get("/healthz", response_model=api_schema.Health)(api.health)
     routes.get("/metrics", response_class=Response)(api.metrics)
     v1 = APIRouter(prefix="/v1", responses=_REFUSED)
-    v1.get("/about", response_model=schema.About)(api.about)
-    accepted: dict[str, Any] = {"response_model": schema.JobAnswer, "status_code": 202}
+    v1.get("/about", response_model=api_schema.About)(api.about)
+    accepted: dict[str, Any] = {"response_model": api_schema.JobAnswer, "status_code": 202}
     v1.post("/predict", openapi_extra=_form(), **accepted)(api.predict)
-    v1.get("/jobs/{id_}", response_model=schema.JobAnswer)(api.job)
+    v1.get("/jobs/{id_}", response_model=api_schema.JobAnswer)(api.job)
     v1.delete("/jobs/{id_}", status_code=204)(api.forget)
     v1.post("/jobs/{id_}/words", **accepted)(api.words)
     v1.get("/jobs/{id_}/result.{form}", response_class=Response)(api.result)

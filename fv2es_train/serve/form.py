@@ -16,11 +16,11 @@ from fv2es_train.predict.request import WHOLE, FaceChoice, Request, parse_view
 from fv2es_train.predict.spans import given_spans, parse_spans
 from fv2es_train.predict.subtitles import Transcript, decode_text, parse_transcript
 from fv2es_train.serve.admission import check_room
+from fv2es_train.serve.api_errors import BAD_REQUEST, TOO_LARGE, UNUSABLE, RefusedError
 from fv2es_train.serve.intake import checked_name, examine
 from fv2es_train.serve.jobs import PREVIEW, Job
-from fv2es_train.serve.options import MIB, Limits
-from fv2es_train.serve.refusal import BAD_REQUEST, TOO_LARGE, UNUSABLE, RefusedError
-from fv2es_train.serve.task import Score
+from fv2es_train.serve.messages import Score
+from fv2es_train.serve.settings import MIB, Limits
 from fv2es_train.serve.workspace import new_folder
 
 if TYPE_CHECKING:

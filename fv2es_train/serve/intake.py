@@ -10,10 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fv2es_prep.errors import MediaError
-from fv2es_train.predict.probe import Look, look_at
-from fv2es_train.serve.options import Limits
-from fv2es_train.serve.refusal import BAD_REQUEST, NO_MEDIA, UNUSABLE, RefusedError, refused_media
-from fv2es_train.serve.sniff import HEAD_BYTES, is_container, what_else
+from fv2es_train.predict.media_check import Look, look_at
+from fv2es_train.serve.api_errors import (
+    BAD_REQUEST,
+    NO_MEDIA,
+    UNUSABLE,
+    RefusedError,
+    refused_media,
+)
+from fv2es_train.serve.file_type import HEAD_BYTES, is_container, what_else
+from fv2es_train.serve.settings import Limits
 
 _EXPECTED = "upload a video or a sound, such as MP4, WebM, MKV, AVI, MOV or WAV"
 _LONGEST_NAME = 200

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from fv2es_prep.errors import Fv2esError
-from fv2es_train.predict.result import UtterancePrediction, VideoPrediction, summarise
-from fv2es_train.serve.options import Limits
-from fv2es_train.serve.refusal import NEVER_FOUND, NOT_FOUND, QUEUE_FULL, RefusedError
-from fv2es_train.serve.task import (
+from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction, summarise
+from fv2es_train.serve.api_errors import NEVER_FOUND, NOT_FOUND, QUEUE_FULL, RefusedError
+from fv2es_train.serve.messages import (
     Done,
     Failed,
     Message,
@@ -32,6 +31,7 @@ from fv2es_train.serve.task import (
     Task,
     Told,
 )
+from fv2es_train.serve.settings import Limits
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 PREVIEW = "preview.webm"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.serve.options import ServeOptions
+from fv2es_train.serve.settings import ServeOptions
 
 _GRACE_S = 3
 _BACKLOG = 128
@@ -93,8 +93,8 @@ def _run(
     from fv2es_train.serve.api import Api
     from fv2es_train.serve.app import make_app
     from fv2es_train.serve.jobs import Jobs
-    from fv2es_train.serve.measures import Measures
-    from fv2es_train.serve.pool import Pool
+    from fv2es_train.serve.prometheus import Measures
+    from fv2es_train.serve.worker_pool import Pool
 
     jobs = Jobs(options.limits)
     measures = Measures(jobs)

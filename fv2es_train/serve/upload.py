@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from fv2es_train.serve.options import MIB, Limits
-from fv2es_train.serve.refusal import BAD_REQUEST, TOO_SLOW, RefusedError
+from fv2es_train.serve.api_errors import BAD_REQUEST, TOO_SLOW, RefusedError
+from fv2es_train.serve.settings import MIB, Limits
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData

@@ -19,9 +19,9 @@ from fv2es_prep.types import Faces, View
 from fv2es_train.data.batches import collate
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.predict.outputs import UtterancePrediction, summarise
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span, SpanRules
-from fv2es_train.predict.result import UtterancePrediction, summarise
 from tests.train.media import LEFT, NAME, changed
 
 

@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from fv2es_train.predict.outputs import summarise
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, parse_view
-from fv2es_train.predict.result import summarise
 from fv2es_train.predict.subtitles import parse_transcript
 from tests.train.serve.conftest import FV2ES, Serve, Server
 

@@ -14,11 +14,11 @@ from starlette.requests import Request as HttpRequest
 from fv2es_prep.errors import WorkError
 from fv2es_train.predict.request import Request, Span, View, named
 from fv2es_train.serve.admission import _most_held_s, check_room
+from fv2es_train.serve.api_errors import RefusedError
+from fv2es_train.serve.file_type import is_container, what_else
 from fv2es_train.serve.jobs import Job, Jobs
-from fv2es_train.serve.options import Limits
-from fv2es_train.serve.refusal import RefusedError
-from fv2es_train.serve.sniff import is_container, what_else
-from fv2es_train.serve.task import Done, Failed, Note, Reword, Score
+from fv2es_train.serve.messages import Done, Failed, Note, Reword, Score
+from fv2es_train.serve.settings import Limits
 from fv2es_train.serve.upload import receive_form
 from fv2es_train.serve.workspace import new_folder, private_folder
 from tests.train.media import ffmpeg

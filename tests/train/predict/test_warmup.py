@@ -10,7 +10,7 @@ from pathlib import Path
 PROGRAM = """
 import sys
 from pathlib import Path
-from fv2es_prep.media import text
+from fv2es_prep.stages import tokens
 from fv2es_train.predict import speech
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span
@@ -18,12 +18,12 @@ from fv2es_train.predict.request import Request, Span
 run, tokenizer, video, faces = sys.argv[1:]
 predictor = Predictor.load(Path(run), "cpu", tokenizer, "none")
 predictor.warm()
-from fv2es_prep.media import compiled
+from fv2es_prep.detectors import compiled
 
 loops = [compiled.fill_level, compiled.fill_crops, compiled.collect, compiled.suppress]
 
 def state():
-    kept = [text.load_tokenizer, speech._loaded]
+    kept = [tokens.load_tokenizer, speech._loaded]
     return [len(loop.signatures) for loop in loops], [one.cache_info().misses for one in kept]
 
 before, modules = state(), set(sys.modules)

@@ -9,7 +9,7 @@ import pytest
 
 from fv2es_prep.errors import WorkError
 from fv2es_prep.types import Waveform
-from fv2es_train.predict import words
+from fv2es_train.predict import recognisers
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span
 from tests.train.media import LEFT
@@ -60,7 +60,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_whisper_directory_hears_something(whisper: Path) -> None:
-    hearer = words.recogniser(str(whisper))
+    hearer = recognisers.recogniser(str(whisper))
     assert hearer is not None and hearer.name == whisper.name
     noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     assert isinstance(hearer.recognise(Waveform(noise, 24_000)), str)
@@ -80,18 +80,18 @@ def test_what_is_heard_is_used_as_text(
 
 
 def test_without_a_recogniser_nothing_is_heard(whisper: Path, tmp_path: Path) -> None:
-    assert words.recogniser("none") is None
+    assert recognisers.recogniser("none") is None
     with pytest.raises(WorkError, match="no speech recogniser"):
-        words.recogniser(str(tmp_path))
+        recognisers.recogniser(str(tmp_path))
     with pytest.raises(WorkError, match="could not be had"):
-        words.recogniser("nobody/nothing")
-    if not words.embedded_there():
-        assert words.recogniser(None) is None
+        recognisers.recogniser("nobody/nothing")
+    if not recognisers.embedded_there():
+        assert recognisers.recogniser(None) is None
         with pytest.raises(WorkError, match="needs the packages"):
-            words.recogniser("embedded")
+            recognisers.recogniser("embedded")
 
 
-@pytest.mark.skipif(not words.embedded_there(), reason="the extra asr is not installed")
+@pytest.mark.skipif(not recognisers.embedded_there(), reason="the extra asr is not installed")
 @pytest.mark.corpus
 def test_the_embedded_recogniser_understands_english() -> None:
     from fv2es_prep.media.audio import SoundReader
@@ -99,7 +99,7 @@ def test_the_embedded_recogniser_understands_english() -> None:
     path = Path(__file__).parents[4] / "shared" / "data" / "audio" / "whisper_jfk.flac"
     if not path.is_file():
         pytest.skip("there is no real speech here")
-    hearer = words.recogniser("embedded")
+    hearer = recognisers.recogniser("embedded")
     assert hearer is not None
     heard = hearer.recognise(SoundReader(path).span(0, 11, None)).lower()
     assert "my fellow americans" in heard and "what you can do for your country" in heard

@@ -15,8 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from fv2es_train.serve.options import MIB
-from fv2es_train.serve.refusal import (
+from fv2es_train.serve.api_errors import (
     BAD_REQUEST,
     FORBIDDEN,
     TOO_LARGE,
@@ -24,11 +23,12 @@ from fv2es_train.serve.refusal import (
     RefusedError,
     error_json,
 )
+from fv2es_train.serve.settings import MIB
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from fv2es_train.serve.options import ServeOptions
+    from fv2es_train.serve.settings import ServeOptions
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "

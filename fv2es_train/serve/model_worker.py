@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import Fv2esError, WorkError
-from fv2es_train.predict.places import places_of
-from fv2es_train.serve.options import ServeOptions
-from fv2es_train.serve.task import (
+from fv2es_train.predict.boxes import places_of
+from fv2es_train.serve.messages import (
     STOP,
     Done,
     Failed,
@@ -37,11 +36,12 @@ from fv2es_train.serve.task import (
     Task,
     Told,
 )
+from fv2es_train.serve.settings import ServeOptions
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Faces
+    from fv2es_train.predict.outputs import UtterancePrediction
     from fv2es_train.predict.predictor import Predictor
-    from fv2es_train.predict.result import UtterancePrediction
 
 _LOG = logging.getLogger("fv2es.serve")
 _FACES, _QUALITY = 6, 85

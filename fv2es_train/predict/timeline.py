@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.utils.files import whole_file
+from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction
 from fv2es_train.predict.render import shortened
-from fv2es_train.predict.result import UtterancePrediction, VideoPrediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.serve.options import Limits, ServeOptions
+from fv2es_train.serve.settings import Limits, ServeOptions
 from tests.train.serve.conftest import Serve, Server
 
 TOKEN = "a-long-secret"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from fv2es_prep.types import View
+from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
 from fv2es_train.predict.request import parse_view
-from fv2es_train.predict.result import FaceBox, UtterancePrediction
 
 
 def placed(box: FaceBox, view: View, width: int, height: int) -> tuple[float, float, float, float]:

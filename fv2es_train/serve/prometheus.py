@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client import generate_latest as latest
 
-from fv2es_train.serve.task import Score
+from fv2es_train.serve.messages import Score
 
 if TYPE_CHECKING:
     from fv2es_train.serve.jobs import Job, Jobs
-    from fv2es_train.serve.pool import Pool
+    from fv2es_train.serve.worker_pool import Pool
 
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 

@@ -15,7 +15,7 @@ from fv2es_prep.stages.faces import crop_faces
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Utterance, Waveform
 from fv2es_train.predict import speech
-from fv2es_train.predict.parts import words_only
+from fv2es_train.predict.modalities import words_only
 
 if TYPE_CHECKING:
     from fv2es_train.predict.utterances import Loaded

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import Fv2esError
+from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.request import Request
-from fv2es_train.predict.result import UtterancePrediction
 
 
 @dataclass(frozen=True)

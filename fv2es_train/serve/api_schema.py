@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from fv2es_train.predict.result import FaceBox
+from fv2es_train.predict.outputs import FaceBox
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
 
 _MOST_WORDS, _LONGEST_WORDS = 10_000, 5_000

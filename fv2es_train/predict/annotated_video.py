@@ -20,10 +20,10 @@ from fv2es_prep.errors import DropReason, MediaError, OutputError
 from fv2es_prep.media.ffmpeg import INPUT, ffmpeg_path, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.utils.files import whole_file
+from fv2es_train.predict.boxes import placed
+from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
 from fv2es_train.predict.panel import PANEL_PX, Panel
-from fv2es_train.predict.places import placed
 from fv2es_train.predict.request import Request, parse_view
-from fv2es_train.predict.result import FaceBox, UtterancePrediction
 
 if TYPE_CHECKING:
     import numpy as np

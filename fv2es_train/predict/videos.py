@@ -15,6 +15,12 @@ from fv2es_prep.errors import TokenizerError, TrainError, UsageError, WorkError
 from fv2es_prep.types import View
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.predict import render
+from fv2es_train.predict.outputs import (
+    UtterancePrediction,
+    VideoPrediction,
+    summarise,
+    video_json,
+)
 from fv2es_train.predict.request import (
     DEFAULT_RULES,
     FaceChoice,
@@ -22,12 +28,6 @@ from fv2es_train.predict.request import (
     Span,
     SpanRules,
     parse_view,
-)
-from fv2es_train.predict.result import (
-    UtterancePrediction,
-    VideoPrediction,
-    summarise,
-    video_json,
 )
 from fv2es_train.predict.spans import given_spans, read_spans
 from fv2es_train.predict.subtitles import Transcript, read_transcript
@@ -265,11 +265,11 @@ class _Work:
 
     def _draw(self) -> None:
         if self._options.plot is not None:
-            from fv2es_train.predict.picture import draw_timeline
+            from fv2es_train.predict.timeline import draw_timeline
 
             draw_timeline(self._place(self._options.plot, ".png"), self.summary, self._found)
         if self._options.video is not None:
-            from fv2es_train.predict.film import film
+            from fv2es_train.predict.annotated_video import film
 
             place = self._place(self._options.video, ".mp4")
             thresholds, media = self._predictor.thresholds, self._predictor.settings.media

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fv2es_prep.media.view import cut_view
-from fv2es_train.predict.places import placed, places_of
+from fv2es_train.predict.boxes import placed, places_of
+from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
 from fv2es_train.predict.request import parse_view
-from fv2es_train.predict.result import FaceBox, UtterancePrediction
 
 
 def box_of(left: float, top: float, right: float, bottom: float) -> FaceBox:

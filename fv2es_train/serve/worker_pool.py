@@ -17,9 +17,9 @@ from pathlib import Path
 
 from fv2es_prep.errors import WorkError
 from fv2es_train.serve.jobs import Job, Jobs
-from fv2es_train.serve.options import ServeOptions
-from fv2es_train.serve.task import STOP, Done, Failed, Message, Ready, Stopped
-from fv2es_train.serve.worker import run_worker
+from fv2es_train.serve.messages import STOP, Done, Failed, Message, Ready, Stopped
+from fv2es_train.serve.model_worker import run_worker
+from fv2es_train.serve.settings import ServeOptions
 from fv2es_train.serve.workspace import new_folder
 
 _LOG = logging.getLogger("fv2es.serve")
