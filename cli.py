@@ -96,11 +96,11 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds that were fitted on valid."""
-    from fv2es_train.evaluation.bootstrap import Plan
+    from fv2es_train.evaluation.bootstrap import Bootstrap
     from fv2es_train.evaluation.evaluate import evaluate
     from fv2es_train.evaluation.tables import format_metrics
 
-    plan = Plan(resamples, bootstrap_by)
+    plan = Bootstrap(resamples, bootstrap_by)
     result = evaluate(shards, split, run, subset, batch_size, device, by, plan, predictions)
     if not result["thresholds_fitted"]:
         say("the run was converted: its thresholds are not fitted, but 0.5 for each class")
@@ -164,11 +164,11 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, by the predictions that they keep."""
-    from fv2es_train.evaluation.bootstrap import Plan
+    from fv2es_train.evaluation.bootstrap import Bootstrap
     from fv2es_train.evaluation.comparison import compare as compare_runs
     from fv2es_train.evaluation.tables import format_comparison
 
-    found = compare_runs(runs, subset, shards, split, device, Plan(resamples, bootstrap_by))
+    found = compare_runs(runs, subset, shards, split, device, Bootstrap(resamples, bootstrap_by))
     if as_json:
         print_json(found)
     else:

@@ -1,12 +1,12 @@
-"""How sure a number is: intervals from resamples of the measured utterances.
+"""Bootstrap confidence intervals of the measured metrics.
 
-Owns drawing, percentile intervals and differences between runs. Leaves the metrics of a resample
-to `weighted`. What an interval covers: other utterances of the same kind. What it does not:
-another seed, another split, another corpus.
+Owns drawing, percentile intervals and p-values. Leaves the metrics of a resample to
+`vectorized_metrics`. An interval covers other utterances of the same kind; it does not cover
+another seed, split or corpus.
 
 Utterances of one dialogue resemble each other, so drawing single utterances makes intervals too
-narrow. Drawing whole recordings or speakers keeps what belongs together together; with few of
-them (under about ten) such an interval is rough.
+narrow. Drawing whole recordings or speakers respects that; with fewer than about ten of them the
+interval is rough.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.evaluation.vectorized_metrics import Weighted, gather
+from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,14 +33,14 @@ _CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How to draw.
+class Bootstrap:
+    """How to resample.
 
     Attributes:
-        resamples: how many; 0 makes no intervals.
-        by: what is drawn with replacement, one of `UNITS`.
-        seed: of the draws.
-        level: share of the resamples that an interval holds.
+        resamples: number of resamples; 0 computes no intervals.
+        by: the unit drawn with replacement, one of `UNITS`.
+        seed: seed of the draws.
+        level: confidence level of the intervals.
     """
 
     resamples: int = 1000
@@ -50,7 +50,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.by not in UNITS:
-            raise UsageError(f"{self.by!r} cannot be drawn", f"name one of {', '.join(UNITS)}")
+            raise UsageError(
+                f"unknown bootstrap unit {self.by!r}", f"pass one of {', '.join(UNITS)}"
+            )
         if self.resamples < 0:
             raise UsageError(f"resamples is {self.resamples}, expected at least 0")
 
@@ -60,9 +62,9 @@ class Draws:
     """The metrics of each resample.
 
     Attributes:
-        units: how many utterances, recordings or speakers there were to draw from.
-        average: metric -> (R,), of the averages over classes.
-        single_label: the same for one class an utterance; empty where that makes no sense.
+        units: number of utterances, recordings or speakers to draw from.
+        average: metric -> (R,), averages over classes.
+        single_label: metric -> (R,); empty if single-label metrics do not apply.
     """
 
     units: int
@@ -70,49 +72,49 @@ class Draws:
     single_label: dict[str, Floats]
 
 
-def draw(predictions: Predictions, plan: Plan) -> Draws:
-    """Measure all resamples. Equal plans draw equal rows, so runs can be paired.
+def draw(predictions: Predictions, bootstrap: Bootstrap) -> Draws:
+    """Measure all resamples. Equal settings draw equal rows, so runs can be paired.
 
     Args:
-        predictions: of at least one utterance.
-        plan: at least one resample.
+        predictions: at least one utterance.
+        bootstrap: at least one resample.
 
     Raises:
-        UsageError: what is to be drawn has no names in this corpus.
+        UsageError: the corpus does not name the unit to draw.
     """
-    codes = _codes(predictions, plan.by)
-    weighted = Weighted(predictions)
+    codes = _codes(predictions, bootstrap.by)
+    weighted = VectorizedMetrics(predictions)
     average, single = [], []
-    for weights in weights_of(codes, plan):
+    for weights in weights_of(codes, bootstrap):
         average.append(weighted.averages(weights))
         single.append(weighted.single_label(weights))
     return Draws(int(codes.max()) + 1, gather(average), gather(single))
 
 
-def weights_of(codes: NDArray[np.int64], plan: Plan) -> Iterator[Floats]:
-    """How often each utterance is in each resample, some resamples at a time.
+def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Floats]:
+    """How often each resample contains each utterance, in blocks of resamples.
 
     Args:
         codes: (N,), the unit of each utterance, from 0.
-        plan: how to draw.
+        bootstrap: how to draw.
 
     Yields:
-        (R', N); the R' sum to the plan's resamples.
+        (R', N); the R' sum to ``bootstrap.resamples``.
     """
-    rng, units = np.random.default_rng(plan.seed), int(codes.max()) + 1
+    rng, units = np.random.default_rng(bootstrap.seed), int(codes.max()) + 1
     size = max(1, _CELLS // len(codes))
-    for begin in range(0, plan.resamples, size):
-        rows = min(size, plan.resamples - begin)
+    for begin in range(0, bootstrap.resamples, size):
+        rows = min(size, bootstrap.resamples - begin)
         drawn = rng.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
         yield counts[:, codes].astype(np.float64)
 
 
 def interval(values: Floats, level: float) -> list[float] | None:
-    """The percentile interval of the resamples that have a value.
+    """The percentile interval of the defined values.
 
     Returns:
-        ``[low, high]``, or None where no resample has a value.
+        ``[low, high]``, or None if no value is defined.
     """
     there = values[~np.isnan(values)]
     if not len(there):
@@ -129,7 +131,7 @@ def intervals(values: dict[str, Floats], level: float) -> dict[str, list[float] 
 def p_value(differences: Floats) -> float | None:
     """Twice the share of resamples on the rarer side of zero, at most 1.
 
-    Zero counts to both sides, and one resample is added to each, so that it is never 0.
+    Zero counts on both sides, and one resample is added to each side, so it is never 0.
     """
     there = differences[~np.isnan(differences)]
     if not len(there):
@@ -138,9 +140,9 @@ def p_value(differences: Floats) -> float | None:
     return min(1.0, 2 * (rarer + 1) / (len(there) + 1))
 
 
-def described(plan: Plan, units: int) -> dict[str, Any]:
-    """The plan as plain JSON values, with the number of units there were."""
-    return {**asdict(plan), "units": units}
+def described(bootstrap: Bootstrap, units: int) -> dict[str, Any]:
+    """The settings as JSON values, with the number of units."""
+    return {**asdict(bootstrap), "units": units}
 
 
 def _codes(predictions: Predictions, by: str) -> NDArray[np.int64]:
@@ -149,7 +151,7 @@ def _codes(predictions: Predictions, by: str) -> NDArray[np.int64]:
     names = predictions.recordings if by == "recording" else predictions.speakers
     if not all(names):
         raise UsageError(
-            f"{names.count('')} of {len(names)} utterances name no {by}",
-            "draw utterances instead: --bootstrap-by utterance",
+            f"{names.count('')} of {len(names)} utterances have no {by}",
+            "resample utterances instead: --bootstrap-by utterance",
         )
     return np.unique(np.array(names, dtype=object), return_inverse=True)[1]

@@ -1,7 +1,6 @@
-"""A model run over a dataset: batches, logits, and what each modality adds to them.
+"""Inference over a dataset: loaders, logits, and the term of each modality.
 
-Owns loaders, the device and the passes without gradients. Leaves what the logits are good for to
-`evaluate` and `train`.
+Owns data loaders, device selection and forward passes without gradients.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.models.fv2es import FV2ES
 
-# Batches that each worker has ready.
+# Batches that each worker prefetches.
 _READ_AHEAD = 4
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of a dataset, in the dataset's order.
+    """Outputs of a model for a dataset, in the dataset's order.
 
     Attributes:
         logits: float32 (N, C), on the CPU.
@@ -59,12 +58,12 @@ def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -
     """Run a model over all batches, in eval mode.
 
     Args:
-        model: the network; it is left in eval mode.
-        loader: gives a `Batch` at a time, in a fixed order.
-        device: where to compute.
+        model: the network; stays in eval mode.
+        loader: yields `Batch`es in a fixed order.
+        device: device to compute on.
 
     Raises:
-        TrainError: a logit is not finite; the utterance is named.
+        TrainError: a logit is not finite; the message names the utterance.
     """
     model.eval()
     logits, labels = [], []
@@ -75,8 +74,8 @@ def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -
         if not bool(finite.all()):
             first = batch.ids[int(torch.nonzero(~finite)[0])]
             raise TrainError(
-                f"the model gives no finite logits for the utterance {first!r}",
-                "the weights are spoilt: train again with a smaller --lr",
+                f"non-finite logits for the utterance {first!r}",
+                "training diverged: train again with a smaller --lr",
             )
         logits.append(found)
         labels.append(batch.label)
@@ -87,15 +86,15 @@ def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -
 def run_terms(
     model: FV2ES, loader: DataLoader[Example], device: torch.device
 ) -> dict[str, NDArray[np.float32]]:
-    """What each modality adds to the logits: its own logits times its weight in the fusion.
+    """The term of each modality in the fused logits: its logits times its fusion weight.
 
     Args:
-        model: the network; it is left in eval mode.
-        loader: gives a `Batch` at a time, in a fixed order.
-        device: where to compute.
+        model: the network; stays in eval mode.
+        loader: yields `Batch`es in a fixed order.
+        device: device to compute on.
 
     Returns:
-        Modality -> float32 (N, C); they sum to the logits, but for rounding.
+        Modality -> float32 (N, C); they sum to the logits, up to rounding.
     """
     model.eval()
     weights = [1.0]
@@ -120,16 +119,16 @@ def loader_of(
 ) -> DataLoader[Example]:
     """Batches of a dataset.
 
-    Where the model is on a GPU, batches come in pinned memory, from which they are copied there
-    while the program goes on. Workers read ahead and live as long as the loader.
+    If the model is on a GPU, batches are pinned for asynchronous copies. Workers prefetch and live
+    as long as the loader.
 
     Args:
-        dataset: what to read.
-        model: the network that will read the batches.
-        batch_size: utterances in a batch.
-        workers: reading processes; 0 reads in this one.
-        generator: shuffles each pass; None keeps the dataset's order.
-        batches: rows of each batch, in place of ``batch_size`` and shuffling.
+        dataset: the dataset to read.
+        model: the network that reads the batches.
+        batch_size: utterances per batch.
+        workers: reader processes; 0 reads in this process.
+        generator: shuffles each epoch; None keeps the dataset's order.
+        batches: rows of each batch, instead of ``batch_size`` and shuffling.
     """
     join = partial(
         collate,
@@ -142,7 +141,7 @@ def loader_of(
     return DataLoader(
         dataset,
         **order,
-        # Its own where none is given: making an iterator draws a number from it.
+        # A generator of its own: creating an iterator draws a number from it.
         generator=generator or torch.Generator(),
         num_workers=workers,
         collate_fn=join,
@@ -160,17 +159,17 @@ def subset_of(shards: Path, ids: tuple[str, ...], subset: str) -> ShardDataset:
     """
     if not ids:
         raise SplitError(
-            f"the split's subset {subset!r} is empty",
-            "make another split: fv2es splits build SHARDS --recipe random --out FILE",
+            f"the subset {subset!r} of the split is empty",
+            "build another split: fv2es splits build SHARDS --recipe random --out FILE",
         )
     return ShardDataset(shards, ids)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that goes by a name; ``auto`` is CUDA when there is one, else the CPU.
+    """The device with a name; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
-        UsageError: torch does not know the name or has no such device.
+        UsageError: torch does not know the device or cannot use it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,14 +1,14 @@
-"""One measurement: the numbers of a set of predictions with their intervals, as JSON-ready values.
+"""One measurement: the metrics of a set of predictions with their intervals, as JSON values.
 
-Owns which parts a measurement has and their names. Leaves each number to `metrics`,
-`single_label` and `bootstrap`, and how they look to `tables`.
+Owns the keys of a measurement. Leaves the metrics to `metrics`, `single_label` and `bootstrap`,
+and their printed form to `tables`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fv2es_train.evaluation.bootstrap import Draws, Plan, described, draw, intervals
+from fv2es_train.evaluation.bootstrap import Bootstrap, Draws, described, draw, intervals
 from fv2es_train.evaluation.metrics import measure_predicted
 from fv2es_train.evaluation.single_label import SINGLE_METRICS, measure_single, why_not_single
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.predictions import Predictions
 
 
-def measurement(predictions: Predictions, plan: Plan) -> dict[str, Any]:
-    """Measure predictions and say how sure the numbers are.
+def measurement(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Measure predictions, with confidence intervals.
 
     Args:
-        predictions: of at least one utterance.
-        plan: how to draw; with 0 resamples there are no intervals.
+        predictions: at least one utterance.
+        bootstrap: how to resample; 0 resamples give no intervals.
 
     Returns:
         JSON-ready: what `metrics.measure_predicted` returns; ``interval``, metric -> [low, high]
         of the averages; ``single_label``, what `single_label.measure_single` returns with its own
         ``interval``, or None; ``single_label_absent``, why it is None, else an empty string;
-        ``bootstrap``, how the intervals were made, None without.
+        ``bootstrap``, the settings of the resampling, or None.
 
     Raises:
-        UsageError: the plan draws what the corpus has no names for.
+        UsageError: the corpus does not name the unit to draw.
     """
-    drawn = draw(predictions, plan) if plan.resamples else None
+    drawn = draw(predictions, bootstrap) if bootstrap.resamples else None
     return {
         **measure_predicted(
             predictions.truth, predictions.predicted, predictions.probability, predictions.classes
         ),
-        "interval": intervals(drawn.average, plan.level) if drawn else None,
-        "single_label": _single(predictions, plan, drawn),
+        "interval": intervals(drawn.average, bootstrap.level) if drawn else None,
+        "single_label": _single(predictions, bootstrap, drawn),
         "single_label_absent": why_not_single(predictions.truth),
-        "bootstrap": described(plan, drawn.units) if drawn else None,
+        "bootstrap": described(bootstrap, drawn.units) if drawn else None,
     }
 
 
@@ -55,9 +55,11 @@ def numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _single(predictions: Predictions, plan: Plan, drawn: Draws | None) -> dict[str, Any] | None:
+def _single(
+    predictions: Predictions, bootstrap: Bootstrap, drawn: Draws | None
+) -> dict[str, Any] | None:
     if why_not_single(predictions.truth):
         return None
     found = measure_single(predictions.truth, predictions.logits, predictions.classes)
-    edges = intervals(drawn.single_label, plan.level) if drawn else None
+    edges = intervals(drawn.single_label, bootstrap.level) if drawn else None
     return {**found, "interval": edges}

@@ -1,7 +1,7 @@
-"""What the shards know of a subset's utterances beside what the model reads.
+"""Metadata of a subset's utterances: speakers, sessions, durations, missing modalities.
 
-Owns the facts by which results are grouped and described. Leaves reading them to fv2es_prep.shards
-and grouping to `groups`.
+Owns the metadata that groups and describes results. Leaves reading it to fv2es_prep.shards and
+grouping to `groups`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Facts of N utterances, each in the order of ``ids``.
+class Metadata:
+    """Metadata of N utterances, each in the order of ``ids``.
 
     Attributes:
         ids: the utterances.
@@ -42,7 +42,7 @@ class Facts:
         return sum(self.seconds) / 3600
 
 
-def facts_of(catalogue: Catalogue, ids: Sequence[str]) -> Facts:
+def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
     """The facts of some utterances.
 
     Args:
@@ -51,7 +51,7 @@ def facts_of(catalogue: Catalogue, ids: Sequence[str]) -> Facts:
     """
     place = {name: row for row, name in enumerate(catalogue.ids)}
     rows = [place[name] for name in ids]
-    return Facts(
+    return Metadata(
         ids=tuple(ids),
         recordings=tuple(catalogue.recording_ids[row] for row in rows),
         speakers=tuple(catalogue.speakers[row] for row in rows),

@@ -1,11 +1,10 @@
-"""What each number of a multi-label measurement means.
+"""Multi-label metrics: each class is a binary problem of its own.
 
-Owns thresholds, the metrics of each class and their average. scikit-learn does the maths. Leaves
-making probabilities to `evaluate`, one class for each utterance to `single_label`, many
-resamples at once to `weighted` and tables to `tables`. docs/metrics.md is the page for readers.
+Owns thresholds, the metrics per class and their macro average; scikit-learn computes them. Leaves
+probabilities to `evaluate`, one class per utterance to `single_label`, many resamples at once to
+`vectorized_metrics`, and tables to `tables`. docs/metrics.md is the page for readers.
 
-Every class is a yes-or-no question of its own (multi-label). With TP, FP, TN and FN counted for
-one class at its threshold:
+TP, FP, TN and FN are counted per class at its threshold:
 
 =====================  ===========================================================================
 accuracy               (TP + TN) / (TP + FP + TN + FN)
@@ -14,14 +13,14 @@ balanced_accuracy      (TP / (TP + FN) + TN / (TN + FP)) / 2, which emotion pape
 precision              TP / (TP + FP), 0 where nothing was predicted
 recall                 TP / (TP + FN)
 f1_binary              2 TP / (2 TP + FP + FN), of the class itself
-f1_weighted            F1 of "yes" and of "no", averaged with the number of each as weights
+f1_weighted            F1 of the positives and of the negatives, weighted by their counts
 auc                    area under the ROC curve; needs no threshold
 =====================  ===========================================================================
 
-An average is the plain mean over classes (macro), so the average of f1_binary is what scikit-learn
-calls macro F1 where every class is defined. A class without a positive utterance in the
-subset has only accuracy and f1_weighted; one without a negative has no balanced_accuracy and no
-auc. Such a value is None (null in JSON) and is left out of the average.
+An average is the unweighted mean over classes (macro); the average of f1_binary is scikit-learn's
+macro F1 if every class is defined. A class without a positive utterance in the subset has only
+accuracy and f1_weighted; a class without a negative has no balanced_accuracy and no auc. An
+undefined value is None (null in JSON) and does not enter the average.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ NEED_NEGATIVES = ("balanced_accuracy", "auc")
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 NO_EVIDENCE = 0.5
 Ties = Literal["middle", "lowest"]
-# Which of equally good thresholds. The published evaluation takes the lowest. The best F1 often
-# holds over a wide gap between yes and no, and its edge is where new utterances fall on the wrong
-# side first: the middle (the lower of two) keeps away from both edges.
+# Which of several equally good thresholds to take. The published evaluation takes the lowest. The
+# best F1 often holds over a wide range, and new utterances cross its edges first: the middle (the
+# lower of two) keeps away from both edges.
 TIES: Ties = "middle"
 
 
 def fit_thresholds(
     label: NDArray[np.uint8], probability: NDArray[np.float64], ties: Ties = TIES
 ) -> NDArray[np.float64]:
-    """Choose for each class the threshold with the best binary F1; call it on valid only.
+    """Choose the threshold with the best binary F1 for each class; call it on valid only.
 
     A class is predicted where its probability is above the threshold.
 
@@ -102,8 +101,8 @@ def measure(
 
     Returns:
         JSON-ready: ``n``; ``thresholds`` by class; ``per_class``, the metrics and the number of
-        positives (``support``) by class; ``average`` over classes; ``absent_classes``, those
-        without a positive, which are left out of most averages.
+        positives (``support``) by class; ``average`` over classes; ``absent_classes``, the
+        classes without a positive, which most averages leave out.
     """
     predicted = (probability > thresholds).astype(np.uint8)
     stored = {name: float(thresholds[c]) for c, name in enumerate(names)}
@@ -116,7 +115,7 @@ def measure_predicted(
     probability: NDArray[np.float64],
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure predictions that are decided already, such as those of several runs put together.
+    """Measure binary predictions, e.g. the concatenated predictions of several runs.
 
     Args:
         label: (N, C), 1 where the class holds.

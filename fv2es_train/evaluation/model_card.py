@@ -1,8 +1,7 @@
-"""The model card of a run: what data, which split, which settings, which numbers, and limits.
+"""The model card of a run: data, split, settings, metrics and limits.
 
 Owns RUN/README.md, in the form that model hubs show. Leaves what subsets share to
-`fv2es_prep.splits.audit` and the numbers to `measurement`. Names no path: where things lay on a
-machine is nobody's business.
+`fv2es_prep.splits.audit` and the metrics to `measurement`. Contains no local path.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from fv2es_prep.shards.catalogue import read_table
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, audit_split
 from fv2es_prep.utils.files import sha256_of, whole_file
-from fv2es_train.evaluation.metadata import facts_of
+from fv2es_train.evaluation.groups import MODALITY_NAMES
+from fv2es_train.evaluation.metadata import metadata_of
 from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.single_label import SINGLE_METRICS
 
@@ -40,11 +40,11 @@ _LICENCES = {
 _OTHER_LICENCE = "The corpus has a licence of its own, which decides whether this model may be "
 _PACKAGES = ("torch", "transformers", "timm", "numpy", "scikit-learn")
 _LIMITS = """\
-- It was measured on the subset named above and on nothing else. Other speakers, languages, cameras
-  and microphones, and emotion that is not acted, are other questions.
-- It gives what raters would call a clip, not what a person feels. It is not for decisions about
-  people: hiring, teaching, policing, health or credit.
-- Thresholds were fitted on valid; with other proportions of classes they fit less well."""
+- It was measured on the subsets named above only. Other speakers, languages, cameras and
+  microphones, and emotion that is not acted, were not measured.
+- It predicts how raters would label a clip, not what a person feels. Do not use it for decisions
+  about people: hiring, teaching, policing, health or credit.
+- Thresholds were fitted on valid; they fit less well where classes are distributed differently."""
 
 
 def write_card(
@@ -55,18 +55,18 @@ def write_card(
     split: Split,
     summary: dict[str, Any],
 ) -> None:
-    """Write the card of a finished run. But for times it depends on the run alone.
+    """Write the card of a finished run; apart from times it depends on the run alone.
 
     Args:
-        path: where to.
-        checkpoint: the best one.
-        shards: directory of the dataset.
-        catalogue: its small columns.
-        split: what the run was trained on.
-        summary: of the training, with the measurements ``valid`` and ``test``.
+        path: file to write.
+        checkpoint: the best checkpoint.
+        shards: dataset directory.
+        catalogue: small columns of the dataset.
+        split: the split of the training.
+        summary: summary of the training, with the measurements ``valid`` and ``test``.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     index = read_index(shards)
     corpora = sorted({part.corpus for part in index.parts})
@@ -93,7 +93,7 @@ def write_card(
 
 
 def _front(corpora: Sequence[str]) -> str:
-    """The head that model hubs read."""
+    """The YAML header that model hubs read."""
     tags = ["emotion-recognition", "multimodal", *corpora]
     metrics = ["accuracy", "f1", "roc_auc"]
     listed = [("tags", tags), ("metrics", metrics)]
@@ -112,13 +112,13 @@ def _metrics(summary: dict[str, Any]) -> str:
         rows.append([f"single_label.{metric}", *values])
     drawn = measured[0][1]["bootstrap"]
     note = (
-        f"In brackets {100 * drawn['level']:g} % intervals from {drawn['resamples']} resamples of "
-        "utterances; utterances of one recording resemble each other, so the true ones are wider. "
-        "Thresholds and the epoch were chosen on valid, so its numbers flatter."
+        f"Brackets hold {100 * drawn['level']:g} % intervals from {drawn['resamples']} resamples "
+        "of utterances; utterances of one recording resemble each other, so the true intervals are "
+        "wider. Thresholds and the epoch were chosen on valid, so metrics on valid are optimistic."
     )
     pictures = "![loss and F1 over the epochs](curves.png)"
     if summary["test"]:
-        pictures += "\n\n![what is taken for what on test](test.png)"
+        pictures += "\n\n![confusion matrix on test](test.png)"
     return "\n\n".join([_table(head, rows), note, _classes(measured[0]), pictures])
 
 
@@ -137,10 +137,10 @@ def _data(
 ) -> str:
     rows = []
     for subset in ("train", "valid", "test"):
-        facts = facts_of(catalogue, split.ids(subset))
-        faceless, wordless = (sum(column) for column in (facts.faceless, facts.wordless))
-        counts = (len(facts.ids), f"{facts.hours:.2f}", len(set(facts.recordings)))
-        rows.append([subset, *map(str, (*counts, _people(facts.speakers), faceless, wordless))])
+        metadata = metadata_of(catalogue, split.ids(subset))
+        faceless, wordless = (sum(column) for column in (metadata.faceless, metadata.wordless))
+        counts = (len(metadata.ids), f"{metadata.hours:.2f}", len(set(metadata.recordings)))
+        rows.append([subset, *map(str, (*counts, _people(metadata.speakers), faceless, wordless))])
     head = [
         "subset",
         "utterances",
@@ -206,8 +206,7 @@ def _licence(corpus: str) -> str:
 
 
 def _modalities(letters: str) -> str:
-    words = {"t": "text", "a": "sound", "v": "faces"}
-    return ", ".join(words[letter] for letter in letters)
+    return ", ".join(MODALITY_NAMES[letter] for letter in letters)
 
 
 def _people(speakers: Iterable[str]) -> str:

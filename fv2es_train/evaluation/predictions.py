@@ -1,11 +1,11 @@
-"""What a run says of each utterance of a subset, in memory and as a CSV file that pandas reads.
+"""Predictions of a run on a subset, in memory and as a CSV file.
 
-Owns the value, the file's columns, and putting predictions side by side. Leaves making them to
-`evaluate` and measuring them to `measurement`.
+Owns the CSV columns, concatenation and alignment. Leaves computing predictions to `evaluate` and
+measuring them to `measurement`.
 
 The columns are ``id``, ``recording``, ``speaker``, ``session``, and for each class
 ``true_CLASS``, ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``. Numbers
-are written so that reading gives the very same ones.
+round-trip exactly.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Predictions:
         classes: the C classes.
         ids: the utterances.
         recordings: their recordings.
-        speakers: their speakers, empty where not known.
-        sessions: their sessions, empty where there are none.
+        speakers: their speakers, empty if unknown.
+        sessions: their sessions, empty if there are none.
         truth: uint8 (N, C), 1 where the class holds.
-        predicted: uint8 (N, C), 1 where the probability is above the run's threshold.
+        predicted: uint8 (N, C), 1 where the probability exceeds the run's threshold.
         probability: float64 (N, C), in [0, 1].
         logits: float32 (N, C).
     """
@@ -83,20 +83,20 @@ class Predictions:
 
 
 def file_of(run: Path, subset: str) -> Path:
-    """Where a run keeps its predictions of a subset."""
+    """The file that holds a run's predictions of a subset."""
     return run / FOLDER / f"{subset}.csv"
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions as CSV, one line for each utterance.
+    """Write predictions as CSV, one line per utterance.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     named = [f"{part}_{name}" for name in predictions.classes for part in _PARTS]
     names = [getattr(predictions, name) for name in _NAMES]
     numbers = [
-        # Each float at the length that gives it back.
+        # The shortest text that round-trips.
         [str(value) for value in getattr(predictions, field)[:, c]]
         for c in range(len(predictions.classes))
         for field in _PARTS.values()
@@ -112,12 +112,12 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises:
         UsageError: there is no such file.
-        TrainError: it is none of ours, or damaged.
+        TrainError: the file is not one of ours, or is damaged.
     """
     if not path.is_file():
         raise UsageError(
-            f"there is no {path}",
-            "measure the runs anew with --shards and --split, or train again with this version",
+            f"{path} does not exist",
+            "evaluate the runs again with --shards and --split, or train again with this version",
         )
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -125,7 +125,7 @@ def read_predictions(path: Path) -> Predictions:
         return _parse(header, rows)
     except (OSError, ValueError, IndexError) as error:
         raise TrainError(
-            f"{path} holds no predictions: {error!r}",
+            f"{path} is not a predictions file: {error!r}",
             f"write it again: fv2es eval --run {path.parent.parent} --predictions {path} ...",
         ) from error
 
@@ -136,7 +136,7 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     classes = tuple(n.removeprefix("true_") for n in header[len(_HEAD) :: len(_PARTS)])
     expected = [*_HEAD, *(f"{part}_{name}" for name in classes for part in _PARTS)]
     if header != expected or any(len(row) != len(header) for row in rows):
-        raise ValueError("a column is missing or out of its place")
+        raise ValueError("a column is missing or misplaced")
     columns: list[Any] = list(zip(*rows, strict=True)) or [() for _ in header]
     arrays: dict[str, Any] = {
         field: np.array(columns[len(_HEAD) + place :: len(_PARTS)], dtype=_DTYPES[part]).T
@@ -146,10 +146,10 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of several runs one after the other, such as those of the folds.
+    """Concatenate the predictions of several runs, such as the folds.
 
     Args:
-        parts: at least one; all with the same classes.
+        parts: at least one; all have the same classes.
     """
     names: dict[str, Any] = {
         n: tuple(v for part in parts for v in getattr(part, n)) for n in _NAMES
@@ -161,16 +161,16 @@ def join(parts: Sequence[Predictions]) -> Predictions:
 
 
 def align(predictions: Predictions, like: Predictions, run: str, first: str) -> Predictions:
-    """Predictions in the order of another run's, of the very same utterances.
+    """Put predictions into the order of another run on the same utterances.
 
     Args:
-        predictions: what to put in order.
-        like: gives the order.
-        run: name of the run of ``predictions``, for a message.
+        predictions: the predictions to reorder.
+        like: the predictions that define the order.
+        run: name of the run of ``predictions``, for error messages.
         first: name of the run of ``like``.
 
     Raises:
-        UsageError: utterances, classes or labels differ; the first difference is named.
+        UsageError: utterances, classes or labels differ; the message names the first difference.
     """
     remedy = "compare runs that were measured on the same subset of the same split and labels"
     if predictions.classes != like.classes:
@@ -181,14 +181,14 @@ def align(predictions: Predictions, like: Predictions, run: str, first: str) -> 
     if apart:
         raise UsageError(
             f"{run} was measured on {len(predictions)} utterances, {first} on {len(like)}; "
-            f"{len(apart)} of them are in one only, first {apart[0]!r}",
+            f"{len(apart)} of them are in only one run, first {apart[0]!r}",
             remedy,
         )
     ordered = predictions.take([place[name] for name in like.ids])
     differ = np.flatnonzero((ordered.truth != like.truth).any(axis=1))
     if len(differ):
         raise UsageError(
-            f"{run} and {first} have other labels for {len(differ)} utterance(s), first "
+            f"{run} and {first} have different labels for {len(differ)} utterance(s), first "
             f"{like.ids[differ[0]]!r}",
             remedy,
         )

@@ -1,7 +1,7 @@
-"""The metrics of later papers: each utterance has one class, and the largest logit is chosen.
+"""Single-label metrics: each utterance has one class, and the largest logit is chosen.
 
-Owns when that question makes sense, its metrics and the confusion matrix. scikit-learn does the
-maths. Leaves yes-or-no questions for each class to `metrics`.
+Owns when these metrics apply, the metrics and the confusion matrix; scikit-learn computes them.
+Leaves multi-label metrics to `metrics`.
 
 With K the confusion matrix (true class by chosen class), N its sum and F1(c) the F1 of class c
 against all others:
@@ -31,7 +31,7 @@ SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
 
 
 def why_not_single(label: NDArray[np.uint8]) -> str:
-    """Why one class for each utterance is not the question here; empty where it is.
+    """Why single-label metrics do not apply; an empty string if they do.
 
     Args:
         label: (N, C), 1 where the class holds.
@@ -47,7 +47,7 @@ def why_not_single(label: NDArray[np.uint8]) -> str:
 def measure_single(
     label: NDArray[np.uint8], logits: NDArray[np.float32], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Measure the class with the largest logit; of equal ones the first class is chosen.
+    """Measure the class with the largest logit; the first class wins a tie.
 
     Args:
         label: (N, C), exactly one 1 in each row.
@@ -56,7 +56,7 @@ def measure_single(
 
     Returns:
         JSON-ready: each of `SINGLE_METRICS`, and ``confusion``: ``classes`` and ``counts``, a
-        list for each true class with how many utterances were taken for each class.
+        list per true class of how many utterances were assigned to each class.
     """
     from sklearn import metrics as sk
 

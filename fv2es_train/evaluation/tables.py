@@ -1,7 +1,6 @@
-"""Measurements as plain text tables, for a terminal.
+"""Measurements as plain-text tables for a terminal.
 
-Owns how they look: every metric under its full name, ``-`` where there is no value. Leaves the
-numbers to those who measure.
+Owns the layout: every metric under its full name, ``-`` for an undefined value.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     """The tables of one measurement.
 
     Args:
-        result: what `metrics.measure` or `evaluate` returned, or `measurement.measurement`.
+        result: what `metrics.measure`, `evaluate` or `measurement.measurement` returned.
 
     Returns:
-        Lines without a newline at the end.
+        The text, without a final newline.
     """
     fitted = result.get("thresholds", {})
     header = ["class", "support", "threshold", *METRICS]
@@ -41,7 +40,7 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     averages += _edges(result.get("interval"), METRICS, ["", ""])
     lines = [grid(header, rows, averages)]
     if absent := result["absent_classes"]:
-        lines.append(f"no utterance of {', '.join(absent)}: left out of the averages that need one")
+        lines.append(f"no utterance of {', '.join(absent)}: averages that need one leave them out")
     lines += _single_lines(result)
     if drawn := result.get("bootstrap"):
         lines.append(_drawn(drawn))
@@ -61,7 +60,7 @@ def format_groups(by: Mapping[str, Any]) -> str:
 
 
 def format_comparison(found: Mapping[str, Any]) -> str:
-    """The tables of `fv2es compare`: each run's numbers, then what differs from the first."""
+    """The tables of `fv2es compare`: the metrics of each run, then the differences."""
     runs = found["runs"]
     single = any(run["single_label"] for run in runs)
     parts = _KINDS if single else _KINDS[:1]
@@ -85,7 +84,7 @@ def format_comparison(found: Mapping[str, Any]) -> str:
 
 
 def format_folds(found: Mapping[str, Any]) -> str:
-    """The table of `fv2es train --folds`: each fold, mean, standard deviation, all pooled."""
+    """The table of `fv2es train --folds`: each fold, mean, standard deviation, pooled."""
     done = [fold for fold in found["folds"] if fold["test"]]
     single = any(fold["test"]["single_label"] for fold in done)
     parts = _KINDS if single else _KINDS[:1]
@@ -99,7 +98,7 @@ def format_folds(found: Mapping[str, Any]) -> str:
 
 
 def grid(header: Sequence[str], *blocks: Sequence[Sequence[str]]) -> str:
-    """Aligned columns; a rule stands before each block of rows."""
+    """Aligned columns, with a rule before each block of rows."""
     every = [header, *(row for block in blocks for row in block)]
     widths = [max(len(row[i]) for row in every) for i in range(len(header))]
     lines = [_line(header, widths)]

@@ -1,9 +1,8 @@
-"""The metrics of many weighted choices of the same utterances at once, by matrix products.
+"""Metrics of many weightings of the same utterances at once, as matrix products.
 
-Owns the arithmetic that makes resamples and groups cheap: a resample is a row of weights, how
-often each utterance was drawn; a group is a row of zeros and ones. With all weights 1 the values
-are those of `metrics` and `single_label`, and the tests hold them to that. Leaves drawing to
-`bootstrap` and groups to `groups`.
+Owns the arithmetic behind resamples and groups: a resample is a row of weights (how often each
+utterance was drawn), a group is a row of zeros and ones. With unit weights the values equal those
+of `metrics` and `single_label`. Leaves drawing to `bootstrap` and grouping to `groups`.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class Weighted:
-    """Predictions made ready for being weighted.
+class VectorizedMetrics:
+    """Predictions of N utterances, prepared for weighting.
 
     Args:
-        predictions: of N utterances.
+        predictions: the predictions.
     """
 
     def __init__(self, predictions: Predictions) -> None:
@@ -48,13 +47,13 @@ class Weighted:
         self._confused = np.eye(self.classes**2)[true * self.classes + chosen]
 
     def averages(self, weights: Floats) -> dict[str, Floats]:
-        """The averages over classes, see `metrics`.
+        """Compute the averages over classes, see `metrics`.
 
         Args:
             weights: (R, N), at least one positive in each row.
 
         Returns:
-            Metric -> (R,), NaN where no class has a value.
+            Metric -> (R,), NaN if no class has a value.
         """
         total = weights.sum(axis=1, keepdims=True)
         hits, named, positives = np.split(weights @ self._cells, 3, axis=1)
@@ -79,13 +78,13 @@ class Weighted:
         return {name: _mean(value) for name, value in values.items()}
 
     def single_label(self, weights: Floats) -> dict[str, Floats]:
-        """The metrics of one class for each utterance, see `single_label`.
+        """Compute the single-label metrics, see `single_label`.
 
         Args:
             weights: (R, N), at least one positive in each row.
 
         Returns:
-            Metric -> (R,); empty where the utterances have not one class each.
+            Metric -> (R,); empty unless every utterance has exactly one class.
         """
         if not self.single:
             return {}
@@ -101,7 +100,7 @@ class Weighted:
         }
 
     def _auc(self, weights: Floats, positives: Floats, negatives: Floats) -> Floats:
-        """The share of pairs of a yes and a no in the right order, equal ones counting half."""
+        """Share of (positive, negative) pairs in the right order; ties count half."""
         values = np.empty((len(weights), self.classes))
         for c, steps in enumerate(self._steps):
             rows = self._order[:, c]
@@ -114,24 +113,24 @@ class Weighted:
 
 
 def gather(parts: Iterable[dict[str, Floats]]) -> dict[str, Floats]:
-    """Values that were computed for some rows of weights at a time, put together."""
+    """Concatenate values that were computed for some rows of weights at a time."""
     found = list(parts)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def plain(values: dict[str, Floats], row: int) -> dict[str, Any]:
-    """The values of one row as JSON has them: None where there is none."""
+    """The values of one row as JSON values; NaN becomes None."""
     return {n: None if np.isnan(v[row]) else float(v[row]) for n, v in values.items()}
 
 
 def _over(above: Floats, below: Floats) -> Floats:
-    """The quotient, 0 where the divisor is."""
+    """The quotient, 0 if the divisor is 0."""
     quotient: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return quotient
 
 
 def _mean(values: Floats) -> Floats:
-    """Mean over the classes that have a value: (R, C) to (R,)."""
+    """Mean over the defined classes: (R, C) to (R,)."""
     there = ~np.isnan(values)
     counts = there.sum(axis=1)
     sums = np.where(there, values, 0).sum(axis=1)

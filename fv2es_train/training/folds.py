@@ -19,7 +19,7 @@ from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
 from fv2es_prep.utils.files import make_directory, write_json
-from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.measurement import measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
@@ -163,7 +163,9 @@ def _over(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
     every = [name for part in parts for name in part.ids]
     # An utterance that is test in two folds would count twice.
-    pooled = measurement(join(parts), Plan()) if parts and len(set(every)) == len(every) else None
+    pooled = (
+        measurement(join(parts), Bootstrap()) if parts and len(set(every)) == len(every) else None
+    )
     spread = {"mean": _mean, "standard_deviation": _deviation}
     return {
         **{

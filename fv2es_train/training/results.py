@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.utils.files import make_directory, write_json
-from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
-from fv2es_train.evaluation.metadata import facts_of
+from fv2es_train.evaluation.metadata import metadata_of
 from fv2es_train.evaluation.model_card import write_card
-from fv2es_train.evaluation.pictures import draw_curves, draw_predictions
+from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def write_results(
     for subset, dataset in subsets.items():
         if dataset is None:
             continue
-        facts = facts_of(catalogue, dataset.ids)
-        opened = Opened(checkpoint, dataset, facts, split, subset, run, device)
+        metadata = metadata_of(catalogue, dataset.ids)
+        opened = Opened(checkpoint, dataset, metadata, split, subset, run, device)
         found = predict(opened)
         write_predictions(file_of(run, subset), found)
-        measured[subset] = measure_opened(opened, found, Plan())
+        measured[subset] = measure_opened(opened, found, Bootstrap())
         if subset == "test":
             draw_predictions(found, run / TEST)
     lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()

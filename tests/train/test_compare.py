@@ -12,7 +12,7 @@ import yaml
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.splits import read_split, write_split
-from fv2es_train.evaluation.bootstrap import Plan
+from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.comparison import compare
 from fv2es_train.evaluation.evaluate import evaluate, open_run, predict
 from fv2es_train.evaluation.inference import loader_of, run_terms
@@ -23,7 +23,7 @@ from fv2es_train.evaluation.tables import format_comparison, format_folds, forma
 from fv2es_train.training.folds import train_folds
 from tests.train.conftest import Corpus, options_of
 
-FEW = Plan(resamples=50)
+FEW = Bootstrap(resamples=50)
 
 
 def other_run(run: Path, place: Path, shift: float) -> Path:
@@ -39,7 +39,7 @@ def other_run(run: Path, place: Path, shift: float) -> Path:
 def test_written_predictions_give_the_numbers_of_the_run(run: Path) -> None:
     measured = json.loads((run / "metrics.json").read_text())
     for subset in ("valid", "test"):
-        found = measurement(read_predictions(file_of(run, subset)), Plan())
+        found = measurement(read_predictions(file_of(run, subset)), Bootstrap())
         assert {name: measured[subset][name] for name in found} == found
 
 
@@ -54,19 +54,19 @@ def test_predictions_come_back_the_very_same(corpus: Corpus, run: Path, tmp_path
 
 
 def test_damaged_and_missing_predictions_are_one_error(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no .*test\.csv"):
+    with pytest.raises(UsageError, match=r"test\.csv does not exist"):
         compare([run, tmp_path])
     lines = file_of(run, "test").read_text().splitlines()
     for damage in ("", "id,name\n", lines[0] + "\nutt,1\n", "\n".join(lines)[:-40]):
         place = tmp_path / "p.csv"
         place.write_text(damage)
-        with pytest.raises(TrainError, match=r"p\.csv holds no predictions"):
+        with pytest.raises(TrainError, match=r"p\.csv is not a predictions file"):
             read_predictions(place)
 
 
 @pytest.mark.parametrize("by", ["speaker", "session", "recording", "modality-missing"])
 def test_groups_hold_every_utterance_once(by: str, corpus: Corpus, run: Path) -> None:
-    found = evaluate(corpus.shards, corpus.split, run, by=by, plan=FEW)
+    found = evaluate(corpus.shards, corpus.split, run, by=by, bootstrap=FEW)
     groups = found["by"]["groups"]
     assert sum(group["n"] for group in groups) == found["n"]
     accuracy = sum(group["n"] * group["average"]["accuracy"] for group in groups) / found["n"]
@@ -79,7 +79,7 @@ def test_groups_hold_every_utterance_once(by: str, corpus: Corpus, run: Path) ->
 
 
 def test_a_modality_is_left_out_by_its_term(corpus: Corpus, run: Path) -> None:
-    found = evaluate(corpus.shards, corpus.split, run, by="modality", plan=FEW)
+    found = evaluate(corpus.shards, corpus.split, run, by="modality", bootstrap=FEW)
     groups = {group["group"]: group["average"] for group in found["by"]["groups"]}
     kinds = ("text", "video", "audio")
     alone, without = [f"{k} alone" for k in kinds], [f"without {k}" for k in kinds]
@@ -96,13 +96,13 @@ def test_a_modality_is_left_out_by_its_term(corpus: Corpus, run: Path) -> None:
 def test_an_unknown_grouping_is_refused(corpus: Corpus, run: Path) -> None:
     with pytest.raises(UsageError, match="'weather'"):
         evaluate(corpus.shards, corpus.split, run, by="weather")
-    with pytest.raises(UsageError, match="'session' cannot be drawn"):
-        Plan(by="session")
+    with pytest.raises(UsageError, match="unknown bootstrap unit 'session'"):
+        Bootstrap(by="session")
 
 
 def test_a_run_does_not_differ_from_itself(corpus: Corpus, run: Path) -> None:
-    found = compare([run, run], shards=corpus.shards, split=corpus.split, plan=FEW)
-    assert found == compare([run, run], plan=FEW)
+    found = compare([run, run], shards=corpus.shards, split=corpus.split, bootstrap=FEW)
+    assert found == compare([run, run], bootstrap=FEW)
     for values in found["differences"][0]["average"].values():
         assert (values["difference"], values["interval"], values["p"]) == (0, [0, 0], 1)
 
@@ -130,7 +130,7 @@ def test_runs_of_other_utterances_or_labels_are_refused(run: Path, tmp_path: Pat
     with pytest.raises(UsageError, match="on 5 utterances, .* on 12; 7 of them"):
         compare([run, other])
     write_predictions(file_of(other, "test"), replace(found, truth=1 - found.truth))
-    with pytest.raises(UsageError, match="other labels for 12 utterance"):
+    with pytest.raises(UsageError, match="different labels for 12 utterance"):
         compare([run, other])
     with pytest.raises(UsageError, match="1 run"):
         compare([run])

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from fv2es_train.evaluation.bootstrap import Plan, draw, interval, p_value, weights_of
+from fv2es_train.evaluation.bootstrap import Bootstrap, draw, interval, p_value, weights_of
 from fv2es_train.evaluation.groups import by_group, decided
 from fv2es_train.evaluation.measurement import measurement
 from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds
 from fv2es_train.evaluation.predictions import Predictions
 from fv2es_train.evaluation.single_label import SINGLE_METRICS
 from fv2es_train.evaluation.tables import format_metrics
-from fv2es_train.evaluation.vectorized_metrics import Weighted, plain
+from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
 
-NO_INTERVALS = Plan(resamples=0)
+NO_INTERVALS = Bootstrap(resamples=0)
 
 
 def made(
@@ -156,7 +156,7 @@ def test_why_there_are_no_single_label_numbers_is_said() -> None:
 @settings(max_examples=30, deadline=None)
 @given(cases)
 def test_equal_weights_give_the_numbers_of_the_measurement(found: Predictions) -> None:
-    measured, weighted = measurement(found, NO_INTERVALS), Weighted(found)
+    measured, weighted = measurement(found, NO_INTERVALS), VectorizedMetrics(found)
     every = np.ones((1, len(found)))
     assert plain(weighted.averages(every), 0) == pytest.approx(measured["average"], abs=1e-9)
     for name, value in plain(weighted.single_label(every), 0).items():
@@ -167,10 +167,10 @@ def test_equal_weights_give_the_numbers_of_the_measurement(found: Predictions) -
 @pytest.mark.parametrize("single", [True, False])
 def test_a_resample_is_measured_as_if_it_were_written_out(by: str, single: bool) -> None:
     found = made(np.random.default_rng(3), 40, 4, absent=1, single=single)
-    plan = Plan(resamples=30, by=by, seed=7)
+    bootstrap = Bootstrap(resamples=30, by=by, seed=7)
     codes = np.arange(40) if by == "utterance" else np.arange(40) % 4
-    (weights,) = weights_of(codes, plan)
-    drawn = draw(found, plan)
+    (weights,) = weights_of(codes, bootstrap)
+    drawn = draw(found, bootstrap)
     assert drawn.units == (40 if by == "utterance" else 4)
     for row, counts in enumerate(weights.astype(int)):
         slow = measurement(found.take(np.repeat(np.arange(40), counts).tolist()), NO_INTERVALS)
@@ -181,7 +181,7 @@ def test_a_resample_is_measured_as_if_it_were_written_out(by: str, single: bool)
 
 def test_drawing_takes_as_many_units_as_there_are_and_whole_ones() -> None:
     codes = np.array([0, 0, 0, 1, 1, 2])
-    (weights,) = weights_of(codes, Plan(resamples=200))
+    (weights,) = weights_of(codes, Bootstrap(resamples=200))
     assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 3] == weights[:, 4]).all()
     assert (weights[:, [0, 3, 5]].sum(axis=1) == 3).all()
 
@@ -198,7 +198,7 @@ def test_an_interval_holds_the_number_and_is_as_wide_as_theory_says() -> None:
         np.where(values, 1, -1).astype("f4"),
         np.array([0.5]),
     )
-    measured = measurement(shown, Plan(resamples=2000))
+    measured = measurement(shown, Bootstrap(resamples=2000))
     share = measured["average"]["accuracy"]
     low, high = measured["interval"]["accuracy"]
     assert low < share < high
@@ -212,9 +212,9 @@ def test_equal_plans_draw_equal_intervals_and_dialogues_widen_them() -> None:
     # Every utterance of a recording is equally hard: the recordings are what is drawn.
     logits = np.where((np.arange(200) % 4 < 2)[:, None], found.truth, 1 - found.truth)
     found = decided(found, logits.astype("f4"), np.full(3, 0.6))
-    first, again = (measurement(found, Plan()) for _ in range(2))
+    first, again = (measurement(found, Bootstrap()) for _ in range(2))
     assert first == again
-    wide = measurement(found, Plan(by="recording"))
+    wide = measurement(found, Bootstrap(by="recording"))
     assert wide["bootstrap"]["units"] == 4
 
     def width(of: dict[str, Any]) -> float:
@@ -227,7 +227,7 @@ def test_equal_plans_draw_equal_intervals_and_dialogues_widen_them() -> None:
 def test_a_metric_without_a_value_has_no_interval() -> None:
     found = made(np.random.default_rng(0), 10, 2)
     nothing = Predictions(**{**vars(found), "truth": np.zeros((10, 2), np.uint8)})
-    measured = measurement(nothing, Plan(resamples=50))
+    measured = measurement(nothing, Bootstrap(resamples=50))
     assert measured["interval"]["f1_binary"] is None and measured["average"]["f1_binary"] is None
     assert "no utterance of class0, class1" in format_metrics(measured)
 

@@ -1,6 +1,6 @@
-"""A run as pictures: its curves, and what it takes for what on test.
+"""Plots of a run: training curves, and the confusion matrix on test.
 
-Owns how they look. Leaves the numbers to history.jsonl and `predictions`.
+Owns their look. Leaves the data to history.jsonl and `predictions`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _TRAIN, _VALID, _F1 = "#4477aa", "#cc6677", "#228833"
 
 
 def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
-    """Draw loss and f1_binary over the epochs as PNG; the epoch that was kept is marked.
+    """Plot loss and f1_binary over the epochs as PNG, with the best epoch marked.
 
     Args:
-        history: the lines of history.jsonl.
-        best_epoch: the epoch that was kept, from 1.
-        path: where to.
+        history: the records of history.jsonl.
+        best_epoch: number of the best epoch, from 1.
+        path: PNG file to write.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     epochs = [record["epoch"] for record in history]
     figure = _figure(8, 3.2)
@@ -40,12 +40,12 @@ def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) 
     for name, colour in (("train", _TRAIN), ("valid", _VALID)):
         values = [record[f"{name}_loss"] for record in history]
         losses.plot(epochs, values, marker=".", color=colour, label=name)
-    # None is drawn as a gap.
+    # None becomes a gap.
     f1 = [np.nan if r["valid"]["f1_binary"] is None else r["valid"]["f1_binary"] for r in history]
     scores.plot(epochs, f1, marker=".", color=_F1, label="valid f1_binary")
     scores.set_ylim(-0.02, 1.02)
     for axes, title in ((losses, "loss (weighted, over classes)"), (scores, "f1_binary, average")):
-        axes.axvline(best_epoch, color="0.6", linestyle="--", label=f"kept: epoch {best_epoch}")
+        axes.axvline(best_epoch, color="0.6", linestyle="--", label=f"best: epoch {best_epoch}")
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)
@@ -54,18 +54,18 @@ def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) 
 
 
 def draw_predictions(predictions: Predictions, path: Path) -> None:
-    """Draw what is taken for what as PNG.
+    """Plot the confusion matrix as PNG.
 
-    Where each utterance has one class: the confusion matrix of the largest logit. Else the
-    co-occurrence: of the utterances that have the class of the row, how many are given the class
-    of the column; a row may sum to more than its utterances, or to less.
+    If each utterance has one class: the confusion matrix of the largest logit. Otherwise the
+    co-occurrence matrix: how many utterances of the row's class are predicted to have the
+    column's class; a row need not sum to its number of utterances.
 
     Args:
-        predictions: of at least one utterance.
-        path: where to.
+        predictions: at least one utterance.
+        path: PNG file to write.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     truth = predictions.truth.astype(np.int64)
     single = not why_not_single(predictions.truth)
@@ -85,7 +85,7 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
 def _draw_counts(
     axes: Any, counts: NDArray[np.int64], support: NDArray[np.int64], classes: Sequence[str]
 ) -> None:
-    """A square for each pair: the count, and as colour its share of the row's utterances."""
+    """One cell per pair: the count, coloured by its share of the row's utterances."""
     share = counts / np.maximum(support, 1)[:, None]
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     places = range(len(classes))
