@@ -63,6 +63,11 @@ class Split:
         return digest_of({subset: sorted(self.ids(subset)) for subset in SUBSETS})
 
 
+def few(ids: Sequence[str]) -> str:
+    """The first five ids, for a message."""
+    return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+
+
 def split_of_rows(
     table: CatalogueTable,
     recipe: str,

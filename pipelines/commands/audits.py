@@ -49,15 +49,15 @@ def splits_audit(
 
 @splits.command("diff", epilog="Example: fv2es splits diff a.json b.json")
 def splits_diff(
-    a: Annotated[Path, typer.Argument(help="Split manifest.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="Another.", metavar="B")],
+    a: Annotated[Path, typer.Argument(help="Manifest or directory of id lists.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Manifest or lists to compare.", metavar="B")],
     as_json: Json = False,
 ) -> None:
-    """Tell which utterances are in another subset. Exit status 1 where there are any."""
+    """Compare two splits: ids that are in another subset. Exit status 1 if there are any."""
     from fv2es_prep.splits.compare import diff_splits, diff_text
-    from fv2es_prep.splits.manifest import read_split
+    from fv2es_prep.splits.lists import read_split_or_lists
 
-    found = diff_splits(read_split(a), read_split(b))
+    found = diff_splits(read_split_or_lists(a), read_split_or_lists(b))
     if as_json:
         print_json({"a": str(a), "b": str(b), **found})
     else:

@@ -82,31 +82,30 @@ def splits_build(
 def splits_import(
     lists: Annotated[
         list[Path],
-        typer.Argument(help="A directory of three lists, or the three.", metavar="LISTS"),
+        typer.Argument(help="Directory of three id lists, or three files.", metavar="LISTS"),
     ],
     shards: Annotated[
-        Path | None, typer.Option(help="The dataset that they are of.", metavar="SHARDS")
+        Path | None, typer.Option(help="Dataset of the ids.", metavar="SHARDS")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The manifest to write.", metavar="FILE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Manifest to write.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which published split lists of ids are, line by line; make a manifest of them."""
+    """Import id lists as a manifest and recognise published splits."""
     from fv2es_prep.shards.catalogue import read_table
-    from fv2es_prep.splits.import_report import import_text, import_values
-    from fv2es_prep.splits.imported import import_lists
+    from fv2es_prep.splits.imported import import_lists, import_text
     from fv2es_prep.splits.lists import read_lists
     from fv2es_prep.splits.manifest import write_split
 
     imported = import_lists(read_lists(lists), read_table(shards) if shards else None)
     if out is not None and imported.split is None:
         raise UsageError(
-            "the ids are of recordings; which utterances they have, only the shards know",
-            "name the dataset with --shards",
+            "the ids name recordings, and without a dataset their utterances are unknown",
+            "pass the dataset with --shards",
         )
     if out is not None and imported.split is not None:
         write_split(imported.split, out)
     if as_json:
-        print_json({"out": str(out) if out else None, **import_values(imported)})
+        print_json({"out": str(out) if out else None, **imported.to_json()})
     else:
         typer.echo(import_text(imported) + (f"\nsplit       {out}" if out else ""))
 
@@ -116,17 +115,17 @@ def splits_list(as_json: Json = False) -> None:
     """List the recipes, and the published splits that import recognises."""
     import json
 
-    from fv2es_prep.splits.published import facts_file, published_splits
+    from fv2es_prep.splits.published import metadata_file, published_splits
 
-    recipes = json.loads(facts_file("recipes.json").read_text(encoding="utf-8"))["recipes"]
+    recipes = json.loads(metadata_file("recipes.json").read_text(encoding="utf-8"))["recipes"]
     known = [
         {
             **{
                 name: getattr(split, name)
                 for name in ("name", "title", "source", "licence", "unit")
             },
-            "counts": {subset: facts.count for subset, facts in split.subsets.items()},
-            "sha256": {subset: facts.sha256 for subset, facts in split.subsets.items()},
+            "counts": split.counts,
+            "sha256": split.digests,
         }
         for split in published_splits()
     ]

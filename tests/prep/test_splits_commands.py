@@ -58,7 +58,7 @@ def test_lists_become_a_manifest(prepared, split, tmp_path):
     out = tmp_path / "imported.json"
     result = fv2es("splits", "import", lists, "--shards", prepared, "--out", out)
     assert result.returncode == 0, result.stderr
-    assert "none of the published splits" in result.stdout
+    assert "no published split" in result.stdout
     assert {subset: read_split(out).ids(subset) for subset in SUBSETS} == ids
     videos = sorted(set(read_catalogue(prepared).recording_ids))
     for subset, name in zip(SUBSETS, videos, strict=True):
