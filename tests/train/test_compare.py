@@ -182,7 +182,7 @@ def test_the_card_says_what_was_trained_on_what(corpus: Corpus, run: Path) -> No
         "| `fv2es-tiny` |",
         f"| the recording (dialogue, video) | {valid} of {valid} | 12 of 12 | 12 of 12 |",
         "licence of its own",
-        "not for decisions about\n  people",
+        "Do not use it for decisions\n  about people",
     ):
         assert said in card, said
     assert str(corpus.shards.parent) not in card and str(run.parent) not in card

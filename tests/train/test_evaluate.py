@@ -105,7 +105,7 @@ def test_an_empty_subset_and_unknown_names_are_refused(
     corpus: Corpus, run: Path, tmp_path: Path
 ) -> None:
     split = corpus.resplit(lambda s: replace(s, test=()), tmp_path / "split.json")
-    with pytest.raises(SplitError, match="'test' is empty"):
+    with pytest.raises(SplitError, match="'test' of the split is empty"):
         evaluate(corpus.shards, split, run)
     with pytest.raises(UsageError, match="'exam'"):
         evaluate(corpus.shards, corpus.split, run, "exam")

@@ -137,7 +137,7 @@ def test_a_loss_that_is_no_number_names_the_utterances(tmp_path: Path) -> None:
 @pytest.mark.parametrize("subset", ["train", "valid"])
 def test_an_empty_subset_is_refused(subset: str, corpus: Corpus, tmp_path: Path) -> None:
     split = corpus.resplit(lambda s: replace(s, **{subset: ()}), tmp_path / "split.json")
-    with pytest.raises(SplitError, match=f"'{subset}' is empty"):
+    with pytest.raises(SplitError, match=f"'{subset}' of the split is empty"):
         train(replace(options_of(corpus, tmp_path / "run"), split=split))
 
 
