@@ -68,11 +68,6 @@ class Made:
         """Whether the recording is not needed any more."""
         return self.faces is not None and self.mel is not None
 
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is left to be made."""
-        return self.media and self.tokens is not None
-
 
 def prepare_example(
     utterance: Utterance, source: OpenRecording, stages: Stages, made: Made = Made()

@@ -1,4 +1,4 @@
-"""What one worker does with one task: recordings in, one shard or piece and its receipt out.
+"""What one worker does with one task: recordings in, one shard and its receipt out.
 
 Owns what happens to the utterance that fails and what is kept of earlier work. Leaves the road of
 an utterance to `example`.
@@ -42,8 +42,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
 
     An utterance that cannot be prepared is dropped with its reason and the rest goes on; a
     recording that cannot be decoded drops all of its utterances that are left. What an earlier run
-    or a piece made from the very same is copied. A piece leaves what is left of a recording that
-    cannot be decoded to the whole shard, which knows where it fails first.
+    made from identical inputs is copied.
 
     Args:
         task: what to build.
@@ -58,7 +57,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         OutputError: the shard cannot be written.
     """
     began = time.perf_counter()
-    header, counts = task.header, Counter(task.tried.counts)
+    header, counts = task.header, Counter[str]()
     dropped: list[Dropped] = []
     with contextlib.ExitStack() as stack:
         if any(task.missing(part) for part in ("faces", "mel")):
@@ -69,7 +68,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
             for entry in _prepare_again(recording, utterances, task, writer, keeper, counts):
                 dropped.append(entry)
                 writer.drop(entry)
-            report(sum(utterance.id not in task.tried.ids for utterance in utterances))
+            report(len(utterances))
         counts["recordings"] = len(task.recordings)
         examples = len(writer)
         digest, size = writer.close()
@@ -81,7 +80,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         task_digest=header.task_digest,
         dropped=tuple(dropped),
         counts=dict(counts),
-        seconds=round(task.tried.seconds + time.perf_counter() - began, 3),
+        seconds=round(time.perf_counter() - began, 3),
     )
 
 
@@ -147,7 +146,7 @@ def _prepare(
         source: OpenRecording | None = None
         for utterance in utterances:
             origin = task.origin(utterance)
-            # Once a recording has failed that is the reason, also of what a piece dropped.
+            # After a failure the failure is the reason, as in a run that keeps nothing.
             if failed is None and utterance.id in task.drops:
                 yield task.drops[utterance.id]
                 continue
@@ -168,15 +167,12 @@ def _prepare(
             except MediaError as error:
                 if task.fail_fast or (attempts_left and isinstance(error, MediaKilledError)):
                     raise
-                if task.piece_of is not None:
-                    break
                 failed = error
                 entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
                 yield replace(entry, origin=origin.media)
             else:
                 writer.append(example, origin)
-                if utterance.id not in task.tried.ids or not made.whole:
-                    _count(example, made, counts)
+                _count(example, made, counts)
         if source is not None:
             counts["videos_decoded"] += source.video_opened
             counts["sounds_decoded"] += source.sound_opened

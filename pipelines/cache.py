@@ -6,7 +6,6 @@ out of them to `build`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,18 +100,8 @@ def read_previous(out: Path, corpus: str) -> Previous:
 
     What cannot be read, or is not what the index says, is damaged: it is no help and left out.
     """
-    return read_shards(_shards_in(out, corpus), _listed(out))
-
-
-def read_shards(paths: Iterable[Path], listed: Mapping[str, str] | None = None) -> Previous:
-    """Look through some shards; those that cannot be read are left out.
-
-    Args:
-        paths: of shards in a dataset directory or in its directory of earlier work.
-        listed: name of a shard in the dataset directory -> the SHA-256 that it must have.
-    """
-    previous, listed = Previous(), listed or {}
-    for path in paths:
+    previous, listed = Previous(), _listed(out)
+    for path in _shards_in(out, corpus):
         try:
             digest = sha256_of(path)
             if _is_aside(path) or listed.get(path.name, digest) == digest:

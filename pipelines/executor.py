@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError, SettingsError, WorkerDiedError
 from fv2es_prep.types import ShardReceipt
 from pipelines.build import build_shard
+from pipelines.cost import longest_first
 from pipelines.task import ShardTask
-from pipelines.worklist import Result, Worklist
 
 _TOPIC = "fv2es-utterances"
 _CONNECT_TIMEOUT_S = 10
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+Result = tuple[ShardTask, ShardReceipt | Exception]
 _DIED = "the worker that built {} died {} times, as when the system runs out of memory"
 
 
@@ -48,7 +50,7 @@ def run_tasks(
     """Run every task, giving results as they come; a task that fails does not stop the others.
 
     Args:
-        tasks: the shards; the longest are started first, and divided where that is sooner done.
+        tasks: the shards; the longest are started first.
         executor: see `worker_count`.
         report: called with the number of utterances done since the last call.
 
@@ -68,13 +70,12 @@ def run_tasks(
 
 
 def _run_inline(tasks: Sequence[ShardTask], report: Callable[[int], None]) -> Iterator[Result]:
-    work = Worklist(tasks, 1)
-    while (task := work.take()) is not None:
+    for task in longest_first(tasks):
         try:
             result: ShardReceipt | Exception = build_shard(task, report)
         except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
             result = error
-        yield from work.finish(task, result)
+        yield task, result
 
 
 def _run_local(
@@ -82,10 +83,9 @@ def _run_local(
 ) -> Iterator[Result]:
     from distributed import Client
 
-    work = Worklist(tasks, workers)
-    cluster = local_cluster(min(workers, max(len(work), 1)))
+    cluster = local_cluster(min(workers, max(len(tasks), 1)))
     with cluster, Client(cluster) as client:
-        yield from _gather(client, work, report)
+        yield from _gather(client, tasks, report)
 
 
 def local_cluster(workers: int) -> Any:
@@ -129,7 +129,7 @@ def _run_on_cluster(
         ) from error
     with client:
         _check_versions(client, address)
-        yield from _gather(client, Worklist(tasks, _threads(client)), report)
+        yield from _gather(client, tasks, report)
 
 
 def _check_versions(client: Any, address: str) -> None:
@@ -147,17 +147,21 @@ def _check_versions(client: Any, address: str) -> None:
             )
 
 
-def _gather(client: Any, work: Worklist, report: Callable[[int], None]) -> Iterator[Result]:
+def _gather(
+    client: Any, tasks: Sequence[ShardTask], report: Callable[[int], None]
+) -> Iterator[Result]:
     from distributed import as_completed
 
     client.subscribe_topic(_TOPIC, lambda event: report(event[1]))
+    waiting = deque(longest_first(tasks))
     running: dict[Any, ShardTask] = {}
     completed = as_completed(loop=client.loop)
 
     def start() -> None:
         # No more than there are threads: Dask would bind what waits to a worker that is busy.
         free = max(_threads(client), 1) - len(running)
-        while free > 0 and (task := work.take()) is not None:
+        while free > 0 and waiting:
+            task = waiting.popleft()
             # pure=False: a shard is a file on disk, and Dask must not think that it has it already.
             future = client.submit(_build_remotely, task, pure=False, retries=0)
             running[future] = task
@@ -167,7 +171,7 @@ def _gather(client: Any, work: Worklist, report: Callable[[int], None]) -> Itera
     start()
     for future in completed:
         task = running.pop(future)
-        yield from work.finish(task, _result_of(task, future))
+        yield task, _result_of(task, future)
         start()
     client.unsubscribe_topic(_TOPIC)
 

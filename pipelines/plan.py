@@ -19,8 +19,8 @@ from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
 from pipelines.cache import PARTS, OldShard, Previous, read_previous
+from pipelines.cost import estimate_s
 from pipelines.media_hashes import UNREADABLE, Sources
-from pipelines.pieces import divide, estimate_s
 from pipelines.task import ShardTask, frame_count, with_kept
 
 _MB = 1_000_000
@@ -55,7 +55,6 @@ class Plan:
         """The plan in numbers, with an estimate of the time on so many workers."""
         missing = {part: [u for task in self.todo for u in task.missing(part)] for part in PARTS}
         frames = sum(frame_count(utterance, self.settings) for utterance in missing["faces"])
-        pieces = divide(self.todo, workers)
         return {
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
@@ -71,8 +70,7 @@ class Plan:
             "frames": frames,
             "shard_bytes": sum(_bytes(u, self.settings) for u in self.inventory.utterances),
             "workers": workers,
-            "shards_divided": len(pieces),
-            "estimated_s": round(estimate_s(self.todo, pieces, workers), 1),
+            "estimated_s": round(estimate_s(self.todo, workers), 1),
         }
 
     def reasons(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""A task: one shard to build, or a piece of one, as it travels to a worker.
+"""A task: one shard to build, as it travels to a worker.
 
-Owns what is left to do in it. Leaves how it came about to `plan` and `pieces`.
+Owns what is left to do in it. Leaves how it came about to `plan`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,6 @@ from pipelines.cache import Kept, Previous
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What pieces of a shard have come to.
-
-    Attributes:
-        ids: the utterances that were in them.
-        counts: work done, summed.
-        seconds: wall time that the work took, summed.
-    """
-
-    ids: frozenset[str] = frozenset()
-    counts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class ShardTask:
     """One shard to build: paths and ids, a few kilobytes.
 
@@ -47,8 +32,6 @@ class ShardTask:
         drops: utterance id -> its entry, where an earlier run dropped the very same.
         fail_fast: stop at the first recording that cannot be read.
         device: where faces are looked for, ``cpu`` or torch's name of a GPU.
-        piece_of: the shard that this is a piece of; None where it is a shard itself.
-        tried: what pieces of it this run has built already.
     """
 
     path: Path
@@ -60,8 +43,6 @@ class ShardTask:
     drops: dict[str, Dropped] = field(default_factory=dict)
     fail_fast: bool = False
     device: str = "cpu"
-    piece_of: Path | None = None
-    tried: Tried = Tried()
 
     def by_recording(self) -> Iterator[tuple[Recording, tuple[Utterance, ...]]]:
         """Each recording with its utterances."""
@@ -85,14 +66,14 @@ class ShardTask:
 
 
 def with_kept(task: ShardTask, previous: Previous, retry_dropped: bool) -> ShardTask:
-    """The task with what it can keep of earlier work beside what it keeps already.
+    """The task with what it can keep of earlier work.
 
     Args:
         task: what to build.
         previous: the earlier work.
         retry_dropped: try those again that were dropped.
     """
-    kept, drops = dict(task.kept), dict(task.drops)
+    kept, drops = {}, {}
     for utterance in task.utterances:
         origin = task.origin(utterance)
         if found := previous.kept(utterance, origin):

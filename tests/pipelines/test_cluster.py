@@ -15,8 +15,6 @@ from distributed import Client
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.files import sha256_of
 from pipelines.executor import run_tasks
-from pipelines.pieces import divide
-from pipelines.prepare import plan_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -53,20 +51,6 @@ def test_a_cluster_gives_the_same_bytes_as_this_process(
     assert sum(told) == 18
     made = {p.name: sha256_of(p) for p in (tmp_path / "out").glob("*.h5")}
     assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
-
-
-def test_a_cluster_divides_a_shard_over_its_workers(
-    corpus, text_model, address, tmp_path, prepare, options_for
-):
-    _, alone = prepare(options_for(corpus, tmp_path / "alone", text_model, shard_mb=16))
-    told: list[int] = []
-    options = options_for(corpus, tmp_path / "out", text_model, shard_mb=16)
-    assert divide(plan_corpus(options).todo, 2)
-    _, summary = prepare(options, address, told.append)
-    assert (summary.shards_built, sum(told)) == (1, 18)
-    assert summary.counts["frames_sampled"] == alone.counts["frames_sampled"]
-    made = {p.name: sha256_of(p) for p in (tmp_path / "out").glob("*.h5")}
-    assert made == {p.name: sha256_of(p) for p in (tmp_path / "alone").glob("*.h5")}
 
 
 def test_workers_of_another_version_are_refused(address, monkeypatch):

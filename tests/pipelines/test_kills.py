@@ -72,7 +72,7 @@ def digests(out: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in out.glob("*.h5")}
 
 
-# Three shards on two workers, and one that they build in pieces.
+# Three shards on two workers, and one shard.
 @pytest.mark.parametrize("megabytes", [0.1, 16])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_runs_end_in_the_same_bytes_as_an_unbroken_one(

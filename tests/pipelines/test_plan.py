@@ -13,6 +13,7 @@ from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.types import Recording, Utterance
+from pipelines.cost import cost_s, estimate_s, longest_first
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
 from pipelines.task import frame_count
@@ -92,3 +93,13 @@ def test_a_plan_knows_how_many_frames_there_will_be(
     described = plan.describe(2)
     assert described["frames"] == catalogue.frames.sum()
     assert described["shard_bytes"] / sum(p.stat().st_size for p in prepared.glob("*.h5")) > 0.9
+
+
+def test_the_longest_comes_first():
+    spans = [(0, 0.0, 1.0), (1, 0.0, 9.0), (2, 0.0, 3.0)]
+    tasks = make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), 0.01).tasks
+    names = [task.path.name for task in longest_first(tasks)]
+    assert names == ["tests-00001.h5", "tests-00002.h5", "tests-00000.h5"]
+    one, nine, three = map(cost_s, tasks)
+    assert estimate_s(tasks, 1) == pytest.approx(one + nine + three)
+    assert estimate_s(tasks, 2) == pytest.approx(nine)
