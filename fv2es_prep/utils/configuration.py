@@ -1,0 +1,176 @@
+"""One configuration from its sources: defaults, a preset, a TOML file, ``--set``, flags.
+
+Owns their precedence, unknown names, and the TOML form. Leaves the fields to `fields` and the
+command line to `flags`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_origin
+
+from fv2es_prep.errors import SettingsError, UsageError
+from fv2es_prep.utils.fields import Field, fields_of, values_of
+
+T = TypeVar("T")
+
+
+def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> T:
+    """The configuration: defaults, over them the preset, over both what the user gave.
+
+    Args:
+        kind: the dataclass.
+        given: values by dotted path, see `given_values`.
+        preset: values of fields at the top; a dataclass instance is a whole section.
+
+    Raises:
+        SettingsError: a path is unknown, a value does not fit its field, or a required field is
+            missing.
+    """
+    values = settle(kind, given, preset)
+    missing = [path for path, value in values.items() if value is MISSING]
+    if missing:
+        flag = missing[0].rpartition(".")[2].replace("_", "-")
+        raise SettingsError(
+            f"--{flag} is missing", f"pass --{flag}, or set {missing[0]!r} in a --config file"
+        )
+    return cast("T", _build(kind, "", values, preset))
+
+
+def settle(
+    kind: type[Any], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """As `resolve`, but each value by its path; `dataclasses.MISSING` where a required one is."""
+    known = fields_of(kind, preset)
+    values = {path: field.default for path, field in known.items()}
+    tables = [path for path, field in known.items() if get_origin(field.type) is dict]
+    for path, value in given.items():
+        table = next((name for name in tables if path.startswith(f"{name}.")), "")
+        if table:
+            key = path.removeprefix(f"{table}.")
+            values[table] = known[table].convert({**values[table], key: value})
+        elif path in known:
+            values[path] = known[path].convert(value)
+        else:
+            raise _unknown(path, known)
+    return values
+
+
+def _unknown(path: str, known: Iterable[str]) -> SettingsError:
+    last = path.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == last]
+    near += difflib.get_close_matches(path, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "see all: fv2es config show"
+    return SettingsError(f"unknown configuration field {path!r}", hint)
+
+
+def _build(base: Any, prefix: str, values: Mapping[str, Any], preset: Any = None) -> Any:
+    """The dataclass ``base``, or a copy of the instance ``base``, with the values in it."""
+    changes = {}
+    for name, value in values_of(base, preset).items():
+        path = f"{prefix}{name}"
+        if path in values:
+            changes[name] = values[path]
+        elif is_dataclass(value):
+            changes[name] = _build(value, f"{path}.", values)
+        elif name in (preset or {}):
+            changes[name] = value
+    return base(**changes) if isinstance(base, type) else replace(base, **changes)
+
+
+def given_values(
+    file: Path | None = None,
+    sets: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the user gave, by dotted path; of two values of one field the later source wins.
+
+    Args:
+        file: TOML file.
+        sets: ``PATH=VALUE`` each.
+        flags: values of options by path; None where the option was not passed.
+
+    Raises:
+        UsageError: the file cannot be read, or a ``--set`` has no ``=``.
+    """
+    given = flatten(read_toml(file)) if file else {}
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"invalid --set {text!r}", "write --set PATH=VALUE, e.g. seed=1")
+        given[path.strip()] = value.strip()
+    return given | {path: value for path, value in (flags or {}).items() if value is not None}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"cannot read {path}: {reason}", "print one to start from: fv2es config show"
+        ) from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by dotted path."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
+
+
+def to_toml(known: Mapping[str, Field], values: Mapping[str, Any]) -> str:
+    """Every value with its documentation as TOML, which `given_values` reads back.
+
+    Args:
+        known: the fields, see `fields_of`.
+        values: value by path, see `settle`; one that is missing is a comment.
+    """
+    tables: dict[str, list[str]] = {"": []}
+    for path, field in known.items():
+        doc = textwrap.fill(field.doc, 98, initial_indent="# ", subsequent_indent="# ")
+        line = _line(field, values[path])
+        tables.setdefault(path.rpartition(".")[0], []).append(f"{doc}\n{line}\n")
+    texts = (f"[{name}]\n" * bool(name) + "".join(lines) for name, lines in tables.items())
+    return "\n".join(text for text in texts if text)
+
+
+def _line(field: Field, value: Any) -> str:
+    if value is None or value is MISSING:
+        has_word = value is None and field.none_word
+        return f'{field.name} = "none"' if has_word else f"# {field.name} = {field.expected}"
+    return f"{field.name} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs = (f"{_toml(name)} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float):
+        return repr(value)
+    # A string, an integer or a boolean of JSON is one of TOML, but for the character DEL.
+    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The paths whose values differ, with both values; `dataclasses.MISSING` for none."""
+    pairs = {
+        path: (left.get(path, MISSING), right.get(path, MISSING)) for path in {**left, **right}
+    }
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}

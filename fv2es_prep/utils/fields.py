@@ -1,0 +1,160 @@
+"""The fields of a configuration: a frozen dataclass whose fields may be dataclasses themselves.
+
+Owns each field's dotted path, type, choices, default and documentation, and how a value from a
+file or a command line becomes a value of the field's type. Leaves which source wins to `settle`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from fv2es_prep.errors import SettingsError
+
+_DOC = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value of a configuration.
+
+    Attributes:
+        path: dotted path, e.g. ``mel.n_mels``.
+        type: annotated type.
+        default: default value; `dataclasses.MISSING` where the field is required.
+        doc: what the docstring's ``Attributes:`` says of it.
+    """
+
+    path: str
+    type: Any
+    default: Any
+    doc: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words of a `Literal`, of an optional one, or of a tuple's items; else none."""
+        return tuple(_literals(self.type))
+
+    @property
+    def expected(self) -> str:
+        """The values that the field accepts, e.g. ``none | embeddings | all | int``."""
+        return _shown(self.type)
+
+    @property
+    def none_word(self) -> bool:
+        """Whether the text ``none`` is no value, which it is not where any text is one."""
+        return NoneType in _members(self.type) and not {str, Path} & set(_members(self.type))
+
+    def convert(self, value: Any) -> Any:
+        """The value in the field's type.
+
+        Args:
+            value: a Python or TOML value, or text: a number, ``true``, ``none``, a TOML list or
+                words with commas between them.
+
+        Raises:
+            SettingsError: it cannot be one; names the field, the value and what is expected.
+        """
+        try:
+            parsed = self._parse(value) if isinstance(value, str) else value
+            return msgspec.convert(parsed, self.type, strict=False, dec_hook=_path)
+        except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(
+                f"invalid value for {self.path}: {value!r}, expected {self.expected}",
+                f"{self.path}: {self.doc}",
+            ) from error
+
+    def _parse(self, text: str) -> Any:
+        """Text of a file or a command line as what msgspec can convert."""
+        origin = get_origin(self.type)
+        if origin not in (tuple, dict):
+            return None if self.none_word and text.lower() == "none" else text
+        if text.startswith(("[", "{")):
+            return tomllib.loads(f"value = {text}")["value"]
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        return items if origin is tuple else dict(item.partition("=")[::2] for item in items)
+
+
+def fields_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Field]:
+    """Every field of a configuration that can be set, by its path.
+
+    A field with ``metadata={"derived": True}`` is computed, not set, and is left out.
+
+    Args:
+        config: a dataclass or an instance of one, whose values are then the defaults.
+        preset: values of fields at the top that replace their defaults; a dataclass instance
+            is a section.
+    """
+    return {field.path: field for field in _walk(config, "", preset or {})}
+
+
+def values_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The value of each field at the top: the preset's, the instance's, or the class's default."""
+    values = dict(preset or {})
+    for f in fields(config):
+        made = f.default if f.default_factory is MISSING else f.default_factory()
+        values.setdefault(f.name, made if isinstance(config, type) else getattr(config, f.name))
+    return values
+
+
+def _walk(config: Any, prefix: str, preset: Mapping[str, Any]) -> Iterator[Field]:
+    kind = config if isinstance(config, type) else type(config)
+    types, docs, values = get_type_hints(kind), docs_of(kind), values_of(config, preset)
+    for f in fields(kind):
+        path, value = f"{prefix}{f.name}", values[f.name]
+        if is_dataclass(value):
+            yield from _walk(value, f"{path}.", {})
+        elif not f.metadata.get("derived"):
+            yield Field(path, types[f.name], value, docs.get(f.name, ""))
+
+
+def docs_of(kind: type) -> dict[str, str]:
+    """What the ``Attributes:`` of a class and of its bases say of each field."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        found |= {name: " ".join(text.split()) for name, text in _DOC.findall(attributes)}
+    return {name: text.replace("``", "").replace("`", "") for name, text in found.items()}
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise msgspec.ValidationError(f"expected {kind.__name__}")
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The types that a field accepts: the parts of a union, the items of a tuple."""
+    return tuple(m for m in get_args(kind) or (kind,) if get_origin(kind) is not Literal)
+
+
+def _literals(kind: Any) -> Iterator[str]:
+    for part in get_args(kind):
+        if get_origin(kind) is Literal:
+            yield part
+        else:
+            yield from _literals(part)
+
+
+def _shown(kind: Any) -> str:
+    origin, parts = get_origin(kind), [p for p in get_args(kind) if p is not Ellipsis]
+    if origin is Literal:
+        return " | ".join(map(str, parts))
+    shown = [_shown(part) for part in parts]
+    if origin in (tuple, dict):
+        return f"{'list' if origin is tuple else 'dict'}[{', '.join(shown)}]"
+    names = {NoneType: "none", Path: "path"}
+    return " | ".join(shown) or names.get(kind, getattr(kind, "__name__", str(kind)))

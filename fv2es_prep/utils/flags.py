@@ -1,0 +1,204 @@
+"""Options of a command from the fields of its configuration, so that each is written once.
+
+Owns what Typer is told of a field, ``--config`` and ``--set``. Leaves fields to `fields` and what
+comes of the values to `configuration`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from functools import partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+
+import typer
+
+from fv2es_prep.utils.configuration import given_values, resolve, settle, to_toml
+from fv2es_prep.utils.fields import Field, fields_of
+
+T = TypeVar("T")
+Preset = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option whose name or help is not its field's.
+
+    Attributes:
+        path: the field.
+        names: names of the option, e.g. ``--csv``; none: ``--`` and the field's name.
+        help: help text; empty: the field's documentation.
+        metavar: what stands for the value in the help.
+        argument: whether it is a positional argument.
+    """
+
+    path: str
+    names: tuple[str, ...] = ()
+    help: str = ""
+    metavar: str | None = None
+    argument: bool = False
+
+
+@dataclass(frozen=True)
+class Given(Generic[T]):
+    """What the user gave of a configuration.
+
+    Attributes:
+        kind: the configuration's dataclass.
+        values: given values by dotted path.
+        preset: makes of the given values what they go over, see `configuration.resolve`.
+    """
+
+    kind: type[T]
+    values: Mapping[str, Any]
+    preset: Preset
+
+    def resolve(self, **more: Any) -> T:
+        """The configuration; ``more`` is given, too, by the names of fields at the top.
+
+        Raises:
+            SettingsError: see `configuration.resolve`.
+        """
+        given = {**self.values, **{k: v for k, v in more.items() if v is not None}}
+        return resolve(self.kind, given, self.preset(given))
+
+    def toml(self) -> str:
+        """The configuration as TOML, whole or not."""
+        preset = self.preset(self.values)
+        return to_toml(fields_of(self.kind, preset), settle(self.kind, self.values, preset))
+
+
+def no_preset(_: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing but the defaults."""
+    return {}
+
+
+def options_of(
+    kind: type[T], panels: Mapping[str, Sequence[str | Flag]], preset: Preset = no_preset
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function: ``function(given: Given[T], **own options)``.
+
+    The command has an option for each named field, the function's own options, ``--config FILE``
+    and ``--set PATH=VALUE``. Its attribute ``show`` is a command with the same options that prints
+    the configuration as TOML.
+
+    Args:
+        kind: the configuration.
+        panels: the fields that have an option, by the title under which the help lists them.
+        preset: makes of the given values what they go over.
+    """
+    known = fields_of(kind, preset({}))
+    flags = [
+        (f if isinstance(f, Flag) else Flag(f), panel) for panel, fs in panels.items() for f in fs
+    ]
+    names = {flag.path.replace(".", "_"): flag.path for flag, _ in flags}
+    parameters = [_parameter(known[flag.path], flag, panel) for flag, panel in flags]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        def command(**passed: Any) -> None:
+            mine = {p.name: passed[p.name] for p in own}
+            function(_given(passed), **mine)
+
+        def show(**passed: Any) -> None:
+            typer.echo(_given(passed).toml(), nl=False)
+
+        def _given(passed: Mapping[str, Any]) -> Given[T]:
+            typed = {path: _text(passed[name]) for name, path in names.items()}
+            return Given(kind, given_values(passed["config"], passed["set"] or (), typed), preset)
+
+        _describe(command, [*parameters, *own, *_SOURCES], function.__doc__)
+        _describe(show, [*parameters, *_SOURCES], f"Configuration of: {function.__doc__}")
+        command.show = show  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+_PANEL = "Configuration"
+_SOURCES = (
+    inspect.Parameter(
+        "config",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option(
+                help="TOML file of settings; options override it.",
+                metavar="FILE",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+    ),
+    inspect.Parameter(
+        "set",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Set any field, e.g. seed=1; see `fv2es config show`.",
+                metavar="PATH=VALUE",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+    ),
+)
+
+
+def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
+    required = field.default is MISSING
+    plain = isinstance(field.default, str | int | float | Path) and field.default not in ("", False)
+    info = partial(
+        typer.Argument if flag.argument else partial(typer.Option, *(flag.names or _names(field))),
+        help=(flag.help or field.doc) + " (required)" * required,
+        metavar=flag.metavar or _metavar(field),
+        rich_help_panel=panel,
+        show_default=str(field.default) if plain else False,
+    )
+    return inspect.Parameter(
+        field.path.replace(".", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[_typer_type(field) | None, info()],
+    )
+
+
+def _names(field: Field) -> tuple[str]:
+    name = field.name.replace("_", "-")
+    return (f"--{name}/--no-{name}" if field.default is True else f"--{name}",)
+
+
+def _metavar(field: Field) -> str | None:
+    """What stands for the value, where Typer does not say it by itself."""
+    if get_origin(field.type) is dict:
+        return "KEY=VALUE"
+    listed = field.expected.removeprefix("list[").removesuffix("]").replace(" | ", "|")
+    if get_origin(field.type) is tuple:
+        return f"<{listed},...>"
+    return f"<{listed}>" if field.choices and _typer_type(field) is str else None
+
+
+def _typer_type(field: Field) -> Any:
+    if get_origin(field.type) in (tuple, dict):
+        return list[str]
+    union = get_origin(field.type) in (Union, UnionType)
+    kinds = [k for k in get_args(field.type) if k is not NoneType] if union else [field.type]
+    return kinds[0] if len(kinds) == 1 else str
+
+
+def _text(value: Any) -> Any:
+    """A repeated option as one text with commas; no value where it was not given."""
+    return (",".join(value) or None) if isinstance(value, list) else value
+
+
+def _describe(command: Any, parameters: Sequence[inspect.Parameter], doc: str | None) -> None:
+    """Give a function of ``**kwargs`` the signature that Typer reads the options from."""
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    command.__signature__ = inspect.Signature(parameters)
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = doc
