@@ -26,7 +26,7 @@ class FrameSettings:
     Attributes:
         interval_s: seconds between two sampled frames of an utterance, the first at its start.
         rule: ``time``: by presentation time, exactly so far apart. The others are what published
-            code does, see `media.published`: ``numbered`` counts pictures, ``thinned`` counts
+            code does, see `media.frame_rules`: ``numbered`` counts pictures, ``thinned`` counts
             those of which about two a second were extracted before.
     """
 

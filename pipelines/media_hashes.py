@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fv2es_prep.config import digest_of
-from fv2es_prep.media.picture_files import picture_paths
+from fv2es_prep.media.picture_folder import picture_paths
 from fv2es_prep.types import PictureFiles, Recording
 from fv2es_prep.utils.files import sha256_of, write_json
 

@@ -29,20 +29,20 @@ _AU_HEADER = struct.Struct(">4s5I")
 _BLOCK_S = 4
 _BLOCK_BYTES = 4 << 20
 _MAX_RATE_HZ = 768_000
-# torchaudio's kernel has so many cells for rates p : q, in lowest terms, as p * q.
+# torchaudio's resampling kernel has p * q cells for rates p : q in lowest terms.
 _MAX_KERNEL = 4_000_000
 _MAX_DENOMINATOR = 640
 
 
 def sample_index(seconds: float, rate_hz: int) -> int:
-    """The audio sample that is sounding at a time: seconds * rate, rounded down."""
+    """The index of the audio sample at a time: floor(seconds * rate)."""
     return math.floor(seconds * rate_hz)
 
 
 class SoundReader:
-    """The sound of one file, read once from front to back, handed out span by span.
+    """The sound of one file, read once from front to back, span by span.
 
-    Spans are asked for in order of their start; only what a later span can still need is held.
+    Request spans in order of their start; memory holds only what a later span can need.
 
     Args:
         path: a local media file.
@@ -50,9 +50,9 @@ class SoundReader:
 
     Attributes:
         opened: whether a decoder was started.
-        ended: whether the end was met; ``reached_s`` is then the end of the sound.
+        ended: whether the end was reached; ``reached_s`` is then the end of the sound.
         reached_s: how many seconds have been read.
-        damaged: once it has ended, whether ffmpeg met errors and went on.
+        damaged: after the end, whether ffmpeg met errors and went on.
     """
 
     def __init__(self, path: Path, media: MediaSettings = DEFAULT_MEDIA) -> None:
@@ -141,7 +141,7 @@ class SoundReader:
                 samples += len(whole) // frame
                 self.reached_s = samples / self._rate_hz
                 if self.reached_s > (limit_s := self._media.max_duration_s):
-                    process.refuse(DropReason.TOO_LONG, f"goes on for more than {limit_s:g} s")
+                    process.refuse(DropReason.TOO_LONG, f"is longer than {limit_s:g} s")
                     break
                 yield np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
             self.damaged = process.finish(self._until_s, anything=samples > 0)

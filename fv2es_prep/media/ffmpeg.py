@@ -1,4 +1,4 @@
-"""Which ffmpeg is run, and to what it is restricted.
+"""Which ffmpeg runs, and its restrictions.
 
 Owns the choice of the program, of containers and of protocols. Leaves running it to `process`.
 """
@@ -18,13 +18,13 @@ from fv2es_prep.errors import WorkError
 Kind = Literal["picture", "sound"]
 
 ENVIRONMENT = "FV2ES_FFMPEG"
-# Containers that hold their media themselves. Playlists (hls, concat, dash ...) are not among them:
-# they would have ffmpeg open whatever other files they name.
+# Containers that hold their own media. Playlists (hls, concat, dash ...) are excluded: they make
+# ffmpeg open any other file that they name.
 _CONTAINERS = (
     "aac,aiff,asf,au,avi,caf,dv,flac,flv,gif,ivf,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,"
     "nut,ogg,rm,w64,wav,webm"
 )
-# Stands for the file until `Process` puts its name in.
+# Placeholder that `Process` replaces by the file name.
 INPUT = "file:INPUT"
 _VERSION_TIMEOUT_S = 60
 _OFF = {"picture": {"an": None}, "sound": {"vn": None}}
@@ -32,10 +32,10 @@ _OFF = {"picture": {"an": None}, "sound": {"vn": None}}
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """The ffmpeg to run: the one named by ``FV2ES_FFMPEG``, else the one bundled with the package.
+    """The ffmpeg to run: ``FV2ES_FFMPEG`` if set, otherwise the bundled one.
 
     Raises:
-        WorkError: ``FV2ES_FFMPEG`` names nothing that can be run, or it is older than version 5.1.
+        WorkError: ``FV2ES_FFMPEG`` is not executable, or older than version 5.1.
     """
     named = os.environ.get(ENVIRONMENT)
     if not named:
@@ -45,20 +45,20 @@ def ffmpeg_path() -> str:
     found = shutil.which(named)
     if found is None:
         raise WorkError(
-            f"{ENVIRONMENT} is {named!r}, which is no program that can be run",
-            f"name an ffmpeg of version 5.1 or newer, or unset {ENVIRONMENT} for the bundled one",
+            f"{ENVIRONMENT}={named!r} is not an executable program",
+            f"set it to ffmpeg 5.1 or newer, or unset {ENVIRONMENT} for the bundled one",
         )
     if ffmpeg_version(found) < (5, 1):
         raise WorkError(
             f"{found} is ffmpeg {'.'.join(map(str, ffmpeg_version(found)))}, expected at least 5.1",
-            f"unset {ENVIRONMENT} for the bundled one, or name a newer one",
+            f"unset {ENVIRONMENT} for the bundled one, or set it to a newer one",
         )
     return found
 
 
 @functools.cache
 def ffmpeg_version(path: str) -> tuple[int, int]:
-    """Major and minor version of an ffmpeg; (99, 0) for builds that carry no number."""
+    """Major and minor version of an ffmpeg; (99, 0) for builds without a version number."""
     try:
         said = subprocess.run(
             [path, "-version"],
@@ -69,8 +69,8 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
         ).stdout
     except subprocess.TimeoutExpired as error:
         raise WorkError(
-            f"{path} did not tell its version within {_VERSION_TIMEOUT_S} s",
-            f"unset {ENVIRONMENT} for the bundled one, or name another",
+            f"{path} -version did not answer within {_VERSION_TIMEOUT_S} s",
+            f"unset {ENVIRONMENT} for the bundled one, or set it to another",
         ) from error
     match = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
     return (int(match[1]), int(match[2])) if match else (99, 0)
@@ -79,7 +79,7 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
 def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
     """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
 
-    Streams of another kind, subtitles and data are not touched. `Process` fills in the name.
+    Other streams, subtitles and data are disabled. `Process` fills in the file name.
     """
     import ffmpeg
 
@@ -96,7 +96,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what makes ffmpeg colour its lines or write a report."""
+    """Our environment, without what makes ffmpeg colour its lines or write a report."""
     gone = ("AV_LOG_FORCE_COLOR", "AV_LOG_FORCE_256COLOR", "FFREPORT")
     kept = {name: value for name, value in os.environ.items() if name not in gone}
     return {**kept, "AV_LOG_FORCE_NOCOLOR": "1"}

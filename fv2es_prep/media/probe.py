@@ -1,6 +1,6 @@
-"""How long a media file says that it is, and how fast its pictures follow one another.
+"""Stated duration and frame rate of a media file.
 
-Owns asking. Leaves where the media truly end to those who decode them: see `SpanSettings`.
+Owns what a file states. Leaves where the media really end to the decoders, see `SpanSettings`.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ _FIRST = {"picture": "0:V:0", "sound": "0:a:0"}
 
 
 class Pace(NamedTuple):
-    """Pictures a second, and when the first one comes on screen in seconds of the file."""
+    """Pictures per second, and the presentation time of the first picture in seconds."""
 
     rate_hz: float
     first_s: float
 
 
 def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
-    """The length of a file in seconds, to a hundredth.
+    """The duration of a file in seconds, to a hundredth.
 
-    It is what the file announces; one that announces nothing is decoded to its end.
+    The stated duration; a file that states none is decoded to its end.
 
     Args:
         path: a local media file.
         media: the limits.
 
     Raises:
-        MediaError: the file holds no picture, cannot be decoded, or is over a limit.
+        MediaError: the file holds no picture, cannot be decoded, or exceeds a limit.
     """
-    # One that cannot be opened announces nothing either: the decoder says why.
+    # A file that cannot be opened states nothing either: the decoder reports why.
     return announced_s(path, "picture", media) or _decoded_s(path, media)
 
 
 def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) -> float:
-    """The length that a file announces in seconds; 0 where it announces none or is none.
+    """The duration that a file states, in seconds; 0 if it states none or is not a media file.
 
     Args:
         path: a local media file.
-        kind: which of its streams has to be there.
+        kind: the stream that has to exist.
         media: the limits.
 
     Raises:
-        MediaError: it is no regular file, announces more than may be read, or kept us waiting.
+        MediaError: the file is not a regular file, or exceeds a limit.
     """
-    # Nothing is asked for: the file is opened, described and closed.
+    # Nothing is decoded: ffmpeg opens the file, describes it and exits.
     stream = input_of(kind, media).output("pipe:", format="null", map=_FIRST[kind], t=0)
     with contextlib.closing(Process(path, kind, stream, media)) as process:
         process.check_announced()
@@ -62,19 +62,19 @@ def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) ->
 
 
 def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
-    """How many pictures a second a file states, which is what OpenCV tells of it, too.
+    """The frame rate that a file states, equal to OpenCV's ``CAP_PROP_FPS``.
 
     Args:
         path: a local media file.
         media: the limits.
 
     Returns:
-        The pace; 30000/1001 pictures a second from 0 s on where the file does not tell, as one
-        that cannot be decoded: why it cannot is said by who reads it.
+        The frame rate; 30000/1001 Hz from 0 s if the file states none or cannot be decoded (the
+        decoder reports why).
 
     Raises:
-        MediaError: there is no regular file of that name, or it is over a limit.
-        MediaKilledError: the ffmpeg that was asked was killed, and not by us.
+        MediaError: there is no regular file of that name, or it exceeds a limit.
+        MediaKilledError: ffmpeg was killed from outside.
     """
     mark = f"fv2es{secrets.token_hex(8)}"
     lines: list[str] = []
@@ -83,7 +83,7 @@ def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
     )
     with contextlib.closing(Process(path, "picture", stream, media, lines.append, mark)) as process:
         process.check_announced()
-        # Killed from outside, it told nothing that is true of the file.
+        # If it was killed from outside, its output says nothing about the file.
         process.finish(0, anything=True)
     said = "\n".join(lines)
     base = re.search(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)", said)

@@ -1,6 +1,6 @@
-"""A running ffmpeg: its limits, and what it said when it failed.
+"""A running ffmpeg: its limits, and its error messages.
 
-Owns the process and its error text. Leaves to video and audio what the bytes mean.
+Owns the process and its error text. Leaves the meaning of its output to `video` and `audio`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_LINE = 1 << 16
 _LONGEST_WORDS = 300
 _GUARD_S = 0.1
 _PAUSE_S = 0.001
-# The most that Linux gives without being root.
+# The largest pipe that Linux grants without root.
 _PIPE_BYTES = 1 << 20
 _ANNOUNCED = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 _COMPONENT = re.compile(r"\[([^\]@]*) @ 0x[0-9a-f]+\] *")
@@ -39,36 +39,42 @@ _TELLING = (
     *("error", "invalid", "no such", "matches no", "whitelist", "exceeds"),
     *("corrupt", "trunc", "missing", "damage", "premature"),
 )
-# What ffmpeg's own threads say when another one has failed: no cause is in it.
+# What ffmpeg's threads print when another thread failed: it names no cause.
 _ECHO = re.compile(r"Task finished|Terminating thread|Conversion failed|^(frame|size)=")
 _NONE = {"picture": DropReason.NO_VIDEO_STREAM, "sound": DropReason.NO_AUDIO_STREAM}
 _BROKEN = {"picture": DropReason.UNDECODABLE_VIDEO, "sound": DropReason.UNDECODABLE_AUDIO}
+_LIMITS = {
+    DropReason.TIME_LIMIT: "raise the limit, e.g. --set media.stall_s=600",
+    DropReason.TOO_LONG: "raise the limit, e.g. --set media.max_duration_s=86400",
+    DropReason.TOO_MANY_PIXELS: "raise the limit, e.g. --set media.max_pixels=67108864",
+    DropReason.UNDECODABLE_AUDIO: "convert the sound to a usual sampling rate",
+}
 _KILLED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
-# The lines that describe the file: names and whatever its metadata say.
+# Lines that describe the file: names and arbitrary metadata.
 _DESCRIBING = (" ", "Input #", "Output #", "Stream mapping")
 
 
 class Process:
-    """A running ffmpeg whose stdout is read here while its stderr is read beside.
+    """A running ffmpeg; a thread reads its stderr while the caller reads its stdout.
 
-    It is killed when it announces a recording that is too long, and when the time that was spent
-    on waiting for it is more than `MediaSettings` allow; `finish` then raises why.
+    It is killed if the file states a duration above the limit, or if the time spent waiting for it
+    exceeds what `MediaSettings` allow; `finish` then raises the reason.
 
     Args:
-        path: the file that is read.
-        kind: what is read of it.
+        path: the file to read.
+        kind: which stream to read.
         stream: an ffmpeg-python output that reads it.
         media: the limits.
-        on_line: called in a thread of its own with each line of stderr that holds ``mark``, and
-            with an empty one at the end.
-        mark: a word that no file can know; lines with it are no part of the error text.
-        others: what stands for another file in the stream -> the file; it may be written.
+        on_line: called in the listener thread with each stderr line that contains ``mark``, and
+            with an empty line at the end.
+        mark: a random word; lines that contain it do not enter the error text.
+        others: placeholder of another file in the stream -> the file; it may be written.
 
     Attributes:
-        announced_s: how long the file says that it is, in seconds; 0 where it does not.
+        announced_s: the duration that the file states, in seconds; 0 if it states none.
 
     Raises:
-        MediaError: there is no regular file of that name, or it may not be read.
+        MediaError: the file does not exist, is not a regular file, or is not readable.
     """
 
     def __init__(
@@ -93,11 +99,11 @@ class Process:
         self._refused: tuple[DropReason, str] | None = None
         self._announced = threading.Event()
         self.announced_s = 0.0
-        # Filters on several threads take more of the processor and, of one picture, no less time.
+        # More filter threads use more CPU without being faster for a single picture.
         options = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1")
         arguments = stream.global_args(*options).compile(ffmpeg_path())
-        # Plain files only: the prefix keeps a name such as `-i.avi` or `http:x.avi` a name. It is
-        # put in here, for ffmpeg-python takes no name whose bytes are no UTF-8.
+        # Plain files only: the prefix keeps names such as `-i.avi` or `http:x.avi` file names.
+        # Inserted here because ffmpeg-python rejects names that are not UTF-8.
         files = {INPUT: path, **others}
         named = {word: f"file:{file.absolute()}" for word, file in files.items()}
         self._folders = {f"file:{file.absolute().parent}/" for file in files.values()}
@@ -107,7 +113,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
-            # A group of its own: where FV2ES_FFMPEG is a script, what it started is killed too.
+            # Its own process group: if FV2ES_FFMPEG is a script, its children are killed too.
             process_group=0,
         )
         _widen(self.stdout)
@@ -119,16 +125,16 @@ class Process:
 
     @property
     def stdout(self) -> IO[bytes]:
-        """What ffmpeg writes."""
+        """The output of ffmpeg."""
         assert self._process.stdout is not None
         return self._process.stdout
 
     @contextlib.contextmanager
     def waiting(self, until_s: float) -> Iterator[None]:
-        """A block in which we wait for ffmpeg to reach a moment; its time counts.
+        """Count the time of the block as waiting for ffmpeg.
 
         Args:
-            until_s: the moment of the recording, in seconds.
+            until_s: the time of the recording that ffmpeg has to reach, in seconds.
         """
         until_s = min(until_s, self._media.max_duration_s)
         self._allowed_s = self._media.stall_s + self._media.time_factor * until_s
@@ -141,10 +147,10 @@ class Process:
             self._waited_s += time.monotonic() - began
 
     def check_announced(self) -> None:
-        """Wait until the file is opened.
+        """Wait until ffmpeg has opened the file.
 
         Raises:
-            MediaError: it announces more than may be read.
+            MediaError: the stated duration exceeds the limit.
         """
         with self.waiting(0):
             self._announced.wait()
@@ -152,13 +158,13 @@ class Process:
             self.finish(0, anything=True)
 
     def wait(self, until_s: float) -> int:
-        """Wait for the end.
+        """Wait for ffmpeg to exit.
 
         Args:
-            until_s: how far it had to read.
+            until_s: how far it has to read, in seconds.
 
         Returns:
-            Its exit status; negative where a signal has ended it.
+            The exit status; negative if a signal ended it.
         """
         with self.waiting(until_s):
             status = self._process.wait()
@@ -166,25 +172,25 @@ class Process:
         return status
 
     def finish(self, until_s: float, *, anything: bool) -> bool:
-        """Wait for the end, and judge it.
+        """Wait for ffmpeg to exit, and raise if it failed.
 
         Args:
-            until_s: how far it had to read.
-            anything: whether there was any picture or sound.
+            until_s: how far it has to read, in seconds.
+            anything: whether it decoded any picture or sound.
 
         Returns:
-            Whether it met errors and went on. Which ones is not told: lines that several of its
-            threads write at a time may be torn, and equal media must give equal words.
+            Whether it met errors and went on. The errors are not returned: lines of several threads
+            may interleave, and equal media must give equal text.
 
         Raises:
-            MediaError: it was over a limit, or there was nothing that could be decoded.
-            MediaKilledError: it was killed, and not by us.
+            MediaError: a limit was exceeded, or nothing could be decoded.
+            MediaKilledError: ffmpeg was killed from outside.
         """
         self.wait(until_s)
         name = plain_text(self._path.name)
         if self._refused is not None:
             reason, sentence = self._refused
-            raise MediaError(f"{name} {sentence}", reason, "see the media settings")
+            raise MediaError(f"{name} {sentence}", reason, _LIMITS[reason])
         if self._signalled or self._process.returncode in _KILLED:
             raise MediaKilledError(
                 f"the ffmpeg that read {name} was killed", _BROKEN[self._kind], "run it again"
@@ -197,7 +203,8 @@ class Process:
         if self._too_many_pixels:
             limit = self._media.max_pixels
             sentence = f"{name} has pictures of more than {limit} pixels: {self.last_words()}"
-            return MediaError(sentence, DropReason.TOO_MANY_PIXELS, "see the media settings")
+            reason = DropReason.TOO_MANY_PIXELS
+            return MediaError(sentence, reason, _LIMITS[reason])
         none = self._lacks_stream or self._process.returncode == 0
         reason = (_NONE if none else _BROKEN)[self._kind]
         found = f"holds no {self._kind}" if none else "cannot be decoded"
@@ -207,24 +214,24 @@ class Process:
         return MediaError(sentence, reason, "play the file to see if it is whole")
 
     def last_words(self) -> str:
-        """What it said of an error, as one line.
+        """The error messages of ffmpeg, as one line.
 
-        It is the first that each part of ffmpeg had to say, those that know the format before
-        those that only see them fail. Addresses in memory and the directory of the file are taken
-        out: the same damage gives the same words on any machine.
+        The first message of each component, demuxers and decoders before their callers. Memory
+        addresses and the file's directory are removed: equal damage gives equal text on any
+        machine.
         """
         parts = sorted(self._telling, key=lambda name: (not name, "#" in name, name))
         said = [self._telling[part] for part in parts[:2]] or list(self._last)
-        return "; ".join(said)[:_LONGEST_WORDS] or "ffmpeg said nothing"
+        return "; ".join(said)[:_LONGEST_WORDS] or "ffmpeg printed nothing"
 
     def refuse(self, reason: DropReason, sentence: str) -> None:
-        """Kill it; `finish` will raise the reason."""
+        """Kill ffmpeg; `finish` then raises the reason."""
         if self._refused is None:
             self._refused = (reason, sentence)
         self._kill()
 
     def close(self) -> None:
-        """Stop it, whatever it is doing, and release its pipes."""
+        """Kill ffmpeg if it runs, and close its pipes."""
         self._kill()
         self._process.wait()
         self._closed.set()
@@ -240,18 +247,18 @@ class Process:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _guard(self) -> None:
-        """Look now and then whether we wait for too long; a timer for each wait costs more."""
+        """Check the deadline periodically; a timer per wait costs more."""
         while not self._closed.wait(_GUARD_S):
             if time.monotonic() > self._deadline:
                 said, allowed_s = self.last_words(), self._allowed_s
-                sentence = f"kept us waiting for more than {allowed_s:g} s: {said}"
+                sentence = f"stalled ffmpeg (limit {allowed_s:g} s): {said}"
                 self.refuse(DropReason.TIME_LIMIT, sentence)
 
     def _listen(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stderr is not None
         for raw in _lines_of(self._process.stderr):
             line = raw.decode("utf-8", "surrogateescape").rstrip()
-            # Most lines by far are marked.
+            # Nearly all lines are marked.
             if self._mark and self._mark in line:
                 self._note(line)
                 on_line(line)
@@ -293,16 +300,16 @@ class Process:
 
 
 def _tells(line: str) -> bool:
-    """Whether a line is about something that is wrong; asked of two lines for each picture."""
+    """Whether a line reports a problem; called for two lines per picture."""
     lowered = line.lower()
     return any(word in lowered for word in _TELLING)
 
 
 def _lines_of(pipe: Any) -> Iterator[bytes]:
-    """The lines that come through a pipe; what is longer than a line may be comes in parts.
+    """The lines of a pipe; overlong lines come in parts.
 
-    ffmpeg writes a line in ten parts. With a short pause whole lines have come, where to wake up
-    for each part would cost more than all that is done with the lines.
+    ffmpeg writes a line in about ten parts. A short pause lets whole lines arrive; waking up for
+    each part costs more than all processing of the lines.
     """
     begun = b""
     while data := pipe.read1(_LONGEST_LINE):
@@ -317,8 +324,8 @@ def _lines_of(pipe: Any) -> Iterator[bytes]:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Give a pipe room for a picture: ffmpeg goes on while we look at the one before."""
+    """Enlarge a pipe to hold a picture, so that ffmpeg decodes while we process the last one."""
     if sys.platform == "linux":
-        # Refused where the user's pipes take much memory already.
+        # Refused if the user's pipes already hold much memory.
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -1,6 +1,6 @@
-"""Whether what was read shows anything at all: silence, black and frozen pictures.
+"""Quality checks: silence, black pictures and frozen pictures.
 
-Owns the rules of `QualitySettings`. Leaves what happens to such an utterance to its caller.
+Owns the rules of `QualitySettings`. Leaves dropping the utterance to the caller.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Frame = tuple[float, "NDArray[np.uint8]"]
 
 
 def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
-    """See that a speaker's sound is not silent.
+    """Check that the sound is not silent.
 
     Raises:
-        UtteranceError: no audio sample is above the silent level.
+        UtteranceError: no audio sample exceeds the silent level.
     """
     import numpy as np
 
@@ -37,7 +37,7 @@ def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
 
 
 class PictureCheck:
-    """Looks at the pictures of one utterance as they pass, and holds none but the first."""
+    """Checks the pictures of one utterance as they stream by; holds only the first."""
 
     def __init__(self, settings: QualitySettings) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class PictureCheck:
         self._changed = False
 
     def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same pictures, looked at."""
+        """Pass the pictures through."""
         import numpy as np
 
         for time_s, rgb in frames:
@@ -61,10 +61,10 @@ class PictureCheck:
             yield time_s, rgb
 
     def judge(self) -> None:
-        """Say what was seen, once all have passed.
+        """Raise if the pictures, all passed, show nothing.
 
         Raises:
-            UtteranceError: the pictures are all black, or all the same.
+            UtteranceError: all pictures are black, or all are equal.
         """
         settings = self._settings
         if self._count and self._brightest <= settings.black_level:

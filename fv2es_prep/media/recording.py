@@ -1,6 +1,6 @@
-"""One recording held open: its pictures and its sound, handed out utterance by utterance.
+"""One open recording: its pictures and its sound, utterance by utterance.
 
-Owns reading each file once although utterances overlap. Leaves to the stages what is made of it.
+Owns decoding each file once although utterances overlap. Leaves what is computed to the stages.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from fv2es_prep.config import (
 )
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import SoundReader
-from fv2es_prep.media.picture_files import PictureFolder
+from fv2es_prep.media.frame_rules import Moment, numbered_moments, thinned_moments
+from fv2es_prep.media.picture_folder import PictureFolder
 from fv2es_prep.media.probe import pace_of
-from fv2es_prep.media.published import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.types import Recording, Utterance, Waveform
@@ -36,20 +36,19 @@ Frame = tuple[float, "NDArray[np.uint8]"]
 class OpenRecording:
     """The media of some utterances of one recording, decoded once, in order of time.
 
-    Ask for the utterances in the given order; what an utterance does not take is gone when the
-    next one is asked for. Memory holds one picture, the views of utterances that overlap with
-    the present one, and the present one's sound.
+    Request the utterances in the given order; requesting the next one discards what the last one
+    did not use. Memory holds one picture, the views of utterances that overlap with the current
+    one, and the current one's sound.
 
     Args:
         recording: the files.
         utterances: ordered by start.
-        settings: which pictures are sampled.
+        settings: which pictures to sample.
         media: the limits of both files.
-        spans: what is done with an utterance that ends after the media.
+        spans: how to treat an utterance that ends after the media.
 
     Raises:
-        MediaError: pictures are to be counted, and the video cannot be asked how many it has a
-            second.
+        MediaError: the frame rule counts pictures, and the frame rate cannot be read.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class OpenRecording:
         self._order = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._utterances = utterances
         self._spans = spans
-        # No recording lasts longer than the limit, whatever the span says.
+        # No recording is longer than the limit, whatever the span says.
         longest_s = media.max_duration_s + settings.interval_s
         moments_of = _rule(recording, settings, media)
         self._wanted = sorted(
@@ -77,8 +76,8 @@ class OpenRecording:
             self._count[i] += 1
         self._pending: list[deque[Frame]] = [deque() for _ in utterances]
         times_s = [time_s for time_s, _, _ in self._wanted]
-        # Squares lie in the middle rows: the others need not leave the decoder, unless pictures
-        # are halved first.
+        # Square crops lie in the middle rows: other rows need not leave the decoder, unless
+        # pictures are halved first.
         sides = {u.view.crop_px if u.view.max_lines is None else None for u in utterances}
         rows = sides.pop() if len(sides) == 1 else None
         self._pictures: PictureReader | PictureFolder = (
@@ -90,25 +89,25 @@ class OpenRecording:
 
     @property
     def video_opened(self) -> bool:
-        """Whether the video was decoded, as far as it was needed."""
+        """Whether a video decoder was started."""
         return self._pictures.opened
 
     @property
     def sound_opened(self) -> bool:
-        """Whether the sound was decoded, as far as it was needed."""
+        """Whether a sound decoder was started."""
         return self._sound.opened
 
     def frames(self, utterance: Utterance) -> Iterator[Frame]:
-        """The speaker's view at each sampled moment that has a picture.
+        """The speaker's view at each sampled time that has a picture.
 
         Args:
-            utterance: one of the given ones; it may end earlier than it was given.
+            utterance: one of the given utterances; it may end earlier than given.
 
         Yields:
             (time in seconds, uint8 (H, W, 3)).
 
         Raises:
-            MediaError: the file holds no picture or cannot be decoded at all.
+            MediaError: the file holds no picture, or none can be decoded.
         """
         present = self._order[utterance.id]
         for passed in range(present):
@@ -121,7 +120,7 @@ class OpenRecording:
             if time_s >= round(utterance.end_s, 6):
                 break
             yield time_s, rgb
-        # Whether the pictures last to the end of the span is known when a later one was met.
+        # Read on until the pictures are known to last to the end of the span.
         while self._advance(present, utterance.end_s - self._spans.tolerance_s):
             pass
 
@@ -131,14 +130,13 @@ class OpenRecording:
         return self._sound.span(utterance.start_s, utterance.end_s, channel)
 
     def clamped(self, utterance: Utterance) -> Utterance:
-        """The utterance as far as it lies within the media; see `SpanSettings`.
+        """The utterance, clamped to the media; see `SpanSettings`.
 
         Args:
-            utterance: as the corpus has it; its sound or pictures have been asked for, and what
-                has not been asked for does not cut it.
+            utterance: as in the corpus; media that have not been read do not clamp it.
 
         Raises:
-            UtteranceError: too little of it is left.
+            UtteranceError: too little of the span is left.
         """
         ends = [
             (source.reached_s, name, source.damaged)
@@ -158,7 +156,7 @@ class OpenRecording:
         return kept
 
     def _advance(self, present: int, until_s: float = math.inf) -> bool:
-        """Put the next picture where it belongs; False at the end of the file or at ``until_s``."""
+        """Store the next picture for its utterance; False at the end or at ``until_s``."""
         following = self._pictures.next(until_s)
         if following is None:
             return False

@@ -1,4 +1,4 @@
-"""From a video file to the pictures that were on screen at wanted times.
+"""The pictures of a video file at given times.
 
 Owns sampling by presentation time. Leaves the speaker's part of a picture to `view`.
 """
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A frame that starts within this of a wanted time counts as on screen: it absorbs the rounding of
-# times that were computed in binary floating point.
+# A frame that starts within this of a wanted time counts as on screen: absorbs floating-point
+# rounding of times.
 _TOLERANCE_S = 1e-6
-# One of so many pictures that go by is told of: to look at each line costs as much as the sound.
-_TOLD_OF = 8
+# Report one of this many skipped pictures: parsing every line costs as much as decoding the sound.
+_REPORT_EVERY = 8
 
 
 def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]:
-    """The wanted moments of one utterance: start + k * interval, k = 0, 1, ..., before the end.
+    """The sampling times of one utterance: start + k * interval for k = 0, 1, ..., before the end.
 
     Args:
         start_s: start of the span in seconds.
-        end_s: end of the span in seconds; a moment equal to it is not taken.
-        interval_s: seconds between two moments.
+        end_s: end of the span in seconds, exclusive.
+        interval_s: seconds between two samples.
 
     Returns:
-        Moments in seconds, rounded to whole microseconds.
+        Times in seconds, rounded to whole microseconds.
     """
     times: list[float] = []
     while (moment := round(start_s + len(times) * interval_s, 6)) < round(end_s, 6):
@@ -51,25 +51,25 @@ def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]
 
 
 class PictureReader:
-    """The pictures that were on screen at wanted times, decoded once from front to back.
+    """The pictures on screen at wanted times, decoded once from front to back.
 
     The picture on screen at t is the one with the largest presentation time <= t. Times are
     counted from the beginning of the file (the earliest of its streams). A time before the first
     picture takes the first; a time after the last picture's end gets none. Only the pictures
-    that are asked for are converted to RGB and leave the decoder. Where the size of the picture
-    changes in mid-stream each keeps its own, and the last one before the change may be lost.
+    that are wanted are converted to RGB and leave the decoder. If the picture size changes
+    mid-stream, each picture keeps its size, and the last one before the change may be lost.
 
     Args:
         path: a local media file.
         times_s: wanted times in seconds, in ascending order.
         media: the limits.
-        rows: only the middle rows of each picture are given, so many of them, where the picture
-            has more and as many lie above as below; None gives all.
+        rows: return only this many middle rows of each picture, if it has more and the margins
+            above and below are equal; None returns all rows.
 
     Attributes:
-        reached_s: up to which moment the pictures that were decoded last.
-        ended: whether there are no more; ``reached_s`` is then the end of the last one.
-        damaged: once it has ended, whether ffmpeg met errors and went on.
+        reached_s: end time of the last decoded picture.
+        ended: whether the end was reached; ``reached_s`` is then the end of the video.
+        damaged: after the end, whether ffmpeg met errors and went on.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class PictureReader:
         self._tick_s = {"each": 0.0, "shown": 0.0}
         self._process: Process | None = None
         self._stack = contextlib.ExitStack()
-        # A name that the file cannot know: its metadata are on ffmpeg's stderr, too.
+        # A random name: the file's own metadata appear on stderr, too.
         self._mark = f"fv2es{secrets.token_hex(8)}"
         at = rf"\[showinfo@{self._mark}(each|shown) @ \w+\]"
-        # Searched, not matched: what another thread of ffmpeg says may stand before it in a line.
+        # Searched, not matched: another ffmpeg thread may have begun the line.
         self._time_base = re.compile(rf"{at} config in time_base: (\d+)/(\d+)")
         self._shown = re.compile(rf"{at} n: *\d+ pts: *(-?\d+|NOPTS) .*? s:(\d+)x(\d+) ")
 
@@ -103,15 +103,14 @@ class PictureReader:
         """The next wanted picture.
 
         Args:
-            until_s: give up as soon as the pictures are known to last to this moment.
+            until_s: stop as soon as the pictures are known to last until this time.
 
         Returns:
             (i, rgb): rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``; i ascends. None at
-            the end, or where ``until_s`` was reached before there was one.
+            the end, or if ``until_s`` was reached first.
 
         Raises:
-            MediaError: there is no picture in the file, not a single one could be decoded, or it
-                is over a limit.
+            MediaError: the file holds no picture, none could be decoded, or a limit is exceeded.
         """
         while not self._ready and not self.ended and self.reached_s < until_s:
             self._read(self._start() if self._process is None else self._process)
@@ -135,10 +134,10 @@ class PictureReader:
         return self._process
 
     def _hear(self, line: str) -> None:
-        """Hand on a line of ffmpeg's; called in the thread that listens.
+        """Pass on a line of ffmpeg; runs in the listener thread.
 
-        Of the pictures that only go by each eighth is told of, and always the last one before
-        another line: what is known of them comes later, but it is the same.
+        Of the skipped pictures every eighth is reported, and always the last one before another
+        line.
         """
         told = self._mark in line and "time_base" not in line
         if told and " pts:" not in line:
@@ -146,14 +145,14 @@ class PictureReader:
         passing = told and f"{self._mark}each" in line
         if passing:
             self._gone.append(line)
-        if self._gone and (not passing or len(self._gone) == _TOLD_OF):
+        if self._gone and (not passing or len(self._gone) == _REPORT_EVERY):
             self._lines.put(self._gone[-1])
             self._gone.clear()
         if not passing:
             self._lines.put(line)
 
     def _read(self, process: Process) -> None:
-        """Take in what comes until there is a picture, news of how far they reach, or the end."""
+        """Process one line of ffmpeg: a wanted picture, a skipped picture, or the end."""
         wanted_s = self._limits[self._done] if self._done < len(self._limits) else self.reached_s
         try:
             line = self._lines.get_nowait()
@@ -179,7 +178,7 @@ class PictureReader:
         until_s = int(match[2]) * self._tick_s[match[1]]
         self.reached_s = max(self.reached_s, until_s)
         if self.reached_s > (limit_s := self._media.max_duration_s):
-            process.refuse(DropReason.TOO_LONG, f"goes on for more than {limit_s:g} s")
+            process.refuse(DropReason.TOO_LONG, f"is longer than {limit_s:g} s")
             process.finish(limit_s, anything=True)
         if data is None:
             return
@@ -194,7 +193,7 @@ class PictureReader:
 def frames_at(
     path: Path, times_s: Sequence[float], media: MediaSettings = DEFAULT_MEDIA
 ) -> Generator[tuple[int, NDArray[np.uint8]]]:
-    """The picture that was on screen at each wanted time; see `PictureReader`.
+    """The picture on screen at each wanted time; see `PictureReader`.
 
     Yields:
         (i, rgb) in ascending order of i: rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``.
@@ -208,17 +207,17 @@ def frames_at(
 
 
 def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
-    """The filter chain that lets through the picture on screen at each limit, and nothing else.
+    """The filter chain that passes only the picture on screen at each limit.
 
-    It tells of each picture, under the time at which it leaves the screen, and again of those
-    that pass: ``showinfo`` writes the lines that `PictureReader` reads.
+    ``showinfo`` prints a line for each picture, with the time at which it leaves the screen, and
+    again for each picture that passes; `PictureReader` parses these lines.
 
-    Whether a picture was on screen at t is known only when the next one comes. So `tblend`, with
-    the weight on the picture before, hands on each picture under the time at which it leaves the
-    screen, and `select` lets it pass if a limit lies before that time and was not yet served:
-    register 1 counts the limits served. `tpad` repeats the last picture, to be the next of it.
+    Whether a picture was on screen at t is known only when the next picture arrives. So `tblend`,
+    with its weight on the previous picture, emits each picture at the time at which it leaves the
+    screen, and `select` passes it if an unserved limit lies before that time (register 1 counts
+    served limits). `tpad` repeats the last picture as its own successor.
     """
-    # Cut after the conversion to RGB, where each pixel stands for itself.
+    # Crop after the conversion to RGB, where pixels are independent.
     height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
     passed = f"st(0,{_count_below(limits, 0, len(limits))})"
     select = f"gt({passed},ld(1))+0*st(1,ld(0))"

@@ -1,6 +1,6 @@
-"""The part of a picture that is the speaker's.
+"""The speaker's part of a picture.
 
-Owns the cutting and halving of views. Leaves which pictures there are to `video`, faces to `faces`.
+Owns cropping and halving of views.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """The part of a picture that shows the speaker.
+    """Cut the speaker's part out of a picture.
 
-    The picture is split at ``width // 2``; the half is halved until it has no more lines than it
-    may; a square is cut from its centre, padded with black where it is smaller than the square.
+    The picture is split at ``width // 2``; the half is downscaled by 2 until it has at most
+    ``max_lines`` lines; a square is cut from its centre, padded with black if it is smaller.
 
     Args:
         rgb: uint8 (H, W, 3).
         view: which half, how many lines, and the side of the square in pixels.
 
     Returns:
-        uint8 (crop_px, crop_px, 3), or all of the half where ``crop_px`` is None; a copy.
+        uint8 (crop_px, crop_px, 3), or the whole half if ``crop_px`` is None; a copy.
     """
     middle = rgb.shape[1] // 2
     columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
@@ -38,15 +38,15 @@ def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
 def halve_until(
     rgb: NDArray[np.uint8], max_lines: int, times: int | None = None
 ) -> NDArray[np.uint8]:
-    """A picture halved in width and height until it has no more lines than it may.
+    """Halve width and height of a picture until it has at most ``max_lines`` lines.
 
-    Each pixel is the mean of four, a half rounded up. An odd last line or column is left out, so
-    that a pixel of what comes out is exactly 2, 4, 8, ... of the picture's.
+    Each pixel is the mean of four, rounded half up. An odd last line or column is dropped, so that
+    an output pixel covers exactly 2, 4, 8, ... input pixels per axis.
 
     Args:
         rgb: uint8 (H, W, 3).
         max_lines: at least 1.
-        times: it is halved so many times at most; None: as often as is needed.
+        times: halve at most this often; None: no limit.
 
     Returns:
         uint8 (H // 2**n, W // 2**n, 3) with the smallest n that fits, or ``times`` if it is less.
@@ -64,7 +64,7 @@ def halve_until(
 
 
 def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """The square in the middle of a picture, padded with black where the picture is smaller.
+    """Cut the centre square of a picture, padded with black if the picture is smaller.
 
     Args:
         rgb: uint8 (H, W, 3).
@@ -79,7 +79,7 @@ def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
         missing = max(side_px - rgb.shape[axis], 0)
         before = (missing // 2, missing - missing // 2)
         rgb = np.pad(rgb, [before if axis == a else (0, 0) for a in range(3)]) if missing else rgb
-        # Rounded as torchvision's `center_crop` does, so that the published crops come out.
+        # Rounded as in torchvision's `center_crop`, to reproduce the published crops.
         first = round((rgb.shape[axis] - side_px) / 2)
         rgb = rgb[first : first + side_px] if axis == 0 else rgb[:, first : first + side_px]
     return rgb.copy()

@@ -221,9 +221,9 @@ def test_a_recording_that_goes_on_for_too_long_is_refused_when_it_is_met(tmp_pat
     made = ffmpeg.input("sine=r=8000:d=9", f="lavfi").output("pipe:", f="flac", loglevel="error")
     sound.write_bytes(made.run(cmd=ffmpeg_path(), capture_stdout=True)[0])
     limits = MediaSettings(max_duration_s=1.5)
-    with pytest.raises(MediaError, match=r"a\.mkv goes on for more than 1\.5 s") as video:
+    with pytest.raises(MediaError, match=r"a\.mkv is longer than 1\.5 s") as video:
         list(frames_at(pictures, [0.1, 1.4, 2.9], limits))
-    with pytest.raises(MediaError, match=r"b\.flac goes on for more than 1\.5 s") as heard:
+    with pytest.raises(MediaError, match=r"b\.flac is longer than 1\.5 s") as heard:
         SoundReader(sound, limits).span(0, 8, None)
     assert video.value.reason is heard.value.reason is DropReason.TOO_LONG
 
@@ -254,7 +254,7 @@ def test_an_ffmpeg_that_waits_for_ever_is_killed_with_all_that_it_started(tmp_pa
         lambda: list(frames_at(path, [1.0], limits)),
         lambda: SoundReader(path, limits).span(0, 1, None),
     ):
-        with pytest.raises(MediaError, match="kept us waiting for more than 0.6 s") as error:
+        with pytest.raises(MediaError, match=r"stalled ffmpeg \(limit 0.6 s\)") as error:
             read()
         assert error.value.reason is DropReason.TIME_LIMIT
         assert "invalid and so I wait" in error.value.sentence

@@ -21,8 +21,8 @@ from fv2es_prep.config import FaceSettings, FrameSettings, PrepSettings
 from fv2es_prep.corpora.mosei import view_of
 from fv2es_prep.errors import MediaError, SettingsError, UsageError
 from fv2es_prep.media.ffmpeg import ffmpeg_path
+from fv2es_prep.media.frame_rules import numbered_moments, thinned_moments
 from fv2es_prep.media.probe import pace_of
-from fv2es_prep.media.published import numbered_moments, thinned_moments
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.shards.dropped import read_dropped

@@ -26,7 +26,7 @@ from fv2es_prep.errors import (
     SettingsError,
     UtteranceError,
 )
-from fv2es_prep.media.picture_files import PictureFolder
+from fv2es_prep.media.picture_folder import PictureFolder
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.types import Example, Inventory, PictureFiles, Recording, Utterance
@@ -406,7 +406,7 @@ def test_the_end_of_the_pictures_is_open_where_their_beginning_is_not_known(numb
 def test_pictures_that_cannot_be_read_are_named(numbered):
     files = PictureFiles("image_", 2.0)
     (numbered / "image_0.jpg").write_bytes(b"no picture")
-    with pytest.raises(MediaError, match=r"image_0\.jpg cannot be decoded: it is no JPEG"):
+    with pytest.raises(MediaError, match=r"image_0\.jpg cannot be decoded: it is not a JPEG file"):
         shown(numbered, files, 0.0)
     (numbered / "image_0.jpg").unlink()
     os.mkfifo(numbered / "image_0.jpg")

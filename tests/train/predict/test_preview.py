@@ -89,7 +89,7 @@ def test_limits_hold_and_nothing_is_left_behind(talk: Path, tmp_path: Path) -> N
     text.write_text("this is no video")
     for video, media, said in (
         (talk, MediaSettings(max_duration_s=7), "more than 7 s"),
-        (talk, MediaSettings(stall_s=0, time_factor=0), "kept us waiting"),
+        (talk, MediaSettings(stall_s=0, time_factor=0), "stalled ffmpeg"),
         (text, MediaSettings(), "cannot be decoded"),
         (tmp_path / "none.mp4", MediaSettings(), "No such file"),
     ):

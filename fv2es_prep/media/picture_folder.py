@@ -1,6 +1,6 @@
-"""Pictures that lie as files of their own in a folder, read like those of a video.
+"""A folder of picture files, read like a video.
 
-Owns their names, their order and which one is on screen. Leaves cutting views to `video`.
+Owns file names, order and presentation times. Leaves views to `view`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# As in `video`: it absorbs the rounding of times.
+# As in `video`: absorbs floating-point rounding of times.
 _TOLERANCE_S = 1e-6
 
 
@@ -37,11 +37,11 @@ def picture_paths(folder: Path, files: PictureFiles) -> dict[int, Path]:
 
 
 class PictureFolder:
-    """The pictures that were on screen at wanted times; has what `video.PictureReader` has.
+    """The pictures on screen at wanted times; same interface as `video.PictureReader`.
 
-    Picture n comes on screen n / rate after picture 0 and stays until the next that is there. So
-    where numbers are missing the one before stays; a time before the first takes the first. Only
-    the pictures that are asked for are read.
+    Picture n appears n / rate after picture 0 and stays until the next existing picture. A missing
+    number extends the picture before it; a time before the first picture takes the first. Only the
+    wanted pictures are read.
 
     Args:
         folder: the folder.
@@ -50,9 +50,9 @@ class PictureFolder:
         media: the limits.
 
     Attributes:
-        reached_s: where the last picture leaves the screen, once it has been opened.
-        ended: whether that is known.
-        damaged: never; a file that is damaged is an error.
+        reached_s: end time of the last picture, once the folder is open.
+        ended: whether ``reached_s`` is known.
+        damaged: always False; a damaged file raises.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class PictureFolder:
 
     @property
     def opened(self) -> bool:
-        """Whether the folder was looked into."""
+        """Whether the folder was read."""
         return self.ended
 
     def next(self, until_s: float = math.inf) -> tuple[int, NDArray[np.uint8]] | None:  # noqa: ARG002
         """The next wanted picture.
 
         Args:
-            until_s: not needed: where the pictures end is known from the beginning.
+            until_s: ignored: the end of the pictures is known from the start.
 
         Returns:
             (i, rgb): rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``; None at the end.
 
         Raises:
-            MediaError: a file cannot be decoded or is over a limit, or the folder cannot be read.
+            MediaError: a file cannot be decoded or exceeds a limit, or the folder cannot be read.
             UtteranceError: there is no picture.
         """
         if not self.ended:
@@ -100,7 +100,7 @@ class PictureFolder:
         return self._done - 1, self._shown[1]
 
     def close(self) -> None:
-        """Let go of the last picture."""
+        """Release the last picture."""
         self._shown = None
 
     def _open(self) -> None:
@@ -118,7 +118,7 @@ class PictureFolder:
         self._paths = list(found.values())
         self._starts = [(first_s or 0) + number * step_s for number in found]
         self._until_s = self._starts[-1] + step_s
-        # Without the time of picture 0 it may be off by up to one step: the end is open by that.
+        # Without the time of picture 0 the end is uncertain by up to one step.
         self.reached_s = self._until_s + (step_s if first_s is None else 0)
         self.ended = True
 
@@ -134,10 +134,11 @@ def _read(path: Path, media: MediaSettings) -> NDArray[np.uint8]:
         with Image.open(path, formats=("JPEG",)) as picture:
             if picture.width * picture.height > media.max_pixels:
                 sentence = f"{path.name} has more than {media.max_pixels} pixels"
-                raise MediaError(sentence, DropReason.TOO_MANY_PIXELS, "see the media settings")
+                hint = "raise the limit, e.g. --set media.max_pixels=67108864"
+                raise MediaError(sentence, DropReason.TOO_MANY_PIXELS, hint)
             return np.asarray(picture.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise _undecodable(path, "it is no JPEG") from error
+        raise _undecodable(path, "it is not a JPEG file") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _undecodable(path, str(error)) from error
 
