@@ -27,8 +27,9 @@ from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
-from fv2es_train.config import preset
+from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.recognisers import Recogniser, recogniser
@@ -140,7 +141,7 @@ def _run(bench: Bench, name: str) -> Path:
     from fv2es_train.models.encoders import text as texts
 
     settings = PrepSettings(text=describe_tokenizer(str(text_model(bench.out)), 100))
-    model, config = preset(name)
+    model, config = preset(name).model, TrainConfig(**preset(name).train)
     known = settings.text.vocabulary_size
     small = texts.small(known, settings.text.pad_id)
     sizes = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}

@@ -35,9 +35,10 @@ from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
-from fv2es_train.config import preset
+from fv2es_train.config import TrainConfig
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.inference import loader_of
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 
 BATCH = 8
@@ -351,7 +352,7 @@ def draw_all(batches: Any, count: int) -> float:
 
 
 def tiny_model() -> FV2ES:
-    config, training = preset("fv2es-tiny")
+    config, training = preset("fv2es-tiny").model, TrainConfig(**preset("fv2es-tiny").train)
     torch.set_num_threads(training.threads or 1)
     torch.manual_seed(0)
     return build_model(replace(config, label_classes=CLASSES), SETTINGS)

@@ -53,7 +53,7 @@ def train(
     ] = 0,
     as_json: Annotated[bool, _option(_DATA, "Print one JSON object on stdout.", "--json")] = False,
     model: Annotated[str, _option(_MODEL, "fv2es, fv2es-lite or fv2es-tiny.")] = "fv2es",
-    modalities: Annotated[str, _option(_MODEL, "Of t (text), a (audio), v (video).")] = "tav",
+    modalities: Annotated[str | None, _option(_MODEL, "Of t (text), a (audio), v (video).")] = None,
     text_encoder: Annotated[
         str | None, _option(_MODEL, "Text encoder: a directory, or a name at the hub.")
     ] = None,

@@ -6,8 +6,8 @@ and spectra to the encoders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Batch:
         tokens: int64 (B, L), filled on the right with the tokenizer's pad id.
         attention_mask: int64 (B, L), 1 where there is a token.
         label: float32 (B, C), 1 where the class holds.
+        extras: name -> tensor, what a model reads beside these, see `models.families.ModelFamily`.
     """
 
     ids: tuple[str, ...]
@@ -47,6 +48,7 @@ class Batch:
     tokens: Tensor
     attention_mask: Tensor
     label: Tensor
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, rows, expected in (
@@ -78,16 +80,22 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         changed: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
-        return replace(self, **changed)
+        return replace(self, **changed, extras={k: change(v) for k, v in self.extras.items()})
 
 
-def collate(examples: Sequence[Example], pad_id: int = 0, chunk_rows: int = CHUNK_ROWS) -> Batch:
+def collate(
+    examples: Sequence[Example],
+    pad_id: int = 0,
+    chunk_rows: int = CHUNK_ROWS,
+    extras: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None,
+) -> Batch:
     """Put examples into one batch; each value is copied once, to its place in it.
 
     Args:
         examples: at least one.
         pad_id: token id that fills short sequences, from the shards' text settings.
         chunk_rows: rows of time in one mel chunk.
+        extras: makes `Batch.extras` of the examples.
 
     Returns:
         The batch, on the CPU.
@@ -122,6 +130,7 @@ def collate(examples: Sequence[Example], pad_id: int = 0, chunk_rows: int = CHUN
         tokens=tokens,
         attention_mask=attention_mask,
         label=label,
+        extras=extras(examples) if extras else {},
     )
 
 

@@ -30,7 +30,6 @@ from fv2es_train.evaluation.measurement import measurement
 from fv2es_train.evaluation.metadata import metadata_of
 from fv2es_train.evaluation.predictions import Predictions, write_predictions
 from fv2es_train.models.checkpoint import load_checkpoint
-from fv2es_train.models.encoders.face import fused
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +114,7 @@ def evaluate(
     result = measure_opened(opened, found, bootstrap or Bootstrap())
     if by == "modality":
         terms = run_terms(
-            fused(opened.checkpoint.model), _loader(opened, batch_size), opened.device
+            opened.checkpoint.model.for_inference(), _loader(opened, batch_size), opened.device
         )
         result["by"] = {"kind": by, "groups": by_modality(found, terms, opened.thresholds)}
     elif by is not None:
@@ -162,7 +161,7 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
     Raises:
         TrainError: a logit is not finite.
     """
-    model = fused(opened.checkpoint.model)
+    model = opened.checkpoint.model.for_inference()
     outputs = run_model(model, _loader(opened, batch_size), opened.device)
     return Predictions(
         classes=tuple(opened.checkpoint.model.config.label_classes),

@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from fv2es_prep.errors import SplitError, TrainError, UsageError
 from fv2es_train.data.batches import Batch, collate
 from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.models.families import extras_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from fv2es_prep.types import Example
-    from fv2es_train.models.fv2es import FV2ES
+    from fv2es_train.models.emotion_model import EmotionModel
 
 # Batches that each worker prefetches.
 _READ_AHEAD = 4
@@ -54,7 +55,7 @@ class Outputs:
 
 
 @torch.no_grad()
-def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -> Outputs:
+def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Outputs:
     """Run a model over all batches, in eval mode.
 
     Args:
@@ -84,7 +85,7 @@ def run_model(model: FV2ES, loader: DataLoader[Example], device: torch.device) -
 
 @torch.no_grad()
 def run_terms(
-    model: FV2ES, loader: DataLoader[Example], device: torch.device
+    model: EmotionModel, loader: DataLoader[Example], device: torch.device
 ) -> dict[str, NDArray[np.float32]]:
     """The term of each modality in the fused logits: its logits times its fusion weight.
 
@@ -97,21 +98,18 @@ def run_terms(
         Modality -> float32 (N, C); they sum to the logits, up to rounding.
     """
     model.eval()
-    weights = [1.0]
-    if len(model.modalities) > 1:
-        weights = model.weighted_fusion.weight[0].tolist()
-    found: dict[str, list[Tensor]] = {m: [] for m in model.modalities}
+    weights = model.fusion_weights()
+    found: dict[str, list[Tensor]] = {m: [] for m in weights}
     batch: Batch
     for batch in loader:
         for modality, logits in model.modality_logits(batch.to(device)).items():
             found[modality].append(logits.float().cpu())
-    scaled = zip(found.items(), weights, strict=True)
-    return {m: (torch.cat(parts) * weight).numpy() for (m, parts), weight in scaled}
+    return {m: (torch.cat(parts) * weights[m]).numpy() for m, parts in found.items()}
 
 
 def loader_of(
     dataset: ShardDataset,
-    model: FV2ES,
+    model: EmotionModel,
     batch_size: int,
     workers: int = 0,
     generator: torch.Generator | None = None,
@@ -134,6 +132,7 @@ def loader_of(
         collate,
         pad_id=dataset.index.settings.text.pad_id,
         chunk_rows=model.config.mel_rows,
+        extras=extras_of(model.config),
     )
     order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
     if batches is not None:

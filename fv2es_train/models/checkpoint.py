@@ -16,13 +16,15 @@ from fv2es_prep import __version__
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
 from fv2es_prep.utils.files import whole_file, write_json
-from fv2es_train.config import ModelConfig, TrainConfig
-from fv2es_train.models.fv2es import FV2ES
+from fv2es_train.config import TrainConfig
+from fv2es_train.models.families import build, config_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+
+    from fv2es_train.models.emotion_model import EmotionModel
 
 FORMAT = "fv2es-checkpoint"
 FORMAT_VERSION = "1.0"
@@ -50,7 +52,7 @@ class Checkpoint:
         thresholds_fitted: off for weights from elsewhere, whose thresholds are only a beginning.
     """
 
-    model: FV2ES
+    model: EmotionModel
     train: TrainConfig
     settings: PrepSettings
     thresholds: dict[str, float]
@@ -87,7 +89,7 @@ class Checkpoint:
                     )
 
     def _refuse_unknown_ids(self, settings: PrepSettings) -> None:
-        known = self.model.config.text.get("vocab_size")
+        known = self.model.config.vocabulary_size
         if known is not None and settings.text.vocabulary_size > known:
             raise SettingsError(
                 f"the shards' tokenizer {settings.text.tokenizer!r} has "
@@ -197,12 +199,13 @@ def load_checkpoint(
     try:
         stored = json.loads((place / CONFIG).read_text(encoding="utf-8"))
         _refuse_foreign(stored, place)
-        model = rebuild(ModelConfig.from_json(stored["model"]))
+        settings = PrepSettings.from_json(stored["settings"])
+        model = build(config_from_json(stored["model"]), settings)
         model.load_state_dict(load_file(place / WEIGHTS))
         return Checkpoint(
             model=model.to(device).eval(),
             train=TrainConfig.from_json(stored["train"]),
-            settings=PrepSettings.from_json(stored["settings"]),
+            settings=settings,
             thresholds=stored["thresholds"],
             split_digest=stored["split_digest"],
             epoch=stored["epoch"],
@@ -271,10 +274,3 @@ def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:
             f"{FORMAT!r} version {FORMAT_VERSION}",
             "read it with the fv2es version that wrote it",
         )
-
-
-def rebuild(config: ModelConfig) -> FV2ES:
-    """The network that a stored configuration describes, with random weights."""
-    from fv2es_train.models.encoders.text import from_config
-
-    return FV2ES(config, from_config(config.text) if "t" in config.modalities else None)

@@ -1,7 +1,7 @@
 """The network: three encoders, a head each, and a linear late fusion.
 
 Owns how the parts are joined, which parts exist, and the first weights. Leaves each part to
-`encoders`, sizes to `config`, and loss and learning to `train`.
+`encoders`, sizes to `fv2es_config`, and loss and optimization to `training`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TrainError
-from fv2es_train.models.encoders.face import FaceEncoder
+from fv2es_train.models.emotion_model import EmotionModel
+from fv2es_train.models.encoders.face import FaceEncoder, fused
 from fv2es_train.models.encoders.mel import MelEncoder
 from fv2es_train.models.encoders.sequence import SequenceEncoder
 
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
-    from fv2es_train.config import ModelConfig
     from fv2es_train.data.batches import Batch
     from fv2es_train.models.encoders.text import TextEncoder
+    from fv2es_train.models.fv2es_config import FV2ESConfig
 
 # The published code stacks the logits in this order; the fusion weights follow it.
 STACKED = "tva"
 
 
-class FV2ES(nn.Module):
+class FV2ES(EmotionModel):
     """Emotion logits from faces, mel spectrum and words (Wei et al. 2022, arXiv 2209.10170).
 
     Only the parts of the chosen modalities exist. Published names map to ours by prefix: ``V`` is
@@ -41,15 +42,15 @@ class FV2ES(nn.Module):
         text: the text encoder, needed where the modalities hold ``t``.
 
     Attributes:
-        at_a_time: so many faces or chunks of sound are encoded at a time; None: all of a batch.
-            It bounds memory in inference and changes no number but by rounding.
+        config: the network's sizes.
+        max_rows: see `EmotionModel`; it changes outputs by rounding only.
     """
 
-    def __init__(self, config: ModelConfig, text: TextEncoder | None = None) -> None:
-        super().__init__()
-        self.at_a_time: int | None = None
+    config: FV2ESConfig
+
+    def __init__(self, config: FV2ESConfig, text: TextEncoder | None = None) -> None:
+        super().__init__(config)
         classes, width = len(config.label_classes), config.trans_dim
-        self.config = config
         self.modalities = "".join(m for m in STACKED if m in config.modalities)
         if "t" in self.modalities:
             assert text is not None, "the modality t needs a text encoder"
@@ -84,18 +85,33 @@ class FV2ES(nn.Module):
         joined: Tensor = self.weighted_fusion(stacked).squeeze(-1)
         return joined
 
-    def modality_logits(self, batch: Batch, only: Collection[str] = STACKED) -> dict[str, Tensor]:
-        """The logits of each modality before they are fused.
-
-        Args:
-            batch: B utterances.
-            only: letters of the modalities that are computed, where the model has them.
-
-        Returns:
-            float32 (B, C) under the letter of each modality, in the order of fusion.
-        """
+    def modality_logits(
+        self, batch: Batch, only: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """See `EmotionModel`; in the order of fusion."""
         heads = {"t": self._text, "v": self._faces, "a": self._sound}
-        return {m: heads[m](batch) for m in self.modalities if m in only}
+        return {m: heads[m](batch) for m in self.modalities if only is None or m in only}
+
+    def fusion_weights(self) -> dict[str, float]:
+        """See `EmotionModel`; in the order of fusion."""
+        if len(self.modalities) == 1:
+            return {self.modalities: 1.0}
+        values = self.weighted_fusion.weight[0].tolist()
+        return dict(zip(self.modalities, values, strict=True))
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """See `EmotionModel`."""
+        return self.text if "t" in self.modalities else None
+
+    def encoders(self) -> list[nn.Module]:
+        """The encoders alone: the number of faces per utterance would recompile what follows."""
+        names = {"t": "text", "v": "face", "a": "mel"}
+        return [self.get_submodule(names[m]) for m in self.modalities]
+
+    def for_inference(self) -> FV2ES:
+        """A copy in eval mode with fused RepVGG blocks; it shares all other weights."""
+        return fused(self)
 
     def _text(self, batch: Batch) -> Tensor:
         logits: Tensor = self.t_out(self.text(batch.tokens, batch.attention_mask))
@@ -112,32 +128,33 @@ class FV2ES(nn.Module):
         return logits
 
     def _in_parts(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
-        if self.at_a_time is None or len(pictures) <= self.at_a_time:
+        if self.max_rows is None or len(pictures) <= self.max_rows:
             vectors: Tensor = encoder(pictures)
             return vectors
-        return torch.cat([encoder(part) for part in torch.split(pictures, self.at_a_time)])
+        return torch.cat([encoder(part) for part in torch.split(pictures, self.max_rows)])
 
 
-def build_model(config: ModelConfig, settings: PrepSettings) -> FV2ES:
-    """The network before training: random, but for a pretrained text encoder.
+def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
+    """The network before training: random weights, except for a pretrained text encoder.
 
     Args:
-        config: the network's sizes.
+        config: the network's sizes. With ``text`` set, the text encoder is random, too, to be
+            filled from a checkpoint.
         settings: of the shards.
 
     Returns:
-        The network, whose ``config`` holds the text encoder's configuration too.
+        The network; its ``config`` has the configuration of the text encoder.
 
     Raises:
-        SettingsError: the shards do not fit the network.
         TokenizerError: the text encoder cannot be loaded.
-        TrainError: the text encoder does not know all token ids of the shards.
+        TrainError: the text encoder does not accept all token ids of the shards.
     """
     from fv2es_train.models.encoders import text as texts
 
-    config.check(settings)
     if "t" not in config.modalities:
         return FV2ES(config)
+    if config.text:
+        return FV2ES(config, texts.from_config(config.text))
     words = settings.text
     if config.text_encoder:
         text = texts.pretrained(config.text_encoder)
@@ -146,9 +163,9 @@ def build_model(config: ModelConfig, settings: PrepSettings) -> FV2ES:
     if words.vocabulary_size > text.vocabulary_size:
         raise TrainError(
             f"the shards' tokenizer {words.tokenizer!r} has {words.vocabulary_size} token ids, "
-            f"the text encoder knows {text.vocabulary_size}",
+            f"the text encoder accepts {text.vocabulary_size}",
             "pass the text encoder that belongs to the tokenizer: --text-encoder NAME_OR_DIR",
         )
-    # Only the directory's own name: where it lay on this machine is nobody's business.
+    # The directory name only: paths of this machine do not belong in a checkpoint.
     name = Path(config.text_encoder).name if Path(config.text_encoder).is_dir() else ""
     return FV2ES(replace(config, text=text.config, text_encoder=name or config.text_encoder), text)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fv2es_prep.errors import TrainError
 from fv2es_train.data.batches import collate
-from fv2es_train.models.encoders.face import fused
+from fv2es_train.models.families import extras_of
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
@@ -53,10 +53,10 @@ class Scorer:
     """
 
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
-        self.model = fused(checkpoint.model) if fuse else checkpoint.model.eval()
+        self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
-            self.model.at_a_time = _AT_A_TIME
+            self.model.max_rows = _AT_A_TIME
         self.classes = checkpoint.model.config.label_classes
         self.modalities = checkpoint.model.modalities
         self._pad_id = checkpoint.settings.text.pad_id
@@ -109,7 +109,8 @@ class Scorer:
         """The terms of some modalities, float64 (C,) each."""
         if not only:
             return {}
-        batch = collate([example], self._pad_id, self.model.config.mel_rows)
+        config = self.model.config
+        batch = collate([example], self._pad_id, config.mel_rows, extras_of(config))
         logits = self.model.modality_logits(batch.to(self._device), only)
         weights = self._weights
         return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
@@ -135,10 +136,7 @@ class Scorer:
     @property
     def _weights(self) -> dict[str, float]:
         """The weight of each modality in the fusion."""
-        if len(self.modalities) == 1:
-            return {self.modalities: 1.0}
-        values = self.model.weighted_fusion.weight[0].tolist()
-        return dict(zip(self.modalities, values, strict=True))
+        return self.model.fusion_weights()
 
     def _factor(self, used: Collection[str]) -> float:
         """By how much those that are used weigh more, in place of those that are not."""

@@ -16,13 +16,12 @@ import torch
 from torch import nn
 
 from fv2es_prep.splits import read_split
-from fv2es_train.config import ModelConfig
 from fv2es_train.data.augmentation import augment
 from fv2es_train.data.samplers import EpochBatches
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
-from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
-from fv2es_train.models.fv2es import build_model
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import state as states
 from fv2es_train.training.distributed import World, joined
 from fv2es_train.training.events import Events
@@ -120,11 +119,11 @@ def _train(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     if saved is None:
-        model = build_model(model_config, index.settings).to(device)
+        model = build(model_config, index.settings).to(device)
         state = State(model.config.to_json(), split.digest(), shards_digest(index))
     else:
         saved.state.check(split, index)
-        model = rebuild(ModelConfig.from_json(saved.state.model_config)).to(device)
+        model = build(config_from_json(saved.state.model_config), index.settings).to(device)
         state = saved.state
     noise = take_over(model)
     freeze_text(model, config.freeze_text)

@@ -18,10 +18,10 @@ from fv2es_prep.errors import UsageError
 
 if TYPE_CHECKING:
     from fv2es_train.config import TrainConfig
-    from fv2es_train.models.fv2es import FV2ES
+    from fv2es_train.models.emotion_model import EmotionModel
 
 
-def freeze_text(model: FV2ES, what: str) -> None:
+def freeze_text(model: EmotionModel, what: str) -> None:
     """Take the gradients from parts of the text encoder.
 
     Args:
@@ -31,9 +31,9 @@ def freeze_text(model: FV2ES, what: str) -> None:
     Raises:
         UsageError: the encoder does not have so many layers of their own.
     """
-    if what == "none" or "t" not in model.modalities:
+    if what == "none" or model.text_encoder is None:
         return
-    encoder = model.text.albert
+    encoder = model.text_encoder.albert
     parts: list[nn.Module] = [encoder]
     if what != "all":
         # ALBERT's embeddings are small and come to full width through a layer of their own.
@@ -60,29 +60,21 @@ def _layers(encoder: nn.Module, count: int) -> list[nn.Module]:
     return list(layers)[:count] if isinstance(layers, nn.ModuleList) else []
 
 
-def set_training(model: FV2ES) -> None:
+def set_training(model: EmotionModel) -> None:
     """Training mode, but for a text encoder that learns nothing: that one drops nothing either."""
     model.train()
-    if "t" in model.modalities and not any(p.requires_grad for p in model.text.parameters()):
-        model.text.eval()
+    text = model.text_encoder
+    if text is not None and not any(p.requires_grad for p in text.parameters()):
+        text.eval()
 
 
-def make_optimizer(model: FV2ES, config: TrainConfig) -> Adam:
-    """Adam over what learns: the text encoder with its own learning rate, all else with the full.
-
-    Raises:
-        UsageError: nothing is left that learns.
-    """
-    chosen: dict[str, list[nn.Parameter]] = {"main": [], "text": []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            chosen["text" if name.startswith("text.") else "main"].append(parameter)
-    rates = {"main": config.lr, "text": config.lr / config.text_lr_divisor}
-    groups = [
-        {"name": name, "params": params, "lr": rates[name], "base": rates[name]}
-        for name, params in chosen.items()
-        if params
-    ]
+def make_optimizer(model: EmotionModel, config: TrainConfig) -> Adam:
+    """Adam over all parameters that learn; the text encoder has a learning rate of its own."""
+    groups = []
+    for name, parameters in model.parameter_groups().items():
+        rate = config.lr / config.text_lr_divisor if name == "text" else config.lr
+        if learning := [parameter for parameter in parameters if parameter.requires_grad]:
+            groups.append({"name": name, "params": learning, "lr": rate, "base": rate})
     return Adam(groups, weight_decay=config.weight_decay)
 
 
@@ -111,15 +103,10 @@ def scale(schedule: str, warmup: int, step: int, steps: int) -> float:
     return left if schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
-def compile_parts(model: FV2ES) -> None:
-    """Let torch compile the encoders, in place; names of parameters stay.
-
-    Not the whole network: how many faces each utterance has is known only batch by batch, and each
-    new number would be compiled anew.
-    """
-    for name in ("text", "face", "mel"):
-        if name in dict(model.named_children()):
-            getattr(model, name).compile(dynamic=True)
+def compile_parts(model: EmotionModel) -> None:
+    """Compile the encoders in place; parameter names stay."""
+    for encoder in model.encoders():
+        encoder.compile(dynamic=True)
 
 
 def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:

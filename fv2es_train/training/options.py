@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.utils.files import write_json
-from fv2es_train.config import MODALITIES, ModelConfig, TrainConfig, preset
+from fv2es_train.config import TrainConfig
+from fv2es_train.models.families import ModelConfig, preset
 
 # What goes over the preset's training settings.
 _ASKED = (
@@ -51,7 +52,7 @@ class TrainOptions:
         shards: directory of the shards.
         split: file of the split manifest.
         out: directory of the run, made by it.
-        model: one of `config.MODELS`.
+        model: name of a preset, see `models.families`.
         epochs: see `TrainConfig`.
         batch_size: see `TrainConfig`.
         lr: see `TrainConfig`.
@@ -102,7 +103,7 @@ class TrainOptions:
     amp: str = "off"
     compile: bool = False
     save_every: int = 0
-    modalities: str = MODALITIES
+    modalities: str | None = None
     text_encoder: str | None = None
     device: str = "auto"
     overwrite: bool = False
@@ -114,16 +115,17 @@ class TrainOptions:
         Raises:
             UsageError: the model is unknown or a value is out of range.
         """
-        model, config = preset(self.model)
-        encoder = model.text_encoder if self.text_encoder is None else self.text_encoder
+        chosen = preset(self.model)
         asked = {name: getattr(self, name) for name in _ASKED if getattr(self, name) is not None}
-        model = replace(
-            model,
-            modalities=self.modalities,
-            label_classes=label_classes,
-            text_encoder=encoder,
-        )
-        return model, replace(config, **asked)
+        changes: dict[str, Any] = {"label_classes": label_classes}
+        for name in ("modalities", "text_encoder"):
+            value = getattr(self, name)
+            if value is not None and not hasattr(chosen.model, name):
+                raise UsageError(f"the model {self.model!r} has no {name}", "leave it out")
+            if value is not None:
+                changes[name] = value
+        model = replace(chosen.model, **changes)
+        return model, replace(TrainConfig(**chosen.train), **asked)
 
     def remember(self) -> None:
         """Write RUN/options.json, from which `resumed` continues.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fv2es_train.config import TrainConfig
     from fv2es_train.data.batches import Batch
     from fv2es_train.data.dataset import ShardDataset
-    from fv2es_train.models.fv2es import FV2ES
+    from fv2es_train.models.emotion_model import EmotionModel
     from fv2es_train.training.distributed import World
 
 
@@ -56,7 +56,7 @@ def agree(world: World, loss: Tensor, epoch: int, batch: Batch, told: bool) -> t
 
 
 def valid_part(
-    dataset: ShardDataset, model: FV2ES, world: World, config: TrainConfig
+    dataset: ShardDataset, model: EmotionModel, world: World, config: TrainConfig
 ) -> tuple[list[int], DataLoader[Example]]:
     """The batches of a dataset that are this process's, in the dataset's order.
 

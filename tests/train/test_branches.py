@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.config import TrainConfig, preset
+from fv2es_train.config import TrainConfig
 from fv2es_train.models.encoders.text import from_config
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from fv2es_train.training import loop as trainer
 from fv2es_train.training.optimization import freeze_text, make_optimizer, set_training
@@ -120,7 +121,7 @@ def test_what_is_frozen_stays_and_all_else_learns(
 
 
 def bert(layers: int) -> FV2ES:
-    config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, modalities="t")
+    config = replace(preset("fv2es-tiny").model, label_classes=CLASSES, modalities="t")
     values = {
         "model_type": "bert",
         "vocab_size": 40,
@@ -147,7 +148,7 @@ def test_the_first_layers_of_an_encoder_with_several_can_be_frozen() -> None:
 def test_layers_that_are_not_there_are_refused() -> None:
     with pytest.raises(UsageError, match="asks for 5 layers, the text encoder has 4"):
         freeze_text(bert(4), "5")
-    config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, modalities="t")
+    config = replace(preset("fv2es-tiny").model, label_classes=CLASSES, modalities="t")
     with pytest.raises(UsageError, match="ALBERT's layers are one set of weights"):
         freeze_text(build_model(config, SETTINGS), "1")
 

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
-from fv2es_train.config import ModelConfig, preset
 from fv2es_train.models.encoders import text as texts
 from fv2es_train.models.encoders.face import FaceEncoder, RepVggBlock, fused
 from fv2es_train.models.encoders.mel import MelEncoder
 from fv2es_train.models.encoders.sequence import SequenceEncoder
+from fv2es_train.models.families import preset
+from fv2es_train.models.fv2es_config import FV2ESConfig
 
-TINY, _ = preset("fv2es-tiny")
+TINY = preset("fv2es-tiny").model
 
 
 def count(module: nn.Module) -> int:
@@ -26,7 +27,7 @@ def count(module: nn.Module) -> int:
 
 
 def test_face_encoder_has_the_published_number_of_parameters() -> None:
-    encoder = FaceEncoder(ModelConfig())
+    encoder = FaceEncoder(FV2ESConfig())
     assert count(encoder.stack) == 1_811_584
     assert count(encoder.project) == 4_785_216
     assert count(fused(encoder).stack) == 1_628_032
@@ -34,18 +35,18 @@ def test_face_encoder_has_the_published_number_of_parameters() -> None:
 
 def test_mel_encoder_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
-        encoder = MelEncoder(ModelConfig())
+        encoder = MelEncoder(FV2ESConfig())
     unused_head = 1000 * 512 + 1000
     assert count(encoder.nest) == 67_248_744 - unused_head
     assert count(encoder.project) == 33_621_056
 
 
 def test_sequence_encoder_has_the_published_number_of_parameters() -> None:
-    assert count(SequenceEncoder(ModelConfig())) == 1_124_672
+    assert count(SequenceEncoder(FV2ESConfig())) == 1_124_672
 
 
 def test_full_size_face_encoder_runs() -> None:
-    encoder = FaceEncoder(ModelConfig()).eval()
+    encoder = FaceEncoder(FV2ESConfig()).eval()
     with torch.no_grad():
         assert encoder(torch.rand(2, 3, 48, 48) * 255).shape == (2, 64)
 
@@ -69,7 +70,7 @@ def test_a_fused_block_equals_its_branches(inputs: int, outputs: int) -> None:
 
 
 def test_fusing_makes_a_copy_and_leaves_the_training_model_alone() -> None:
-    encoder = trained(FaceEncoder(ModelConfig())).train()
+    encoder = trained(FaceEncoder(FV2ESConfig())).train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     twin = fused(encoder)
     assert encoder.training and not twin.training

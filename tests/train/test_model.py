@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fv2es_train.config import preset
 from fv2es_train.data.batches import collate
 from fv2es_train.models.encoders.face import fused
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from tests.train.conftest import CLASSES, SETTINGS, make_examples
 
@@ -17,7 +17,7 @@ from tests.train.conftest import CLASSES, SETTINGS, make_examples
 def tiny(modalities: str = "tav") -> FV2ES:
     """A tiny model with random weights, in eval mode."""
     torch.manual_seed(0)
-    config = replace(preset("fv2es-tiny")[0], modalities=modalities, label_classes=CLASSES)
+    config = replace(preset("fv2es-tiny").model, modalities=modalities, label_classes=CLASSES)
     return build_model(config, SETTINGS).eval()
 
 
@@ -32,10 +32,10 @@ def test_an_utterance_has_the_same_logits_alone_and_in_a_ragged_batch(modalities
 
 
 @torch.no_grad()
-def test_encoding_some_at_a_time_changes_no_number() -> None:
+def test_encoding_some_max_rows_changes_no_number() -> None:
     model, batch = tiny(), collate(make_examples(5))
     whole = model(batch)
-    model.at_a_time = 2
+    model.max_rows = 2
     assert len(batch.faces) > 2 and len(batch.mel) > 2
     assert torch.allclose(model(batch), whole, atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_fusion_weighs_the_logits_in_the_published_order() -> None:
 
 
 def test_fusion_of_the_published_model_starts_as_torch_starts_it() -> None:
-    config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, fusion_init="torch")
+    config = replace(preset("fv2es-tiny").model, label_classes=CLASSES, fusion_init="torch")
     torch.manual_seed(0)
     weights = build_model(config, SETTINGS).weighted_fusion.weight
     assert weights.shape == (1, 3)

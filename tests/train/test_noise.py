@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from fv2es_train.config import preset
 from fv2es_train.data.augmentation import keys_of
 from fv2es_train.data.batches import collate
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from fv2es_train.training.noise import KeyedDropout, Noise, take_over, uniform
 from tests.train.conftest import CLASSES, SETTINGS, make_examples
@@ -18,7 +18,7 @@ from tests.train.conftest import CLASSES, SETTINGS, make_examples
 
 def model_of(name: str = "fv2es-tiny") -> FV2ES:
     torch.manual_seed(0)
-    return build_model(replace(preset(name)[0], label_classes=CLASSES), SETTINGS)
+    return build_model(replace(preset(name).model, label_classes=CLASSES), SETTINGS)
 
 
 def test_numbers_are_even_and_each_place_has_its_own() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import SettingsError, UsageError
-from fv2es_train.config import ModelConfig
 from fv2es_train.data.batches import Batch, collate
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.fv2es import FV2ES
+from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.published.convert import ConvertOptions, convert_file, count, export_run
 from fv2es_train.models.published.files import read_state
 from fv2es_train.models.published.mapping import from_published, to_published
@@ -160,7 +160,7 @@ def test_a_network_of_ours_goes_there_and_back(tmp_path: Path) -> None:
 def full() -> FV2ES:
     albert = {"model_type": "albert", "hidden_size": 768, "num_attention_heads": 12}
     with torch.device("meta"):
-        config = ModelConfig(label_classes=CLASSES)
+        config = FV2ESConfig(label_classes=CLASSES)
         return FV2ES(config, from_config({**albert, "intermediate_size": 3072}))
 
 
@@ -204,7 +204,7 @@ def test_names_and_shapes_are_those_of_the_published_list() -> None:
     # The sizes read off these shapes are those of the preset.
     state = {name: torch.empty(shape, device="meta") for name, (shape, _) in listed.items()}
     read = config_of(state, "tav", 4, CLASSES)
-    assert replace(read, text={}) == ModelConfig(label_classes=CLASSES)
+    assert replace(read, text={}) == FV2ESConfig(label_classes=CLASSES)
     assert (read.text["num_hidden_layers"], read.text["num_attention_heads"]) == (12, 12)
 
 
@@ -304,7 +304,7 @@ def test_shards_tell_settings_tokenizer_and_classes(corpus: Corpus, tmp_path: Pa
 def test_other_runs_of_ours_are_not_exported(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a fv2es-tiny with the text encoder albert"):
         export_run(run, tmp_path / "tiny.pt")
-    model = FV2ES(ModelConfig(label_classes=CLASSES, modalities="v", face_hidden=8))
+    model = FV2ES(FV2ESConfig(label_classes=CLASSES, modalities="v", face_hidden=8))
     with pytest.raises(UsageError, match="has the parts of the modalities v only"):
         to_published(model)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from fv2es_train.config import TrainConfig, preset
+from fv2es_train.config import TrainConfig
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.samplers import BlockShuffle, EpochBatches
 from fv2es_train.evaluation.inference import loader_of
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import build_model
 from fv2es_train.training.distributed import World
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
@@ -34,7 +35,7 @@ def test_every_example_comes_once(pool: int) -> None:
 
 
 @pytest.mark.parametrize("pool", [1, 2, 3])
-def test_only_a_pools_shards_are_read_at_a_time(pool: int) -> None:
+def test_only_a_pools_shards_are_read_max_rows(pool: int) -> None:
     shards = [int(SHARD[row]) for row in order(pool)]
     seen = list(dict.fromkeys(shards))
     for begin in range(0, len(seen), pool):
@@ -126,7 +127,7 @@ def test_a_step_is_as_many_batches_as_are_accumulated(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_reads_pool_by_pool(corpus: Corpus, workers: int) -> None:
-    config = replace(preset("fv2es-tiny")[0], label_classes=CLASSES, modalities="v")
+    config = replace(preset("fv2es-tiny").model, label_classes=CLASSES, modalities="v")
     model = build_model(config, SETTINGS)
     dataset = ShardDataset(corpus.shards)
 

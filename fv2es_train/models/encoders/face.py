@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision.transforms import Normalize
 
 if TYPE_CHECKING:
-    from fv2es_train.config import ModelConfig
+    from fv2es_train.models.fv2es_config import FV2ESConfig
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -89,7 +89,7 @@ class FaceEncoder(nn.Module):
         config: the network's sizes.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
         self.normalize = Normalize(config.face_mean, config.face_std)
         self.stack = _stack(config)
@@ -135,7 +135,7 @@ def fused(network: Network) -> Network:
     return twin
 
 
-def _stack(config: ModelConfig) -> nn.Sequential:
+def _stack(config: FV2ESConfig) -> nn.Sequential:
     width = config.face_stem
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 5, padding=2),

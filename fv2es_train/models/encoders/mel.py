@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from fv2es_train.config import ModelConfig
+    from fv2es_train.models.fv2es_config import FV2ESConfig
 
 
 class MelEncoder(nn.Module):
@@ -25,7 +25,7 @@ class MelEncoder(nn.Module):
         config: the network's sizes.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
         from timm.models.nest import Nest
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING:
-    from fv2es_train.config import ModelConfig
+    from fv2es_train.models.fv2es_config import FV2ESConfig
 
 
 class SequenceEncoder(nn.Module):
@@ -23,7 +23,7 @@ class SequenceEncoder(nn.Module):
         config: the network's sizes.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
             config.trans_dim,

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.config import MODALITIES, ModelConfig
+from fv2es_train.models.emotion_model import EmotionModel
 from fv2es_train.models.encoders.text import from_config
+from fv2es_train.models.families import MODALITIES
 from fv2es_train.models.fv2es import FV2ES
+from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.published.names import POOLER, UNUSED_HEAD, is_ignored, published_name
 
 FUSION = "weighted_fusion.weight"
@@ -25,7 +27,7 @@ _SHOWN = 3
 _State = dict[str, Tensor]
 
 
-def from_published(state: Mapping[str, Tensor], config: ModelConfig) -> tuple[FV2ES, _State]:
+def from_published(state: Mapping[str, Tensor], config: FV2ESConfig) -> tuple[FV2ES, _State]:
     """Our network with the published weights.
 
     Args:
@@ -50,7 +52,7 @@ def from_published(state: Mapping[str, Tensor], config: ModelConfig) -> tuple[FV
     return model.eval(), rest
 
 
-def to_published(model: FV2ES, rest: Mapping[str, Tensor] | None = None) -> _State:
+def to_published(model: EmotionModel, rest: Mapping[str, Tensor] | None = None) -> _State:
     """Our weights as a published state dict.
 
     Args:
@@ -61,6 +63,11 @@ def to_published(model: FV2ES, rest: Mapping[str, Tensor] | None = None) -> _Sta
     Raises:
         UsageError: the network is not of the published kind, or lacks parts of it.
     """
+    if not isinstance(model, FV2ES):
+        raise UsageError(
+            f"the run is a {model.config.name}, the published model is fv2es",
+            "train the published model: fv2es train --model fv2es --text-encoder albert-base-v2",
+        )
     _refuse_other_kinds(model.config)
     state = {published_name(name): value for name, value in model.state_dict().items()}
     if rest is None:
@@ -70,7 +77,7 @@ def to_published(model: FV2ES, rest: Mapping[str, Tensor] | None = None) -> _Sta
     return {name: value.detach().cpu().clone() for name, value in (state | dict(rest)).items()}
 
 
-def _expected(config: ModelConfig, state: Mapping[str, Tensor]) -> _State:
+def _expected(config: FV2ESConfig, state: Mapping[str, Tensor]) -> _State:
     """Weights without content of the names, shapes and types that the published model has."""
     with torch.device("meta"):
         full = FV2ES(replace(config, modalities=MODALITIES), from_config(config.text))
@@ -111,7 +118,7 @@ def _kind(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
 
 
-def _refuse_other_kinds(config: ModelConfig) -> None:
+def _refuse_other_kinds(config: FV2ESConfig) -> None:
     kind = config.text.get("model_type", "albert")
     if config.name != "fv2es" or (config.text and kind != "albert"):
         raise UsageError(
@@ -121,7 +128,7 @@ def _refuse_other_kinds(config: ModelConfig) -> None:
         )
 
 
-def _refuse_missing_parts(config: ModelConfig) -> None:
+def _refuse_missing_parts(config: FV2ESConfig) -> None:
     if config.modalities != MODALITIES:
         raise UsageError(
             f"the run has the parts of the modalities {config.modalities} only, and the published "
@@ -130,7 +137,7 @@ def _refuse_missing_parts(config: ModelConfig) -> None:
         )
 
 
-def _unread(config: ModelConfig) -> _State:
+def _unread(config: FV2ESConfig) -> _State:
     hidden = int(config.text["hidden_size"])
     shapes = (_HEAD_CLASSES, config.mel_dims[-1]), (hidden, hidden)
     unread: _State = {}

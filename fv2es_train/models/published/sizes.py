@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.config import MODALITIES, ModelConfig
+from fv2es_train.models.families import MODALITIES
+from fv2es_train.models.fv2es_config import FV2ESConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ def modalities_of(state: Mapping[str, Tensor], asked: str | None) -> str:
             f"the file fuses {width} of the modalities t, a and v, and does not tell which",
             "pass the ones it was trained with, for example --modalities ta",
         )
-    chosen = ModelConfig(modalities=asked).modalities
+    chosen = FV2ESConfig(modalities=asked).modalities
     # One modality alone does not pass through the fusion, so any file has it.
     if len(chosen) not in (1, width):
         raise UsageError(
@@ -58,7 +59,7 @@ def modalities_of(state: Mapping[str, Tensor], asked: str | None) -> str:
 
 def config_of(
     state: Mapping[str, Tensor], modalities: str, heads: int, label_classes: tuple[str, ...]
-) -> ModelConfig:
+) -> FV2ESConfig:
     """The sizes of a published state dict.
 
     Args:
@@ -84,7 +85,7 @@ def config_of(
             "pass the --trans-nheads that the file was trained with as --heads",
         )
     feed_forward = "v_transformer.encoder.layers.0.linear1.weight"
-    return ModelConfig(
+    return FV2ESConfig(
         modalities=modalities,
         label_classes=label_classes,
         trans_dim=width,
@@ -128,7 +129,7 @@ def _mel(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "mel_dims": dims,
         "mel_heads": tuple(dim // NEST_HEAD for dim in dims),
         "mel_depths": tuple(_count(state, layers.format(level)) for level in levels),
-        "mel_patch": ModelConfig.mel_rows // side,
+        "mel_patch": FV2ESConfig.mel_rows // side,
         "mel_hidden": _shape(state, "a_flatten.0.weight", 2)[0],
     }
 

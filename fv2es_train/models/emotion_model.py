@@ -1,0 +1,80 @@
+"""The interface between a network and the code that trains, evaluates and runs it.
+
+Owns what such code may ask of any network. Leaves the network itself to its family's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from fv2es_train.data.batches import Batch
+    from fv2es_train.models.encoders.text import TextEncoder
+    from fv2es_train.models.families import ModelConfig
+
+
+class EmotionModel(nn.Module):
+    """A network that gives the logits of a batch. A family needs to implement `forward` only.
+
+    Args:
+        config: the configuration, stored in every checkpoint.
+
+    Attributes:
+        config: the same.
+        modalities: letters of the modalities that the network reads.
+        max_rows: most faces or mel chunks that are encoded at a time in inference; None encodes all
+            of a batch. A network may ignore it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = config.modalities
+        self.max_rows: int | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of a batch of B utterances, float32 (B, C), before the sigmoid."""
+        raise NotImplementedError
+
+    def modality_logits(
+        self, batch: Batch, only: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The logits of each modality before late fusion, float32 (B, C) under its letter.
+
+        Empty for a network that joins its modalities earlier: contributions are not reported then,
+        and prediction needs every modality.
+
+        Args:
+            batch: B utterances.
+            only: modalities to compute; None computes all.
+        """
+        if not self.fusion_weights() or (only is not None and self.modalities not in only):
+            return {}
+        return {self.modalities: self(batch)}
+
+    def fusion_weights(self) -> dict[str, float]:
+        """The weight of each modality's logits in their sum, which is what `forward` gives."""
+        return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """The pretrained text encoder, which may be frozen and learns at a rate of its own."""
+        return None
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters by learning rate: ``main``, and ``text`` for the text encoder."""
+        text = list(self.text_encoder.parameters()) if self.text_encoder else []
+        theirs = {id(parameter) for parameter in text}
+        main = [parameter for parameter in self.parameters() if id(parameter) not in theirs]
+        return {"main": main, "text": text}
+
+    def encoders(self) -> list[nn.Module]:
+        """The modules that ``--compile`` compiles."""
+        return [self]
+
+    def for_inference(self) -> EmotionModel:
+        """The network in eval mode, possibly a faster copy with the same outputs."""
+        return self.eval()

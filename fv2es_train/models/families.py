@@ -1,0 +1,159 @@
+"""Model families: a configuration, presets and a build function each, found by preset name.
+
+Owns the registry (entry-point group ``fv2es.models``) and what every family has in common; imports
+no torch. A family is one file that defines a `ModelFamily`; see `fv2es_config` for the built-in one
+and `emotion_model` for what its network has to implement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.registry import Registry
+from fv2es_train.config import stored_fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fv2es_prep.config import PrepSettings
+    from fv2es_prep.types import Example
+    from fv2es_train.models.emotion_model import EmotionModel
+
+MODALITIES = "tav"
+Extras = Callable[[Sequence["Example"]], dict[str, "Tensor"]]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The configuration of a model; each family extends it with its own sizes.
+
+    Attributes:
+        name: preset that it began as.
+        modalities: the modalities that the model reads: text, audio, video, a subset of ``tav``.
+        label_classes: the classes, in the order of the logits.
+        mel_rows: rows of one mel chunk in a batch; 32 rows of 12.5 ms are 0.4 s.
+    """
+
+    family: ClassVar[str] = ""
+    name: str = ""
+    modalities: str = MODALITIES
+    label_classes: tuple[str, ...] = ()
+    mel_rows: int = 32
+
+    def __post_init__(self) -> None:
+        chosen = "".join(letter for letter in MODALITIES if letter in self.modalities)
+        if not chosen or sorted(chosen) != sorted(self.modalities):
+            raise UsageError(
+                f"the modalities are {self.modalities!r}, expected some of t, a and v, each once",
+                "pass for example --modalities tav, or --modalities a for audio alone",
+            )
+        object.__setattr__(self, "modalities", chosen)
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Number of token ids that the model accepts; None if it is not known."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON values, with the name of its family."""
+        return {"family": self.family, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            TrainError: a name is unknown: another version wrote it.
+        """
+        return cls(**stored_fields(cls, {k: v for k, v in values.items() if k != "family"}))
+
+    def check(self, settings: PrepSettings) -> None:
+        """Make sure that shards of these settings fit the model. By default all do.
+
+        Raises:
+            SettingsError: a setting does not fit.
+        """
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model configuration that goes by a name, and the training defaults that belong to it.
+
+    Attributes:
+        model: the configuration.
+        train: fields of `TrainConfig` that differ from its defaults.
+    """
+
+    model: ModelConfig
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A kind of model.
+
+    Attributes:
+        name: stored in checkpoints, and itself a preset name.
+        config: its configuration type.
+        presets: name -> preset. Each name is one line in the registry.
+        build: configuration of this type and settings of the shards -> network with its first
+            weights. For a configuration from a checkpoint the weights are loaded afterwards.
+        extras: examples -> further tensors of a batch (`Batch.extras`), for models that read other
+            stages than faces, mel and tokens.
+    """
+
+    name: str
+    config: type[ModelConfig]
+    presets: Mapping[str, Preset]
+    build: Callable[[Any, PrepSettings], EmotionModel]
+    extras: Extras | None = None
+
+
+_FV2ES = "fv2es_train.models.fv2es_config:FAMILY"
+FAMILIES: Registry[ModelFamily] = Registry(
+    "fv2es.models", "model", {"fv2es": _FV2ES, "fv2es-lite": _FV2ES, "fv2es-tiny": _FV2ES}
+)
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return FAMILIES.load(name).presets[name]
+
+
+def config_from_json(values: dict[str, Any]) -> ModelConfig:
+    """The configuration that `ModelConfig.to_json` wrote, of any family.
+
+    Raises:
+        UsageError: the package of its family is not installed.
+        TrainError: a name is unknown: another version wrote it.
+    """
+    # Checkpoints written before there were families are of the first one.
+    return FAMILIES.load(values.get("family", "fv2es")).config.from_json(values)
+
+
+def extras_of(config: ModelConfig) -> Extras | None:
+    """What makes the batches' extra tensors for a model."""
+    return FAMILIES.load(config.family).extras
+
+
+def build(config: ModelConfig, settings: PrepSettings) -> EmotionModel:
+    """The network of a configuration, with its first weights.
+
+    Args:
+        config: of any family.
+        settings: of the shards.
+
+    Raises:
+        SettingsError: the shards do not fit the model.
+        TokenizerError: the text encoder cannot be loaded.
+        TrainError: the text encoder does not accept all token ids of the shards.
+    """
+    config.check(settings)
+    return FAMILIES.load(config.family).build(config, settings)
