@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_train.commands.convert_checkpoint import convert_checkpoint
+from fv2es_train.commands.eval import Device, compare, eval_
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
@@ -20,7 +23,7 @@ from fv2es_train.training.options import TrainOptions
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.shards import shards
-from pipelines.commands.shared import Json, print_json, said, say
+from pipelines.commands.shared import said
 from pipelines.commands.splits import splits, splits_build
 
 
@@ -53,15 +56,12 @@ app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
 app.add_typer(shards, name="shards")
 app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)
+app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")(
+    eval_
+)
+app.command(epilog="Example: fv2es compare run-a run-b run-c")(compare)
+app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
 app.command(epilog="Example: fv2es serve --run run")(serve)
-
-Shards = Annotated[Path, typer.Option(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")]
-SplitFile = Annotated[Path, typer.Option(help="Split manifest.", metavar="FILE")]
-Run = Annotated[Path, typer.Option(help="Directory of the run.", metavar="RUN")]
-Subset = Annotated[str, typer.Option(help="train, valid or test.")]
-Resamples = Annotated[int, typer.Option(help="Of the bootstrap's intervals; 0: none.")]
-BootstrapBy = Annotated[str, typer.Option(help="Draw each utterance, recording or speaker.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -76,109 +76,10 @@ def main(
         raise typer.Exit
 
 
-@app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")
-def eval_(
-    shards: Shards,
-    split: SplitFile,
-    run: Run,
-    subset: Subset = "test",
-    by: Annotated[
-        str | None,
-        typer.Option(help="Also by speaker, session, recording, modality-missing or modality."),
-    ] = None,
-    resamples: Resamples = 1000,
-    bootstrap_by: BootstrapBy = "utterance",
-    predictions: Annotated[
-        Path | None, typer.Option(help="Also write each utterance's to a CSV.", metavar="FILE")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Utterances in a batch.")] = None,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Measure a run on a subset, with the thresholds that were fitted on valid."""
-    from fv2es_train.evaluation.bootstrap import Bootstrap
-    from fv2es_train.evaluation.evaluate import evaluate
-    from fv2es_train.evaluation.tables import format_metrics
-
-    plan = Bootstrap(resamples, bootstrap_by)
-    result = evaluate(shards, split, run, subset, batch_size, device, by, plan, predictions)
-    if not result["thresholds_fitted"]:
-        say("the run was converted: its thresholds are not fitted, but 0.5 for each class")
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(format_metrics(result))
-
-
-@app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")
-def convert_checkpoint(
-    source: Annotated[
-        Path, typer.Argument(help="Published state dict; with --to, a run.", metavar="FILE")
-    ],
-    out: Annotated[Path, typer.Option(help="New run; with --to, new file.", metavar="RUN")],
-    to: Annotated[
-        Literal["published"] | None, typer.Option(help="published: from a run to a file.")
-    ] = None,
-    modalities: Annotated[
-        str | None, typer.Option(help="Those it was trained with; needed if not all of tav.")
-    ] = None,
-    heads: Annotated[int, typer.Option(help="Its --trans-nheads; no shape tells it.")] = 4,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="iemocap, mosei, or NAME,NAME,... in the order of its logits."),
-    ] = None,
-    shards: Annotated[
-        Path | None,
-        typer.Option(help="Take settings, tokenizer and classes from these.", metavar="SHARDS"),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Turn weights of the published FV2ES into a run, or with --to published a run into them."""
-    from fv2es_train.models.published.convert import ConvertOptions, convert_file, export_run
-
-    if to == "published":
-        result = export_run(source, out)
-    else:
-        options = ConvertOptions(source, out, modalities, heads, labels, shards)
-        result = convert_file(options)
-        say("thresholds are 0.5 for each class: the file has none")
-        if not result["tokenizer_known"]:
-            say("the tokenizer is not known: pass --shards, so that others are refused")
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(f"wrote {out}")
-
-
-@app.command(epilog="Example: fv2es compare run-a run-b run-c")
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="The others are compared with the first.")],
-    subset: Subset = "test",
-    shards: Annotated[
-        Path | None, typer.Option(help="Measure anew on these.", metavar="SHARDS")
-    ] = None,
-    split: Annotated[Path | None, typer.Option(help="With --shards.", metavar="FILE")] = None,
-    resamples: Resamples = 1000,
-    bootstrap_by: BootstrapBy = "utterance",
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Compare runs on the same utterances, by the predictions that they keep."""
-    from fv2es_train.evaluation.bootstrap import Bootstrap
-    from fv2es_train.evaluation.comparison import compare as compare_runs
-    from fv2es_train.evaluation.tables import format_comparison
-
-    found = compare_runs(runs, subset, shards, split, device, Bootstrap(resamples, bootstrap_by))
-    if as_json:
-        print_json(found)
-    else:
-        typer.echo(format_comparison(found))
-
-
 @app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")
 def predict(
     videos: Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="VIDEO...")],
-    run: Run,
+    run: Annotated[Path, typer.Option(help="Directory of the run.", metavar="RUN")],
     transcript: Annotated[
         Path | None, typer.Option(help="Words: srt, vtt, IEMOCAP's transcription or plain text.")
     ] = None,

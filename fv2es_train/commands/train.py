@@ -6,7 +6,6 @@ Owns parsing and the words on stdout. Leaves what an option means to `config` an
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.console import print_json, say
 from fv2es_train.training.options import TrainOptions
 
 # What may differ when a run is continued.
@@ -140,7 +140,7 @@ def run(options: TrainOptions, as_json: bool = False) -> None:
     if result is None:
         return
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     if result["test"] is not None:
         typer.echo(format_metrics(result["test"]))
@@ -157,22 +157,15 @@ def run_folds(options: TrainOptions, folds: Path, as_json: bool) -> None:
     from fv2es_train.training.folds import train_folds
     from fv2es_train.training.progress import progress_for
 
-    def say(line: str) -> None:
-        typer.secho(line, fg="cyan", err=True)
-
     result = train_folds(options, folds, lambda: progress_for(sys.stderr), say)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         typer.echo(format_folds(result))
         typer.echo(f"runs {options.out}")
     if result["failed"]:
         say(f"failed: {', '.join(result['failed'])}; the same command tries them again")
         raise typer.Exit(1)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _changes(context: typer.Context) -> dict[str, Any]:

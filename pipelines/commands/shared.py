@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,20 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+from fv2es_prep.utils.console import Json as Json
+from fv2es_prep.utils.console import print_json as print_json
+
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
 ]
-
-
-def print_json(value: Any) -> None:
-    """Print a value on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def say(line: str) -> None:
-    """Tell on stderr what is done now."""
-    typer.secho(line, fg="cyan", err=True)
 
 
 def said() -> str:

@@ -1,0 +1,20 @@
+"""What commands print: results on stdout, messages on stderr. Owns the option ``--json``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(line: str) -> None:
+    """Print a message on stderr."""
+    typer.secho(line, fg="cyan", err=True)

@@ -1,0 +1,73 @@
+"""`fv2es eval` and `fv2es compare`: their options and what they print.
+
+Leaves the metrics and the comparison to `evaluation`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fv2es_prep.utils.console import Json, print_json, say
+
+
+def _option(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar)
+
+
+Subset = Annotated[Literal["train", "valid", "test"], _option("Subset of the split.")]
+Resamples = Annotated[int, _option("Bootstrap resamples (0 = off).")]
+Unit = Annotated[
+    Literal["utterance", "recording", "speaker"], _option("Unit that the bootstrap resamples.")
+]
+Groups = Literal["speaker", "session", "recording", "modality-missing", "modality"]
+Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "DEVICE")]
+
+
+def eval_(
+    shards: Annotated[Path, _option("Directory that `fv2es prep` wrote.", "SHARDS")],
+    split: Annotated[Path, _option("Split manifest.", "FILE")],
+    run: Annotated[Path, _option("Directory of the run.", "RUN")],
+    subset: Subset = "test",
+    by: Annotated[Groups | None, _option("Also measure each group.")] = None,
+    resamples: Resamples = 1000,
+    bootstrap_by: Unit = "utterance",
+    predictions: Annotated[
+        Path | None, _option("Also write a CSV with each utterance's predictions.", "FILE")
+    ] = None,
+    batch_size: Annotated[int | None, _option("Utterances in a batch.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a run on a subset, with the thresholds fitted on valid."""
+    from fv2es_train.evaluation.bootstrap import Bootstrap
+    from fv2es_train.evaluation.evaluate import evaluate
+    from fv2es_train.evaluation.tables import format_metrics
+
+    bootstrap = Bootstrap(resamples, bootstrap_by)
+    result = evaluate(shards, split, run, subset, batch_size, device, by, bootstrap, predictions)
+    if not result["thresholds_fitted"]:
+        say("thresholds are not fitted (0.5 for each class): the run was converted")
+    print_json(result) if as_json else typer.echo(format_metrics(result))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Runs; the first is the baseline.")],
+    subset: Subset = "test",
+    shards: Annotated[Path | None, _option("Measure again on these shards.", "SHARDS")] = None,
+    split: Annotated[Path | None, _option("Split manifest for --shards.", "FILE")] = None,
+    resamples: Resamples = 1000,
+    bootstrap_by: Unit = "utterance",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the same utterances, from their stored predictions."""
+    from fv2es_train.evaluation.bootstrap import Bootstrap
+    from fv2es_train.evaluation.comparison import compare as compare_runs
+    from fv2es_train.evaluation.tables import format_comparison
+
+    bootstrap = Bootstrap(resamples, bootstrap_by)
+    found = compare_runs(runs, subset, shards, split, device, bootstrap)
+    print_json(found) if as_json else typer.echo(format_comparison(found))
