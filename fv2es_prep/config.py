@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from fv2es_prep.errors import SettingsError
+from fv2es_prep.utils.configuration import flatten
 
 DETECTORS = ("exact", "fast", "facenet")
 FRAME_RULES = ("time", "numbered", "thinned")
@@ -252,37 +253,27 @@ class StorageSettings:
         return self.faces != "raw" or self.mel != "float16"
 
 
-@dataclass(frozen=True)
-class CorpusSettings:
-    """What a corpus adapter is asked to do where its corpus leaves a choice.
-
-    Attributes:
-        layout: which corpus a tree of processed files was made from.
-        label_source: where labels are taken from, in the adapter's words; empty: its own choice.
-        label_threshold: an emotion holds if its value is above this.
-        picture: ``whole`` keeps all that a picture shows; ``published`` cuts as published work did.
-    """
-
-    layout: str = ""
-    label_source: str = ""
-    label_threshold: float = 0.0
-    picture: Literal["whole", "published"] = "whole"
-
-    def __post_init__(self) -> None:
-        if self.picture not in ("whole", "published"):
-            raise SettingsError(f"picture is {self.picture!r}, expected whole or published")
-
-
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()
 LOSSLESS = StorageSettings()
-DEFAULT_CORPUS = CorpusSettings()
 COMPACT = StorageSettings(faces="jpeg", mel="uint8")
+# Formats 1.0 and 1.1 store these for every corpus; at these values they are defaults.
+_OLD_CORPUS_DEFAULTS = {
+    "layout": "",
+    "label_source": "",
+    "label_threshold": 0.0,
+    "picture": "whole",
+}
 
 
 @dataclass(frozen=True)
 class PrepSettings:
-    """All settings that decide the content of an example."""
+    """All settings that decide the content of an example.
+
+    Attributes:
+        corpus: the options of the corpus that differ from their defaults, as plain JSON values;
+            `Corpus.read_options` reads them.
+    """
 
     frames: FrameSettings = FrameSettings()
     faces: FaceSettings = FaceSettings()
@@ -292,7 +283,7 @@ class PrepSettings:
     spans: SpanSettings = DEFAULT_SPANS
     quality: QualitySettings = QualitySettings()
     storage: StorageSettings = LOSSLESS
-    corpus: CorpusSettings = DEFAULT_CORPUS
+    corpus: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -310,11 +301,19 @@ class PrepSettings:
         """
         try:
             sections = {
-                f.name: _build(type(f.default), values.get(f.name, {})) for f in fields(cls)
+                f.name: _build(type(f.default), values.get(f.name, {}))
+                for f in fields(cls)
+                if f.name != "corpus"
             }
-            return cls(**sections)
+            return cls(**sections, corpus=_corpus_options(values.get("corpus", {})))
         except (AttributeError, TypeError) as error:
             raise SettingsError(f"stored settings cannot be read: {error!r}") from error
+
+    def differences(self, other: PrepSettings) -> dict[str, tuple[Any, Any]]:
+        """The dotted paths whose values differ, with both values; None where one has no value."""
+        ours, theirs = flatten(self.to_json()), flatten(other.to_json())
+        pairs = {path: (ours.get(path), theirs.get(path)) for path in {**ours, **theirs}}
+        return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 
     def digest(self) -> str:
         """SHA-256 of the settings in canonical form, in hexadecimal."""
@@ -325,6 +324,14 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
     known = {f.name for f in fields(kind)}
     plain = {name: value for name, value in values.items() if name in known}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+
+
+def _corpus_options(stored: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in stored.items()
+        if name not in _OLD_CORPUS_DEFAULTS or value != _OLD_CORPUS_DEFAULTS[name]
+    }
 
 
 def digest_of(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fv2es_prep.errors import DropReason
 
@@ -188,9 +188,8 @@ class Inventory:
         utterances: ordered by recording, then start, then id.
         dropped: what was left out already by reading the corpus.
         rating_names: names of the values in ``Utterance.ratings``.
-        label_source: where the labels are from, in the adapter's words; empty where the corpus
-            leaves no choice.
-        reconciliation: name -> how many, where a corpus keeps its parts in several places.
+        options: options of the corpus that the scan settled, e.g. a source of labels it found.
+        reconciliation: name -> count, for a corpus that keeps its parts in several places.
     """
 
     corpus: str
@@ -199,7 +198,7 @@ class Inventory:
     utterances: tuple[Utterance, ...]
     dropped: tuple[Dropped, ...] = ()
     rating_names: tuple[str, ...] = ()
-    label_source: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
     reconciliation: dict[str, int] = field(default_factory=dict)
 
     @property

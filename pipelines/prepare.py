@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fv2es_prep.config import (
     COMPACT,
-    DEFAULT_CORPUS,
     LOSSLESS,
-    CorpusSettings,
     FaceSettings,
     FrameSettings,
     PrepSettings,
 )
-from fv2es_prep.corpora import adapter, published
+from fv2es_prep.corpora import CORPORA
+from fv2es_prep.corpora.base import stored_options
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.errors import UsageError
 from fv2es_prep.stages.tokens import describe_tokenizer
@@ -37,9 +37,8 @@ class PrepOptions:
         out: the dataset directory.
         labels: the chosen classes; empty takes the adapter's own, or those that are found.
         merge: class that is renamed -> class that it joins.
-        habits: what its adapter is asked to do.
-        preset: ``ours``, or ``published`` for what the published code does otherwise; it decides
-            over the picture of ``habits``.
+        options: options of the corpus, see `Corpus.options`; None: their defaults.
+        preset: ``ours``, or a preset of the corpus.
         tokenizer: name at the hub or directory.
         max_tokens: longest token sequence.
         interval_ms: milliseconds between two sampled frames.
@@ -59,7 +58,7 @@ class PrepOptions:
     out: Path
     labels: tuple[str, ...] = ()
     merge: dict[str, str] = field(default_factory=dict)
-    habits: CorpusSettings = DEFAULT_CORPUS
+    options: Any = None
     preset: str = "ours"
     tokenizer: str = "albert-base-v2"
     max_tokens: int = 100
@@ -90,20 +89,18 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
         TokenizerError: the tokenizer cannot be loaded.
         OutputError: the dataset directory cannot be made.
     """
-    frames, faces, habits = _chosen(options)
-    corpus = adapter(options.corpus)
-    choice = LabelChoice(options.labels or corpus.LABELS, options.merge)
-    inventory = corpus.scan(options.raw, choice, habits)
+    corpus = CORPORA.load(options.corpus)
+    frames, faces, own = _chosen(options)
+    choice = LabelChoice(options.labels or corpus.classes, options.merge)
+    inventory = corpus.scan(options.raw, choice, own)
     if options.limit is not None:
         inventory = first_utterances(inventory, options.limit)
     if options.sample is not None:
         inventory = spread_utterances(inventory, options.sample)
     text = describe_tokenizer(options.tokenizer, options.max_tokens)
     storage = COMPACT if options.compact else LOSSLESS
-    # What is stored is what was taken, so that it is taken again.
-    source = inventory.label_source or habits.label_source
     settings = PrepSettings(
-        corpus=replace(habits, label_source=source),
+        corpus=stored_options(replace(own, **inventory.options)),
         frames=frames,
         faces=faces,
         text=text,
@@ -132,17 +129,22 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
     )
 
 
-def _chosen(options: PrepOptions) -> tuple[FrameSettings, FaceSettings, CorpusSettings]:
-    """What the options and their preset come to."""
+def _chosen(options: PrepOptions) -> tuple[FrameSettings, FaceSettings, Any]:
+    """Frame, face and corpus options, with the values of the preset."""
+    corpus = CORPORA.load(options.corpus)
     frames = FrameSettings(options.interval_ms / 1000)
     faces = FaceSettings(detector=options.detector)
+    own = options.options or corpus.options()
     if options.preset == "ours":
-        return frames, faces, options.habits
-    if options.preset != "published":
-        raise UsageError(f"there is no preset {options.preset!r}", "name ours or published")
-    theirs = published(options.corpus)
-    return (
-        replace(frames, rule=theirs.rule),
-        replace(faces, fallback="published"),
-        replace(options.habits, picture=theirs.picture),
-    )
+        return frames, faces, own
+    if options.preset not in corpus.presets:
+        raise UsageError(
+            f"unknown preset {options.preset!r} of {options.corpus}",
+            f"choose from {', '.join(('ours', *corpus.presets))}",
+        )
+    values = corpus.presets[options.preset]
+    parts = {"frames": frames, "faces": faces, "corpus": own}
+    for path, value in values.items():
+        part, _, name = path.partition(".")
+        parts[part] = replace(parts[part], **{name: value})
+    return parts["frames"], parts["faces"], parts["corpus"]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import corpus_of
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import Stages, prepare_example
@@ -120,9 +120,9 @@ def _tokenizer_of(directory: Path) -> str:
 
 
 def _scan(raw: Path, index: Index, catalogue: Catalogue) -> _Raw:
-    inventory = adapter(index.corpus).scan(
-        raw, _AllLabels(index.label_classes), index.settings.corpus
-    )
+    corpus = corpus_of(index.corpus)
+    options = corpus.read_options(index.settings.corpus)
+    inventory = corpus.scan(raw, _AllLabels(index.label_classes), options)
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
 

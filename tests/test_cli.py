@@ -78,7 +78,7 @@ def no_wavs(corpus, tmp_path_factory) -> Path:
 
 def test_wrong_paths_are_one_sentence_with_a_hint(tmp_path, no_wavs, corpus, text_model):
     out = tmp_path / "out"
-    refused(fv2es("prep", "iemocap", tmp_path / "no", "--out", out), 2, "is no directory")
+    refused(fv2es("prep", "iemocap", tmp_path / "no", "--out", out), 2, "is not a directory")
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(fv2es("prep", "iemocap", empty, "--out", out), 2, "holds no Session*/dialog")

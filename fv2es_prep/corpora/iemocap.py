@@ -1,7 +1,7 @@
 """IEMOCAP (Busso et al. 2008): dyadic dialogues, one actor in each half of the picture.
 
 Owns the layout ``Session{1..5}/dialog/{EmoEvaluation,transcriptions,wav,avi/DivX}``, the line
-formats, and the rule which half and which audio channel are the speaker's.
+formats, and the rule that gives the speaker's half of the picture and audio channel.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
-from fv2es_prep.corpora import Published
-from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
+from fv2es_prep.corpora.base import Corpus
+from fv2es_prep.corpora.inventory import LabelChoice, apple_double, make_inventory, read_text
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
@@ -21,8 +20,8 @@ from fv2es_prep.utils.files import why_unreadable
 LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
 RATINGS = ("valence", "activation", "dominance")
 VIEW_PX = 224
-PUBLISHED = Published("numbered")
 
+_HINT = "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release"
 _PARTS = {
     "labels": ("EmoEvaluation", ".txt"),
     "transcripts": ("transcriptions", ".txt"),
@@ -30,7 +29,7 @@ _PARTS = {
     "video": ("avi/DivX", ".avi"),
 }
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
-# Both letters that `view_of` looks at must be there.
+# `view_of` needs both letters.
 _ID = r"(\S*[FM]_(?:\S*_)?[FM][^\s_]*)"
 _TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+{_ID}\s+(\S+)\s+\[(.*)\]\s*")
 _RATER = re.compile(r"[AC]-[A-Z]+\d*:")
@@ -50,30 +49,25 @@ class Turn:
 
 @dataclass
 class _Found:
-    """What has been read so far."""
+    """Everything read so far."""
 
     recordings: list[Recording] = field(default_factory=list)
     utterances: list[Utterance] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def scan(
-    root: Path,
-    choice: LabelChoice,
-    settings: CorpusSettings = DEFAULT_CORPUS,  # noqa: ARG001  # IEMOCAP leaves no choice
-) -> Inventory:
+def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     """Read every session below ``root``.
 
     Args:
         root: the directory that holds Session1 to Session5.
-        choice: which classes become label columns.
-        settings: not looked at.
+        choice: the classes that become label columns.
 
     Returns:
         The inventory; utterance times are those of the label files.
 
     Raises:
-        CorpusError: there are no sessions, or none of them holds labels, sound or video.
+        CorpusError: there are no sessions, or no session has labels, transcripts, sound or video.
     """
     dialogs = _dialogs(root)
     found = _Found()
@@ -85,7 +79,7 @@ def scan(
 
 
 def parse_labels(text: str) -> Iterator[Turn | str]:
-    """The turns of a label file, and as str each line that is neither turn, rater nor header."""
+    """The turns of a label file; a line that is no turn, rating or header comes as str."""
     for line in map(str.strip, text.splitlines()):
         if match := _TURN.fullmatch(line):
             start_s, end_s, turn, label, ratings = match.groups()
@@ -95,7 +89,7 @@ def parse_labels(text: str) -> Iterator[Turn | str]:
 
 
 def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
-    """(utterance id, words) of each timed line, and as str each line without id and time."""
+    """(utterance id, words) of each timed line; a line without id and time comes as str."""
     for line in map(str.strip, text.splitlines()):
         if match := _SPOKEN.fullmatch(line):
             yield match[1], match[4].strip()
@@ -104,10 +98,10 @@ def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
 
 
 def view_of(utterance_id: str) -> View:
-    """Where the speaker of an utterance is to be seen and heard.
+    """The speaker's half of the picture and audio channel.
 
-    The letter after the session number names the actor who wears the markers: that one sits on
-    the left and has the left channel. The letter of the turn names the speaker.
+    The letter after the session number names the actor with the motion-capture markers, who sits
+    on the left and is on the left channel. The letter of the turn names the speaker.
 
     Args:
         utterance_id: e.g. ``Ses01F_impro01_M003``: the man, on the right.
@@ -119,22 +113,16 @@ def view_of(utterance_id: str) -> View:
 
 def _dialogs(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise CorpusError(
-            f"{root} is no directory",
-            "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release",
-        )
+        raise CorpusError(f"{root} is not a directory", _HINT)
     dialogs = sorted(path for path in root.glob("Session*/dialog") if path.is_dir())
     if not dialogs:
         held = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
-        raise CorpusError(
-            f"{root} holds no Session*/dialog; it holds {held}",
-            "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release",
-        )
+        raise CorpusError(f"{root} holds no Session*/dialog; it holds {held}", _HINT)
     for folder, suffix in _PARTS.values():
         if not any(_files(dialog, folder, suffix) for dialog in dialogs):
             raise CorpusError(
                 f"{root} holds no Session*/dialog/{folder}/*{suffix}",
-                f"unpack the corpus whole: the {folder} directories are needed",
+                f"unpack the whole corpus: the {folder} directories are required",
             )
     return dialogs
 
@@ -155,18 +143,11 @@ def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
                 del parts[part][name]
     for folder, _ in _PARTS.values():
         for path in sorted((dialog / folder).glob("._*")):
-            found.dropped.append(
-                Dropped(
-                    path.name,
-                    DropReason.NOT_A_RECORDING,
-                    "an AppleDouble leftover",
-                    str(path.relative_to(root)),
-                )
-            )
+            found.dropped.append(apple_double(path, str(path.relative_to(root))))
     for name, path in sorted((parts["video"] | parts["sound"]).items()):
         if name not in parts["labels"]:
             file = str(path.relative_to(root))
-            sentence = f"there is no EmoEvaluation/{name}.txt"
+            sentence = f"EmoEvaluation/{name}.txt does not exist"
             found.dropped.append(Dropped(name, DropReason.LABELS_MISSING, sentence, file, name))
     for name in sorted(parts["labels"]):
         _scan_dialogue(root, dialog.parent.name, name, parts, found)
@@ -179,7 +160,7 @@ def _scan_dialogue(
     labels = parts["labels"][name]
     file = str(labels.relative_to(root))
     turns = []
-    for entry in parse_labels(_text(labels)):
+    for entry in parse_labels(read_text(labels)):
         if isinstance(entry, str):
             found.dropped.append(Dropped(entry[:60], DropReason.BAD_LINE, entry, file, name))
         else:
@@ -192,7 +173,7 @@ def _scan_dialogue(
         if missing is not None:
             found.dropped.append(Dropped.of(utterance, *missing, file))
         elif turn.id not in words:
-            sentence = "its dialogue's transcription has no line for it"
+            sentence = "the transcription of its dialogue has no line for it"
             reason = DropReason.NO_TRANSCRIPT
             found.dropped.append(Dropped.of(utterance, reason, sentence, file))
         else:
@@ -209,7 +190,7 @@ def _words(root: Path, name: str, path: Path | None, found: _Found) -> dict[str,
     if path is None:
         return words
     file = str(path.relative_to(root))
-    for entry in parse_transcript(_text(path)):
+    for entry in parse_transcript(read_text(path)):
         if isinstance(entry, str):
             sentence = f"the line is {entry!r}"
             found.dropped.append(Dropped(entry[:60], DropReason.NO_ID, sentence, file, name))
@@ -237,9 +218,9 @@ def _utterance(turn: Turn, recording: str, session: str, words: str) -> Utteranc
 
 def _missing_media(name: str, parts: dict[str, dict[str, Path]]) -> tuple[DropReason, str] | None:
     if name not in parts["video"]:
-        return DropReason.VIDEO_MISSING, f"there is no avi/DivX/{name}.avi"
+        return DropReason.VIDEO_MISSING, f"avi/DivX/{name}.avi does not exist"
     if name not in parts["sound"]:
-        return DropReason.AUDIO_MISSING, f"there is no wav/{name}.wav"
+        return DropReason.AUDIO_MISSING, f"wav/{name}.wav does not exist"
     return None
 
 
@@ -251,5 +232,15 @@ def _ratings(text: str) -> tuple[float, ...]:
     return values if len(values) == len(RATINGS) else (float("nan"),) * len(RATINGS)
 
 
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8-sig", "replace")
+IEMOCAP = Corpus(
+    name="iemocap",
+    title="Prepare IEMOCAP: every labelled utterance of the five sessions.",
+    raw="Directory that holds Session1 to Session5.",
+    example="IEMOCAP_full_release",
+    scan=scan,
+    classes=LABELS,
+    presets={"published": {"frames.rule": "numbered", "faces.fallback": "published"}},
+    view_of=view_of,
+    licence="IEMOCAP is given by the University of Southern California on request; neither it nor "
+    "shards made from it may be passed on.",
+)

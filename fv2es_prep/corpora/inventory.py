@@ -1,6 +1,6 @@
-"""Making an inventory out of what an adapter found: labels chosen and merged, spans checked, order.
+"""From what a scan found to an inventory: labels chosen and merged, spans checked, order.
 
-Owns the rules that hold for every corpus. Leaves to adapters where their facts come from.
+Owns the rules of every corpus. Leaves reading annotation to the corpora.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from fv2es_prep.config import DEFAULT_SPANS, SpanSettings
@@ -24,27 +25,27 @@ class LabelChoice:
     """Which emotion classes become label columns.
 
     Attributes:
-        classes: the chosen classes in the order of the columns, in corpus words; `make_inventory`
-            puts in all that it finds, sorted, where there are none.
-        merge: class that is renamed -> class that it joins, applied before choosing.
+        classes: the chosen classes, by their names in the corpus, in the order of the columns;
+            empty: `make_inventory` takes all that occur, sorted.
+        merge: class -> class that it counts as; applied before choosing.
     """
 
     classes: tuple[str, ...]
     merge: dict[str, str] = field(default_factory=dict)
 
     def columns(self) -> tuple[str, ...]:
-        """The label columns: the chosen classes without those that were merged away.
+        """The label columns: the chosen classes without the merged ones.
 
         Raises:
-            SettingsError: no class is left, one is named twice, or a merge leads nowhere.
+            SettingsError: no class is left, one is named twice, or a merge has no chosen target.
         """
         kept = tuple(name for name in self.classes if name not in self.merge)
         for source, target in self.merge.items():
             if target not in kept:
                 raise SettingsError(
-                    f"--merge {source}={target}: {target!r} is none of the chosen classes "
+                    f"--merge {source}={target}: {target!r} is not one of the chosen classes "
                     f"{', '.join(kept)}",
-                    "choose it with --labels, or merge into one of those",
+                    "choose it with --labels, or merge into one of these",
                 )
         if not kept or len(set(kept)) < len(kept):
             raise SettingsError(
@@ -54,7 +55,7 @@ class LabelChoice:
         return kept
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """The chosen classes that hold for an utterance with these corpus labels, sorted."""
+        """The chosen classes of an utterance with these corpus labels, in column order."""
         renamed = {self.merge.get(name, name) for name in labels}
         return tuple(name for name in self.columns() if name in renamed)
 
@@ -69,36 +70,36 @@ def make_inventory(
     spans: SpanSettings = DEFAULT_SPANS,
     none_holds: NoneHolds = "dropped",
 ) -> Inventory:
-    """Check, choose and order what an adapter found.
+    """Check, choose and order what a scan found.
 
-    A span that starts before 0 is clamped or dropped here, see `SpanSettings`; where it ends
-    after the media is known only when they are read. Text that no file of ours can hold (NUL,
-    bytes that are no UTF-8) is replaced.
+    A span that starts before 0 is clamped or dropped here, see `SpanSettings`; a span that ends
+    after the media is handled when the media are read. Characters that our files cannot hold (NUL,
+    bytes that are not UTF-8) are replaced.
 
     Args:
-        corpus: name of the corpus.
-        recordings: every recording that has its media.
-        utterances: every labelled utterance, labels in corpus words.
-        dropped: what the adapter had to leave out.
-        choice: which classes become label columns.
+        corpus: name of the dataset: `Corpus.name`, or ``VARIANT-name``.
+        recordings: every recording whose media exist.
+        utterances: every labelled utterance, with the labels of the corpus.
+        dropped: what the scan dropped.
+        choice: the classes that become label columns.
         rating_names: names of the utterances' ratings.
-        spans: what is done with a span that starts too early.
-        none_holds: what becomes of an utterance that none of the chosen classes holds for:
-            ``dropped``; ``kept`` with a label row of zeros, as fits classes that are independent
-            of each other; or kept if it is ``unlabelled``, and dropped if other classes hold.
+        spans: how a span that starts too early is handled.
+        none_holds: how an utterance without any of the chosen classes is handled: ``dropped``;
+            ``kept`` with a label row of zeros, for classes that are independent of each other; or
+            ``unlabelled``: kept if it has no label at all, dropped if it has other labels.
 
     Returns:
-        An inventory in which each utterance given is either kept or dropped with its reason.
+        An inventory in which every utterance is either kept or dropped with its reason.
 
     Raises:
-        SettingsError: the choice of labels makes no sense.
+        SettingsError: the choice of labels is invalid.
         CorpusError: no utterance is left.
     """
     utterances, left_out = list(utterances), list(dropped)
     if not choice.classes:
         found = {name for utterance in utterances for name in utterance.labels}
         choice = replace(choice, classes=tuple(sorted(map(plain_text, found))))
-    # Where nothing was found there is no choice to judge, and what was left out says why.
+    # With nothing found there is no choice to check, and the drops say why.
     columns = choice.columns() if choice.classes or utterances else ()
     by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}
     unreadable = _unreadable(by_id.values())
@@ -125,7 +126,7 @@ def make_inventory(
 
 
 def first_utterances(inventory: Inventory, limit: int) -> Inventory:
-    """The same inventory with its first ``limit`` utterances only, for a trial run.
+    """The first ``limit`` utterances, for a trial run.
 
     Raises:
         SettingsError: the limit is below 1.
@@ -142,22 +143,33 @@ def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
 
 
 def spread_utterances(inventory: Inventory, count: int) -> Inventory:
-    """The same inventory with ``count`` utterances, evenly spread over all, for a trial run.
+    """``count`` utterances, evenly spread over the inventory, for a trial run.
 
     Raises:
         SettingsError: the count is below 1.
     """
     if count < 1:
         raise SettingsError(f"the sample is {count}, expected at least 1")
-    there = len(inventory.utterances)
-    places = {(2 * i + 1) * there // (2 * min(count, there)) for i in range(min(count, there))}
-    return _only(inventory, [inventory.utterances[place] for place in sorted(places)])
+    total = len(inventory.utterances)
+    count = min(count, total)
+    places = ((2 * i + 1) * total // (2 * count) for i in range(count))
+    return _only(inventory, [inventory.utterances[place] for place in places])
 
 
 def label_counts(utterances: Sequence[Utterance], classes: Sequence[str]) -> dict[str, int]:
-    """How many utterances each class holds for."""
+    """Number of utterances of each class."""
     counts = Counter(name for utterance in utterances for name in utterance.labels)
     return {name: counts[name] for name in classes}
+
+
+def read_text(path: Path) -> str:
+    """The text of an annotation file; bytes that are not UTF-8 are replaced."""
+    return path.read_bytes().decode("utf-8-sig", "replace")
+
+
+def apple_double(path: Path, file: str) -> Dropped:
+    """The drop of a file ``._NAME``, which macOS leaves beside files on foreign disks."""
+    return Dropped(path.name, DropReason.NOT_A_RECORDING, "an AppleDouble file", file)
 
 
 def _order(utterance: Utterance) -> tuple[str, float, str]:
@@ -179,7 +191,7 @@ def _plain(utterance: Utterance) -> Utterance:
 def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:
     """Recording id -> why one of its files cannot be opened."""
     found = {
-        # A folder of pictures is looked into when its pictures are read.
+        # A folder of pictures is checked when its pictures are read.
         r.id: (why_unreadable(r.video) if r.pictures is None else None) or why_unreadable(r.audio)
         for r in recordings
     }
@@ -188,7 +200,7 @@ def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, 
 
 def _too_early(utterance: Utterance) -> tuple[DropReason, str]:
     span = f"its span is {utterance.start_s} s to {utterance.end_s} s"
-    return DropReason.SPAN_OUTSIDE_MEDIA, f"{span}, and too little of it comes after 0 s"
+    return DropReason.SPAN_OUTSIDE_MEDIA, f"{span}, and too little of it lies after 0 s"
 
 
 def _wanted(utterance: Utterance, choice: LabelChoice, none_holds: NoneHolds) -> bool:
@@ -206,15 +218,15 @@ def _problem(
     if not finite or utterance.end_s <= utterance.start_s:
         return DropReason.BAD_SPAN, f"its span is {utterance.start_s} s to {utterance.end_s} s"
     if utterance.id in kept:
-        return DropReason.DUPLICATE_ID, "the id occurred before"
+        return DropReason.DUPLICATE_ID, "an earlier utterance has the same id"
     return None
 
 
 def _nothing_left(corpus: str, columns: Sequence[str], dropped: Sequence[Dropped]) -> CorpusError:
     reasons = Counter(entry.reason.value for entry in dropped).most_common()
-    found = ", ".join(f"{count} {reason}" for reason, count in reasons) or "no utterance at all"
+    found = ", ".join(f"{count} {reason}" for reason, count in reasons) or "no utterance found"
     chosen = f"the classes {', '.join(columns)}" if columns else "any class"
     return CorpusError(
         f"no utterance of {corpus} is left for {chosen}: {found}",
-        "look at --labels, and whether the directory is the whole corpus",
+        "check --labels, and that the directory is the whole corpus",
     )

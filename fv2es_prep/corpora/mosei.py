@@ -1,8 +1,8 @@
 """CMU-MOSEI (Zadeh et al. 2018): one speaker to a video, many videos, emotions that overlap.
 
-Owns what becomes an utterance, which picture and sound are its, and the reconciliation of
-transcripts, labels and media. Leaves finding and reading the files to `mosei_files`,
-`mosei_transcripts` and `mosei_labels`.
+Owns what becomes an utterance, its media and view, and the reconciliation of transcripts, labels
+and media. Leaves finding and reading files to `mosei_files`, `mosei_transcripts` and
+`mosei_labels`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
-from fv2es_prep.corpora import Published
-from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
+from fv2es_prep.corpora.base import Corpus
+from fv2es_prep.corpora.inventory import LabelChoice, apple_double, make_inventory, read_text
 from fv2es_prep.corpora.mosei_files import MoseiFiles, find_files
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, Rated, read_csd, read_raters
 from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
@@ -23,24 +23,37 @@ from fv2es_prep.errors import CorpusError, DropReason, SettingsError
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
 
-LABELS = EMOTIONS
 RATINGS = ("sentiment",)
-SOURCES = ("raters", "csd")
 VIEW_PX = 360
-PUBLISHED = Published("thinned", "published")
 
 _PLACES = ("transcripts", "labels", "media")
 
 
 @dataclass(frozen=True)
-class _Corpus:
-    """All that was read.
+class MoseiOptions:
+    """Options of CMU-MOSEI.
+
+    Attributes:
+        label_source: Labels from ``raters`` (Labels/*.csv) or ``csd`` (CMU_MOSEI_Labels.csd);
+            ``auto`` takes the first that exists.
+        label_threshold: An emotion holds if its mean rating, 0 to 3, is above this.
+        picture: ``whole`` picture, or ``published``: only the square in its middle.
+    """
+
+    label_source: Literal["auto", "raters", "csd"] = "auto"
+    label_threshold: float = 0.0
+    picture: Literal["whole", "published"] = "whole"
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """Everything read.
 
     Attributes:
         files: the files.
-        spoken: utterance id -> its line in a transcript.
-        spanless: utterance id -> its video, where its line gives no span; it is dropped already.
-        rated: utterance id -> what its raters said.
+        spoken: utterance id -> its transcript line.
+        spanless: utterance id -> its video, where its line gives no span; already dropped.
+        rated: utterance id -> its ratings.
     """
 
     files: MoseiFiles
@@ -50,7 +63,7 @@ class _Corpus:
 
     @cached_property
     def videos(self) -> dict[str, str]:
-        """Utterance id -> its video, for every id that occurs anywhere; in order."""
+        """Utterance id -> its video, for every id that occurs anywhere, sorted."""
         found = {name: name.rpartition("_")[0] or name for name in self.files.parts}
         for entries in (self.rated, self.spoken):
             found |= {name: entry.video for name, entry in entries.items()}
@@ -58,7 +71,7 @@ class _Corpus:
 
     @cached_property
     def places(self) -> dict[str, frozenset[str]]:
-        """Utterance id -> which of transcripts, labels and media have it."""
+        """Utterance id -> those of transcripts, labels and media that have it."""
         have = {
             "transcripts": self.spoken.keys() | self.spanless.keys(),
             "labels": self.rated.keys(),
@@ -71,44 +84,43 @@ class _Corpus:
         }
 
 
-def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_CORPUS) -> Inventory:
-    """Read transcripts and labels, and see which of their utterances there are videos for.
+def scan(root: Path, choice: LabelChoice, options: MoseiOptions = MoseiOptions()) -> Inventory:
+    """Read transcripts and labels, and match them with the videos.
 
-    The emotions are independent of each other: an utterance that none of the chosen ones holds
-    for is kept, with a label row of zeros.
+    Emotions are independent of each other: an utterance without any of the chosen ones is kept,
+    with a label row of zeros.
 
     Args:
         root: the directory that holds ``Videos``, ``Transcript`` and ``Labels``, or ``Raw``.
-        choice: which emotions become label columns.
-        settings: source of the labels (empty: the raters' tables where there are any, else the
-            csd), the mean rating above which an emotion holds, and the picture rule.
+        choice: the emotions that become label columns.
+        options: source of the labels, threshold and picture rule.
 
     Returns:
         The inventory, with its source of labels and its reconciliation.
 
     Raises:
-        CorpusError: videos, transcripts or labels are not where they should be.
-        SettingsError: there is no such source of labels.
+        CorpusError: videos, transcripts or labels are missing.
+        SettingsError: the source of labels is unknown.
     """
     files = find_files(root)
-    source = _source(files, settings.label_source)
-    dropped = [_leftover(files, path) for path in files.leftovers]
-    corpus = _read(files, source, dropped)
-    recordings, utterances = _join(corpus, settings)
-    dropped += [*_lost(corpus), *_unused(corpus)]
+    source = _source(files, options.label_source)
+    dropped = [apple_double(path, files.name_of(path)) for path in files.leftovers]
+    annotation = _read(files, source, dropped)
+    recordings, utterances = _join(annotation, options)
+    dropped += [*_incomplete(annotation), *_unused(annotation)]
     inventory = make_inventory(
         "mosei", recordings, utterances, dropped, choice, RATINGS, none_holds="kept"
     )
-    counts = {**_reconciled(corpus), **_kept(inventory)}
-    return replace(inventory, label_source=source, reconciliation=counts)
+    counts = {**_reconciled(annotation), **_kept(inventory)}
+    return replace(inventory, options={"label_source": source}, reconciliation=counts)
 
 
 def view_of(picture: str) -> View:
-    """What is looked at of a picture.
+    """The view of a picture rule.
 
     ``whole`` halves a picture of more than 360 lines until it fits, and keeps all of it.
-    ``published`` halves it once, and takes the square of 360 pixels in the middle, padded with
-    black, as published work did.
+    ``published`` halves it once and cuts the middle square of 360 pixels, padded with black, as
+    published code does.
     """
     if picture == "published":
         return View(max_lines=VIEW_PX, crop_px=VIEW_PX, halve_once=True)
@@ -116,28 +128,22 @@ def view_of(picture: str) -> View:
 
 
 def _source(files: MoseiFiles, wanted: str) -> str:
-    there = {"raters": bool(files.raters), "csd": files.csd is not None}
-    if wanted and wanted not in there:
-        raise SettingsError(
-            f"there is no source of labels {wanted!r}", f"name one of {', '.join(SOURCES)}"
-        )
-    found = wanted or next((name for name in SOURCES if there[name]), "")
-    if not there.get(found):
+    exists = {"raters": bool(files.raters), "csd": files.csd is not None}
+    if wanted not in ("auto", *exists):
+        raise SettingsError(f"unknown label source {wanted!r}", f"choose auto, {', '.join(exists)}")
+    if wanted == "auto":
+        wanted = next((name for name in exists if exists[name]), "")
+    if not exists.get(wanted):
         needed = {"raters": "Labels/*.csv", "csd": "CMU_MOSEI_Labels.csd"}
-        names = needed.get(found) or " and no ".join(needed.values())
+        names = needed.get(wanted) or " and no ".join(needed.values())
         raise CorpusError(
             f"{files.root} holds no {names}",
             "put the raters' tables into Labels/, or the SDK's CMU_MOSEI_Labels.csd beside Videos/",
         )
-    return found
+    return wanted
 
 
-def _leftover(files: MoseiFiles, path: Path) -> Dropped:
-    reason = DropReason.NOT_A_RECORDING
-    return Dropped(path.name, reason, "an AppleDouble leftover", files.name_of(path))
-
-
-def _read(files: MoseiFiles, source: str, dropped: list[Dropped]) -> _Corpus:
+def _read(files: MoseiFiles, source: str, dropped: list[Dropped]) -> _Annotation:
     spoken: dict[str, Spoken] = {}
     spanless: dict[str, str] = {}
     for entry in _lines(files, dropped):
@@ -147,22 +153,21 @@ def _read(files: MoseiFiles, source: str, dropped: list[Dropped]) -> _Corpus:
             dropped.append(entry)
             if entry.reason is DropReason.BAD_SPAN:
                 spanless[entry.id] = entry.recording_id
-    return _Corpus(files, spoken, spanless, _rated(files, source, spoken, dropped))
+    return _Annotation(files, spoken, spanless, _rated(files, source, spoken, dropped))
 
 
 def _lines(files: MoseiFiles, dropped: list[Dropped]) -> Iterator[Spoken | Dropped]:
-    """Every line of every transcript; of those that have the same id the first."""
+    """Every line of every transcript; only the first of those with the same id."""
     seen: set[str] = set()
     for video, path in files.transcripts.items():
         file = files.name_of(path)
         if problem := why_unreadable(path):
             dropped.append(Dropped(video, *problem, file, video))
             continue
-        text = path.read_bytes().decode("utf-8-sig", "replace")
-        for entry in parse_transcript(video, text, file):
+        for entry in parse_transcript(video, read_text(path), file):
             named = isinstance(entry, Spoken) or entry.reason is DropReason.BAD_SPAN
             if named and entry.id in seen:
-                sentence = "another line of the transcript has its number"
+                sentence = "an earlier line of the transcript has the same number"
                 dropped.append(Dropped(entry.id, DropReason.DUPLICATE_ID, sentence, file, video))
             else:
                 seen.update([entry.id] if named else [])
@@ -184,43 +189,46 @@ def _rated(
     return read_raters(tables, dropped)
 
 
-def _join(corpus: _Corpus, settings: CorpusSettings) -> tuple[list[Recording], list[Utterance]]:
-    """The recordings and utterances of which nothing is missing."""
+def _join(
+    annotation: _Annotation, options: MoseiOptions
+) -> tuple[list[Recording], list[Utterance]]:
+    """The recordings and utterances that have transcript, labels and media."""
     recordings: dict[str, Recording] = {}
     utterances = []
-    for name, places in corpus.places.items():
-        if len(places) == len(_PLACES) and name in corpus.spoken:
-            line = corpus.spoken[name]
-            recording, start_s, end_s = _recording(corpus.files, line)
+    for name, places in annotation.places.items():
+        if len(places) == len(_PLACES) and name in annotation.spoken:
+            line = annotation.spoken[name]
+            recording, start_s, end_s = _recording(annotation.files, line)
             recordings[recording.id] = recording
-            utterance = _utterance(line, corpus.rated[name], settings)
+            rated = annotation.rated[name]
+            utterance = _utterance(line, rated, options)
             utterances.append(
                 replace(utterance, recording_id=recording.id, start_s=start_s, end_s=end_s)
             )
     return list(recordings.values()), utterances
 
 
-def _utterance(line: Spoken, rated: Rated, settings: CorpusSettings) -> Utterance:
+def _utterance(line: Spoken, rated: Rated, options: MoseiOptions) -> Utterance:
     """The utterance as it lies in the whole video."""
     pairs = zip(EMOTIONS, rated.emotions, strict=True)
     return Utterance(
-        id=line.id,
-        recording_id=line.video,
-        start_s=line.start_s,
-        end_s=line.end_s,
+        line.id,
+        line.video,
+        line.start_s,
+        line.end_s,
         transcript=line.text,
-        labels=tuple(name for name, value in pairs if value > settings.label_threshold),
+        labels=tuple(name for name, value in pairs if value > options.label_threshold),
         session=line.video,
-        view=view_of(settings.picture),
+        view=view_of(options.picture),
         ratings=(rated.sentiment,),
     )
 
 
 def _recording(files: MoseiFiles, line: Spoken) -> tuple[Recording, float, float]:
-    """The recording of an utterance, and where it begins and ends in it, in seconds.
+    """The recording of an utterance, and the utterance's start and end in it, in seconds.
 
-    A whole video is preferred. A video of the utterance alone is a recording of its own; no
-    other video has its name, since ids of videos hold no brackets.
+    A whole video is preferred. A video of one utterance is a recording of its own, with a name in
+    brackets, which ids of videos never hold.
     """
     if (video := files.videos.get(line.video)) is not None:
         sound = files.sounds.get(line.video, video)
@@ -231,47 +239,47 @@ def _recording(files: MoseiFiles, line: Spoken) -> tuple[Recording, float, float
     return Recording(name, part, sound), 0.0, round(line.end_s - max(line.start_s, 0), 6)
 
 
-def _lost(corpus: _Corpus) -> Iterator[Dropped]:
-    """Each utterance that transcripts, labels and media do not all have."""
-    for name, places in corpus.places.items():
-        if len(places) == len(_PLACES) or name in corpus.spanless:
+def _incomplete(annotation: _Annotation) -> Iterator[Dropped]:
+    """Each utterance that lacks transcript, labels or media."""
+    for name, places in annotation.places.items():
+        if len(places) == len(_PLACES) or name in annotation.spanless:
             continue
-        video = corpus.videos[name]
-        line, rated = corpus.spoken.get(name), corpus.rated.get(name)
-        said = line or rated
-        start_s, end_s = (said.start_s, said.end_s) if said else (None, None)
-        sentence = f"it is in {' and '.join(p for p in _PLACES if p in places)} only"
+        video = annotation.videos[name]
+        line, rated = annotation.spoken.get(name), annotation.rated.get(name)
+        source = line or rated
+        start_s, end_s = (source.start_s, source.end_s) if source else (None, None)
+        sentence = f"found in {' and '.join(p for p in _PLACES if p in places)} only"
         file = rated.file if rated else ""
         if line is not None:
-            file = corpus.files.name_of(corpus.files.transcripts[video])
-        reason = _reason(corpus, video, places)
+            file = annotation.files.name_of(annotation.files.transcripts[video])
+        reason = _reason(annotation, video, places)
         yield Dropped(name, reason, sentence, file, video, start_s, end_s)
 
 
-def _reason(corpus: _Corpus, video: str, places: frozenset[str]) -> DropReason:
+def _reason(annotation: _Annotation, video: str, places: frozenset[str]) -> DropReason:
     if "transcripts" not in places:
-        there = video in corpus.files.transcripts
-        return DropReason.NO_TRANSCRIPT if there else DropReason.TRANSCRIPT_MISSING
+        exists = video in annotation.files.transcripts
+        return DropReason.NO_TRANSCRIPT if exists else DropReason.TRANSCRIPT_MISSING
     return DropReason.VIDEO_MISSING if "labels" in places else DropReason.NO_LABEL
 
 
-def _unused(corpus: _Corpus) -> Iterator[Dropped]:
-    """Each video and sound of which there is no utterance."""
-    files, used = corpus.files, set(corpus.videos.values())
+def _unused(annotation: _Annotation) -> Iterator[Dropped]:
+    """Each video and sound file without an utterance."""
+    files, used = annotation.files, set(annotation.videos.values())
     for video, path in sorted((files.sounds | files.videos).items()):
         if video not in used:
-            there = video in files.transcripts
-            reason = DropReason.NO_TRANSCRIPT if there else DropReason.TRANSCRIPT_MISSING
-            sentence = "no transcript and no label is of it"
+            exists = video in files.transcripts
+            reason = DropReason.NO_TRANSCRIPT if exists else DropReason.TRANSCRIPT_MISSING
+            sentence = "no transcript line and no label names it"
             yield Dropped(video, reason, sentence, files.name_of(path), video)
 
 
-def _reconciled(corpus: _Corpus) -> dict[str, int]:
-    """How many utterances are where, and where each lost one is."""
-    kinds = Counter(corpus.places.values())
+def _reconciled(annotation: _Annotation) -> dict[str, int]:
+    """How many utterances each place has, and which place the incomplete ones lack."""
+    kinds = Counter(annotation.places.values())
     every, (transcripts, labels, media) = frozenset(_PLACES), (frozenset([p]) for p in _PLACES)
     return {
-        "utterances": len(corpus.places),
+        "utterances": len(annotation.places),
         **{f"in_{p}": sum(n for kind, n in kinds.items() if p in kind) for p in _PLACES},
         "in_all_three": kinds[every],
         **{f"lacking_in_{p}": kinds[every - {p}] for p in _PLACES},
@@ -282,7 +290,7 @@ def _reconciled(corpus: _Corpus) -> dict[str, int]:
 
 
 def _kept(inventory: Inventory) -> dict[str, int]:
-    """What the kept utterances and their recordings are like."""
+    """Counts of the kept utterances and their recordings."""
     return {
         "kept": len(inventory.utterances),
         "kept_without_emotion": sum(not u.labels for u in inventory.utterances),
@@ -291,3 +299,23 @@ def _kept(inventory: Inventory) -> dict[str, int]:
         "recordings_of_one_utterance": sum(r.id.endswith("]") for r in inventory.recordings),
         "sound_from_video": sum(r.audio == r.video for r in inventory.recordings),
     }
+
+
+MOSEI = Corpus(
+    name="mosei",
+    title="Prepare CMU-MOSEI: every utterance that has video, transcript and labels.",
+    raw="Directory that holds Videos, Transcript and Labels.",
+    example="CMU_MOSEI/Raw",
+    scan=scan,
+    classes=EMOTIONS,
+    options=MoseiOptions,
+    presets={
+        "published": {
+            "frames.rule": "thinned",
+            "faces.fallback": "published",
+            "corpus.picture": "published",
+        }
+    },
+    licence="CMU-MOSEI is given by Carnegie Mellon University; its videos belong to those who "
+    "uploaded them, and shards made from them may not be passed on.",
+)

@@ -1,7 +1,7 @@
-"""Where CMU-MOSEI keeps its files, as it was handed out and as people have it.
+"""Where CMU-MOSEI keeps its files, as distributed and as people rearrange it.
 
-Owns the names of folders, the case of letters and which of several files is taken. Leaves what
-is in the files to `mosei_transcripts` and `mosei_labels`.
+Owns directory names, their case, and which of several files is used. Leaves the files' content to
+`mosei_transcripts` and `mosei_labels`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TRANSCRIPTS = (
     ("Transcript", "Segmented"),
     ("Transcript", "Combined"),
 )
-# 16 kHz first: it need not be resampled.
+# 16 kHz first: it needs no resampling.
 _SOUNDS = (
     ("Audio", "Full", "WAV_16000"),
     ("Audio", "WAV_16000"),
@@ -33,7 +33,7 @@ _PART_SOUNDS = (("Audio", "Segmented", "Combined"), ("Audio", "Segmented"))
 
 @dataclass(frozen=True)
 class MoseiFiles:
-    """The files of the corpus; of each kind by the file's name without its ending.
+    """The files of the corpus, by file name without suffix.
 
     Attributes:
         root: the directory that the user named.
@@ -43,7 +43,7 @@ class MoseiFiles:
         sounds: video id -> the sound of the whole video.
         part_sounds: utterance id -> the sound of this utterance alone.
         raters: the raters' tables.
-        csd: the table of labels of the SDK, where there is one.
+        csd: the SDK's table of labels, if it exists.
         leftovers: AppleDouble files.
     """
 
@@ -63,13 +63,13 @@ class MoseiFiles:
 
 
 def find_files(root: Path) -> MoseiFiles:
-    """Look for the files of the corpus.
+    """Find the files of the corpus.
 
     Args:
-        root: the directory that holds ``Videos``, or one that holds ``Raw``, which does.
+        root: the directory that holds ``Videos``, or ``Raw`` with ``Videos`` in it.
 
     Raises:
-        CorpusError: there is no such directory, or it has no videos or no transcripts.
+        CorpusError: the directory does not exist, or has no videos or no transcripts.
     """
     base = _base(root)
     leftovers: list[Path] = []
@@ -93,7 +93,7 @@ def find_files(root: Path) -> MoseiFiles:
 
 def _base(root: Path) -> Path:
     if not root.is_dir():
-        raise CorpusError(f"{root} is no directory", _HINT)
+        raise CorpusError(f"{root} is not a directory", _HINT)
     for base in (root, *_folders(root, ("Raw",))):
         if any(_folders(base, ("Videos",))):
             return base
@@ -102,7 +102,7 @@ def _base(root: Path) -> Path:
 
 
 def _folders(base: Path, names: tuple[str, ...]) -> Iterator[Path]:
-    """The folders of these names, one in the other, whatever the case of their letters."""
+    """The directories with these nested names, in any case."""
     if not names:
         yield base
         return
@@ -121,7 +121,7 @@ def _listed(folder: Path) -> list[Path]:
 def _files(
     base: Path, places: tuple[tuple[str, ...], ...], suffix: str, leftovers: list[Path]
 ) -> dict[str, Path]:
-    """Name without the ending -> the file in the first place that has it."""
+    """File name without suffix -> the file in the first place that has it."""
     found: dict[str, Path] = {}
     for place in places:
         for path in (path for folder in _folders(base, place) for path in _listed(folder)):
@@ -135,7 +135,7 @@ def _files(
 
 
 def _csd(root: Path, base: Path) -> Path | None:
-    """The SDK's file of labels; its files of features have the same ending."""
+    """The SDK's file of labels; its files of features have the same suffix."""
     places = [base, root, *_folders(base, ("Labels",)), *_folders(root, ("Labels",))]
     for path in (path for place in places for path in _listed(place)):
         hidden = path.name.startswith(".")

@@ -1,7 +1,7 @@
 """The labels of CMU-MOSEI: the raters' tables, or the SDK's ``CMU_MOSEI_Labels.csd``.
 
-Owns both formats and the way from the spans of a csd to utterances. Leaves which of the two is
-taken, and from which value an emotion holds, to `mosei`.
+Owns both formats and matching the spans of a csd with utterances. Leaves choosing the source and
+the threshold to `mosei`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMOTIONS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
-# A row of the csd belongs to the utterance that begins and ends as it does, within this.
+# Largest difference between the ends of a csd row and those of its utterance.
 TOLERANCE_S = 0.1
 
 _CSD_ORDER = ("sentiment", "happy", "sad", "anger", "surprise", "disgust", "fear")
@@ -42,14 +42,14 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Rated:
-    """What raters said of one utterance, on average.
+    """The mean ratings of one utterance.
 
     Attributes:
         video: id of the video.
-        emotions: strength of each of `EMOTIONS`, 0 to 3; NaN where nobody said.
-        sentiment: -3 to 3; NaN where nobody said.
-        file: name of the file that says so, relative to the corpus.
-        start_s: start of the span that was rated, in seconds, where it is said.
+        emotions: strength of each of `EMOTIONS`, 0 to 3; NaN if nobody rated it.
+        sentiment: -3 to 3; NaN if nobody rated it.
+        file: name of the label file, relative to the corpus.
+        start_s: start of the rated span in seconds, if the file has it.
         end_s: its end.
     """
 
@@ -62,16 +62,14 @@ class Rated:
 
 
 def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> dict[str, Rated]:
-    """The mean of all raters of each utterance.
-
-    The mean is above 0 exactly where the sum is, and is on the scale of the csd.
+    """The mean of all raters of each utterance, on the scale of the csd.
 
     Args:
         tables: each table, and its name relative to the corpus.
-        dropped: takes in the rows that cannot be read.
+        dropped: receives the rows that cannot be read.
 
     Returns:
-        Utterance id -> what was said; without those that nobody gave a number.
+        Utterance id -> ratings, without utterances that nobody rated.
     """
     votes: dict[str, list[dict[str, float]]] = defaultdict(list)
     seen: dict[str, tuple[str, str]] = {}
@@ -79,7 +77,7 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
         for video, number, vote in _votes(path, file, dropped):
             name = utterance_id(video, number) if video else None
             if name is None:
-                sentence = f"the row has {video!r} for its video and {number!r} for its clip"
+                sentence = f"the video of the row is {video!r} and its clip is {number!r}"
                 dropped.append(Dropped(f"{video}_{number}"[:60], DropReason.NO_ID, sentence, file))
                 continue
             votes[name].append(vote)
@@ -122,7 +120,7 @@ def _value(cell: str) -> float:
 
 
 def _means(rows: Sequence[dict[str, float]]) -> tuple[float, ...]:
-    """Sentiment, then `EMOTIONS`: the mean of those raters who gave a number."""
+    """Sentiment, then `EMOTIONS`: the mean over the raters who gave a number."""
     means = []
     for name in ("sentiment", *EMOTIONS):
         given = [row[_COLUMNS[name]] for row in rows if _said((row[_COLUMNS[name]],))]
@@ -137,21 +135,21 @@ def _said(values: Iterable[float]) -> bool:
 def read_csd(
     path: Path, file: str, spoken: Iterable[Spoken], dropped: list[Dropped]
 ) -> dict[str, Rated]:
-    """The labels of the SDK, each given to the utterance that has its span.
+    """The labels of the SDK, each assigned to the utterance with the same span.
 
-    The rows are in no order, and their places are not the numbers of the utterances.
+    The rows are unordered, and their positions are not the numbers of the utterances.
 
     Args:
         path: the HDF5 file.
         file: its name relative to the corpus.
         spoken: every utterance of the transcripts.
-        dropped: takes in second rows of one utterance, and what cannot be read.
+        dropped: receives further rows of an utterance, and what cannot be read.
 
     Returns:
-        Utterance id -> what was said; a row of no utterance stands under its video and span.
+        Utterance id -> ratings; a row without an utterance has its video and span as its id.
 
     Raises:
-        CorpusError: the file is no csd.
+        CorpusError: the file is not a csd.
     """
     lines, rows = defaultdict(list), defaultdict(list)
     for line in spoken:
@@ -172,7 +170,7 @@ def read_csd(
 
 
 def _further(name: str, row: Rated) -> Dropped:
-    sentence = "another row of the csd has its span"
+    sentence = "another row of the csd has the same span"
     reason = DropReason.DUPLICATE_ID
     return Dropped(name, reason, sentence, row.file, row.video, row.start_s, row.end_s)
 
@@ -186,7 +184,7 @@ def _csd_rows(path: Path, file: str, dropped: list[Dropped]) -> Iterator[Rated]:
             for key, group in _data(content, path).items():
                 features = np.asarray(group["features"], np.float64)
                 spans = np.asarray(group["intervals"], np.float64)
-                # Files that were aligned name their groups VIDEO[NUMBER].
+                # Aligned files name their groups VIDEO[NUMBER].
                 video, count = key.partition("[")[0], len(spans)
                 if features.shape == (count, len(_CSD_ORDER)) and spans.shape == (count, 2):
                     yield from _rows(video, features, spans, file)
@@ -196,7 +194,7 @@ def _csd_rows(path: Path, file: str, dropped: list[Dropped]) -> Iterator[Rated]:
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise CorpusError(
             f"{path} cannot be read as a csd: {error}",
-            "download it again, or take the raters' tables: --label-source raters",
+            "download it again, or use the raters' tables: --label-source raters",
         ) from error
 
 
@@ -221,7 +219,7 @@ def _rows(
 
 
 def _pairs(rows: Sequence[Rated], lines: Sequence[Spoken]) -> dict[int, str]:
-    """Place of a row -> the utterance that is nearest to it; each is taken once."""
+    """Index of a row -> the nearest utterance; each utterance once."""
     near = sorted(
         (apart, place, line.id)
         for place, row in enumerate(rows)
@@ -240,7 +238,7 @@ def _near(row: Rated, lines: Sequence[Spoken]) -> str | None:
 
 
 def _apart_s(row: Rated, line: Spoken) -> float:
-    """How far the ends of two spans are apart; a start before 0 is 0 in some files."""
+    """Largest distance between the ends of two spans; some files have 0 for a start below 0."""
     assert row.start_s is not None
     assert row.end_s is not None
     begun = abs(max(row.start_s, 0) - max(line.start_s, 0))

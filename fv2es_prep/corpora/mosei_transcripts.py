@@ -1,6 +1,6 @@
 """The lines of CMU-MOSEI's transcripts: ``VIDEO___CLIP___START___END___TEXT``.
 
-Owns the line format. Leaves which video a file is of to `mosei_files`.
+Owns the line format. Leaves matching files with videos to `mosei_files`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _EDGES = re.compile(r"^(?:\s*___)+|(?:___\s*)+$")
 
 @dataclass(frozen=True)
 class Spoken:
-    """One line: what is said from when to when.
+    """One line: a span and its words.
 
     Attributes:
-        id: utterance id, the video's id and the number of the line in it.
+        id: utterance id, the id of the video and the number of the line.
         video: id of the video.
         start_s: start in seconds; below 0 in some lines.
         end_s: end in seconds.
@@ -37,7 +37,7 @@ class Spoken:
 
 
 def utterance_id(video: str, number: str) -> str | None:
-    """``VIDEO_NUMBER`` as the published lists have it; None where the number is none."""
+    """``VIDEO_NUMBER`` as in the published lists; None if the number is invalid."""
     number = number.strip()
     whole = number.removesuffix(".0")
     return f"{video}_{int(whole)}" if whole.isascii() and whole.isdigit() else None
@@ -46,19 +46,19 @@ def utterance_id(video: str, number: str) -> str | None:
 def parse_transcript(video: str, text: str, file: str = "") -> Iterator[Spoken | Dropped]:
     """The lines of one video's transcript, in order.
 
-    A field is known by its place: an empty one shifts no other. The id of the video is that of the
-    file, since it may begin and end with underscores. All after the fourth separator is text;
-    separators within it stay, those at its ends go.
+    Fields are positional: an empty field shifts no other. The id of the video comes from the file
+    name, since it may begin and end with underscores. Everything after the fourth separator is
+    text; separators at its ends are removed.
 
     Args:
         video: id of the video.
         text: content of the file.
-        file: its name, for what is dropped.
+        file: its name, for dropped lines.
 
     Yields:
-        What each line says, or why it says nothing; empty lines are passed over.
+        Each line, or the reason why it is invalid; blank lines are skipped.
     """
-    # Not splitlines: it would also cut at characters that are part of a text.
+    # Not splitlines: it also splits at characters that are part of a text.
     for line in (line.rstrip("\r") for line in text.split("\n")):
         if line.strip():
             yield _parse_line(video, line, file)
@@ -72,7 +72,7 @@ def _parse_line(video: str, line: str, file: str) -> Spoken | Dropped:
         return Dropped(line[:60], DropReason.BAD_LINE, sentence, file, video)
     name = utterance_id(video, fields[0])
     if name is None:
-        sentence = f"the line has {fields[0]!r} for its number"
+        sentence = f"the number of the line is {fields[0]!r}"
         return Dropped(line[:60], DropReason.NO_ID, sentence, file, video)
     times = [_number(field) for field in fields[1:3]]
     if None in times:
@@ -83,5 +83,5 @@ def _parse_line(video: str, line: str, file: str) -> Spoken | Dropped:
 
 
 def _number(field: str) -> float | None:
-    # float() alone takes 1_0, inf and nan, too.
+    # float() alone also accepts 1_0, inf and nan.
     return float(field) if _NUMBER.fullmatch(field.strip()) else None

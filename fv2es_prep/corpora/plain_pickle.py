@@ -1,11 +1,11 @@
-"""Reading a pickle that holds plain data, and refusing one that holds anything else.
+"""Reads a pickle of plain data, and refuses any other pickle.
 
-Owns what is plain: None, bool, int, float, complex, str, bytes, list, tuple, dict, set, and numpy
-scalars and arrays of these. Leaves what the data mean to its callers.
+Plain data are None, bool, int, float, complex, str, bytes, list, tuple, dict, set, and numpy
+scalars and arrays of these.
 
-A pickle is a program: it names functions and has them called. Here each name that may occur stands
-for something of ours that makes plain data and nothing else; none is looked up. Not even numpy's
-own functions are called: a made-up dtype would have them take bytes of the file for addresses.
+A pickle is a program that names functions and calls them. Here every permitted name stands for a
+function of ours that makes plain data; nothing is imported. Not even numpy's own functions are
+called: with a forged dtype they would use bytes of the file as addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from fv2es_prep.errors import CorpusError
 from fv2es_prep.types import plain_text
 
-_HINT = "do not load it with other programs; take meta.pkl as it was published"
+_HINT = "do not load it with other programs; use the published meta.pkl"
 _DTYPE = re.compile(r"[?biufcSUO]\d{0,6}")
 _LONGEST_NAME = 100
 
@@ -33,15 +33,14 @@ def read_plain_pickle(path: Path) -> Any:
     """Read a pickle of plain data.
 
     Raises:
-        CorpusError: it names a function or a class that is no plain data (the message says which),
-            or is damaged.
+        CorpusError: it names a function or class that is not plain data, or is damaged.
         OSError: the file cannot be read.
     """
     try:
         return _PlainUnpickler(path.name, path.read_bytes()).load()
     except CorpusError:
         raise
-    # A damaged pickle calls what is admitted with anything, so that it fails in many ways.
+    # A damaged pickle calls permitted functions with any arguments, so it fails in many ways.
     except (
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
         *(LookupError, OverflowError, MemoryError, ImportError, RecursionError),
@@ -50,7 +49,7 @@ def read_plain_pickle(path: Path) -> Any:
 
 
 class _Name:
-    """A name that a pickle may hold: calls one function of ours, and cannot be changed."""
+    """A permitted name: calls one function of ours, and cannot be changed."""
 
     __slots__ = ("_make",)
 
@@ -70,8 +69,8 @@ class _PlainUnpickler(pickle.Unpickler):
         self._file = name
 
     def find_class(self, module: str, name: str) -> _Name:
-        """Ours for an admitted name; nothing is imported."""
-        # Python 2's names, which protocols 0 to 2 are written with.
+        """The function of ours for a permitted name; nothing is imported."""
+        # Protocols 0 to 2 use the names of Python 2.
         known = (
             "builtins" if module == "__builtin__" else module.replace("numpy._core", "numpy.core")
         )
@@ -81,18 +80,18 @@ class _PlainUnpickler(pickle.Unpickler):
         return _Name(make)
 
     def persistent_load(self, pid: object) -> NoReturn:
-        """Refused: it would stand for something outside the file."""
+        """Refused: it refers to something outside the file."""
         self._refuse(f"the persistent id {pid!r}")
 
     def _refuse(self, found: str) -> NoReturn:
         found = plain_text(found.encode("utf-8", "backslashreplace").decode())[:_LONGEST_NAME]
         raise CorpusError(
-            f"{self._file} holds {found}, which is no plain data; nothing of it was run", _HINT
+            f"{self._file} holds {found}, which is not plain data; none of it was executed", _HINT
         )
 
 
 class _Dtype:
-    """A dtype of plain values; stands for numpy's, whose state can be set to anything."""
+    """A dtype of plain values, in place of numpy's, whose state can be forged."""
 
     __slots__ = ("plain",)
 
@@ -109,7 +108,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """An array that takes its state only where it is a sound one."""
+    """An array that accepts only a valid state."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         shape, dtype, fortran, values = state[-4:]
@@ -117,13 +116,13 @@ class _Array(np.ndarray[Any, Any]):
         objects = dtype.plain.hasobject
         kind, count = (list, math.prod(shape)) if objects else (bytes, _size(shape, dtype.plain))
         if type(values) is not kind or len(values) != count:
-            raise pickle.UnpicklingError(f"an array of {shape} has other values than it needs")
+            raise pickle.UnpicklingError(f"an array of {shape} has the wrong number of values")
         state = (1, shape, dtype.plain, bool(fortran), values)
         super().__setstate__(state)  # type: ignore[arg-type]
 
 
 def _empty_array(*_: object) -> _Array:
-    """What ``__setstate__`` then fills."""
+    """An array that ``__setstate__`` fills."""
     return _Array((0,), np.int8)
 
 
@@ -136,7 +135,7 @@ def _buffer_array(buffer: bytes | bytearray, dtype: _Dtype, shape: Any, order: s
 
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
     if dtype.plain.hasobject or type(data) is not bytes or len(data) != dtype.plain.itemsize:
-        raise pickle.UnpicklingError("a number has other bytes than it needs")
+        raise pickle.UnpicklingError("a number has the wrong number of bytes")
     return np.frombuffer(data, dtype.plain)[0]
 
 
@@ -150,19 +149,19 @@ def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocols below 3 write bytes."""
+    """Bytes, as protocols below 3 write them."""
     if encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes are encoded in {encoding!r}")
     return text.encode("latin1")
 
 
 def _bytearray(*args: Any) -> bytearray:
-    # Not of a number: that would make as many bytes.
+    # Never of a number, which would allocate as many bytes.
     return bytearray(_encode(*args) if len(args) == 2 else b"".join(args))
 
 
 def _no_bytes() -> bytes:
-    """How protocols below 3 write no bytes."""
+    """Empty bytes, as protocols below 3 write them."""
     return b""
 
 

@@ -1,9 +1,8 @@
-"""The published processed trees: of each utterance a folder of pictures and sound, and meta.pkl.
+"""The published processed trees: a folder of pictures and sound per utterance, and meta.pkl.
 
-Owns the layout of ``IEMOCAP_RAW_PROCESSED`` and ``MOSEI_RAW_PROCESSED``, as the preprocessing that
-was published with MME2E (Dai et al. 2021) writes them; docs/processed.md describes it. Each
-utterance is a recording of its own, whose time begins with it. Leaves meta.pkl's form to
-`plain_pickle`.
+Owns the layout of ``IEMOCAP_RAW_PROCESSED`` and ``MOSEI_RAW_PROCESSED``, as the preprocessing
+published with MME2E (Dai et al. 2021) writes it; docs/processed.md describes it. Each utterance is
+a recording of its own, which starts at 0 s. Leaves reading meta.pkl to `plain_pickle`.
 """
 
 from __future__ import annotations
@@ -12,65 +11,72 @@ import math
 import wave
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
-from fv2es_prep.corpora import iemocap, mosei
+from fv2es_prep.corpora import iemocap
+from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
-from fv2es_prep.corpora.plain_pickle import read_plain_pickle
+from fv2es_prep.corpora.mosei_labels import EMOTIONS
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError, UtteranceError
 from fv2es_prep.types import Dropped, Inventory, PictureFiles, Recording, Utterance
 from fv2es_prep.utils.files import why_unreadable
 
-LABELS = ()
-CLASSES = {
-    "iemocap": iemocap.LABELS,
-    "mosei": mosei.LABELS,
-}
+CLASSES = {"iemocap": iemocap.LABELS, "mosei": EMOTIONS}
 
 _META = "meta.pkl"
 _IEMOCAP_HZ, _MOSEI_HZ = 29.97, 2.0
-# What is outside is no rate of pictures.
+# A frame rate outside this range is invalid.
 _LOWEST_HZ, _HIGHEST_HZ = 1.0, 1000.0
 _THREADS = 8
 
 
 @dataclass(frozen=True)
+class ProcessedOptions:
+    """Options of a processed tree.
+
+    Attributes:
+        layout: Corpus that the tree was made from.
+    """
+
+    layout: Literal["iemocap", "mosei"] = field(metadata={"flag": "--corpus"})
+
+
+@dataclass(frozen=True)
 class _Entry:
-    """What meta.pkl has of one utterance.
+    """One utterance of meta.pkl.
 
     Attributes:
         id: its id.
-        facts: names such as ``text`` and ``label`` -> values.
+        values: names such as ``text`` and ``label`` -> values.
         folder: its folder.
     """
 
     id: str
-    facts: Mapping[str, Any]
+    values: Mapping[str, Any]
     folder: Path
 
 
-def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_CORPUS) -> Inventory:
+def scan(root: Path, choice: LabelChoice, options: ProcessedOptions) -> Inventory:
     """Read a processed tree.
 
     Args:
-        root: the directory that holds meta.pkl, or the one above it.
-        choice: which classes become label columns; no classes: those of the corpus.
-        settings: ``layout`` says which corpus it is.
+        root: the directory that holds meta.pkl, or its parent.
+        choice: the classes that become label columns; empty: those of the corpus.
+        options: the corpus that the tree was made from.
 
     Returns:
-        The inventory. An utterance starts at 0 of its own recording.
+        The inventory. Each utterance starts at 0 s of its own recording.
 
     Raises:
-        SettingsError: the layout is none of the known ones.
-        CorpusError: there is no meta.pkl, it holds more than plain data, or no utterance is left.
+        SettingsError: the layout is unknown.
+        CorpusError: meta.pkl is missing or holds more than plain data, or no utterance is left.
     """
-    layout = settings.layout
+    layout = options.layout
     if layout not in CLASSES:
         raise SettingsError(
-            f"the layout of a processed tree is {layout!r}", f"--corpus {' or '.join(CLASSES)}"
+            f"unknown layout {layout!r} of a processed tree", f"--corpus {' or '.join(CLASSES)}"
         )
     root = _tree(root, layout)
     meta = _read_meta(root)
@@ -78,7 +84,7 @@ def scan(root: Path, choice: LabelChoice, settings: CorpusSettings = DEFAULT_COR
     dropped = [_stray(name) for name in sorted(folders.keys() - meta.keys())]
     entries = [_Entry(name, meta[name], folders.get(name, root / name)) for name in sorted(meta)]
     read = _iemocap if layout == "iemocap" else _mosei
-    # The files may lie on a disk far away, and each is asked for its length.
+    # Every sound file is opened, maybe on a slow network disk.
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda entry: _read_entry(entry, read), entries))
     kept = [pair for pair in found if not isinstance(pair, Dropped)]
@@ -108,29 +114,30 @@ def _tree(root: Path, layout: str) -> Path:
 
 def _read_meta(root: Path) -> dict[str, Mapping[str, Any]]:
     path = root / _META
-    problem = why_unreadable(path)
-    if problem is not None:
-        raise CorpusError(f"{_META} cannot be read: {problem[1]}", "see who may read it")
+    from fv2es_prep.corpora.plain_pickle import read_plain_pickle
+
+    if problem := why_unreadable(path):
+        raise CorpusError(f"{_META} cannot be read: {problem[1]}", "check its permissions")
     meta = read_plain_pickle(path)
     if not isinstance(meta, dict):
         raise CorpusError(
             f"{_META} holds a {type(meta).__name__}, expected a dict: utterance id -> text, label",
             "take meta.pkl as it was published",
         )
-    for name, facts in meta.items():
+    for name, values in meta.items():
         # An id that is a path would lead out of the tree.
         if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise CorpusError(f"{_META} has the id {name!r}, expected the name of a folder")
-        if not isinstance(facts, dict):
+        if not isinstance(values, dict):
             raise CorpusError(
-                f"{_META}, {name}: found a {type(facts).__name__}, expected a dict with text and "
+                f"{_META}, {name}: found a {type(values).__name__}, expected a dict with text and "
                 "label"
             )
     return meta
 
 
 def _folders(root: Path, meta: Mapping[str, Any], layout: str) -> Iterator[tuple[str, Path]]:
-    """Name and path of each utterance's folder; IEMOCAP's lie in one for each dialogue."""
+    """Name and path of each utterance's folder; IEMOCAP has a folder per dialogue above them."""
     for path in sorted(root.iterdir()):
         if not path.is_dir():
             continue
@@ -155,12 +162,12 @@ def _read_entry(entry: _Entry, read: Any) -> tuple[Recording, Utterance] | Dropp
 
 
 def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
-    label = entry.facts.get("label")
+    label = entry.values.get("label")
     if not isinstance(label, str):
         raise UtteranceError(f"its label is {label!r}, expected a name", DropReason.NO_LABEL)
     parts = entry.id.split("_")
     if len(parts) < 2 or not all(parts):
-        raise UtteranceError("its id is none of IEMOCAP", DropReason.NO_ID)
+        raise UtteranceError("its id is not an IEMOCAP id", DropReason.NO_ID)
     side = "L" if iemocap.view_of(entry.id).half == "left" else "R"
     audio = entry.folder / f"audio_{side}.wav"
     start_s, end_s = _number(entry, "start_time"), _number(entry, "end_time")
@@ -168,7 +175,7 @@ def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
     if fps is None or not _LOWEST_HZ <= fps <= _HIGHEST_HZ:
         fps = _IEMOCAP_HZ
     if start_s is not None and end_s is not None and start_s >= 0:
-        # The first picture is number int(fps * start), which came on screen a little earlier.
+        # The first picture is number int(fps * start), shown a little before the start.
         first_s, spoken_s = math.floor(fps * start_s) / fps - start_s, end_s - start_s
     recording = Recording(
         entry.id, entry.folder, audio, PictureFiles(f"image_{side}_", fps, first_s)
@@ -187,7 +194,7 @@ def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
 
 def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
     classes = CLASSES["mosei"]
-    label = entry.facts.get("label")
+    label = entry.values.get("label")
     # A list, a tuple or an array.
     values: Any = getattr(label, "tolist", lambda: label)()
     if not isinstance(values, list | tuple) or len(values) != len(classes):
@@ -206,13 +213,13 @@ def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
         end_s=_sound_s(audio),
         transcript=_text(entry),
         labels=tuple(name for name, holds in zip(classes, holding, strict=True) if holds),
-        # The video, whose utterances are of one speaker.
+        # The video, which has one speaker.
         session=entry.id.rpartition("_")[0],
     )
 
 
 def _text(entry: _Entry) -> str:
-    text = entry.facts.get("text")
+    text = entry.values.get("text")
     if not isinstance(text, str):
         raise UtteranceError("its entry has no text", DropReason.NO_TRANSCRIPT)
     return str(text).strip()
@@ -220,16 +227,15 @@ def _text(entry: _Entry) -> str:
 
 def _number(entry: _Entry, name: str) -> float | None:
     try:
-        value = float(entry.facts[name])
+        value = float(entry.values[name])
     except (KeyError, TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
 
 
 def _sound_s(path: Path) -> float:
-    """Length of a WAV file in seconds, such that every audio sample lies before it."""
-    problem = why_unreadable(path)
-    if problem is not None:
+    """Duration of a WAV file in seconds; every audio sample lies before it."""
+    if problem := why_unreadable(path):
         missing = problem[0] == DropReason.NOT_A_FILE and not path.exists()
         raise UtteranceError(problem[1], DropReason.AUDIO_MISSING if missing else problem[0])
     try:
@@ -237,9 +243,19 @@ def _sound_s(path: Path) -> float:
             count, rate = sound.getnframes(), sound.getframerate()
         seconds = count / rate
     except (wave.Error, EOFError, ZeroDivisionError, OSError) as error:
-        sentence = f"{path.name} is no WAV file of whole numbers: {error}"
+        sentence = f"{path.name} is not a PCM WAV file: {error}"
         raise UtteranceError(sentence, DropReason.UNDECODABLE_AUDIO) from error
     if not count:
         raise UtteranceError(f"{path.name} holds no sound", DropReason.NO_AUDIO_IN_SPAN)
     # `sample_index` rounds down, and count / rate * rate may be a hair below count.
     return seconds if math.floor(seconds * rate) >= count else math.nextafter(seconds, math.inf)
+
+
+PROCESSED = Corpus(
+    name="processed",
+    title="Prepare a published processed tree: a folder of JPEGs and sound per utterance.",
+    raw="Directory that holds meta.pkl.",
+    example="IEMOCAP_RAW_PROCESSED --corpus iemocap",
+    scan=scan,
+    options=ProcessedOptions,
+)

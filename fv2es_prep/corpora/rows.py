@@ -1,6 +1,6 @@
 """Rows of a table file: CSV, TSV, JSONL or Parquet, each row with its place in the file.
 
-Owns the formats. Leaves what the columns mean to `table`.
+Owns the formats. Leaves the meaning of the columns to `table`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import CorpusError, UsageError
+from fv2es_prep.errors import CorpusError
 from fv2es_prep.utils.files import why_unreadable
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as it stands in the file.
+    """One row of the file.
 
     Attributes:
-        place: where it is, e.g. ``line 7``.
-        values: column -> value; empty cells and nulls are not there.
-        problem: why it cannot be understood; empty if it can.
+        place: its place in the file, e.g. ``line 7``.
+        values: column -> value, without empty cells and nulls.
+        problem: why it cannot be parsed; empty if it can.
     """
 
     place: str
@@ -50,11 +50,10 @@ class Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """Read a table; its format goes by the end of its name.
+    """Read a table; the suffix of its name decides the format.
 
     Raises:
-        CorpusError: the file is not there, of another format, damaged, or has no columns.
-        UsageError: it is Parquet, and pyarrow is missing.
+        CorpusError: the file is missing, damaged or of another format, or has no columns.
     """
     problem = why_unreadable(path)
     if problem is not None:
@@ -69,7 +68,7 @@ def read_rows(path: Path) -> Rows:
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if not any(columns) or twice:
         found = f"the column {twice[0]!r} twice" if twice else "no columns"
-        raise CorpusError(f"{path.name} has {found}", "the first line names each column once")
+        raise CorpusError(f"{path.name} has {found}", "name each column once in the first line")
     return Rows(path.name, tuple(columns), tuple(rows))
 
 
@@ -80,7 +79,7 @@ def _read_separated(path: Path, separator: str) -> tuple[Sequence[str], list[Row
         return columns, list(_separated_rows(reader, columns))
     except csv.Error as error:
         raise CorpusError(
-            f"{path.name}, line {reader.line_num}: {error}", "see that its quotes are closed"
+            f"{path.name}, line {reader.line_num}: {error}", "check that its quotes are closed"
         ) from error
 
 
@@ -97,7 +96,7 @@ def _separated_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
 
 def _read_jsonl(path: Path) -> tuple[Sequence[str], list[Row]]:
     rows = []
-    # Only line feeds end a line of JSON: text may hold other separators of Unicode.
+    # Only line feeds end a line of JSON: text may hold Unicode line separators.
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
             rows.append(_json_row(f"line {number}", line))
@@ -109,20 +108,16 @@ def _json_row(place: str, line: str) -> Row:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Row(place, {}, f"it is no JSON: {error}")
+        return Row(place, {}, f"it is not valid JSON: {error}")
     if not isinstance(value, dict):
         return Row(place, {}, f"it is a {type(value).__name__}, expected an object")
     return Row(place, value)
 
 
 def _read_parquet(path: Path) -> tuple[Sequence[str], list[Row]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UsageError(
-            "reading Parquet needs pyarrow, which is not installed", 'pip install "fv2es[export]"'
-        ) from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.ParquetFile(path).read()
         found = table.to_pylist()
@@ -143,7 +138,7 @@ def _without_empty(row: Row) -> Row:
 
 
 def _empty(value: Any) -> bool:
-    # NaN is how pandas writes that there is no value.
+    # pandas writes a missing value as NaN.
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
@@ -153,7 +148,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise CorpusError(
-            f"{path.name}, line {line}: the byte 0x{error.object[error.start]:02x} is no UTF-8",
+            f"{path.name}, line {line}: the byte 0x{error.object[error.start]:02x} is not UTF-8",
             "save the table as UTF-8",
         ) from error
 

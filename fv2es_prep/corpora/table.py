@@ -1,6 +1,6 @@
-"""A corpus given as a table: one row for each utterance, with its video, span, words and labels.
+"""A corpus as a table: one row per utterance, with its video, span, transcript and labels.
 
-Owns what the columns mean. Leaves the formats of table files to `rows`.
+Owns the meaning of the columns. Leaves table file formats to `rows`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from fv2es_prep.config import DEFAULT_CORPUS, CorpusSettings
+from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.corpora.rows import Row, Rows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
 
-LABELS = ()
 COLUMNS = (
     *("id", "video", "start_s", "end_s", "text"),
     *("labels", "audio", "speaker", "group", "view"),
 )
 
-# Names that would be overlooked as columns of the user's own.
+# Likely misspellings of column names.
 _MEANT = {"label": "labels", "start": "start_s", "end": "end_s", "transcript": "text"}
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 _VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
@@ -36,36 +35,30 @@ _VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
 
 @dataclass
 class _Found:
-    """What has been read so far; an utterance that is a whole recording ends at infinity."""
+    """Everything read so far; an utterance that is a whole recording ends at infinity."""
 
     recordings: dict[str, Recording] = field(default_factory=dict)
     utterances: list[Utterance] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def scan(
-    root: Path,
-    choice: LabelChoice,
-    settings: CorpusSettings = DEFAULT_CORPUS,  # noqa: ARG001  # a table leaves no choice
-) -> Inventory:
-    """Read a table; the columns are described in docs/adding-a-corpus.md.
+def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
+    """Read a table; docs/adding-a-corpus.md describes the columns.
 
     Args:
         root: the table file; paths in it are relative to its directory.
-        choice: which classes become label columns; no classes: all that the table has.
-        settings: not looked at.
+        choice: the classes that become label columns; empty: all classes of the table.
 
     Returns:
-        The inventory. An utterance without a span is its whole recording, as long as the file
-        says that it is; one without text has an empty transcript.
+        The inventory. An utterance without a span is its whole recording, with the duration that
+        the file states; an utterance without text has an empty transcript.
 
     Raises:
         CorpusError: the file cannot be read, columns are missing or misnamed, or no row is left.
-        UsageError: it is Parquet, and pyarrow is missing.
     """
     rows = read_rows(root)
     labels_of = _labels_of(rows, choice)
-    # Not resolved: what links lead to is the user's matter.
+    # Not resolved: links stay as the user made them.
     folder = Path(os.path.abspath(root.parent))  # noqa: PTH100
     found = _Found()
     for row in rows.rows:
@@ -89,7 +82,11 @@ def scan(
 
 
 def _labels_of(rows: Rows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
-    """How the labels of a row are read; refuses a table whose columns do not say."""
+    """The function that reads the labels of a row.
+
+    Raises:
+        CorpusError: the table has no columns for labels.
+    """
     _check_columns(rows)
     if "labels" in rows.columns:
         return _named_labels
@@ -100,7 +97,7 @@ def _labels_of(rows: Rows, choice: LabelChoice) -> Callable[[Row], tuple[str, ..
         if name not in classes:
             raise _no_class_column(rows, name, sound)
     if not classes:
-        raise _columns_error(rows, "neither a column labels nor one of 0 and 1 for each class")
+        raise _columns_error(rows, "neither a column labels nor a column of 0 and 1 per class")
     return lambda row: tuple(name for name in classes if _flag(row, name))
 
 
@@ -108,7 +105,7 @@ def _check_columns(rows: Rows) -> None:
     for name in rows.columns:
         meant = _MEANT.get(name.casefold(), name.casefold())
         if name not in COLUMNS and meant in COLUMNS and meant not in rows.columns:
-            raise _columns_error(rows, f"a column {name!r}; is it meant to be {meant!r}?")
+            raise _columns_error(rows, f"a column {name!r}; did you mean {meant!r}?")
     if "video" not in rows.columns:
         raise _columns_error(rows, "no column video")
     if ("start_s" in rows.columns) != ("end_s" in rows.columns):
@@ -123,9 +120,9 @@ def _check_stems(rows: Rows) -> None:
         stem = Path(str(row.values.get("video", row.place))).stem
         if stem in seen:
             raise CorpusError(
-                f"{rows.name} has no column id, and {seen[stem]} and {row.place} are both of a "
+                f"{rows.name} has no column id, and {seen[stem]} and {row.place} have the same "
                 f"video {stem!r}",
-                "add a column id that names each utterance once",
+                "add a column id with a unique name for each utterance",
             )
         seen[stem] = row.place
 
@@ -133,7 +130,7 @@ def _check_stems(rows: Rows) -> None:
 def _columns_error(rows: Rows, problem: str) -> CorpusError:
     return CorpusError(
         f"{rows.name} has {problem}; its columns are {', '.join(rows.columns)}",
-        f"the columns that are read: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
+        f"columns with a meaning: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
     )
 
 
@@ -144,12 +141,12 @@ def _no_class_column(rows: Rows, name: str, sound: list[Row]) -> CorpusError:
     found = repr(row.values[name]) if name in row.values else "nothing"
     return CorpusError(
         f"{rows.name}, {row.place}, column {name!r}: found {found}, expected 0 or 1",
-        "write 1 where the class holds and 0 where it does not",
+        "write 1 if the class holds, else 0",
     )
 
 
 def _flag(row: Row, column: str) -> bool | None:
-    """Whether a class holds; None where the cell does not say."""
+    """Whether a class holds; None if the cell is neither 0 nor 1."""
     value = row.values.get(column)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -196,22 +193,22 @@ def _id(row: Row, rows: Rows, video: Path) -> str:
 
 def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path:
     if column not in row.values:
-        raise UtteranceError(f"it names no {column}", missing)
+        raise UtteranceError(f"its column {column} is empty", missing)
     named = str(row.values[column])
     path = Path(os.path.normpath(folder / named))
     try:
-        there = path.exists()
+        exists = path.exists()
     except (OSError, ValueError):
-        there = False
-    if not there:
-        # A path of this machine is told by its name only.
-        told = Path(named).name if Path(named).is_absolute() else named
-        raise UtteranceError(f"its {column} {told} is not there", missing)
+        exists = False
+    if not exists:
+        # Absolute paths of this machine stay out of dropped.jsonl.
+        shown = Path(named).name if Path(named).is_absolute() else named
+        raise UtteranceError(f"its {column} {shown} does not exist", missing)
     return path
 
 
 def _recording_id(video: Path, folder: Path) -> str:
-    """The path as seen from the table; a video elsewhere is told apart by a digest of its place."""
+    """The path relative to the table; a video elsewhere has a digest of its path in its id."""
     if video.is_relative_to(folder):
         return video.relative_to(folder).as_posix()
     place = hashlib.sha256(os.path.relpath(video, folder).encode("utf-8", "surrogateescape"))
@@ -221,8 +218,8 @@ def _recording_id(video: Path, folder: Path) -> str:
 def _check_sound(first: Recording, second: Recording) -> None:
     if first.audio != second.audio:
         raise UtteranceError(
-            f"its audio is {second.audio.name}, and an earlier row gives {first.audio.name} for "
-            "the same video",
+            f"its audio is {second.audio.name}; an earlier row has {first.audio.name} for the "
+            "same video",
             DropReason.BAD_LINE,
         )
 
@@ -232,7 +229,7 @@ def _span(row: Row) -> tuple[float, float]:
     if not ends:
         return 0.0, math.inf
     if len(ends) == 1:
-        raise UtteranceError(f"it has {ends[0]} only", DropReason.BAD_SPAN)
+        raise UtteranceError(f"it has only {ends[0]}", DropReason.BAD_SPAN)
     return _seconds(row, "start_s"), _seconds(row, "end_s")
 
 
@@ -258,12 +255,12 @@ def _view(row: Row) -> View:
 
 
 def _put_ends(found: _Found, file: str) -> None:
-    """Put the length of its recording into each utterance that has no span."""
+    """Set the end of each utterance without a span to the duration of its recording."""
     names = {u.recording_id for u in found.utterances if math.isinf(u.end_s)}
-    asked = [recording for name, recording in found.recordings.items() if name in names]
-    # Each asks a process of its own and waits for it.
+    probed = [recording for name, recording in found.recordings.items() if name in names]
+    # Each probe waits for a process of its own.
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        lengths = dict(zip((r.id for r in asked), pool.map(_length, asked), strict=True))
+        lengths = dict(zip((r.id for r in probed), pool.map(_length, probed), strict=True))
     utterances, found.utterances = found.utterances, []
     for utterance in utterances:
         length = lengths[utterance.recording_id] if math.isinf(utterance.end_s) else None
@@ -281,3 +278,12 @@ def _length(recording: Recording) -> float | MediaError:
         return duration_s(recording.video)
     except MediaError as error:
         return error
+
+
+TABLE = Corpus(
+    name="table",
+    title="Prepare any corpus that is given as a table: videos, spans, transcripts, labels.",
+    raw="CSV, TSV, JSONL or Parquet file: one row per utterance.",
+    example="meld.csv",
+    scan=scan,
+)

@@ -53,8 +53,8 @@ def origin_of(utterance: Utterance, sources: tuple[str, str], settings: PrepSett
     chosen = settings.to_json()
     text, storage = chosen.pop("text"), settings.storage
     del chosen["storage"]
-    # Which labels hold changes no part; the picture rule is in the view.
-    chosen["corpus"] = {"layout": settings.corpus.layout}
+    # The corpus's other options act through the utterance and its view.
+    chosen["corpus"] = {"layout": settings.corpus.get("layout", "")}
     faces, mel, frames = chosen.pop("faces"), chosen.pop("mel"), chosen.pop("frames")
     # What is left (limits and policies) decides what is dropped and clamped: it is in both.
     view = asdict(utterance.view)

@@ -75,18 +75,17 @@ class Checkpoint:
                 f"the run knows the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
                 "evaluate on shards prepared with the classes of the run, in the same order",
             )
-        trained, found = self.settings.to_json(), settings.to_json()
+        unknown: set[str] = set()
         if not self.settings.text.is_known:
             self._refuse_unknown_ids(settings)
-            trained["text"] = {k: v for k, v in trained["text"].items() if k not in _TOKENIZER}
-        for part, values in trained.items():
-            for name, value in values.items():
-                if found[part][name] != value:
-                    raise SettingsError(
-                        f"the run was trained on shards with {part}.{name} = {value!r}; these "
-                        f"have {found[part][name]!r}",
-                        "evaluate on shards prepared with the settings of the run",
-                    )
+            unknown = {f"text.{name}" for name in _TOKENIZER}
+        for path, (trained, found) in self.settings.differences(settings).items():
+            if path not in unknown:
+                raise SettingsError(
+                    f"the run was trained on shards with {path} = {trained!r}; these have "
+                    f"{found!r}",
+                    "evaluate on shards prepared with the settings of the run",
+                )
 
     def _refuse_unknown_ids(self, settings: PrepSettings) -> None:
         known = self.model.config.vocabulary_size

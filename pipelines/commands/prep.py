@@ -143,15 +143,10 @@ def prep_mosei(
     ] = "whole",
 ) -> dict[str, Any]:
     """Prepare CMU-MOSEI: faces, mel spectra and tokens of every utterance with text and labels."""
-    from fv2es_prep.config import CorpusSettings
+    from fv2es_prep.corpora.mosei import MoseiOptions
 
-    source = "" if label_source == "auto" else label_source
-    habits = CorpusSettings(
-        label_source=source,
-        label_threshold=label_threshold,
-        picture=picture,  # type: ignore[arg-type]  # it refuses other words itself
-    )
-    return {"raw": raw, "labels": _names(labels), "habits": habits}
+    own = MoseiOptions(label_source, label_threshold, picture)  # type: ignore[arg-type]
+    return {"raw": raw, "labels": _names(labels), "options": own}
 
 
 @corpus_command("table", "meld.csv")
@@ -176,7 +171,7 @@ def prep_processed(
     ] = "",
 ) -> dict[str, Any]:
     """Prepare a published processed tree: a folder of JPEGs and sound for each utterance."""
-    from fv2es_prep.config import CorpusSettings
+    from fv2es_prep.corpora.processed import ProcessedOptions
 
     if corpus not in _PROCESSED:
         raise UsageError(
@@ -184,9 +179,8 @@ def prep_processed(
         )
     return {
         "raw": tree,
-        "corpus": f"{corpus}-processed",
         "labels": _names(labels),
-        "habits": CorpusSettings(layout=corpus),
+        "options": ProcessedOptions(corpus),  # type: ignore[arg-type]
     }
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import ffmpeg
 import pytest
 
-from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.inventory import LabelChoice
-from fv2es_prep.corpora.table import COLUMNS
+from fv2es_prep.corpora.table import COLUMNS, scan
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 
 PAGE = Path(__file__).parents[2] / "docs/adding-a-corpus.md"
@@ -51,7 +50,7 @@ def test_a_table_of_the_page_is_read(name, clip, tmp_path):
         path.symlink_to(clip)
     table = tmp_path / "table.csv"
     table.write_text(TABLES[name], "utf-8")
-    inventory = adapter("table").scan(table, LabelChoice(()))
+    inventory = scan(table, LabelChoice(()))
     assert len(inventory.utterances) == 3
     assert not inventory.dropped
     assert inventory.label_classes == CLASSES[name]
@@ -71,6 +70,7 @@ def test_the_adapter_of_the_page_is_whole(clip, tmp_path):
     for path in ("anger/1.mkv", "joy/1.mkv", "joy/notes.txt"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).symlink_to(clip)
-    inventory = module["scan"](tmp_path, LabelChoice(module["LABELS"]))
+    clips = module["CLIPS"]
+    inventory = clips.scan(tmp_path, LabelChoice(clips.classes), clips.options())
     assert [u.labels for u in inventory.utterances] == [("anger",), ("joy",)]
     assert [entry.reason for entry in inventory.dropped] == ["not_a_recording"]

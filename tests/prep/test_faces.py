@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from torchvision.ops import nms
 
 from fv2es_prep.config import FaceSettings, FrameSettings
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.detectors.compiled import fill_level
@@ -33,7 +33,7 @@ def detector(request) -> FaceDetector:
 @pytest.fixture(scope="module")
 def views(corpus) -> list[np.ndarray]:
     """What the speakers of the corpus's first recording look like, 224x224."""
-    inventory = adapter("iemocap").scan(corpus, LabelChoice(LABELS))
+    inventory = iemocap.scan(corpus, LabelChoice(LABELS))
     recording = inventory.recordings[0]
     spoken = [u for u in inventory.utterances if u.recording_id == recording.id]
     with OpenRecording(recording, spoken, FrameSettings()) as source:

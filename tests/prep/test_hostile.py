@@ -25,7 +25,7 @@ from fv2es_prep.config import (
     QualitySettings,
     SpanSettings,
 )
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import parse_labels, view_of
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import (
@@ -487,7 +487,7 @@ def test_annotations_of_any_bytes_raise_only_our_own_errors(bare_tree, parts, da
     (bare_tree / "EmoEvaluation/Ses01F_a.txt").write_bytes(labels)
     (bare_tree / "transcriptions/Ses01F_a.txt").write_bytes(words)
     try:
-        inventory = adapter("iemocap").scan(bare_tree.parent.parent, LabelChoice(("ang",)))
+        inventory = iemocap.scan(bare_tree.parent.parent, LabelChoice(("ang",)))
     except CorpusError:
         return
     for utterance in inventory.utterances:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS, Turn, parse_labels, parse_transcript, view_of
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, label_counts
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
@@ -18,7 +18,7 @@ SIX = LabelChoice(LABELS)
 
 
 def scan(root: Path, choice: LabelChoice = SIX) -> Inventory:
-    return adapter("iemocap").scan(root, choice)
+    return iemocap.scan(root, choice)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_other_labels_can_be_chosen_and_merged(corpus):
 
 
 def test_a_choice_that_makes_no_sense_is_refused(corpus):
-    with pytest.raises(SettingsError, match="none of the chosen"):
+    with pytest.raises(SettingsError, match="not one of the chosen"):
         scan(corpus, LabelChoice(("ang", "neu"), {"exc": "hap"}))
     with pytest.raises(SettingsError, match="ang, ang"):
         scan(corpus, LabelChoice(("ang", "ang")))
@@ -156,7 +156,7 @@ def test_a_span_that_is_none_is_dropped(copy):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda root: root / "nowhere", "is no directory"),
+        (lambda root: root / "nowhere", "is not a directory"),
         (lambda root: root, r"holds no Session\*/dialog; it holds nothing"),
     ],
 )

@@ -112,7 +112,7 @@ def test_what_is_no_plain_data_is_refused_by_name_and_nothing_of_it_runs(tmp_pat
     path = saved(tmp_path / "meta.pkl", payloads(mark)[name])
     with pytest.raises(CorpusError) as error:
         read_plain_pickle(path)
-    assert f"meta.pkl holds {name.strip()}, which is no plain data" in error.value.sentence
+    assert f"meta.pkl holds {name.strip()}, which is not plain data" in error.value.sentence
     assert not mark.exists()
 
 

@@ -268,7 +268,7 @@ def test_mosei_by_the_preset_is_thinned_twice(tmp_path, text_model, prepare):
     tokenizer = str(text_model)
     prepare(PrepOptions("mosei", raw, out, tokenizer=tokenizer, preset="published"))
     settings = read_index(out).settings
-    assert (settings.frames.rule, settings.corpus.picture) == ("thinned", "published")
+    assert (settings.frames.rule, settings.corpus["picture"]) == ("thinned", "published")
     found = examples_of(out)
     times = {name: example.faces.times_s.tolist() for name, example in found.items()}
     assert times == {"v_0": [0.0], "v_1": [1.5, 9.0, 16.5]}
@@ -288,6 +288,6 @@ def test_the_command_takes_the_preset_where_there_is_one(corpus, text_model, tmp
     for words in (["table", str(tmp_path / "a.csv")], ["processed", ".", "--corpus", "mosei"]):
         error = run(prep, [*words, *common, "--preset", "published"]).exception
         assert isinstance(error, UsageError)
-        assert "no published way from raw media" in error.sentence
+        assert "unknown preset" in error.sentence
     error = run(prep, [*command, "--preset", "mine"]).exception
     assert isinstance(error, UsageError)

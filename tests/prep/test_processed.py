@@ -16,9 +16,11 @@ from PIL import Image
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
-from fv2es_prep.config import DEFAULT_MEDIA, CorpusSettings, FrameSettings, MediaSettings
-from fv2es_prep.corpora import adapter
+from fv2es_prep.config import DEFAULT_MEDIA, FrameSettings, MediaSettings
+from fv2es_prep.corpora import CORPORA
+from fv2es_prep.corpora.base import NoOptions
 from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.corpora.processed import ProcessedOptions
 from fv2es_prep.errors import (
     CorpusError,
     DropReason,
@@ -48,7 +50,7 @@ def raw(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def turns(raw: Path) -> tuple[Utterance, ...]:
-    return adapter("iemocap").scan(raw, SIX).utterances
+    return CORPORA.load("iemocap").scan(raw, SIX, NoOptions()).utterances
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +123,7 @@ def invoke(group: Any, *words: object) -> str:
 
 
 def scan(root: Path, layout: str = "iemocap", *labels: str) -> Inventory:
-    settings = CorpusSettings(layout=layout)
-    return adapter(f"{layout}-processed").scan(root, LabelChoice(labels), settings)
+    return CORPORA.load("processed").scan(root, LabelChoice(labels), ProcessedOptions(layout))
 
 
 def examples(directory: Path) -> dict[str, Example]:
@@ -182,7 +183,7 @@ def overlap(first: Any, second: Any) -> Any:
 def test_the_very_pictures_of_the_raw_source_are_taken(raw, turns, tree_once):
     recordings = {recording.id: recording for recording in scan(tree_once).recordings}
     utterances = {utterance.id: utterance for utterance in scan(tree_once).utterances}
-    (dialogue,) = adapter("iemocap").scan(raw, SIX).recordings
+    (dialogue,) = CORPORA.load("iemocap").scan(raw, SIX, NoOptions()).recordings
     with OpenRecording(dialogue, turns, FrameSettings()) as source:
         for turn in turns:
             wanted = [rgb.astype(int) for _, rgb in source.frames(turn)]
@@ -216,8 +217,8 @@ def test_processed_shards_are_sound_and_derived_again_from_the_tree(both, tree_o
 def test_a_rerun_makes_only_the_faces_whose_pictures_changed(both, tree, text_model, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(both[1], out)
-    habits = CorpusSettings(layout="iemocap")
-    options = PrepOptions("iemocap-processed", tree, out, habits=habits, tokenizer=str(text_model))
+    own = ProcessedOptions("iemocap")
+    options = PrepOptions("processed", tree, out, options=own, tokenizer=str(text_model))
     assert not plan_corpus(options).todo
     first = scan(tree).recordings[0]
     shown = first.video / f"{first.pictures.prefix}0.jpg"
@@ -231,10 +232,10 @@ def test_a_rerun_makes_only_the_faces_whose_pictures_changed(both, tree, text_mo
 
 def test_a_sample_is_spread_evenly_and_the_tree_is_found_below(tree_once, text_model, tmp_path):
     options = PrepOptions(
-        "iemocap-processed",
+        "processed",
         tree_once.parent,
         tmp_path,
-        habits=CorpusSettings(layout="iemocap"),
+        options=ProcessedOptions("iemocap"),
         tokenizer=str(text_model),
         sample=2,
     )
@@ -349,7 +350,7 @@ def test_a_wrong_directory_and_a_wrong_corpus_are_told(tmp_path):
     with pytest.raises(CorpusError, match=r"holds meta\.pkl"):
         scan(tmp_path)
     with pytest.raises(SettingsError, match="'ravdess'"):
-        adapter("mosei-processed").scan(tmp_path, LabelChoice(()), CorpusSettings(layout="ravdess"))
+        scan(tmp_path, "ravdess")
     words = ["processed", str(tmp_path), "--corpus", "ravdess", "--out", str(tmp_path)]
     result = CliRunner().invoke(prep, words)
     assert "there is no processed corpus 'ravdess'" in str(result.exception)
@@ -362,7 +363,7 @@ def test_a_meta_that_would_run_code_is_refused_and_nothing_is_prepared(tree, tmp
     replace(tree / "meta.pkl", payload)
     words = ["processed", str(tree), "--corpus", "iemocap", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(prep, words)
-    assert "meta.pkl holds os.system, which is no plain data" in str(result.exception)
+    assert "meta.pkl holds os.system, which is not plain data" in str(result.exception)
     assert not mark.exists()
     assert not (tmp_path / "out").exists()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fv2es_prep.config import FrameSettings
-from fv2es_prep.corpora import adapter
+from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
@@ -16,7 +16,7 @@ from fv2es_prep.media.view import cut_view
 
 @pytest.fixture(scope="module")
 def dialogue(corpus):
-    inventory = adapter("iemocap").scan(corpus, LabelChoice((*LABELS, "xxx", "oth")))
+    inventory = iemocap.scan(corpus, LabelChoice((*LABELS, "xxx", "oth")))
     recording = inventory.recordings[0]
     return recording, [u for u in inventory.utterances if u.recording_id == recording.id]
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from fv2es_prep.corpora import adapter
 from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.corpora.table import scan as scan_table
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import duration_s
@@ -57,7 +57,7 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def scan(path: Path, *labels: str, **merge: str) -> Inventory:
-    return adapter("table").scan(path, LabelChoice(labels, merge))
+    return scan_table(path, LabelChoice(labels, merge))
 
 
 @pytest.fixture
@@ -136,11 +136,15 @@ def test_rows_become_utterances_with_all_that_the_columns_say(table):
 @pytest.mark.parametrize(
     ("row", "reason", "said"),
     [
-        (("x", "clips/none.mkv", 0, 1, "a", ""), "video_missing", "clips/none.mkv is not there"),
-        (("x", "/no/where.mkv", 0, 1, "a", ""), "video_missing", "its video where.mkv is not"),
-        (("x", "", 0, 1, "a", ""), "video_missing", "it names no video"),
+        (("x", "clips/none.mkv", 0, 1, "a", ""), "video_missing", "none.mkv does not exist"),
+        (
+            ("x", "/no/where.mkv", 0, 1, "a", ""),
+            "video_missing",
+            "where.mkv does not exist",
+        ),
+        (("x", "", 0, 1, "a", ""), "video_missing", "its column video is empty"),
         (("", "clips/clip1.mkv", 0, 1, "a", ""), "no_id", "it has no id"),
-        (("x", "clips/clip1.mkv", 0, "", "a", ""), "bad_span", "it has start_s only"),
+        (("x", "clips/clip1.mkv", 0, "", "a", ""), "bad_span", "it has only start_s"),
         (("x", "clips/clip1.mkv", 1, 1, "a", ""), "bad_span", "its span is 1.0 s to 1.0 s"),
         (
             ("x", "clips/clip1.mkv", "0:01", 2, "a", ""),
@@ -151,7 +155,11 @@ def test_rows_become_utterances_with_all_that_the_columns_say(table):
         (("x", "clips/clip1.mkv", 0, 1, " | ", ""), "no_label", "it has no label"),
         (("x", "clips/clip1.mkv", 0, 1, "a", "top"), "bad_line", "found 'top', expected left"),
         (("x", "clips/clip1.mkv", 0, 1), "bad_line", "it has 4 cells, expected 6"),
-        (("good", "clips/clip1.mkv", 0, 1, "a", ""), "duplicate_id", "the id occurred before"),
+        (
+            ("good", "clips/clip1.mkv", 0, 1, "a", ""),
+            "duplicate_id",
+            "has the same id",
+        ),
     ],
 )
 def test_a_bad_row_is_left_out_alone_with_its_reason(table, row, reason, said):
@@ -201,10 +209,10 @@ def test_one_column_for_each_class(table):
     ("columns", "said"),
     [
         ("id,file,labels", "no column video; its columns are id, file, labels"),
-        ("id,Video,labels", "a column 'Video'; is it meant to be 'video'?"),
-        ("id,video,label", "a column 'label'; is it meant to be 'labels'?"),
+        ("id,Video,labels", "a column 'Video'; did you mean 'video'?"),
+        ("id,video,label", "a column 'label'; did you mean 'labels'?"),
         ("id,video,labels,start_s", "only one of the columns start_s and end_s"),
-        ("id,video,emotion", "neither a column labels nor one of 0 and 1"),
+        ("id,video,emotion", "neither a column labels nor a column of 0 and 1"),
         ("id,video,video,labels", "the column 'video' twice"),
         ("", "no columns"),
     ],
@@ -247,7 +255,7 @@ def test_every_format_gives_the_same(table, tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("t.csv", b"id,video\n1,caf\xe9\n", "t.csv, line 2: the byte 0xe9 is no UTF-8"),
+        ("t.csv", b"id,video\n1,caf\xe9\n", "t.csv, line 2: the byte 0xe9 is not UTF-8"),
         ("t.csv", b'id,video\n"1,' + b"x" * 200_000, "field larger than field limit"),
         ("t.parquet", b"PAR1 or so", "t.parquet cannot be read as Parquet"),
         ("t.xlsx", b"PK", "ends in .xlsx, expected .csv"),

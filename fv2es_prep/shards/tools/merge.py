@@ -82,12 +82,8 @@ def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
         if here != there:
             sentence = f"{first} has the {words} {_said(here)}, {second} has {_said(there)}"
             raise UsageError(sentence, hint)
-    ours, theirs = a.settings.to_json(), b.settings.to_json()
-    for stage, values in ours.items():
-        for name, value in values.items():
-            if value != (other := theirs[stage][name]):
-                sentence = f"{first} has {stage}.{name} {value}, {second} has {other}"
-                raise UsageError(sentence, hint)
+    for path, (here, there) in a.settings.differences(b.settings).items():
+        raise UsageError(f"{first} has {path} {here}, {second} has {there}", hint)
 
 
 def _said(value: str | tuple[str, ...]) -> str:

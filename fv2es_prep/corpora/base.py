@@ -1,0 +1,72 @@
+"""What a corpus is to fv2es: one value that holds all special knowledge of it.
+
+A corpus is one module with a `Corpus`, one entry in the registry (`fv2es_prep.corpora`) and one
+test; docs/adding-a-corpus.md shows a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.errors import SettingsError
+from fv2es_prep.types import Inventory, View
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a corpus that has none."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that fv2es can prepare.
+
+    Attributes:
+        name: its name on the command line. A dataset of it has the same name, or ``VARIANT-name``.
+        title: what `fv2es prep NAME` does, in one sentence.
+        raw: what its argument RAW is, as a noun phrase.
+        example: RAW and options in the example of its help.
+        scan: reads the raw corpus: its path, the chosen classes and the options -> the inventory.
+            Where `classes` is empty, the choice may name no class; the scan then chooses.
+        classes: the default label columns, in order.
+        options: frozen dataclass of what the user can choose, each field with a default or
+            required. Options act through the utterances and recordings that ``scan`` returns; only
+            an option named ``layout`` is part of an example's fingerprint by itself.
+        presets: name -> the configuration it sets, path -> value; the user's own values win.
+        view_of: utterance id -> the view of its speaker, where ids alone decide it.
+        licence: what its licence says about shards and models, in one sentence.
+    """
+
+    name: str
+    title: str
+    raw: str
+    example: str
+    scan: Callable[[Path, LabelChoice, Any], Inventory]
+    classes: tuple[str, ...] = ()
+    options: type[Any] = NoOptions
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    view_of: Callable[[str], View] | None = None
+    licence: str = ""
+
+    def read_options(self, stored: Mapping[str, Any]) -> Any:
+        """The options of a dataset from what `stored_options` returned; other names are ignored.
+
+        Raises:
+            SettingsError: a required option is missing.
+        """
+        names = {f.name for f in fields(self.options)}
+        try:
+            return self.options(**{name: stored[name] for name in names & stored.keys()})
+        except TypeError as error:
+            raise SettingsError(f"options of {self.name}: {error}") from error
+
+
+def stored_options(options: Any) -> dict[str, Any]:
+    """The options that differ from their defaults, as a dataset stores them."""
+    defaults = {f.name: f.default for f in fields(options)}
+    values = asdict(options)
+    return {k: v for k, v in values.items() if defaults[k] is MISSING or v != defaults[k]}
