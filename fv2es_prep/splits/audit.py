@@ -182,7 +182,7 @@ def _measured(table: CatalogueTable, pairs: Sequence[tuple[Mask, Mask]]) -> Iter
     yield each(overlaps(table))
     transcripts = Transcripts(table.texts)
     yield each(transcripts.identical)
-    yield transcripts.nearly(pairs)
+    yield transcripts.near(pairs)
     # Let go of before the next columns are read: of millions they are large.
     del transcripts
     for kind, part in (("audio", "mel"), ("faces", "faces")):

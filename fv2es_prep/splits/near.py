@@ -1,8 +1,8 @@
-"""Transcripts that are nearly the same: Jaccard similarity of their runs of five bytes.
+"""Near-identical transcripts: Jaccard similarity of their runs of five bytes.
 
-Owns finding them among millions: candidates by MinHash (Broder 1997), each compared exactly. What
-is told is therefore always true; of pairs at the bound about one in twenty is not found, at 0.8 one
-in a thousand. Import it only when it is needed: it loads Numba.
+MinHash (Broder 1997) finds candidates, and each is compared exactly: every reported pair is near,
+and about one pair in twenty is missed at the threshold, one in a thousand at 0.8. Imports Numba, so
+import this module only where it is needed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.splits.transcripts import bytes_of
 from fv2es_prep.utils.jit import compiled
 
 if TYPE_CHECKING:
@@ -19,56 +20,44 @@ if TYPE_CHECKING:
 
     from fv2es_prep.splits.shared import Mask
 
-# The least Jaccard similarity of the sets of runs of five bytes (UTF-8, normalised transcripts).
-BOUND = 0.7
+# Minimum Jaccard similarity of the sets of runs of five bytes (UTF-8, normalised transcripts).
+THRESHOLD = 0.7
 RUN_BYTES = 5
-# Two transcripts are candidates if all hashes of a band agree: 1 - (1 - 0.7 ** 5) ** 16 is 0.95.
+# Candidates agree in all hashes of a band: 1 - (1 - 0.7 ** 5) ** 16 is 0.95.
 _BANDS, _ROWS = 16, 5
-# In one band a transcript is compared with so many, of so many beside it: work stays in proportion
-# where thousands are alike.
-_MOST_COMPARED, _MOST_SEEN = 8, 64
+# Comparisons per transcript and band, and neighbours considered for them: bounds the work where
+# thousands of transcripts are alike.
+_MAX_COMPARED, _MAX_SEEN = 8, 64
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
 def find_near(texts: Any, pairs: Sequence[tuple[Mask, Mask]]) -> NDArray[np.bool_]:
-    """Which transcripts are near to one of another set.
+    """Find the transcripts of one set that are near to one of another set.
 
     Args:
-        texts: `pyarrow.LargeStringArray`, D transcripts, normalised, each once.
-        pairs: P times two sets, bool (D,) each; transcripts of at least five bytes.
+        texts: `pyarrow.LargeStringArray`, D distinct normalised transcripts.
+        pairs: P pairs of sets, bool (D,) each, of transcripts of at least five bytes.
 
     Returns:
-        bool (P, D): of the first set of each pair, those near to one of its second.
+        bool (P, D): transcripts of the first set of each pair that are near to one of the second.
     """
     near = np.zeros((len(pairs), len(texts)), np.bool_)
-    chosen = np.flatnonzero(np.any([mask for pair in pairs for mask in pair], axis=0))
-    of = np.stack([pair[0][chosen] for pair in pairs])
-    within = np.stack([pair[1][chosen] for pair in pairs])
+    of, within = (np.stack(sets) for sets in zip(*pairs, strict=True))
+    chosen = np.flatnonzero((of | within).any(axis=0))
     if not (of.any(axis=1) & within.any(axis=1)).any():
         return near
     data, offsets = bytes_of(texts)
     begin, end = offsets[chosen], offsets[chosen + 1]
     rng = np.random.default_rng(0)
     factors = rng.integers(0, 1 << 31, _BANDS * _ROWS).astype(np.uint32) * np.uint32(2)
-    factors += np.uint32(1)
     terms = rng.integers(0, 1 << 32, _BANDS * _ROWS, np.uint32)
-    keys = _band_keys(data, begin, end, factors, terms, _BANDS)
-    found = np.zeros((len(pairs), len(chosen)), np.bool_)
-    for band in range(_BANDS):
-        packed = np.sort(
-            (keys[band].astype(np.uint64) << _HALF) | np.arange(len(chosen), dtype="u8")
-        )
-        _compare(packed, data, begin, end, of, within, found, BOUND)
+    found = near[:, chosen]
+    for keys in _band_keys(data, begin, end, factors + np.uint32(1), terms):
+        packed = np.sort((keys.astype(np.uint64) << _HALF) | np.arange(len(chosen), dtype="u8"))
+        _compare(packed, data, begin, end, of[:, chosen], within[:, chosen], found)
     near[:, chosen] = found
     return near
-
-
-def bytes_of(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes of all texts end to end, and where each begins; (D + 1,)."""
-    _, places, data = texts.buffers()
-    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(data, np.uint8), offsets
 
 
 @compiled
@@ -78,11 +67,9 @@ def _band_keys(
     end: NDArray[np.int64],
     factors: NDArray[np.uint32],
     terms: NDArray[np.uint32],
-    bands: int,
 ) -> NDArray[np.uint32]:
-    """MinHash of each text, folded to one number for each band: uint32 (bands, D)."""
-    rows = len(factors) // bands
-    keys = np.empty((bands, len(begin)), np.uint32)
+    """The MinHash of each text, folded to one number for each band, uint32 (bands, D)."""
+    keys = np.empty((_BANDS, len(begin)), np.uint32)
     least = np.empty(len(factors), np.uint32)
     for text in range(len(begin)):
         least[:] = np.uint32(0xFFFFFFFF)
@@ -93,11 +80,10 @@ def _band_keys(
                 continue
             value = np.uint32((run * _MIX) >> _HALF)
             for i in range(len(factors)):
-                hashed = np.uint32(value * factors[i] + terms[i])
-                least[i] = min(least[i], hashed)
-        for band in range(bands):
+                least[i] = min(least[i], np.uint32(value * factors[i] + terms[i]))
+        for band in range(_BANDS):
             key = np.uint64(0)
-            for i in range(band * rows, (band + 1) * rows):
+            for i in range(band * _ROWS, (band + 1) * _ROWS):
                 key = (key ^ np.uint64(least[i])) * _MIX
                 key ^= key >> _HALF
             keys[band, text] = np.uint32(key >> _HALF)
@@ -113,9 +99,18 @@ def _compare(
     of: NDArray[np.bool_],
     within: NDArray[np.bool_],
     found: NDArray[np.bool_],
-    bound: float,
 ) -> None:
-    """Compare the texts that have the same key; mark in ``found`` what is near."""
+    """Compare texts with the same key; mark near ones in ``found``.
+
+    Args:
+        packed: sorted keys in the upper half, text numbers in the lower half.
+        data: bytes of all texts.
+        begin: start of each text.
+        end: end of each text.
+        of: bool (P, D), texts to mark.
+        within: bool (P, D), texts to compare with.
+        found: bool (P, D), written.
+    """
     first = 0
     while first < len(packed):
         last = first + 1
@@ -123,48 +118,37 @@ def _compare(
             last += 1
         for i in range(first, last):
             text = np.int64(packed[i] & np.uint64(0xFFFFFFFF))
-            runs = np.empty(0, np.uint64)
             compared = 0
-            for step in range(1, min(last - first, _MOST_SEEN)):
+            for step in range(1, min(last - first, _MAX_SEEN)):
                 j = first + (i - first + step) % (last - first)
                 other = np.int64(packed[j] & np.uint64(0xFFFFFFFF))
-                wanted = False
+                open_pair = False
                 for pair in range(len(of)):
-                    wanted |= of[pair, text] and within[pair, other] and not found[pair, text]
-                if not wanted or compared == _MOST_COMPARED:
+                    open_pair |= of[pair, text] and within[pair, other] and not found[pair, text]
+                if not open_pair or compared == _MAX_COMPARED:
                     continue
                 compared += 1
-                if not len(runs):
-                    runs = _runs(data, begin[text], end[text])
-                if _similarity(runs, _runs(data, begin[other], end[other])) >= bound:
-                    for pair in range(len(of)):
-                        found[pair, text] |= of[pair, text] and within[pair, other]
+                if _similarity(data, begin[text], end[text], begin[other], end[other]) < THRESHOLD:
+                    continue
+                for pair in range(len(of)):
+                    found[pair, text] |= of[pair, text] and within[pair, other]
         first = last
 
 
 @compiled
-def _runs(data: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.uint64]:
-    """The set of a text's runs of five bytes, in order."""
-    found = np.empty(max(end - begin - RUN_BYTES + 1, 0), np.uint64)
-    run = np.uint64(0)
-    for place in range(begin, end):
-        run = ((run << np.uint64(8)) | np.uint64(data[place])) & np.uint64(0xFFFFFFFFFF)
-        if place - begin >= RUN_BYTES - 1:
-            found[place - begin - RUN_BYTES + 1] = run
-    return np.unique(found)
+def _similarity(data: NDArray[np.uint8], begin: int, end: int, start: int, stop: int) -> float:
+    """Jaccard similarity of the runs of two texts, given by where they begin and end."""
+    runs = _runs(data[begin:end])
+    others = _runs(data[start:stop])
+    both = len(runs) + len(others) - len(np.unique(np.concatenate((runs, others))))
+    return both / (len(runs) + len(others) - both)
 
 
 @compiled
-def _similarity(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:
-    """Jaccard similarity of two sets in order."""
-    i, j, both = 0, 0, 0
-    while i < len(one) and j < len(other):
-        if one[i] == other[j]:
-            both += 1
-            i += 1
-            j += 1
-        elif one[i] < other[j]:
-            i += 1
-        else:
-            j += 1
-    return both / max(len(one) + len(other) - both, 1)
+def _runs(text: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The distinct runs of five bytes of a text of at least five bytes."""
+    found = np.zeros(len(text) - RUN_BYTES + 1, np.uint64)
+    for i in range(len(found)):
+        for byte in text[i : i + RUN_BYTES]:
+            found[i] = (found[i] << np.uint64(8)) | np.uint64(byte)
+    return np.unique(found)

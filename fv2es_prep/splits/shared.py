@@ -1,7 +1,6 @@
-"""What two subsets share, by the columns of the catalogue: speaker, session, recording, content.
+"""What two subsets share: the result of each measure, and measures of equal values.
 
-Owns the value that every measure of sharing gives, and those measures that need no more than equal
-values. Leaves time to `turns` and transcripts to `transcripts`.
+Leaves turns and time to `turns`, transcripts to `transcripts`.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shared:
-    """How many utterances of one subset share something with those of another.
+    """How many utterances of one subset share something with another subset.
 
     Attributes:
         kind: what is shared.
         count: utterances of the first subset that share it with at least one of the second.
         of: utterances of the first subset.
-        unknown: those of them of which it is not known, e.g. without a speaker.
+        unknown: utterances of the first subset without a value, e.g. without a speaker.
         detail: further numbers of this kind.
     """
 
@@ -40,43 +39,51 @@ class Shared:
 
     @property
     def share(self) -> float:
-        """Part of the first subset, 0 to 1."""
+        """Fraction of the first subset, 0 to 1."""
         return self.count / max(self.of, 1)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        told = {"count": self.count, "of": self.of, "share": round(self.share, 6)}
-        return {**told, "unknown": self.unknown, **self.detail}
+        values = {"count": self.count, "of": self.of, "share": round(self.share, 6)}
+        return {**values, "unknown": self.unknown, **self.detail}
 
 
-# Rows of the first subset, rows of the second: bool (N,) each.
+# Rows of the first and of the second subset, bool (N,) each.
 Measure = Callable[["Mask", "Mask"], Shared]
+
+
+def count(mask: Mask) -> int:
+    """Number of rows in a mask."""
+    return int(np.count_nonzero(mask))
+
+
+def present(codes: NDArray[np.int32], values: int, rows: Mask) -> Mask:
+    """Which of the values occur in these rows, bool (values,)."""
+    found = np.zeros(values, np.bool_)
+    found[codes[rows]] = True
+    return found
 
 
 def sharing_values(
     kind: str, codes: NDArray[np.int32], values: int, known: Mask | None = None
 ) -> Measure:
-    """The measure of utterances that have equal values.
+    """A measure of utterances with equal values.
 
     Args:
         kind: its name.
-        codes: int (N,), equal where the values are.
-        values: how many values there are; codes are below it.
+        codes: int32 (N,), the number of each utterance's value.
+        values: number of different values.
         known: bool (N,), where there is a value; everywhere if None.
     """
 
     def measure(of: Mask, within: Mask) -> Shared:
-        there = np.zeros(values, np.bool_)
-        there[codes[within]] = True
-        hit, unknown = there[codes] & of, 0
-        if known is not None:
-            hit &= known
-            unknown = int(np.count_nonzero(of & ~known))
-        return Shared(kind, int(np.count_nonzero(hit)), int(np.count_nonzero(of)), unknown)
+        mine = of if known is None else of & known
+        hits = present(codes, values, within)[codes] & mine
+        return Shared(kind, count(hits), count(of), count(of) - count(mine))
 
     return measure
 
 
 def sharing_names(kind: str, names: Names) -> Measure:
-    """The same of a text column; an empty text is not known, and shared with none."""
+    """A measure of utterances with equal text in a column; empty text counts as unknown."""
     return sharing_values(kind, names.codes, len(names.values), names.known)

@@ -1,6 +1,6 @@
-"""What two subsets share in time: turns beside each other, turns over each other.
+"""What two subsets share in time: adjacent turns and overlapping turns.
 
-Owns the two measures. Times are whole microseconds, so that sums of them are exact.
+Owns the two measures. Times are whole microseconds, so that sums are exact.
 """
 
 from __future__ import annotations
@@ -10,59 +10,76 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.shards.table import CatalogueTable
-from fv2es_prep.splits.shared import Measure, Shared
+from fv2es_prep.splits.shared import Measure, Shared, count
+from fv2es_prep.splits.transcripts import bytes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fv2es_prep.splits.shared import Mask
 
-# Ids number the turns if nearly all numbers go up, and at least half of them by one.
-_UPWARD, _BY_ONE = 0.99, 0.5
+# Ids number the turns if nearly all numbers increase, and at least half of them by one.
+_INCREASING, _BY_ONE = 0.99, 0.5
+_MAX_DIGITS = 9
 
 
 def adjacent_turns(table: CatalogueTable) -> Measure:
-    """The same speaker's previous or next turn in the same recording, in order of start.
+    """A measure of utterances whose speaker's previous or next turn is in the other subset.
 
-    All turns of the dataset count, also those that are in no subset. Within a recording the turns
-    whose speaker is not known count as one speaker's. Where ids number the turns, two between
-    which a number is lacking are not beside each other: the turn between was not prepared.
+    Turns are those of a speaker in a recording, in order of start; turns in no subset count too,
+    and turns without a speaker count as one speaker's. Where ids number the turns, two turns with
+    a number missing between them are not adjacent.
     """
     start, end = table.spans_us
     key = table.recordings.codes.astype(np.int64) * max(len(table.speakers.values), 1)
     key += table.speakers.codes
     order = np.lexsort((end, start, key))
-    same = key[order][1:] == key[order][:-1]
-    same &= _nothing_between(table, order, same)
+    adjacent = key[order][1:] == key[order][:-1]
+    steps = _steps(table.ids, order)
+    if _number_turns(steps[adjacent]):
+        adjacent &= steps == 1
 
     def measure(of: Mask, within: Mask) -> Shared:
         there = within[order]
-        hit = np.zeros(len(order), np.bool_)
-        hit[1:] = same & there[:-1]
-        hit[:-1] |= same & there[1:]
-        count = int(np.count_nonzero(hit & of[order]))
-        return Shared("adjacent_turn", count, int(np.count_nonzero(of)))
+        hits = np.zeros(len(order), np.bool_)
+        hits[1:] = adjacent & there[:-1]
+        hits[:-1] |= adjacent & there[1:]
+        return Shared("adjacent_turn", count(hits & of[order]), count(of))
 
     return measure
 
 
-def _nothing_between(
-    table: CatalogueTable, order: NDArray[np.int64], same: NDArray[np.bool_]
-) -> NDArray[np.bool_] | bool:
-    """Where no turn is lacking between two, as far as the ids tell."""
-    from fv2es_prep.splits.numbers import steps_between
+def _number_turns(steps: NDArray[np.int64]) -> bool:
+    """Whether ids number the turns; other numbers in ids, such as times, do not."""
+    return bool(
+        len(steps) and np.mean(steps >= 1) >= _INCREASING and np.mean(steps == 1) >= _BY_ONE
+    )
 
-    steps = steps_between(table.ids, order)
-    found = steps[same]
-    # Numbers that are times, or anything else, do not count turns.
-    counts = len(found) > 0 and np.mean(found >= 1) >= _UPWARD and np.mean(found == 1) >= _BY_ONE
-    return steps == 1 if counts else True
+
+def _steps(ids: Any, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """By how much the number at the end of an id grows to the next id, int64 (N - 1,).
+
+    0 where two ids differ in more than that number, or it has more than nine digits.
+    """
+    import pyarrow.compute as pc
+
+    data, offsets = bytes_of(ids)
+    heads = pc.ascii_rtrim(ids, "0123456789")
+    digits = np.diff(offsets) - pc.binary_length(heads).to_numpy()
+    number = np.zeros(len(ids), np.int64)
+    for place in range(min(digits.max(initial=0), _MAX_DIGITS)):
+        rows = np.flatnonzero(digits > place)
+        number[rows] += (data[offsets[rows + 1] - 1 - place] - np.int64(48)) * 10**place
+    head = heads.dictionary_encode().indices.to_numpy()[order]
+    numbered = ((digits > 0) & (digits <= _MAX_DIGITS))[order]
+    comparable = numbered[1:] & numbered[:-1] & (head[1:] == head[:-1])
+    return np.where(comparable, np.diff(number[order]), 0)
 
 
 def overlaps(table: CatalogueTable) -> Measure:
-    """Turns whose time meets that of a turn of the same recording.
+    """A measure of turns that overlap a turn of the other subset in the same recording.
 
-    Coverage is the part of a turn's own length that the union of the others covers.
+    Coverage is the fraction of a turn that the union of the other subset's turns covers.
     """
     start, end = _on_one_axis(table)
     order = np.argsort(start, kind="stable")
@@ -73,21 +90,20 @@ def overlaps(table: CatalogueTable) -> Measure:
         covered, meets = _covered(start[mine], end[mine], *_union(start[theirs], end[theirs]))
         length = np.maximum(end[mine] - start[mine], 1)
         share = covered / length
-        count = int(np.count_nonzero(meets))
         detail = {
             "seconds": int(covered.sum()) / 1e6,
             "share_of_seconds": round(int(covered.sum()) / max(int(length.sum()), 1), 6),
-            "half_covered": int(np.count_nonzero(2 * covered >= length)),
+            "half_covered": count(2 * covered >= length),
             "mean_coverage": round(float(share.sum()) / max(len(share), 1), 6),
-            "mean_coverage_of_these": round(float(share.sum()) / max(count, 1), 6),
+            "mean_coverage_of_these": round(float(share.sum()) / max(count(meets), 1), 6),
         }
-        return Shared("time_overlap", count, len(share), detail=detail)
+        return Shared("time_overlap", count(meets), len(share), detail=detail)
 
     return measure
 
 
 def _on_one_axis(table: CatalogueTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and end with the recordings one behind the other, so that none meets another."""
+    """Start and end on one time axis, on which the recordings follow each other."""
     start, end = table.spans_us
     codes, recordings = table.recordings.codes, len(table.recordings.values)
     if not len(codes):
@@ -102,7 +118,7 @@ def _on_one_axis(table: CatalogueTable) -> tuple[NDArray[np.int64], NDArray[np.i
 def _union(
     start: NDArray[np.int64], end: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The stretches that spans in order of start cover together: their starts and ends."""
+    """The union of spans sorted by start: starts and ends of its intervals."""
     reach = np.maximum.accumulate(end)
     opens = np.ones(len(start), np.bool_)
     opens[1:] = start[1:] > reach[:-1]
@@ -116,14 +132,14 @@ def _covered(
     union_start: NDArray[np.int64],
     union_end: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """How much of each span the stretches cover, and whether they meet it at all."""
+    """How much of each span the intervals cover, and whether they overlap it at all."""
     if not len(union_start):
         return np.zeros(len(start), np.int64), np.zeros(len(start), np.bool_)
     total = np.concatenate([[0], np.cumsum(union_end - union_start)])
     first = np.searchsorted(union_end, start, "right")
     last = np.searchsorted(union_start, end, "left")
     meets = last > first
-    # What the first and the last stretch have outside the span is taken off again.
+    # Subtract what the first and the last interval have outside the span.
     before = np.maximum(start - union_start[np.minimum(first, len(union_start) - 1)], 0)
     behind = np.maximum(union_end[np.maximum(last - 1, 0)] - end, 0)
     covered = total[np.maximum(last, first)] - total[first] - before - behind

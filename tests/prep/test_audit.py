@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,14 +236,13 @@ def test_nothing_is_known_of_speakers_that_have_no_name():
 
 @given(st.lists(st.text(st.characters(max_codepoint=127)), min_size=1, max_size=20))
 def test_ascii_is_normalised_as_all_text_is(texts):
-    import pyarrow as pa
+    assert normalised(pa.array(texts, pa.large_string())).to_pylist() == [plain(t) for t in texts]
 
-    from fv2es_prep.splits.ascii import normalised_ascii
 
-    column = pa.array(texts, pa.large_string())
-    expected = [plain(text) for text in texts]
-    assert normalised(column).to_pylist() == expected
-    assert normalised_ascii(column).to_pylist() == expected
+def test_texts_beyond_ascii_are_normalised_beside_the_others():
+    texts = ["Über  – alles!", "", " A - b ", "«Ça va?»", "x\u00a0Y", "...", "last"]
+    column = pa.array(["cut off", *texts], pa.large_string()).slice(1)
+    assert normalised(column).to_pylist() == [plain(text) for text in texts]
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not here")
