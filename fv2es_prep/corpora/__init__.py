@@ -23,6 +23,15 @@ PUBLISHED = "iemocap"
 """The corpus whose classes a published checkpoint has, unless its user names others."""
 
 
+def licence_of(dataset: str) -> str:
+    """What the licence of a dataset's corpus says; empty if unknown.
+
+    A dataset ``VARIANT-NAME`` has the licence of its corpus, else that of the corpus VARIANT.
+    """
+    known = [name for name in (dataset, *dataset.split("-")) if name in CORPORA.names()]
+    return next(filter(None, (CORPORA.load(name).licence for name in known)), "")
+
+
 def corpus_of(dataset: str) -> Corpus:
     """The corpus of a dataset by the name that its shards store, ``NAME`` or ``VARIANT-NAME``.
 

@@ -27,7 +27,7 @@ def convert_checkpoint(
     ] = None,
     heads: Annotated[int, _option("Attention heads (--trans-nheads in the published code).")] = 4,
     labels: Annotated[
-        str | None, _option("iemocap, mosei, or NAME,NAME,... in the order of the logits.")
+        str | None, _option("A corpus, or NAME,NAME,... in the order of the logits.")
     ] = None,
     shards: Annotated[
         Path | None, _option("Take settings, tokenizer and classes from these shards.", "SHARDS")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
+from fv2es_prep.corpora import licence_of
 from fv2es_prep.shards.catalogue import read_table
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, audit_split
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from fv2es_prep.splits.shared import Shared
     from fv2es_train.models.checkpoint import Checkpoint
 
-_LICENCES = {
-    "iemocap": "IEMOCAP is given by the University of Southern California on request; neither it "
-    "nor shards made from it may be passed on.",
-    "mosei": "CMU-MOSEI is given by Carnegie Mellon University; its videos belong to those who "
-    "uploaded them, and shards made from them may not be passed on.",
-}
 _OTHER_LICENCE = "The corpus has a licence of its own, which decides whether this model may be "
 _PACKAGES = ("torch", "transformers", "timm", "numpy", "scikit-learn")
 _LIMITS = """\
@@ -199,10 +194,7 @@ def _settings(title: str, values: dict[str, Any]) -> str:
 
 
 def _licence(corpus: str) -> str:
-    for name, sentence in _LICENCES.items():
-        if name in corpus.lower():
-            return sentence
-    return f"{corpus}: {_OTHER_LICENCE}passed on."
+    return licence_of(corpus) or f"{corpus}: {_OTHER_LICENCE}passed on."
 
 
 def _modalities(letters: str) -> str:

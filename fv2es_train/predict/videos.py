@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.corpora import CORPORA
 from fv2es_prep.errors import TokenizerError, TrainError, UsageError, WorkError
 from fv2es_prep.types import View
 from fv2es_prep.utils.files import make_directory
@@ -43,8 +44,6 @@ SUFFIXES = frozenset(
         *(".mxf", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".vob", ".wav", ".webm", ".wma", ".wmv"),
     )
 )
-# The views of IEMOCAP's ids, as its adapter has them.
-BY_ID = "iemocap"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PredictOptions:
         transcript: a transcript, see `subtitles`, for one video.
         asr: see `words.recogniser`.
         tokenizer: directory or name, where the settings' name leads nowhere.
-        views: see `request.parse_view`; or ``iemocap``: each span's, from its id.
+        views: see `request.parse_view`; or a corpus whose ids tell each span's view.
         faces: ``largest`` or ``all``.
         form: ``table``, ``json``, ``csv`` or ``srt``.
         plot: PNG file of the time line; a folder where there are several videos.
@@ -148,10 +147,10 @@ def requests_of(options: PredictOptions) -> list[Request]:
         for folder in filter(None, (options.plot, options.video)):
             make_directory(folder)
     spans, lines = _spans_of(options)
-    by_id = options.views == (BY_ID,)
-    views = (View(),) if by_id else tuple(parse_view(text) for text in options.views)
-    if by_id:
-        spans = _viewed(spans)
+    rule = _view_rule(options.views)
+    views = (View(),) if rule else tuple(parse_view(text) for text in options.views)
+    if rule:
+        spans = _viewed(spans, options.views[0], rule)
     request = Request(videos[0], options.sound, spans, lines, views, options.faces, options.rules)
     return [replace(request, video=video) for video in videos]
 
@@ -198,15 +197,22 @@ def _spans_of(options: PredictOptions) -> tuple[tuple[Span, ...] | None, tuple[s
     return given_spans(spans, given.spans), given.lines
 
 
-def _viewed(spans: tuple[Span, ...] | None) -> tuple[Span, ...]:
-    from fv2es_prep.corpora.iemocap import view_of
+def _view_rule(views: tuple[str, ...]) -> Callable[[str], View] | None:
+    """The rule by ids of the corpus that the one view names."""
+    if len(views) != 1 or views[0] not in CORPORA.names():
+        return None
+    return CORPORA.load(views[0]).view_of
 
+
+def _viewed(
+    spans: tuple[Span, ...] | None, corpus: str, rule: Callable[[str], View]
+) -> tuple[Span, ...]:
     if spans is None or not all(span.id for span in spans):
         raise UsageError(
-            "--view iemocap goes by the ids of the spans, and there are none",
-            "pass --transcript with a transcription of IEMOCAP, or --spans with ids",
+            f"--view {corpus} needs the ids of the spans, and there are none",
+            f"pass --transcript with a transcription of {corpus}, or --spans with ids",
         )
-    return tuple(replace(span, view=view_of(span.id)) for span in spans)
+    return tuple(replace(span, view=rule(span.id)) for span in spans)
 
 
 def _worded(request: Request) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.config import PrepSettings
+from fv2es_prep.corpora import CORPORA, PUBLISHED
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_train.config import TrainConfig
@@ -22,11 +23,6 @@ from fv2es_train.models.published.sizes import config_of, modalities_of
 if TYPE_CHECKING:
     from torch import nn
 
-# The order of the published logits ([V2EM/src] datasets.py).
-LABELS: dict[str, tuple[str, ...]] = {
-    "iemocap": ("ang", "exc", "fru", "hap", "neu", "sad"),
-    "mosei": ("anger", "disgust", "fear", "happy", "sad", "surprise"),
-}
 THRESHOLD = 0.5
 
 
@@ -39,8 +35,9 @@ class ConvertOptions:
         out: directory of the run, made by it.
         modalities: those it was trained with, some of ``tav``; None: all three.
         heads: attention heads of each sequence encoder (``--trans-nheads`` there).
-        labels: ``iemocap``, ``mosei``, or the classes in the order of the logits, with commas;
-            None: those of ``shards``, or without them iemocap's.
+        labels: a corpus, whose classes are in the order of the published logits, or the classes
+            in the order of the logits, with commas; None: those of ``shards``, or without shards
+            those of the corpus `PUBLISHED`.
         shards: shards that the run is for, whose settings and classes it takes; None: the
             published settings, and the tokenizer is not known.
     """
@@ -123,12 +120,14 @@ def count(part: nn.Module) -> int:
 
 
 def _context(options: ConvertOptions) -> tuple[PrepSettings, tuple[str, ...]]:
-    settings, classes = PrepSettings(), LABELS["iemocap"]
+    settings, classes = PrepSettings(), CORPORA.load(PUBLISHED).classes
     if options.shards is not None:
         index = read_index(options.shards)
         settings, classes = index.settings, tuple(index.label_classes)
     if options.labels is not None:
-        classes = LABELS.get(options.labels) or tuple(options.labels.split(","))
+        known = options.labels in CORPORA.names()
+        classes = CORPORA.load(options.labels).classes if known else ()
+        classes = classes or tuple(options.labels.split(","))
     if len(set(classes)) != len(classes) or "" in classes:
         raise UsageError(
             f"the classes {', '.join(classes)} are not all different names",
