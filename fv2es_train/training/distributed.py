@@ -1,8 +1,7 @@
-"""Several processes that train one model together, as `torchrun` starts them.
+"""Data-parallel training in the processes that `torchrun` starts.
 
-Owns who is in the run, what they tell each other, how a batch is shared, and batch norms that see
-the whole batch. Leaves what is trained to `train`. Each process takes part of every batch, and
-gradients and statistics are those of one process with the whole batch.
+Owns the process group, collectives, how a batch is divided, and batch norms over the whole batch.
+Gradients and statistics are those of one process with the whole batch; only dropout differs.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from torch import Tensor, nn
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.evaluation.inference import choose_device
-from fv2es_train.training.noise import sharing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 Value = TypeVar("Value")
-# Others wait while one measures or writes.
-_PATIENCE = timedelta(hours=2)
+# The other ranks wait while one evaluates or writes.
+_TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class World:
 
     Attributes:
         rank: number of this process, from 0.
-        size: how many there are.
-        device: where this one computes.
+        size: number of processes.
+        device: device of this process.
     """
 
     rank: int
@@ -45,19 +43,29 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and shows progress."""
+        """Whether this process writes files and shows progress."""
         return self.rank == 0
 
     def share(self, rows: Sequence[int]) -> list[int]:
-        """This process's part of a batch.
+        """The part of a batch that this process computes.
 
-        A batch with fewer rows than there are processes is computed whole by each of them.
+        Every process computes a batch with fewer rows than processes as a whole.
         """
         return list(rows[self.rank :: self.size] if len(rows) >= self.size else rows)
 
     def weight(self, rows: int) -> float:
-        """By how much a loss over `share` counts, so that the sum over all is the whole batch's."""
+        """Factor of a loss over `share`, so that the sum over all processes is the batch's loss."""
         return 1.0 if rows >= self.size else 1.0 / self.size
+
+    def seed(self, seed: int, step: int) -> None:
+        """Give each of several processes a random number stream, and so dropout masks, of its own.
+
+        Args:
+            seed: seed of the run.
+            step: optimizer step at which the run starts or resumes.
+        """
+        if self.size > 1:
+            torch.manual_seed(hash((seed, step, self.rank)))
 
     def total(self, *values: float) -> list[float]:
         """The sum of each value over all processes."""
@@ -76,56 +84,58 @@ class World:
         return values
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call in training: the model, its gradients averaged over all processes."""
+        """The module to call in training: the model, with gradients averaged over all processes."""
         if self.size == 1:
             return model
-        _share_statistics(model)
-        devices = [self.device] if self.device.type == "cuda" else None
-        # Statistics are computed over all processes, so buffers are equal without being sent.
+        cuda = self.device.type == "cuda"
+        if cuda:
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # torch
+        else:
+            _sync_on_cpu(model)
+        # Statistics are computed over all processes, so buffers are equal without being broadcast.
         return nn.parallel.DistributedDataParallel(
-            model, device_ids=devices, broadcast_buffers=False
+            model, device_ids=[self.device] if cuda else None, broadcast_buffers=False
         )
 
-    def hold(self, wrapped: nn.Module, ready: bool) -> AbstractContextManager[None]:
-        """Around a backward pass: gradients are averaged only when they are ready."""
+    def no_sync(self, wrapped: nn.Module, ready: bool) -> AbstractContextManager[None]:
+        """Around forward and backward: average gradients in the last batch of a step only.
+
+        Args:
+            wrapped: what `wrap` returned.
+            ready: whether the batch is the last of its optimizer step.
+        """
         if ready or self.size == 1:
             return nullcontext()
         return wrapped.no_sync()  # type: ignore[operator,no-any-return]  # DDP's
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
-    """The world that torchrun's environment describes; one process where there is none.
+def join_world(device: str) -> Iterator[World]:
+    """The world that torchrun's environment describes; a single process without torchrun.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; of several processes on GPUs each takes
-            the GPU of its own number.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; several processes take one GPU each.
 
     Raises:
-        UsageError: the device cannot be used, or several processes are to share one GPU.
+        UsageError: the device cannot be used, or several processes would share one GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(0, 1, choose_device(device))
         return
-    rank = int(os.environ["RANK"])
-    place = choose_device(_own(device))
+    place = choose_device(_local_device(device))
     if place.type == "cuda":
         torch.cuda.set_device(place)
     backend = "nccl" if place.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
     try:
-        yield World(rank, size, place)
+        yield World(int(os.environ["RANK"]), size, place)
     finally:
         torch.distributed.destroy_process_group()
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the pictures of all processes, with gradients through the statistics.
-
-    torch's SyncBatchNorm does the same on GPUs only. Mean and variance are summed in two passes, in
-    float32, so that they are those of one process up to rounding.
-    """
+class CpuSyncBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the images of all processes; torch's SyncBatchNorm refuses CPU tensors."""
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
     def forward(self, x: Tensor) -> Tensor:
@@ -135,6 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         assert self.running_mean is not None, "a batch norm that keeps statistics"
         assert self.running_var is not None, "a batch norm that keeps statistics"
         wide = x.float()
+        # Mean and variance in two passes: equal to those of one process up to rounding.
         ones = wide.new_full((1,), x.numel() / x.shape[1])
         sums = _sum(torch.cat([ones, wide.sum((0, 2, 3))]))
         count = sums[0].detach()
@@ -152,7 +163,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; what each gets back as a gradient is summed as well."""
+    """The sum over all processes, in the forward and in the backward pass."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
@@ -172,16 +183,15 @@ def _sum(value: Tensor) -> Tensor:
     return summed
 
 
-def _share_statistics(model: nn.Module) -> None:
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.BatchNorm2d):
-            model.set_submodule(name, sharing(SharedBatchNorm, module))
+def _sync_on_cpu(model: nn.Module) -> None:
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = CpuSyncBatchNorm
 
 
-def _own(device: str) -> str:
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+def _local_device(device: str) -> str:
     if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
-        return f"cuda:{local}"
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if device.startswith("cuda:"):
         raise UsageError(
             f"several processes cannot share the GPU {device}",

@@ -1,14 +1,14 @@
-"""The training loop, one function read from top to bottom, and the small steps it names.
+"""The training loop: one function, read from top to bottom.
 
-Owns what happens in a run and in which order. Leaves the network to `model`, numbers to `metrics`,
-files of a checkpoint to `checkpoint`, where a run continues to `state`, several processes to
-`parallel`, and showing progress to whoever passes it in.
+Owns what happens in a run and in which order. Leaves networks to `models`, metrics to `evaluation`,
+and each part of training to the module of its name.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +23,15 @@ from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import state as states
-from fv2es_train.training.distributed import World, joined
+from fv2es_train.training.distributed import World, join_world
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
-from fv2es_train.training.noise import take_over
 from fv2es_train.training.optimization import (
     autocast,
-    compile_parts,
+    deterministic,
     freeze_text,
     make_optimizer,
-    repeatable,
-    set_rates,
+    set_learning_rates,
     set_training,
 )
 from fv2es_train.training.options import TrainOptions
@@ -47,8 +45,8 @@ from fv2es_train.training.run_dir import (
     write_history,
 )
 from fv2es_train.training.state import State, load_state, save_state, shards_digest
-from fv2es_train.training.steps import agree, named, together_again, valid_part
-from fv2es_train.training.stopping import stopped, told_to_stop
+from fv2es_train.training.steps import gather_outputs, sum_loss, valid_loader
+from fv2es_train.training.stopping import catch_sigterm, stopped
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -57,48 +55,52 @@ __all__ = ["TrainOptions", "train"]
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any] | None:
-    """Train a model on the train subset, keep the epoch that is best on valid, measure it on test.
+    """Train a model on the train subset, keep the epoch that is best on valid, evaluate it on test.
 
     Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last, RUN/state.pt (from which the
-    run continues), RUN/options.json, RUN/tensorboard and at the end what `results` lists. The best
-    epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal ones
-    the lower valid loss. Deterministic on the CPU for a seed and a number of threads, whether it
-    was interrupted or not. Under torchrun the processes share each batch.
+    run continues), RUN/options.json, RUN/tensorboard and at the end the files of `results`. The
+    best epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal
+    ones the lowest valid loss. Deterministic on the CPU for a seed and a number of threads, whether
+    interrupted or not. Under torchrun the processes share each batch.
 
     Args:
-        options: what to train on, where to write, and what departs from the defaults.
-        progress: told of each batch and epoch; None shows nothing.
+        options: data, run directory, and what differs from the defaults.
+        progress: receives each batch and epoch; None shows nothing.
 
     Returns:
         JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
-        ``best_epoch``, ``stopped_early``, ``device``, ``processes``, ``seconds`` (before
-        the last measurement), and under
-        ``valid`` and ``test`` what `evaluate` returns (``test`` is None where the split has none).
-        None in all processes but the first.
+        ``best_epoch``, ``stopped_early``, ``device``, ``processes``, ``seconds`` (before the final
+        evaluation), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is None
+        where the split has none). None in all processes but the first.
 
     Raises:
-        UsageError: the run exists already, an option is out of range, or the run that is to be
-            continued began with other shards.
-        SplitError: the train or valid subset is empty or does not fit the shards, or the run that
-            is to be continued began with another split.
+        UsageError: the run exists already, an option is out of range, or the run to be resumed
+            began with other shards.
+        SplitError: the train or valid subset is empty or does not fit the shards, or the run to be
+            resumed began with another split.
         TokenizerError: the text encoder cannot be loaded.
-        TrainError: a class is absent from train, the loss is not finite, or it was told to stop.
+        TrainError: a class is absent from train, training diverged, or SIGTERM was received.
         OutputError: the run cannot be written.
     """
-    with joined(options.device) as world, repeatable(world.device), told_to_stop() as told:
+    with ExitStack() as stack:
+        world = stack.enter_context(join_world(options.device))
+        stack.enter_context(deterministic(world.device))
+        stop_requested = stack.enter_context(catch_sigterm())
         shown = (progress if world.first else None) or Silent()
-        try:
-            return _train(options, world, told, shown)
-        finally:
-            shown.close()
+        stack.callback(shown.close)
+        return _train(options, world, stop_requested, shown, stack)
 
 
 def _train(
-    options: TrainOptions, world: World, told: Callable[[], bool], progress: Progress
+    options: TrainOptions,
+    world: World,
+    stop_requested: Callable[[], bool],
+    progress: Progress,
+    stack: ExitStack,
 ) -> dict[str, Any] | None:
     began = time.perf_counter()
 
-    # Data. Everything that can be wrong is found before the first epoch.
+    # Data. Check everything that can be wrong before the first epoch.
     run, device = options.out, world.device
     if not options.resume:
         refuse_existing(options)
@@ -111,7 +113,7 @@ def _train(
     names = index.label_classes
     model_config, config = options.configs(names)
     criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
-    # A run that was killed before it first saved is begun anew.
+    # A run that was killed before its first save starts again.
     saved = load_state(run) if options.resume and (run / states.NAME).exists() else None
 
     # Model. The seed comes before the first random weight.
@@ -125,32 +127,35 @@ def _train(
         saved.state.check(split, index)
         model = build(config_from_json(saved.state.model_config), index.settings).to(device)
         state = saved.state
-    noise = take_over(model)
     freeze_text(model, config.freeze_text)
     optimizer = make_optimizer(model, config)
     network = world.wrap(model)
     if config.compile:
-        compile_parts(model)
+        for encoder in model.encoders():
+            encoder.compile(dynamic=True)
 
-    # Order. Each process has its part of each train batch, and some of the valid batches.
+    # Order. Each process takes its part of each train batch, and some of the valid batches.
     order = EpochBatches(train_set, config, world)
     loader = loader_of(train_set, model, config.batch_size, config.workers, batches=order)
-    valid_rows, valid_loader = valid_part(valid_set, model, world, config)
+    valid_rows, valid_batches = valid_loader(valid_set, model, world, config)
     batches = -(-len(train_set) // config.batch_size)
     steps = config.epochs * -(-batches // config.accumulate)
 
-    # Place. What is there is refused by all before one of them writes.
+    # Run directory. All processes refuse an existing run before one of them writes.
     world.gather(None)
     if world.first:
         settle_place(options) if options.resume else make_place(options)
         write_history(run, state.history)
         if saved is None:
             save_state(run, state, model, optimizer)
-    events = Events(run / EVENTS, state.steps + 1) if world.first else None
+    events = None
+    if world.first:
+        events = stack.enter_context(Events.open(run / EVENTS, state.steps + 1))
     if saved is not None:
         saved.restore(model, optimizer)
-        # It holds the weights three times over.
+        # Free it: it holds the weights three times.
         saved = None
+    world.seed(config.seed, state.steps)
     done = 0
 
     while state.epoch <= config.epochs:
@@ -165,16 +170,15 @@ def _train(
             rows = len(order.batches[state.batches])
             together, ready = order.step_of(number)
             batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
-            noise.begin(batch, config.seed, state.epoch)
-            with world.hold(network, ready):
+            with world.no_sync(network, ready):
                 with autocast(config.amp, device):
                     logits = network(batch)
                 loss = criterion.of_each(logits, batch.label).sum() * world.weight(rows)
-                total, halt = agree(world, loss, state.epoch, batch, told())
-                # torch averages gradients over processes, and each has but its part of the sum.
+                total, stop = sum_loss(world, loss, state.epoch, batch, stop_requested())
+                # DDP averages gradients; each process has its part of a sum.
                 (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
             if ready:
-                set_rates(optimizer, config, state.steps + 1, steps)
+                set_learning_rates(optimizer, config, state.steps + 1, steps)
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
@@ -191,21 +195,21 @@ def _train(
                 rates = {f"lr/{g['name']}": g["lr"] for g in optimizer.param_groups}
                 events.scalars(state.steps, {"train/loss": total / rows, **rates})
             due = config.save_every and state.steps % config.save_every == 0
-            if world.first and ready and (halt or due):
+            if world.first and ready and (stop or due):
                 save_state(run, state, model, optimizer)
                 if events:
                     events.flush()
-            if ready and halt:
+            if ready and stop:
                 raise stopped(run, state.epoch)
 
         # Validation. Thresholds belong to the model of this epoch and to valid alone.
-        outputs = together_again(run_model(model, valid_loader, device), valid_rows, world)
+        outputs = gather_outputs(run_model(model, valid_batches, device), valid_rows, world)
         valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
         thresholds = fit_thresholds(outputs.truth, outputs.probability)
         valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
         score = (valid["f1_binary"] or 0.0, -valid_loss)
         better = score > state.best
-        # Patience waits for F1 alone: the loss may creep on for long where F1 is at its top.
+        # Early stopping looks at F1 only: the loss may go on falling long after F1 peaks.
         state.waited = 0 if score[0] > state.best[0] else state.waited + 1
         state.best = max(state.best, score)
 
@@ -230,7 +234,7 @@ def _train(
             metrics=valid,
         )
         state.end_epoch(record)
-        # The state comes last: a run killed before it does this epoch again, and the same.
+        # The state comes last: a run killed before that repeats this epoch identically.
         if world.first:
             if better:
                 save_checkpoint(run, checkpoint)
@@ -238,8 +242,9 @@ def _train(
             write_history(run, state.history)
             save_state(run, state, model, optimizer)
         if events:
-            events.scalars(state.steps, {"train/epoch_loss": record["train_loss"]})
-            events.scalars(state.steps, {"valid/loss": valid_loss, **named(valid)})
+            shown = {f"valid/{k}": v for k, v in valid.items() if isinstance(v, int | float)}
+            losses = {"train/epoch_loss": record["train_loss"], "valid/loss": valid_loss}
+            events.scalars(state.steps, losses | shown)
             events.flush()
         left_s = (time.perf_counter() - began) / max(done, 1) * batches
         progress.epoch(record, left_s * (config.epochs - record["epoch"]))
@@ -247,7 +252,7 @@ def _train(
     if not world.first:
         return None
 
-    # Measurement of the best epoch as it was written, with the thresholds stored in it.
+    # Final evaluation of the best checkpoint as written, with its stored thresholds.
     kept = load_checkpoint(run, "best", device)
     summary = {
         "run": str(run),

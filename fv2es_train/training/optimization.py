@@ -1,6 +1,6 @@
-"""What learns and how fast: frozen parts, Adam's groups, the learning rate's way, faster forms.
+"""Optimization: frozen parts, Adam's parameter groups, the learning-rate schedule, autocast.
 
-Owns what is done to a network between being built and being trained. Leaves the loop to `train`.
+Leaves the loop to `loop` and the loss to `loss`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def freeze_text(model: EmotionModel, what: str) -> None:
-    """Take the gradients from parts of the text encoder.
+    """Freeze parts of the text encoder.
 
     Args:
-        model: changed in place; one without text is left as it is.
+        model: modified in place; unchanged if it has no text encoder.
         what: see `TrainConfig.freeze_text`.
 
     Raises:
-        UsageError: the encoder does not have so many layers of their own.
+        UsageError: the encoder has fewer layers with weights of their own.
     """
     if what == "none" or model.text_encoder is None:
         return
     encoder = model.text_encoder.albert
     parts: list[nn.Module] = [encoder]
     if what != "all":
-        # ALBERT's embeddings are small and come to full width through a layer of their own.
+        # ALBERT projects its small embeddings to full width in a layer of their own.
         begin = (
             getattr(encoder, "embeddings", None),
             getattr(getattr(encoder, "encoder", None), "embedding_hidden_mapping_in", None),
@@ -53,15 +53,15 @@ def _layers(encoder: nn.Module, count: int) -> list[nn.Module]:
     found = len(layers) if isinstance(layers, nn.ModuleList) else 0
     if count > found:
         raise UsageError(
-            f"freeze_text asks for {count} layers, the text encoder has {found} of their own"
-            + ("" if found else " (ALBERT's layers are one set of weights, used again and again)"),
+            f"freeze_text is {count} layers, the text encoder has {found} with weights of their own"
+            + ("" if found else " (ALBERT's layers share one set of weights)"),
             "pass --freeze-text embeddings or --freeze-text all",
         )
     return list(layers)[:count] if isinstance(layers, nn.ModuleList) else []
 
 
 def set_training(model: EmotionModel) -> None:
-    """Training mode, but for a text encoder that learns nothing: that one drops nothing either."""
+    """Set training mode; a frozen text encoder stays in eval mode, without dropout."""
     model.train()
     text = model.text_encoder
     if text is not None and not any(p.requires_grad for p in text.parameters()):
@@ -78,45 +78,39 @@ def make_optimizer(model: EmotionModel, config: TrainConfig) -> Adam:
     return Adam(groups, weight_decay=config.weight_decay)
 
 
-def set_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:
-    """The learning rates of one optimizer step, which depend on its number alone.
+def set_learning_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:
+    """Set the learning rates of one optimizer step, which depend on its number only.
 
     Args:
-        optimizer: changed in place.
-        config: says how they go.
+        optimizer: modified in place.
+        config: its schedule and warm-up.
         step: number of the step in the run, from 1.
-        steps: number of steps of the whole run.
+        steps: steps of the whole run.
     """
-    part = scale(config.schedule, config.warmup, step, steps)
+    part = lr_factor(config.schedule, config.warmup, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * part
 
 
-def scale(schedule: str, warmup: int, step: int, steps: int) -> float:
-    """Which part of the full learning rate a step has, from above 0 to 1."""
+def lr_factor(schedule: str, warmup: int, step: int, steps: int) -> float:
+    """The learning-rate schedule: the factor of one step, above 0 and at most 1."""
     if step <= warmup:
         return step / (warmup + 1)
     if schedule == "constant":
         return 1.0
-    # The step after the last one would have none.
+    # It would reach zero in the step after the last one.
     left = (steps + 1 - step) / max(1, steps - warmup)
     return left if schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
-def compile_parts(model: EmotionModel) -> None:
-    """Compile the encoders in place; parameter names stay."""
-    for encoder in model.encoders():
-        encoder.compile(dynamic=True)
-
-
 def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Around a forward pass: bfloat16 where asked for."""
+    """Context of a forward pass: bfloat16 with ``bf16``, else float32."""
     return torch.autocast(device.type, torch.bfloat16) if amp == "bf16" else nullcontext()
 
 
 @contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """On the CPU, have torch refuse what does not repeat bit by bit; afterwards as before."""
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On the CPU, make torch refuse nondeterministic operations; restore the setting at the end."""
     settings = cast("Any", torch.utils.deterministic)
     before, filled = (
         torch.are_deterministic_algorithms_enabled(),
@@ -124,7 +118,7 @@ def repeatable(device: torch.device) -> Iterator[None]:
     )
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
-        # All that is made empty is filled by us; filling it before costs time and changes nothing.
+        # We fill every empty tensor; filling it before costs time and changes nothing.
         settings.fill_uninitialized_memory = False
     try:
         yield

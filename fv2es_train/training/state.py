@@ -1,18 +1,16 @@
-"""Where a run is, in one file: RUN/state.pt, from which it continues as if it had not stopped.
+"""The state of a run, RUN/state.pt, from which `--resume` continues.
 
-Owns what has to be remembered, and that it is whole or the one before. Leaves the checkpoints that
-a run is for to `checkpoint`. Read without executing anything (torch's ``weights_only``).
+Owns what is saved and that the file is replaced atomically. Leaves checkpoints to
+`models.checkpoint`. Read with torch's ``weights_only``, which executes nothing.
 """
 
 from __future__ import annotations
 
 import pickle
-import random
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from fv2es_prep.config import digest_of
@@ -32,18 +30,18 @@ _VERSION = 1
 
 @dataclass
 class State:
-    """A place in a run. Changed as the run goes on, and written now and then.
+    """How far a run is.
 
     Attributes:
-        model_config: JSON form of the network's configuration.
-        split_digest: of the split.
-        shards_digest: of the shards' names and contents.
+        model_config: JSON form of the model's configuration.
+        split_digest: digest of the split.
+        shards_digest: digest of the shards' names and contents.
         epoch: number of the present epoch, from 1.
-        batches: how many batches of it are done; the order follows from epoch and seed.
+        batches: batches done in this epoch; their order follows from epoch and seed.
         steps: optimizer steps done in the whole run.
-        total: sum of the losses of this epoch's utterances.
+        total: sum of the losses of this epoch's utterances so far.
         seen: number of these utterances.
-        seconds: time that this epoch took, up to where it is.
+        seconds: time spent in this epoch so far.
         best: highest f1_binary on valid, and minus the valid loss of that epoch.
         waited: epochs since f1_binary was highest.
         history: the lines of history.jsonl.
@@ -63,13 +61,13 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def end_epoch(self, record: dict[str, Any]) -> None:
-        """Go to the front of the next epoch."""
+        """Go to the beginning of the next epoch."""
         self.history.append(record)
         self.epoch += 1
         self.batches, self.seen, self.total, self.seconds = 0, 0, 0.0, 0.0
 
     def check(self, split: Split, index: Index) -> None:
-        """Make sure that the run continues on what it began with.
+        """Make sure that the run continues with the same split and shards.
 
         Raises:
             SplitError: the split has other utterances.
@@ -79,13 +77,13 @@ class State:
             raise SplitError(
                 "the split is not the one that the run began with: its digest is "
                 f"{split.digest()[:12]}, expected {self.split_digest[:12]}",
-                "pass the same split with --split FILE, or train anew with another --out",
+                "pass the same split with --split FILE, or start a new run with another --out",
             )
         if self.shards_digest != shards_digest(index):
             raise UsageError(
                 "the shards are not those that the run began with: the digest of their index is "
                 f"{shards_digest(index)[:12]}, expected {self.shards_digest[:12]}",
-                "pass the same shards with --shards SHARDS, or train anew with another --out",
+                "pass the same shards with --shards SHARDS, or start a new run with another --out",
             )
 
 
@@ -95,26 +93,27 @@ def shards_digest(index: Index) -> str:
 
 
 def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) -> None:
-    """Write RUN/state.pt in place of what is there; a kill leaves the one or the other.
+    """Replace RUN/state.pt atomically, with the states of torch's random number generators.
 
     Raises:
         OutputError: it cannot be written.
     """
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     stored = {
         "version": _VERSION,
         "state": asdict(state),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": _random_state(),
+        "random": {"torch": torch.get_rng_state(), "cuda": cuda},
     }
     try:
         with whole_file(run / NAME) as temporary, temporary.open("wb") as file:
             torch.save(stored, file)
     except RuntimeError as error:
-        # torch's own word for a full disk.
+        # What torch raises when the disk is full.
         raise OutputError(
             f"cannot write {run / NAME}: {str(error).splitlines()[0]}",
-            f"make space; the run continues from what was saved before: fv2es train --resume {run}",
+            f"free some space; the last saved state continues: fv2es train --resume {run}",
         ) from error
 
 
@@ -123,10 +122,10 @@ class Saved:
     """What `load_state` read.
 
     Attributes:
-        state: the place in the run.
-        model: the network's weights and statistics.
-        optimizer: the optimizer's state.
-        random: the states of the streams of random numbers.
+        state: how far the run is.
+        model: weights and statistics of the network.
+        optimizer: state of the optimizer.
+        random: states of torch's random number generators.
     """
 
     state: State
@@ -135,10 +134,13 @@ class Saved:
     random: dict[str, Any]
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
-        """Bring network, optimizer and random numbers to where they were."""
+        """Restore the network, the optimizer and the random number generators."""
         model.load_state_dict(self.model)
         optimizer.load_state_dict(self.optimizer)
-        _set_random_state(self.random)
+        torch.set_rng_state(self.random["torch"])
+        # On a machine with another number of GPUs, their generators start anew.
+        if len(self.random["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(self.random["cuda"])
 
 
 def load_state(run: Path) -> Saved:
@@ -154,7 +156,7 @@ def load_state(run: Path) -> Saved:
             f"{run} holds no run that can be continued: {path} is missing",
             f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
-    hint = "train anew, or continue with the fv2es version that wrote it"
+    hint = "start a new run, or continue with the fv2es version that wrote it"
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         version = stored["version"]
@@ -166,23 +168,3 @@ def load_state(run: Path) -> Saved:
     if version != _VERSION:
         raise TrainError(f"{path} has version {version}, expected {_VERSION}", hint)
     return Saved(State(**values), **parts)
-
-
-def _random_state() -> dict[str, Any]:
-    kind, keys, place, has_normal, normal = np.random.get_state(legacy=True)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (kind, keys.tolist(), place, has_normal, normal),  # type: ignore[union-attr]  # an array
-        "python": random.getstate(),
-    }
-
-
-def _set_random_state(stored: dict[str, Any]) -> None:
-    torch.set_rng_state(stored["torch"])
-    # On a machine with other GPUs their streams begin anew; nothing of ours draws from them.
-    if len(stored["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(stored["cuda"])
-    kind, keys, place, has_normal, normal = stored["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_normal, normal))
-    random.setstate(stored["python"])

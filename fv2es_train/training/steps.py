@@ -1,13 +1,12 @@
-"""What the processes of a run do together at each batch and at each validation.
+"""What the processes of a run do together: check a loss, divide the valid subset, gather outputs.
 
-Owns agreeing on a loss and putting outputs together. Leaves how processes talk to `parallel` and
-the order of things to `train`.
+Leaves collectives to `distributed` and the order of things to `loop`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,43 +25,41 @@ if TYPE_CHECKING:
     from fv2es_train.training.distributed import World
 
 
-def agree(world: World, loss: Tensor, epoch: int, batch: Batch, told: bool) -> tuple[float, bool]:
-    """Sum a batch's loss, and stop all before a spoilt gradient spoils the weights.
+def sum_loss(
+    world: World, loss: Tensor, epoch: int, batch: Batch, stopping: bool
+) -> tuple[float, bool]:
+    """Sum a batch's loss over all processes, and stop all before a bad gradient is applied.
 
     Args:
         world: the processes.
-        loss: sum over this process's utterances, weighted so that the sum over all is the batch's.
+        loss: the loss of this process's part, so weighted that the sum is the batch's.
         epoch: number of the epoch.
         batch: this process's part.
-        told: whether this process was told to stop.
+        stopping: whether this process received SIGTERM.
 
     Returns:
-        The batch's summed loss, and whether any process was told to stop.
+        The batch's summed loss, and whether any process received SIGTERM.
 
     Raises:
-        TrainError: the loss is NaN or infinite; the batch's utterances are named.
+        TrainError: the loss is not finite; the utterances of the batch are named.
     """
     value = loss.item()
-    spoilt = not math.isfinite(value)
-    total, bad, halt = world.total(value, spoilt, told)
-    if bad:
-        ids = [name for part in world.gather(batch.ids if spoilt else ()) for name in part]
+    diverged = not math.isfinite(value)
+    total, failed, stop = world.total(value, diverged, stopping)
+    if failed:
+        ids = [name for part in world.gather(batch.ids if diverged else ()) for name in part]
         raise TrainError(
-            f"the loss is {total} in epoch {epoch}, in the batch of the utterances "
-            f"{', '.join(ids)}",
-            "look at these utterances' faces and spectra, or train with a smaller --lr",
+            f"training diverged (non-finite loss): the loss is {total} in epoch {epoch}, in the "
+            f"batch of the utterances {', '.join(ids)}",
+            "check the faces and spectra of these utterances, or train with a smaller --lr",
         )
-    return total, halt > 0
+    return total, stop > 0
 
 
-def valid_part(
+def valid_loader(
     dataset: ShardDataset, model: EmotionModel, world: World, config: TrainConfig
 ) -> tuple[list[int], DataLoader[Example]]:
-    """The batches of a dataset that are this process's, in the dataset's order.
-
-    Returns:
-        The rows, one after the other, and their batches.
-    """
+    """The rows of a dataset that this process evaluates, and their batches, both in order."""
     rows = range(len(dataset))
     size = config.batch_size
     batches = [list(rows[begin : begin + size]) for begin in rows[::size]]
@@ -71,29 +68,20 @@ def valid_part(
     return [row for batch in mine for row in batch], loader
 
 
-def together_again(outputs: Outputs, rows: list[int], world: World) -> Outputs:
+def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
     """The outputs of all processes in the dataset's order.
 
     Args:
-        outputs: of this process.
-        rows: of the dataset that they belong to.
+        outputs: outputs of this process.
+        rows: their rows in the dataset.
         world: the processes.
     """
     parts = world.gather((rows, outputs.logits, outputs.label))
     place = torch.tensor([row for part, _, _ in parts for row in part])
-    # A row that several processes computed is put to its place several times.
+    # A row that several processes computed is written several times.
     count = int(place.max()) + 1
     logits = outputs.logits.new_empty((count, outputs.logits.shape[1]))
     label = torch.empty_like(logits)
     logits[place] = torch.cat([part for _, part, _ in parts])
     label[place] = torch.cat([part for _, _, part in parts])
     return Outputs(logits, label)
-
-
-def named(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers among average metrics, by the names under which TensorBoard shows them."""
-    return {
-        f"valid/{name}": float(value)
-        for name, value in metrics.items()
-        if isinstance(value, int | float)
-    }

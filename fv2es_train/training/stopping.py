@@ -1,6 +1,6 @@
-"""Being told to stop: SIGTERM, as clusters send it before they take a machine away.
+"""SIGTERM, as clusters send it before they take a machine away.
 
-Owns noticing it. Leaves where it is safe to stop, and what is saved, to `train`.
+Owns noticing it. Leaves where training stops, and what is saved, to `loop`.
 """
 
 from __future__ import annotations
@@ -9,35 +9,30 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from fv2es_prep.errors import TrainError
 
 
 @contextmanager
-def told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Notice SIGTERM instead of dying of it; gives what says whether it has come.
+def catch_sigterm() -> Iterator[Callable[[], bool]]:
+    """Record SIGTERM instead of dying; yields a function that tells whether it was received.
 
-    Python hands signals to its main thread alone, so in another one nothing is noticed.
+    Python delivers signals to its main thread only; in another thread nothing is caught.
     """
-    told = threading.Event()
-
-    def notice(_number: int, _frame: FrameType | None) -> None:
-        told.set()
-
+    received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told.is_set
+        yield received.is_set
         return
-    before = signal.signal(signal.SIGTERM, notice)
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
     try:
-        yield told.is_set
+        yield received.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def stopped(run: object, epoch: int) -> TrainError:
-    """The error that ends a run that was told to stop and saved its state."""
+    """The error that ends a run after SIGTERM, once its state is saved."""
     return TrainError(
-        f"training was told to stop (SIGTERM) in epoch {epoch}; where it is was saved",
+        f"training was stopped by SIGTERM in epoch {epoch}; its state is saved",
         f"continue with: fv2es train --resume {run}",
     )

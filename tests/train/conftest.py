@@ -21,6 +21,7 @@ from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, build_split, write_split
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+from fv2es_train.models.families import FAMILIES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.training.loop import train
 from fv2es_train.training.options import TrainOptions
@@ -94,6 +95,17 @@ def write_shards(
         receipts.append(ShardReceipt(name, digest, size, len(part), str(start)))
     write_index(directory, make_index("tests", classes, (), settings, receipts))
     return directory
+
+
+STILL = """
+from dataclasses import replace
+from fv2es_train.models.fv2es_config import FAMILY as FV2ES
+from fv2es_train.models.families import Preset
+
+tiny = FV2ES.presets["fv2es-tiny"]
+quiet = replace(tiny.model, name="still", dropout=0.0, mel_drop_path=0.0)
+FAMILY = replace(FV2ES, presets={"still": Preset(quiet, tiny.train)})
+"""
 
 
 @dataclass(frozen=True)
@@ -223,3 +235,18 @@ def talk(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("talk") / "talk.mp4"
     ffmpeg("-i", files[0], "-i", files[1], "-t", "8", "-c:v", "copy", "-c:a", "aac", path)
     return path
+
+
+@pytest.fixture
+def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A preset without dropout, which each process would draw for itself, and where it lies."""
+    place = tmp_path / "site"
+    info = place / "still-1.0.dist-info"
+    info.mkdir(parents=True)
+    (place / "still.py").write_text(STILL)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: still\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fv2es.models]\nstill = still:FAMILY\n")
+    monkeypatch.syspath_prepend(place)
+    vars(FAMILIES).pop("_points", None)
+    yield str(place)
+    vars(FAMILIES).pop("_points", None)

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from fv2es_prep.types import MelSpectrum
+from fv2es_train.training.distributed import World
 from fv2es_train.training.loop import train
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import together
@@ -23,14 +24,14 @@ from tests.train.processes import together
 ROOT = Path(__file__).parents[2]
 
 
-def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(*arguments: object, packages: str) -> subprocess.CompletedProcess[str]:
     start = (sys.executable, "-m", "torch.distributed.run", "--standalone")
     return subprocess.run(
-        [*start, "--nproc-per-node", str(processes), "-m", "cli", *map(str, arguments)],
+        [*start, "--nproc-per-node", "2", "-m", "cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{packages}"},
         timeout=120,
     )
 
@@ -53,11 +54,26 @@ def same_curve(one: Path, two: Path) -> None:
         torch.testing.assert_close(shared[name], value, rtol=1e-2, atol=5e-3)
 
 
+@pytest.mark.usefixtures("still")
 def test_two_processes_have_the_curve_of_one(corpus: Corpus, tmp_path: Path) -> None:
-    options = options_of(corpus, tmp_path / "one", epochs=2, threads=1, **GIVEN)
+    options = options_of(corpus, tmp_path / "one", epochs=2, threads=1, model="still", **GIVEN)
     train(options)
     assert together(replace(options, out=tmp_path / "two"), 2) == [0, 0]
     same_curve(tmp_path / "one", tmp_path / "two")
+
+
+def test_each_process_draws_dropout_masks_of_its_own() -> None:
+    def draw(rank: int, size: int, step: int = 0) -> list[float]:
+        torch.manual_seed(0)
+        World(rank, size, torch.device("cpu")).seed(1, step)
+        return torch.rand(4).tolist()
+
+    assert draw(0, 2) != draw(1, 2) and draw(0, 2) != draw(0, 2, step=1)
+    assert draw(1, 2) == draw(1, 2)
+    # One process keeps the stream that its weights came from.
+    torch.manual_seed(0)
+    expected = torch.rand(4).tolist()
+    assert draw(0, 1) == expected
 
 
 def test_a_loss_that_is_no_number_stops_all_processes(tmp_path: Path) -> None:
@@ -73,12 +89,13 @@ def test_a_loss_that_is_no_number_stops_all_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_command(corpus: Corpus, tmp_path: Path) -> None:
-    train(options_of(corpus, tmp_path / "one", epochs=3, **GIVEN))
+def test_torchrun_starts_the_command(corpus: Corpus, tmp_path: Path, still: str) -> None:
+    train(options_of(corpus, tmp_path / "one", epochs=3, model="still", **GIVEN))
     result = torchrun(
         *("train", "--shards", corpus.shards, "--split", corpus.split, "--out", tmp_path / "two"),
-        *("--model", "fv2es-tiny", "--epochs", 3, "--batch-size", 17, "--augment", "flip,spec"),
+        *("--model", "still", "--epochs", 3, "--batch-size", 17, "--augment", "flip,spec"),
         *("--early-stop", 0, "--json"),
+        packages=still,
     )
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["processes"] == 2
@@ -88,12 +105,12 @@ def test_torchrun_starts_the_command(corpus: Corpus, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_may_continue_with_another_number_of_processes(
-    corpus: Corpus, tmp_path: Path
+    corpus: Corpus, tmp_path: Path, still: str
 ) -> None:
-    given = {"batch_size": 5, "accumulate": 2, "early_stop": 0}
+    given = {"batch_size": 5, "accumulate": 2, "early_stop": 0, "model": "still"}
     train(options_of(corpus, tmp_path / "one", epochs=4, **given))
     train(options_of(corpus, tmp_path / "two", epochs=2, **given))
-    result = torchrun("train", "--resume", tmp_path / "two", "--epochs", 4)
+    result = torchrun("train", "--resume", tmp_path / "two", "--epochs", 4, packages=still)
     assert result.returncode == 0, result.stderr
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     losses = [[line["train_loss"] for line in lines] for lines in (one, two)]

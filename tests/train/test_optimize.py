@@ -14,13 +14,13 @@ import torch
 from fv2es_prep.errors import UsageError
 from fv2es_train.config import TrainConfig
 from fv2es_train.training.loop import train
-from fv2es_train.training.optimization import repeatable, scale
+from fv2es_train.training.optimization import deterministic, lr_factor
 from tests.train.conftest import Corpus, options_of
 
 
 def test_the_learning_rate_rises_and_falls_as_asked() -> None:
     def rates(schedule: str, warmup: int) -> list[float]:
-        return [scale(schedule, warmup, step, 8) for step in range(1, 9)]
+        return [lr_factor(schedule, warmup, step, 8) for step in range(1, 9)]
 
     assert rates("constant", 0) == [1] * 8
     assert rates("constant", 3) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
@@ -44,9 +44,11 @@ def final(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "last" / "model.safetensors")
 
 
+@pytest.mark.usefixtures("still")
 def test_accumulated_batches_are_one_large_batch(corpus: Corpus, tmp_path: Path) -> None:
     # Without faces: their batch norm looks at one batch at a time.
-    options = options_of(corpus, tmp_path / "whole", modalities="ta", batch_size=12)
+    given = {"model": "still", "modalities": "ta", "batch_size": 12}
+    options = options_of(corpus, tmp_path / "whole", **given)
     train(options)
     train(replace(options, out=tmp_path / "parts", batch_size=4, accumulate=3))
     whole, parts = final(tmp_path / "whole"), final(tmp_path / "parts")
@@ -81,7 +83,7 @@ def test_a_compiled_network_learns_the_same(corpus: Corpus, tmp_path: Path) -> N
 
 def test_torch_is_left_as_it_was() -> None:
     before = torch.are_deterministic_algorithms_enabled()
-    with repeatable(torch.device("cpu")):
+    with deterministic(torch.device("cpu")):
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.are_deterministic_algorithms_enabled() == before
 

@@ -20,7 +20,7 @@ from fv2es_train.training.loop import train
 from fv2es_train.training.options import TrainOptions
 from fv2es_train.training.progress import Silent, Step
 from fv2es_train.training.state import load_state
-from fv2es_train.training.stopping import stopped, told_to_stop
+from fv2es_train.training.stopping import catch_sigterm, stopped
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import start
 
@@ -136,11 +136,11 @@ def test_a_run_that_is_told_to_stop_saves_where_it_is(
 
 def test_who_is_told_to_stop_says_how_to_go_on(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with told_to_stop() as told:
-        assert not told()
+    with catch_sigterm() as received:
+        assert not received()
     assert signal.getsignal(signal.SIGTERM) is before
     error = stopped(tmp_path, 2)
-    assert "told to stop (SIGTERM) in epoch 2" in error.sentence
+    assert "stopped by SIGTERM in epoch 2" in error.sentence
     assert f"--resume {tmp_path}" in error.hint
 
 

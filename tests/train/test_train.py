@@ -176,7 +176,7 @@ def test_a_text_encoder_with_too_few_words_is_refused(corpus: Corpus, tmp_path: 
 
     texts.small(10, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))
-    with pytest.raises(TrainError, match="40 token ids, the text encoder knows 10"):
+    with pytest.raises(TrainError, match="40 token ids, the text encoder accepts 10"):
         train(options)
 
 
