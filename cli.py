@@ -109,13 +109,13 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Tell the emotions of raw videos, utterance by utterance, with a trained run."""
-    from fv2es_train.predict.videos import Outcome, PredictOptions, predict_videos
+    from fv2es_train.predict.videos import PredictConfig, predict_videos
 
     asked = {"json": as_json, "csv": as_csv, "srt": as_srt}
     forms = [form for form, wanted in asked.items() if wanted] or ["table"]
     if len(forms) > 1:
         raise UsageError(f"--{forms[0]} and --{forms[1]} cannot both be printed", "choose one")
-    options = PredictOptions(
+    config = PredictConfig(
         videos=tuple(videos),
         run=run,
         sound=sound,
@@ -125,19 +125,19 @@ def predict(
         tokenizer=tokenizer,
         views=tuple(view or ["full"]),
         faces=cast("Any", faces),
-        form=forms[0],
+        form=cast("Any", forms[0]),
         plot=plot,
         video=video,
         device=device,
     )
-    outcome = Outcome()
-    for part in predict_videos(options, outcome, say):
+    failed: dict[str, str] = {}
+    for part in predict_videos(config, failed, say):
         if isinstance(part, str):
             typer.echo(part)
         else:
             print_json(part)
-    if outcome.failed:
-        say(f"{len(outcome.failed)} could not be scored: {', '.join(outcome.failed)}")
+    if failed:
+        say(f"{len(failed)} not scored: {', '.join(failed)}")
         raise typer.Exit(1)
 
 

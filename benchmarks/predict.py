@@ -32,10 +32,10 @@ from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_chec
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.predict.predictor import Predictor
-from fv2es_train.predict.recognisers import Recogniser, recogniser
+from fv2es_train.predict.recognisers import Recogniser, load_recogniser
 from fv2es_train.predict.request import DEFAULT_RULES, Request, Span
 from fv2es_train.predict.spans import fixed_spans
-from fv2es_train.predict.speech import listen
+from fv2es_train.predict.speech import detect_speech
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,7 @@ Seconds = Mapping[str, float | None]
 
 def measure(bench: Bench) -> Section:
     runs = {name: _run(bench, name) for name in _MODELS}
-    hearer = recogniser(None)
+    hearer = load_recogniser(None)
     rows = []
     for length_s in LENGTHS_S[bench.quick]:
         bench.say(f"prediction, {length_s} s")
@@ -181,7 +181,7 @@ def _parts(request: Request, stages: Stages, hearer: Recogniser | None) -> Secon
     with OpenRecording(recording, utterances, settings.frames) as source:
         decoded = [(source.waveform(u), [rgb for _, rgb in source.frames(u)]) for u in utterances]
     spent: dict[str, float] = {"decode": time.perf_counter() - began}
-    spent["speech"] = _seconds(lambda: listen(recording.audio, [0], settings.media))
+    spent["speech"] = _seconds(lambda: detect_speech(recording.audio, [0], settings.media))
     works: dict[str, Callable[[Any, Any], object]] = {
         "detect": lambda _, pictures: stages.detector.largest(pictures),
         "mel": lambda waveform, _: mel_spectrum(waveform, settings.mel),

@@ -1,5 +1,5 @@
-"""Emotions of new video with a trained run, on the road that made its shards.
+"""Emotion prediction for raw video with a trained run, with the stages that made its shards.
 
-The only part of fv2es_train that sees media. `predictor` is the way in: a `Request` goes in,
-utterances come out as they are done. Nothing here prints.
+The only part of fv2es_train that decodes media. `predictor` is the entry point: it takes a
+`Request` and yields utterances as they are scored. Nothing here prints.
 """

@@ -1,25 +1,48 @@
-"""Where a face lies in the whole picture; the boxes of a prediction are in pixels of its view.
+"""Face boxes in the whole picture; those of a prediction are in pixels of its view.
 
-Owns the way back from a view, the inverse of `view.cut_view`. Leaves drawing to `film` and pages.
+Inverts `media.view.cut_view`. Drawing is left to `annotated_video` and to web pages.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from fv2es_prep.types import View
 from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
 from fv2es_train.predict.request import parse_view
 
 
-def placed(box: FaceBox, view: View, width: int, height: int) -> tuple[float, float, float, float]:
+@dataclass(frozen=True)
+class RelativeBox:
+    """A face at a sampled moment, in fractions of the whole picture.
+
+    Attributes:
+        time_s: seconds from the beginning of the video.
+        found: whether a face was detected.
+        left: left edge, 0 to 1.
+        top: upper edge, 0 to 1.
+        width: 0 to 1.
+        height: 0 to 1.
+    """
+
+    time_s: float
+    found: bool
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def picture_box(
+    box: FaceBox, view: View, width: int, height: int
+) -> tuple[float, float, float, float]:
     """A box in pixels of the whole picture.
 
     Args:
         box: in pixels of the view.
-        view: what `cut_view` cut.
+        view: the view that `cut_view` cut.
         width: of the whole picture, in pixels.
-        height: see ``width``.
+        height: of the whole picture, in pixels.
 
     Returns:
         left, top, right, bottom; they may lie outside the picture.
@@ -28,34 +51,28 @@ def placed(box: FaceBox, view: View, width: int, height: int) -> tuple[float, fl
     return box.left + left, box.top + top, box.right + left, box.bottom + top
 
 
-def places_of(one: UtterancePrediction, width: int, height: int) -> list[dict[str, Any]]:
-    """The boxes of an utterance as shares of the whole picture, cut at its edges.
+def relative_boxes(one: UtterancePrediction, width: int, height: int) -> list[RelativeBox]:
+    """The boxes of an utterance as fractions of the whole picture, clipped at its edges.
 
     Args:
-        one: what the predictor gave.
-        width: of the whole picture, in pixels, as it is shown: turned, where the file says so.
-        height: see ``width``.
-
-    Returns:
-        For each sampled moment ``time_s``, ``found``, and ``left``, ``top``, ``width`` and
-        ``height`` from 0 to 1.
+        one: a prediction.
+        width: of the whole picture as it is displayed (after rotation), in pixels.
+        height: of the whole picture as it is displayed, in pixels.
     """
     view = parse_view(one.view)
-    return [
-        {"time_s": b.time_s, "found": b.found, **_shares(b, view, width, height)} for b in one.boxes
-    ]
+    return [_relative(box, view, width, height) for box in one.boxes]
 
 
-def _shares(box: FaceBox, view: View, width: int, height: int) -> dict[str, float]:
-    left, top, right, bottom = placed(box, view, width, height)
+def _relative(box: FaceBox, view: View, width: int, height: int) -> RelativeBox:
+    left, top, right, bottom = picture_box(box, view, width, height)
     left, right = (min(max(edge / width, 0.0), 1.0) for edge in (left, right))
     top, bottom = (min(max(edge / height, 0.0), 1.0) for edge in (top, bottom))
-    shares = {"left": left, "top": top, "width": right - left, "height": bottom - top}
-    return {name: round(value, 6) for name, value in shares.items()}
+    edges = (round(value, 6) for value in (left, top, right - left, bottom - top))
+    return RelativeBox(box.time_s, box.found, *edges)
 
 
 def _corner(view: View, width: int, height: int) -> tuple[int, int]:
-    """Where a view's left upper pixel lies in the picture; negative where it was padded."""
+    """The view's upper left pixel in the picture; negative if the view was padded."""
     middle = width // 2
     left = middle if view.half == "right" else 0
     if view.crop_px is None:
@@ -65,5 +82,5 @@ def _corner(view: View, width: int, height: int) -> tuple[int, int]:
 
 
 def _first(length: int, side: int) -> int:
-    """The first pixel of the middle of a row, as `view.centre_square` takes it."""
+    """The first pixel of a centred square, as `view.centre_square` cuts it."""
     return round((length - side) / 2) if length >= side else -((side - length) // 2)

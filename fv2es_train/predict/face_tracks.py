@@ -1,7 +1,7 @@
-"""Several faces in one utterance: which boxes of its pictures belong to one person.
+"""Several faces in one utterance: the boxes of its pictures that belong to one person.
 
-Owns the tracks. A box joins the track whose last box it overlaps most; no face is recognised, so
-that a person who leaves the picture comes back as another track.
+A box joins the track whose last box it overlaps most. Faces are not recognised: a person who leaves
+the picture comes back as a new track.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from fv2es_prep.types import Faces
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Overlap, as a share of the union, from which two boxes of neighbouring pictures are one person's.
-_OVERLAP = 0.3
-# Pictures for which a face may be lost, and the share of pictures in which it must be found.
-_PATIENCE, _LEAST = 2, 1 / 3
+# Intersection over union from which two boxes of neighbouring pictures are one person's.
+_MIN_OVERLAP = 0.3
+# A track survives this many pictures without its face, and is kept if it has this share of them.
+_MAX_GAP, _MIN_SHARE = 2, 1 / 3
+
+_Track = list[tuple[int, Face]]  # (number of the picture, face) of one person
 
 
-class RecordingDetector(FaceDetector):
-    """A detector that gives the largest face and remembers all of the utterance.
+class AllFacesDetector(FaceDetector):
+    """A detector that returns the largest face and keeps all faces of the utterance.
 
     Args:
-        detector: another one, whose networks are taken.
+        detector: the detector whose networks are shared; they take tens of megabytes.
 
     Attributes:
         pictures: the faces of each picture since `forget`, the largest first.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
-        # The networks of a size of picture take tens of megabytes: they are not built again.
         self.settings, self._finder = detector.settings, detector._finder
         self.pictures: list[list[Face]] = []
 
@@ -56,31 +57,19 @@ class RecordingDetector(FaceDetector):
 
 
 @dataclass(frozen=True)
-class RecordingStages(Stages):
-    """Stages that remember all faces.
+class AllFacesStages(Stages):
+    """Stages whose detector keeps all faces.
 
     Attributes:
-        plain: the stages whose detector's networks are taken.
+        plain: the stages whose detector is shared.
     """
 
     plain: Stages = field(kw_only=True)
 
     @functools.cached_property
-    def detector(self) -> RecordingDetector:
+    def detector(self) -> AllFacesDetector:
         """See `Stages.detector`."""
-        return RecordingDetector(self.plain.detector)
-
-
-@dataclass
-class _Track:
-    """The faces of one person: (number of the picture, face)."""
-
-    faces: list[tuple[int, Face]] = field(default_factory=list)
-
-    def overlap(self, picture: int, face: Face) -> float:
-        last, before = self.faces[-1]
-        gone = picture - last > _PATIENCE or picture == last
-        return 0.0 if gone else overlap(before.box, face.box)
+        return AllFacesDetector(self.plain.detector)
 
 
 def tracks(pictures: Sequence[Sequence[Face]], times_s: NDArray[np.float64]) -> list[Faces]:
@@ -88,26 +77,32 @@ def tracks(pictures: Sequence[Sequence[Face]], times_s: NDArray[np.float64]) -> 
 
     Args:
         pictures: all faces of each picture.
-        times_s: float64 (F,), when each was on screen.
+        times_s: float64 (F,), when each picture was on screen, in seconds.
 
     Returns:
-        The faces of each one who was found in at least a third of the pictures.
+        The faces of each person found in at least a third of the pictures.
     """
     found: list[_Track] = []
     for number, faces in enumerate(pictures):
         for face in faces:
-            best = max(found, key=lambda track: track.overlap(number, face), default=None)
-            if best is None or best.overlap(number, face) < _OVERLAP:
-                best = _Track()
+            best = max(found, key=lambda track: _fit(track, number, face), default=None)
+            if best is None or _fit(best, number, face) < _MIN_OVERLAP:
+                best = []
                 found.append(best)
-            best.faces.append((number, face))
-    kept = [track for track in found if len(track.faces) >= _LEAST * len(pictures)]
-    kept.sort(key=lambda track: float(np.mean([face.box[0] for _, face in track.faces])))
+            best.append((number, face))
+    kept = [track for track in found if len(track) >= _MIN_SHARE * len(pictures)]
+    kept.sort(key=lambda track: float(np.mean([face.box[0] for _, face in track])))
     return [_column(track, times_s) for track in kept]
 
 
+def _fit(track: _Track, number: int, face: Face) -> float:
+    """The overlap of a face with the last one of a track; 0 if it cannot be the same person."""
+    last, before = track[-1]
+    return overlap(before.box, face.box) if last < number <= last + _MAX_GAP else 0.0
+
+
 def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """What two boxes share, as a share of their union."""
+    """Intersection over union of two boxes."""
     size = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     shared = float(np.prod(np.maximum(size, 0)))
     areas = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other))
@@ -115,8 +110,7 @@ def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def _column(track: _Track, times_s: NDArray[np.float64]) -> Faces:
-    numbers = [number for number, _ in track.faces]
-    faces = [face for _, face in track.faces]
+    numbers, faces = [number for number, _ in track], [face for _, face in track]
     return Faces(
         rgb=np.stack([face.rgb for face in faces]),
         times_s=times_s[numbers],

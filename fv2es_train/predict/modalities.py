@@ -1,12 +1,12 @@
-"""One utterance made ready with whatever of it there is: a lost sound or picture is left out.
+"""One example from the modalities that a recording has.
 
-Owns finding out what is missing. The road is `prepare_example`, the same as for shards; what is
-missing gets a stand-in that keeps the shapes, and is named so that nobody looks at it.
+Uses `prepare_example`, as the shards do. A missing modality gets a placeholder of the right shape
+and is reported by its letter, so that the model skips it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from fv2es_prep.media.quality import check_sound
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Example, Faces, MelSpectrum
+from fv2es_train.predict.outputs import AUDIO, TEXT, VIDEO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.types import Utterance, Waveform
 
-PICTURE, SOUND = "v", "a"
-# What else can be wrong is wrong with the pictures: the sound is looked at first.
-_OF_SOUND = {
+# Modality -> why the recording's file failed to decode; it is not decoded again.
+FailedMedia = dict[str, MediaError]
+# Every other reason concerns the video: the audio is checked first.
+_AUDIO_REASONS = {
     DropReason.NO_AUDIO_STREAM,
     DropReason.UNDECODABLE_AUDIO,
     DropReason.AUDIO_MISSING,
@@ -38,50 +40,19 @@ _OF_SOUND = {
 }
 
 
-@dataclass
-class Missing:
-    """What a whole recording lacks, as far as it is known.
-
-    Attributes:
-        reasons: ``v`` or ``a`` -> a sentence.
-        errors: the same, as they were raised.
-    """
-
-    reasons: dict[str, str] = field(default_factory=dict)
-    errors: dict[str, MediaError] = field(default_factory=dict)
-
-    def add(self, part: str, error: MediaError) -> None:
-        """Remember that a file has failed: it is not asked again."""
-        self.reasons[part] = error.sentence
-        self.errors[part] = error
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An utterance that is ready.
-
-    Attributes:
-        example: with stand-ins for what is missing.
-        missing: ``v`` or ``a`` -> why it is missing; what was not wanted is not named.
-    """
-
-    example: Example
-    missing: dict[str, str]
-
-
-def heard(
-    utterance: Utterance, source: OpenRecording, settings: PrepSettings, lost: Missing
+def read_audio(
+    utterance: Utterance, source: OpenRecording, settings: PrepSettings, failed: FailedMedia
 ) -> tuple[Waveform | None, str]:
-    """The sound of an utterance, or why there is none that can be used.
+    """The waveform of an utterance, or None and the reason why it is unusable.
 
     Args:
-        utterance: the next one.
+        utterance: the next utterance of ``source``.
         source: its recording.
-        settings: of the stages.
-        lost: what the recording lacks; a sound that cannot be decoded is added.
+        settings: settings of the stages.
+        failed: updated if the audio fails to decode.
     """
-    if SOUND in lost.reasons:
-        return None, lost.reasons[SOUND]
+    if AUDIO in failed:
+        return None, failed[AUDIO].sentence
     try:
         waveform = source.waveform(utterance)
         length_s = len(waveform.samples) / waveform.rate_hz
@@ -92,7 +63,7 @@ def heard(
     except UtteranceError as error:
         return None, error.sentence
     except MediaError as error:
-        lost.add(SOUND, error)
+        failed[AUDIO] = error
         return None, error.sentence
     return waveform, ""
 
@@ -102,52 +73,55 @@ def prepare(
     source: OpenRecording,
     stages: Stages,
     wanted: str,
-    silent: str,
-    lost: Missing,
-    tokens: bool,
-) -> Prepared:
-    """Make an utterance ready.
+    missing: dict[str, str],
+    failed: FailedMedia,
+) -> Example:
+    """Prepare an utterance whose audio was checked with `read_audio`.
 
     Args:
-        utterance: the next one, whose sound was looked at with `heard`.
+        utterance: the next utterance of ``source``.
         source: its recording.
-        stages: the loaded stages.
-        wanted: the modalities that the model has.
-        silent: why its sound cannot be used; empty where it can.
-        lost: what the recording lacks; pictures that cannot be decoded are added.
-        tokens: whether its words are wanted.
+        stages: loaded stages.
+        wanted: letters of the modalities to prepare.
+        missing: modality -> reason; holds an unusable audio, and is updated.
+        failed: updated if the video fails to decode.
+
+    Returns:
+        The example, with placeholders for what is missing or not wanted.
 
     Raises:
         MediaKilledError: a decoder was killed from outside.
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    missing = {SOUND: silent} if silent and SOUND in wanted else {}
-    if PICTURE in lost.reasons and PICTURE in wanted:
-        missing[PICTURE] = lost.reasons[PICTURE]
-    unwanted = {PICTURE, SOUND} - set(wanted)
+    if VIDEO in failed and VIDEO in wanted:
+        missing[VIDEO] = failed[VIDEO].sentence
     while True:
-        made = _stand_ins(unwanted | missing.keys(), stages.settings, tokens)
+        left_out = {m for m in (VIDEO, AUDIO, TEXT) if m not in wanted or m in missing}
+        made = _placeholders(left_out, stages.settings)
         try:
             example = prepare_example(utterance, source, stages, made)
         except MediaKilledError:
             raise
         except (MediaError, UtteranceError) as error:
-            # Each turn leaves one part less to fail.
-            part = _part_of(error.reason, missing)
-            missing[part] = error.sentence
+            # Each turn leaves out one more modality.
+            modality = _modality_of(error.reason, missing)
+            missing[modality] = error.sentence
             if isinstance(error, MediaError):
-                lost.add(part, error)
-        else:
-            return Prepared(_checked(example, missing, made), missing)
+                failed[modality] = error
+            continue
+        if VIDEO not in left_out and not len(example.faces.times_s):
+            missing[VIDEO] = "no picture was on screen in its span"
+            example = replace(example, faces=_no_faces(example.faces.rgb.shape[1]))
+        return example
 
 
-def words_only(utterance: Utterance, stages: Stages, worded: bool) -> Example:
-    """An utterance of which the words alone are looked at: no medium is opened.
+def text_example(utterance: Utterance, stages: Stages, with_text: bool) -> Example:
+    """An example whose only real modality is the text; no media file is opened.
 
     Args:
-        utterance: with its words.
-        stages: the loaded stages.
-        worded: whether its words are known.
+        utterance: with its transcript.
+        stages: loaded stages.
+        with_text: whether the transcript is known; if not, the text is a placeholder, too.
 
     Raises:
         TokenizerError: the tokenizer cannot be loaded or is another one.
@@ -157,48 +131,38 @@ def words_only(utterance: Utterance, stages: Stages, worded: bool) -> Example:
         utterance=utterance,
         label=label_row(utterance, stages.label_classes),
         faces=_no_faces(settings.faces.image_size_px),
-        mel=_no_sound(settings.mel),
+        mel=_no_audio(settings.mel),
         tokens=tokenize(utterance.transcript, stages.tokenizer, settings.text)
-        if worded
-        else _no_words(settings.text),
+        if with_text
+        else _no_text(settings.text),
     )
 
 
-def _part_of(reason: DropReason, missing: dict[str, str]) -> str:
-    part = SOUND if reason in _OF_SOUND else PICTURE
-    other = PICTURE if part == SOUND else SOUND
-    return other if part in missing else part
+def _modality_of(reason: DropReason, missing: dict[str, str]) -> str:
+    modality, other = (AUDIO, VIDEO) if reason in _AUDIO_REASONS else (VIDEO, AUDIO)
+    return other if modality in missing else modality
 
 
-def _checked(example: Example, missing: dict[str, str], made: Made) -> Example:
-    """The example; one whose pictures were all gone gets the stand-in."""
-    if len(example.faces.times_s) or made.faces is not None:
-        return example
-    missing[PICTURE] = "no picture was on screen in its span"
-    return replace(example, faces=_no_faces(example.faces.rgb.shape[1]))
-
-
-def _stand_ins(lacking: set[str], settings: PrepSettings, tokens: bool) -> Made:
-    """Parts that need not be made: of the right shape, and never looked at."""
+def _placeholders(left_out: set[str], settings: PrepSettings) -> Made:
     return Made(
-        faces=_no_faces(settings.faces.image_size_px) if PICTURE in lacking else None,
-        mel=_no_sound(settings.mel) if SOUND in lacking else None,
-        tokens=None if tokens else _no_words(settings.text),
+        faces=_no_faces(settings.faces.image_size_px) if VIDEO in left_out else None,
+        mel=_no_audio(settings.mel) if AUDIO in left_out else None,
+        tokens=_no_text(settings.text) if TEXT in left_out else None,
     )
 
 
-def _no_sound(settings: MelSettings) -> MelSpectrum:
+def _no_audio(settings: MelSettings) -> MelSpectrum:
     silence = np.full((1, settings.n_mels), np.log(settings.floor), np.float16)
     return MelSpectrum(silence, settings.hop_s)
 
 
-def _no_words(settings: TextSettings) -> NDArray[np.int32]:
+def _no_text(settings: TextSettings) -> NDArray[np.int32]:
     return np.array([settings.pad_id], np.int32)
 
 
-def _no_faces(side: int) -> Faces:
+def _no_faces(side_px: int) -> Faces:
     return Faces(
-        rgb=np.zeros((1, side, side, 3), np.uint8),
+        rgb=np.zeros((1, side_px, side_px, 3), np.uint8),
         times_s=np.zeros(1),
         found=np.zeros(1, np.bool_),
         box=np.zeros((1, 4), np.float32),

@@ -1,33 +1,34 @@
-"""What a prediction says: of one utterance, and of a whole video.
+"""Predictions of utterances and of whole videos.
 
-Owns the values and how utterances are put together into a video. Leaves how they look to `render`,
-`picture` and `film`; imports no torch.
+Owns the values and how utterances are aggregated to a video. Text output is in `render`, pictures
+in `timeline` and `annotated_video`; imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-# Letter of a modality -> what it is called in sentences.
-NAMES = {"t": "words", "v": "faces", "a": "sound"}
-# What `Predictor.predict` says first where no words are known.
-WITHOUT_WORDS = "no transcript and no recogniser"
+TEXT, VIDEO, AUDIO = "t", "v", "a"
+# Letter of a modality -> its name in messages.
+MODALITY_NAMES = {TEXT: "text", VIDEO: "video", AUDIO: "audio"}
+# How the first note of `Predictor.predict` begins if there is no text.
+NO_TEXT = "no transcript and no recogniser"
 
 
 @dataclass(frozen=True)
 class FaceBox:
-    """Where the face was at one sampled moment.
+    """The face at one sampled moment.
 
     Attributes:
         time_s: seconds from the beginning of the video.
-        left: edge in pixels of the view, as ``top``, ``right`` and ``bottom``.
-        top: see ``left``.
-        right: see ``left``.
-        bottom: see ``left``.
-        prob: the detector's probability; 0 where the picture's centre stands in.
-        found: whether there was a face.
+        left: left edge in pixels of the view.
+        top: upper edge in pixels of the view.
+        right: right edge in pixels of the view.
+        bottom: lower edge in pixels of the view.
+        prob: the detector's probability; 0 where the centre of the picture was used instead.
+        found: whether a face was detected.
     """
 
     time_s: float
@@ -41,33 +42,33 @@ class FaceBox:
 
 @dataclass(frozen=True)
 class UtterancePrediction:
-    """What the model says of one utterance, or of one face in it.
+    """The prediction for one utterance, or for one face in it.
 
     Attributes:
-        id: its name.
-        start_s: start in seconds, after clamping to the media.
+        id: name of the utterance.
+        start_s: start in seconds, clamped to the media.
         end_s: end in seconds.
-        text: the words; None where they are not known.
-        text_from: ``transcript``, ``asr`` or an empty string.
-        speaker: the view or the face that was scored, empty where there is only one.
-        view: the view in text form, see `request.parse_view`; boxes are in its pixels.
-        faces_seen: sampled pictures.
-        faces_found: sampled pictures in which a face was found.
-        used: the modalities that were used, some of ``tva``.
-        missing: letter of each modality of the model that was not used -> why.
-        probability: class -> probability.
-        decided: the classes whose probability is above the stored threshold.
-        contribution: class -> letter -> the term of that modality in the fused logit; their sum is
-            the logit.
+        text: transcript; None if unknown.
+        text_from: source of the transcript: ``transcript``, ``asr`` or empty.
+        speaker: the view or face that was scored; empty if there is only one.
+        view: the view as text, see `request.parse_view`; boxes are in its pixels.
+        faces_seen: number of sampled pictures.
+        faces_found: number of sampled pictures with a detected face.
+        used: letters of the modalities that were used, some of ``tva``.
+        missing: letter of each modality of the model that was not used -> reason.
+        probability: class -> probability; empty if no modality could be used.
+        decided: classes with a probability above the run's threshold.
+        contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
-        seconds: part of the work -> wall time: ``asr``, ``prepare`` and ``model``.
+        seconds: step -> wall time: ``sound``, ``asr``, ``prepare`` and ``model``.
+        top: the most probable class; empty if nothing was scored.
     """
 
     id: str
     start_s: float
     end_s: float
     text: str | None
-    text_from: str
+    text_from: Literal["transcript", "asr", ""]
     speaker: str
     view: str
     faces_seen: int
@@ -79,31 +80,32 @@ class UtterancePrediction:
     contribution: dict[str, dict[str, float]]
     boxes: tuple[FaceBox, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    top: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top", _most_probable(self.probability))
 
     @property
-    def top(self) -> str:
-        """The class of the highest probability; empty where nothing could be scored."""
-        return top_of(self.probability)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, ``top`` included."""
-        return {**asdict(self), "top": self.top}
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """What the model says of a whole video.
+    """The prediction for a whole video.
 
     Attributes:
         video: name of the file.
-        scored: how many utterances were scored.
-        unscored: how many had nothing that could be scored.
-        spoken_s: sum of the lengths of the scored ones, in seconds.
+        scored: number of scored utterances.
+        unscored: number of utterances without a usable modality.
+        spoken_s: total length of the scored utterances in seconds.
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
-        decided: the classes whose mean is above the stored threshold.
-        thresholds: class -> the stored threshold.
+        decided: classes with a mean above the run's threshold.
+        thresholds: class -> threshold of the run.
         notes: what was missing and what was done instead, one sentence each.
+        top: the class with the highest mean; empty if nothing was scored.
     """
 
     video: str
@@ -115,24 +117,20 @@ class VideoPrediction:
     decided: tuple[str, ...]
     thresholds: dict[str, float]
     notes: tuple[str, ...] = ()
+    top: str = field(init=False)
 
-    @property
-    def top(self) -> str:
-        """The class of the highest mean; empty where nothing was scored."""
-        return top_of(self.probability)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, ``top`` included."""
-        return {**asdict(self), "top": self.top}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top", _most_probable(self.probability))
 
 
-def video_json(summary: VideoPrediction, found: Sequence[UtterancePrediction]) -> dict[str, Any]:
+def video_json(
+    summary: VideoPrediction, utterances: Sequence[UtterancePrediction]
+) -> dict[str, Any]:
     """A video and its utterances as plain JSON values."""
-    return {**summary.to_json(), "utterances": [one.to_json() for one in found]}
+    return {**asdict(summary), "utterances": [asdict(one) for one in utterances]}
 
 
-def top_of(probability: Mapping[str, float]) -> str:
-    """The class of the highest probability; the first of equal ones, empty where there is none."""
+def _most_probable(probability: Mapping[str, float]) -> str:
     return max(probability, key=probability.__getitem__, default="")
 
 
@@ -143,35 +141,34 @@ def decide(probability: Mapping[str, float], thresholds: Mapping[str, float]) ->
 
 def summarise(
     video: str,
-    found: Sequence[UtterancePrediction],
+    utterances: Sequence[UtterancePrediction],
     thresholds: Mapping[str, float],
     notes: Sequence[str] = (),
 ) -> VideoPrediction:
-    """Put the utterances of a video together.
+    """Aggregate the utterances of a video.
 
-    An hour of talk counts more than a word: each utterance weighs as much as it is long. Where
-    several faces of one utterance were scored each weighs so.
+    Each utterance is weighted by its length, and so is each face of an utterance with several.
 
     Args:
         video: name of the file.
-        found: what `Predictor.predict` gave.
-        thresholds: of the run.
-        notes: what it told.
+        utterances: predictions from `Predictor.predict`.
+        thresholds: class -> threshold of the run.
+        notes: notes from `Predictor.predict`.
     """
-    scored = [one for one in found if one.probability]
-    lengths = [one.end_s - one.start_s for one in scored]
-    total = sum(lengths)
+    scored = [one for one in utterances if one.probability]
+    total_s = sum(one.duration_s for one in scored)
 
     def mean(values: Sequence[float]) -> float:
-        return sum(v * s for v, s in zip(values, lengths, strict=True)) / total
+        weighted = (v * one.duration_s for v, one in zip(values, scored, strict=True))
+        return sum(weighted) / total_s
 
     names = tuple(thresholds) if scored else ()
     probability = {name: mean([one.probability[name] for one in scored]) for name in names}
     return VideoPrediction(
         video=video,
         scored=len(scored),
-        unscored=len(found) - len(scored),
-        spoken_s=total,
+        unscored=len(utterances) - len(scored),
+        spoken_s=total_s,
         probability=probability,
         share={name: mean([float(name in one.decided) for one in scored]) for name in names},
         decided=decide(probability, thresholds),

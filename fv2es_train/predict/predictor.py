@@ -1,13 +1,12 @@
-"""A run made ready to predict: a request goes in, utterances come out as they are done.
+"""`Predictor`: a trained run that scores raw video, utterance by utterance.
 
-Owns what is loaded and the order of the work on one video. Leaves spans to `finding`, words to
-`words`, the work on one span to `utterances`, and looks to others. The way of an utterance is that
-of the shards, and the settings are those of the checkpoint.
+Owns what is loaded and the order of the work on one video. `spans` finds utterances, `utterances`
+scores one. Stages and settings are those of the shards that trained the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,15 +18,15 @@ from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
-from fv2es_train.predict.face_tracks import RecordingStages
-from fv2es_train.predict.modalities import Missing
-from fv2es_train.predict.outputs import NAMES, WITHOUT_WORDS, UtterancePrediction
-from fv2es_train.predict.recognisers import recogniser
-from fv2es_train.predict.request import Request
+from fv2es_train.predict.face_tracks import AllFacesStages
+from fv2es_train.predict.modalities import FailedMedia
+from fv2es_train.predict.outputs import MODALITY_NAMES, NO_TEXT, TEXT, UtterancePrediction
+from fv2es_train.predict.recognisers import load_recogniser
+from fv2es_train.predict.request import Request, Span
 from fv2es_train.predict.scoring import Scorer
-from fv2es_train.predict.speech_spans import Say, find_spans
-from fv2es_train.predict.utterances import Loaded, OpenVideo, See, reworded, utterance_of
-from fv2es_train.predict.warmup import warm
+from fv2es_train.predict.speech_spans import find_spans
+from fv2es_train.predict.utterances import OnFaces, OpenVideo, reword, utterance_of
+from fv2es_train.predict.warmup import warm_up
 
 if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
@@ -35,31 +34,33 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A trained run with all that it takes to score new video.
+    """A trained run, ready to score raw video.
 
-    It may be used for any number of videos, one after the other; not by two threads at once.
+    Scores any number of videos, one after the other; not safe for concurrent use by threads.
 
     Args:
-        checkpoint: the run's; its model is fused into a copy.
-        tokenizer: directory or name of the tokenizer; None takes the one that the settings name.
-        words: hears the words that no transcript gives; None hears none.
-        fuse: whether the RepVGG blocks become single convolutions.
-        media: how much a file may cost; None takes the checkpoint's. No number depends on it.
+        checkpoint: checkpoint of the run. The model is fused into a copy.
+        tokenizer: directory or hub name of the tokenizer; None for the name in the settings.
+        recogniser: speech recogniser for utterances without a transcript; None for none.
+        fuse: whether to fuse the RepVGG blocks into single convolutions.
+        media: limits of decoding; None for the checkpoint's. They do not change any prediction.
 
     Attributes:
-        settings: of the stages, with these limits.
-        classes: in the order of the model.
-        thresholds: class -> the stored threshold.
-        modalities: of the model, some of ``tva``.
-        words: what hears the words, or None.
-        scorer: the model.
+        settings: settings of the stages, with these limits.
+        classes: class names in the order of the model's outputs.
+        thresholds: class -> threshold of the run.
+        modalities: letters of the model's modalities, some of ``tva``.
+        recogniser: the speech recogniser, or None.
+        scorer: runs the model on one example.
+        stages: stages of preparation, for the largest face.
+        all_faces_stages: the same stages, which also keep all other faces.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         tokenizer: str | None = None,
-        words: Recogniser | None = None,
+        recogniser: Recogniser | None = None,
         fuse: bool = True,
         media: MediaSettings | None = None,
     ) -> None:
@@ -68,11 +69,12 @@ class Predictor:
         self.settings = settings
         self.thresholds = {name: checkpoint.thresholds[name] for name in model.config.label_classes}
         self.classes, self.modalities = model.config.label_classes, model.modalities
-        self.words = words if "t" in self.modalities else None
+        self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer = Scorer(checkpoint, fuse)
-        stages = Stages(settings, tokenizer or settings.text.tokenizer, self.classes)
-        every = RecordingStages(settings, stages.tokenizer, self.classes, plain=stages)
-        self._loaded = Loaded(stages, self.scorer, self.words, self.thresholds, every)
+        self.stages = Stages(settings, tokenizer or settings.text.tokenizer, self.classes)
+        self.all_faces_stages = AllFacesStages(
+            settings, self.stages.tokenizer, self.classes, plain=self.stages
+        )
 
     @classmethod
     def load(
@@ -84,120 +86,125 @@ class Predictor:
         which: str = "best",
         media: MediaSettings | None = None,
     ) -> Self:
-        """Read a run; what is loaded only when it is first needed is not loaded, see `warm`.
+        """Load a run. The face detector, tokenizer and speech detector load on first use.
 
         Args:
             run: directory of the run.
-            device: where the model computes: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            device: device of the model: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             tokenizer: see `Predictor`.
-            asr: see `words.recogniser`.
-            which: ``best`` or ``last``.
+            asr: name of the speech recogniser, see `recognisers.load_recogniser`.
+            which: checkpoint to load, ``best`` or ``last``.
             media: see `Predictor`.
 
         Raises:
-            UsageError: there is no such run or device.
+            UsageError: no such run or device.
             TrainError: the checkpoint is damaged.
             WorkError: the recogniser cannot be loaded.
         """
         checkpoint = load_checkpoint(run, which, choose_device(device))
-        words = recogniser(asr) if asr or "t" in checkpoint.model.modalities else None
-        return cls(checkpoint, tokenizer, words, media=media)
+        recogniser = load_recogniser(asr) if asr or TEXT in checkpoint.model.modalities else None
+        return cls(checkpoint, tokenizer, recogniser, media=media)
 
     def warm(self) -> None:
-        """Load all that is otherwise loaded with the first video, by scoring a second of noise.
+        """Load everything that the first video would load, by scoring one second of noise.
 
-        That is the network that finds speech, the face detector with its compiled loops, the
-        resampling and the spectrum, the recogniser and the model's first run; the tokenizer comes
-        last. Nothing is read but what these read, and no ffmpeg is started but to ask its version.
+        After it the first video takes no longer than the second. The tokenizer comes last.
 
         Raises:
-            WorkError: one of them cannot be loaded; of the tokenizer a TokenizerError, after which
-                the rest is warm.
+            TokenizerError: see `check_tokenizer`; everything else is warm by then.
+            WorkError: something else cannot be loaded.
         """
-        warm(self._loaded)
+        warm_up(self)
         self.check_tokenizer()
 
     def check_tokenizer(self) -> None:
-        """See that the tokenizer is the run's, before any video is decoded for nothing.
+        """Check that the tokenizer is the run's, before any video is decoded.
 
         Raises:
-            TokenizerError: it cannot be loaded, or has another digest.
+            TokenizerError: it cannot be loaded, or its digest differs.
         """
-        if "t" not in self.modalities:
+        if TEXT not in self.modalities:
             return
         try:
-            tokenize("", self._loaded.stages.tokenizer, self.settings.text)
+            tokenize("", self.stages.tokenizer, self.settings.text)
         except TokenizerError as error:
             raise TokenizerError(
                 f"the run needs its tokenizer {self.settings.text.tokenizer!r} "
                 f"({self.settings.text.vocabulary_sha256[:12]}): {error.sentence}",
-                "pass the one that made its shards: --tokenizer DIR",
+                "pass the tokenizer that made its shards: --tokenizer DIR",
             ) from error
 
     def predict(
-        self, request: Request, say: Say = lambda _: None, see: See | None = None
+        self,
+        request: Request,
+        on_note: Callable[[str], None] = lambda _: None,
+        on_faces: OnFaces | None = None,
     ) -> Iterator[UtterancePrediction]:
         """Score a video, utterance by utterance, in order of time.
 
-        Where no spans are given all of the sound is gone through first, which takes a minute for
-        an hour; then each utterance is given as soon as it is done. Memory does not grow with the
-        length of the video, but for the list of spans.
+        Without spans in the request, speech detection reads all of the audio first (about half a
+        minute for an hour). Each utterance is yielded as soon as it is scored. Apart from the list
+        of spans, memory does not grow with the length of the video.
 
         Args:
-            request: the video and what is asked of it.
-            say: called with a sentence for whatever was missing, and what was done instead.
-            see: called with an utterance's id and the faces that the model saw, just before the
-                utterance is given; not where it saw none.
+            request: the video and its spans, views and faces.
+            on_note: called with a sentence for whatever is missing and what is done instead.
+            on_faces: called with the id of an utterance and the faces that the model saw (uint8,
+                shape (F, 48, 48, 3)), just before the utterance is yielded; not if there are none.
+
+        Yields:
+            The predictions of each span: one, or with ``faces="all"`` one for each face.
 
         Raises:
-            MediaError: there is neither picture nor sound that can be used.
-            TokenizerError: there are words, and the tokenizer is not the run's.
-            TrainError: the model gives no finite number.
+            MediaError: neither video nor audio can be used.
+            TokenizerError: there is text, and the tokenizer is not the run's.
+            TrainError: the model's output is not finite, or it needs text and there is none.
         """
-        lost = Missing()
-        spans = find_spans(request, self.settings.media, lost, say)
-        if self.words is None and not any(span.text is not None for span in spans):
-            self._say_without_words(say)
-        elif self.words is not None and any(span.text is None for span in spans):
-            say(f"words are heard by {self.words.name}")
+        failed: FailedMedia = {}
+        spans = find_spans(request, self.settings.media, failed, on_note)
+        self._note_text_source(spans, on_note)
+        noted = set(failed)
         utterances = [utterance_of(span, request) for span in spans]
         recording = Recording(request.video.stem, request.video, request.sound or request.video)
         chosen = self.settings
-        told = set(lost.reasons)
         with OpenRecording(
             recording, utterances, chosen.frames, chosen.media, chosen.spans
         ) as source:
-            video = OpenVideo(request, source, lost, self._loaded, see)
+            video = OpenVideo(self, request, source, failed, on_faces)
             for span, utterance in zip(spans, utterances, strict=True):
                 yield from video.score(span, utterance)
-                for part in lost.reasons.keys() - told:
-                    why = lost.reasons[part].rstrip(".")
-                    say(f"{why}: left out from {utterance.start_s:g} s on")
-                told |= lost.reasons.keys()
+                for modality in failed.keys() - noted:
+                    reason = failed[modality].sentence.rstrip(".")
+                    on_note(f"{reason}: left out from {utterance.start_s:g} s on")
+                noted |= failed.keys()
 
     def reword(self, one: UtterancePrediction, text: str | None) -> UtterancePrediction:
-        """The same utterance with other words, without decoding anything.
+        """Score an utterance again with another text, without decoding anything.
 
-        The terms of sound and faces are kept; the text branch alone is run. What comes out is what
-        `predict` would give where the span has these words. A run without text gives the utterance
-        back with the words put in.
+        The terms of audio and video are kept and only the text branch runs. The result equals that
+        of `predict` for a span with this text. For a run without text only ``text`` changes.
 
         Args:
-            one: what `predict` gave, of this run.
-            text: the words; empty where nothing is said, None where they are not known.
+            one: a prediction of this run.
+            text: the text; empty if nothing is said, None if unknown.
 
         Raises:
-            TokenizerError: there are words, and the tokenizer is not the run's.
-            TrainError: the model gives no finite number.
+            TokenizerError: there is text, and the tokenizer is not the run's.
+            TrainError: the model's output is not finite.
         """
-        return reworded(one, text, self._loaded)
+        return reword(one, text, self)
 
-    def _say_without_words(self, say: Say) -> None:
-        rest = [NAMES[letter] for letter in self.modalities if letter != "t"]
-        if "t" in self.modalities and rest:
-            say(f"{WITHOUT_WORDS}: the model runs on {' and '.join(rest)} alone")
-        elif "t" in self.modalities:
+    def _note_text_source(self, spans: tuple[Span, ...], on_note: Callable[[str], None]) -> None:
+        """Note where the text comes from, unless all of it is given."""
+        if self.recogniser is not None and any(span.text is None for span in spans):
+            on_note(f"words are heard by {self.recogniser.name}")
+        if self.recogniser is not None or any(span.text is not None for span in spans):
+            return
+        rest = [MODALITY_NAMES[letter] for letter in self.modalities if letter != TEXT]
+        if TEXT in self.modalities and rest:
+            on_note(f"{NO_TEXT}: the model uses {' and '.join(rest)} only")
+        elif TEXT in self.modalities:
             raise TrainError(
-                "the run knows words only, and there are none",
+                "the run uses text only, and there is no text",
                 "pass --transcript FILE, or a recogniser with --asr",
             )

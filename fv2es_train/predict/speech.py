@@ -1,11 +1,12 @@
-"""Where somebody speaks: silero-vad, whose weights travel in its package, over sound of any length.
+"""Speech detection with silero-vad over audio of any length, and its cut into utterances.
 
-Owns running the network window by window. Leaves cutting speech into utterances to `spans`.
+Owns running the network window by window and the cutting rules. The weights are in the package.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,31 +14,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.media.audio import SoundReader, resampled
+from fv2es_train.predict.request import SpanRules
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 RATE_HZ = 16_000
 # The network takes windows of this many audio samples.
 _WINDOW = 512
 WINDOW_S = _WINDOW / RATE_HZ
-# Sound that is held at a time; a whole number of windows.
+# Audio in memory at a time; a whole number of windows.
 _BLOCK_S = 32
 # 15 dB, as a factor of the amplitude.
 _CROSS_TALK = 10 ** (15 / 20)
+# Speech begins above the first probability and continues until below the second, as in silero-vad.
+_SPEECH, _SILENCE = 0.5, 0.35
+# Windows over which the probability is averaged to find where to cut speech.
+_SMOOTH = 5
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was found in the sound of a file.
+class Speech:
+    """Speech probabilities of the audio of a file.
 
     Attributes:
-        length_s: of the sound, in seconds.
-        probability: for each channel that was asked for float32 (W,), that there is speech in each
-            window of `WINDOW_S`.
+        length_s: length of the audio in seconds.
+        probability: for each channel float32 (W,), the probability of speech in each window of
+            `WINDOW_S`.
         level: of the same windows, float32 (W,), root of the mean square.
     """
 
@@ -45,85 +52,66 @@ class Heard:
     probability: tuple[NDArray[np.float32], ...]
     level: tuple[NDArray[np.float32], ...]
 
-    def of_own(self, place: int) -> NDArray[np.float32]:
-        """The probability that one channel's own speaker speaks.
+    def without_cross_talk(self, place: int) -> NDArray[np.float32]:
+        """The probabilities of one channel, 0 in windows where another is 15 dB louder.
 
-        Microphones hear the other speaker too, and the network hears what is faint as well as what
-        is loud: a window counts for nothing where another channel is 15 dB louder.
+        Microphones record the other speaker, too, and the network detects faint speech.
         """
-        import numpy as np
-
-        loudest = np.max(self.level, axis=0)
-        own = self.level[place] * _CROSS_TALK >= loudest
+        own = self.level[place] * _CROSS_TALK >= np.max(self.level, axis=0)
         return np.where(own, self.probability[place], 0).astype(np.float32)
 
 
-def listen(path: Path, channels: Sequence[int | None], media: MediaSettings) -> Heard:
-    """Go through the sound of a file once; memory holds one block of it.
+def detect_speech(path: Path, channels: Sequence[int | None], media: MediaSettings) -> Speech:
+    """Read the audio of a file once, one block at a time.
 
     Args:
         path: a local media file.
-        channels: of the sound; None is the mean of all.
-        media: the limits.
+        channels: audio channels; None is the mean of all.
+        media: limits of decoding.
 
     Raises:
-        MediaError: the file holds no sound, or none that can be decoded.
-        UtteranceError: there is no such channel.
+        MediaError: the file has no audio, or none that can be decoded.
+        UtteranceError: no such channel.
     """
-    import numpy as np
-
     found: list[list[float]] = [[] for _ in channels]
     level: list[list[float]] = [[] for _ in channels]
     with contextlib.closing(SoundReader(path, media)) as reader:
-        listeners = [_Listener() for _ in channels]
+        # Each copy keeps the memory of one channel.
+        networks = [copy.deepcopy(_network()) for _ in channels]
         start_s = 0.0
         while not (reader.ended and start_s >= reader.reached_s):
             for place, channel in enumerate(channels):
                 block = resampled(reader.span(start_s, start_s + _BLOCK_S, channel), RATE_HZ)
                 filled = np.pad(block.samples, (0, -len(block.samples) % _WINDOW))
-                found[place] += listeners[place].hear(filled)
+                found[place] += _probabilities(networks[place], filled)
                 level[place] += np.sqrt(np.square(filled).reshape(-1, _WINDOW).mean(1)).tolist()
             start_s += _BLOCK_S
         length_s = reader.reached_s
-    return Heard(length_s, *(tuple(np.array(v, np.float32) for v in two) for two in (found, level)))
-
-
-class _Listener:
-    """The network with the memory of one channel."""
-
-    def __init__(self) -> None:
-        self._network = _network()
-
-    def hear(self, samples: NDArray[np.float32]) -> Iterator[float]:
-        """The probability of speech in each window of whole ones."""
-        import torch
-
-        with torch.no_grad():
-            for window in torch.from_numpy(samples).view(-1, _WINDOW):
-                yield self._network(window, RATE_HZ).item()
+    probability, levels = (tuple(np.array(v, np.float32) for v in two) for two in (found, level))
+    return Speech(length_s, probability, levels)
 
 
 def load() -> None:
-    """Load the network and let it hear a window of silence, so that it is quick the first time."""
-    import numpy as np
-
-    list(_Listener().hear(np.zeros(_WINDOW, np.float32)))
+    """Load the network and run it on a window of silence."""
+    list(_probabilities(copy.deepcopy(_network()), np.zeros(_WINDOW, np.float32)))
 
 
-def _network() -> Any:
-    """A fresh copy: what it remembers belongs to one sound."""
-    import copy
+def _probabilities(network: Any, samples: NDArray[np.float32]) -> Iterator[float]:
+    """The probability of speech in each window of whole ones."""
+    import torch
 
-    return copy.deepcopy(_loaded())
+    with torch.no_grad():
+        for window in torch.from_numpy(samples).view(-1, _WINDOW):
+            yield network(window, RATE_HZ).item()
 
 
 @functools.cache
-def _loaded() -> Any:
+def _network() -> Any:
     import torch
 
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
-        # Its weights are TorchScript, which torch 2.14 reads and says it will not for ever.
+        # The weights are TorchScript, which torch 2.14 reads but deprecates.
         warnings.filterwarnings("ignore", message="`torch.jit.load`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="`torch.jit.load`", category=DeprecationWarning)
         from silero_vad import load_silero_vad
@@ -132,3 +120,60 @@ def _loaded() -> Any:
     # The package sets one thread for the whole process when it is imported.
     torch.set_num_threads(threads)
     return network
+
+
+def cut_speech(
+    probability: NDArray[np.float32], window_s: float, rules: SpanRules
+) -> list[tuple[float, float]]:
+    """Cut speech into utterances.
+
+    Args:
+        probability: float32 (W,), the probability of speech in each window.
+        window_s: length of a window in seconds.
+        rules: the cutting rules.
+
+    Returns:
+        (start, end) in seconds, in order, without overlap and within the W windows.
+    """
+    stretches: list[tuple[int, int]] = []
+    most = int(rules.longest_s / window_s)
+    for begin, end in _stretches(probability, rules.silence_s / window_s):
+        if (end - begin) * window_s >= rules.shortest_s:
+            stretches += _cut(probability, begin, end, most)
+    spans: list[tuple[float, float]] = []
+    limit_s = len(probability) * window_s
+    for place, (begin, end) in enumerate(stretches):
+        before_s = spans[-1][1] if spans else 0.0
+        after_s = stretches[place + 1][0] * window_s if place + 1 < len(stretches) else limit_s
+        start_s = max(begin * window_s - rules.pad_s, before_s)
+        spans.append((round(start_s, 3), round(min(end * window_s + rules.pad_s, after_s), 3)))
+    return spans
+
+
+def _stretches(probability: NDArray[np.float32], silence: float) -> list[tuple[int, int]]:
+    """(first window, window after the last) of each stretch of speech."""
+    found: list[tuple[int, int]] = []
+    begin, last = -1, -1
+    for window, value in enumerate(probability.tolist()):
+        if begin < 0 and value >= _SPEECH:
+            begin, last = window, window
+        elif begin >= 0 and value >= _SILENCE:
+            last = window
+        elif begin >= 0 and window - last > silence:
+            found.append((begin, last + 1))
+            begin = -1
+    return [*found, (begin, last + 1)] if begin >= 0 else found
+
+
+def _cut(
+    probability: NDArray[np.float32], begin: int, end: int, most: int
+) -> list[tuple[int, int]]:
+    """A stretch in parts of at most ``most`` windows, cut where speech is least probable."""
+    smooth = np.convolve(probability, np.ones(_SMOOTH) / _SMOOTH, mode="same")
+    parts = []
+    while end - begin > most:
+        middle = begin + max(most // 2, 1)
+        at = middle + int(smooth[middle : begin + most + 1].argmin())
+        parts.append((begin, at))
+        begin = at
+    return [*parts, (begin, end)]

@@ -1,81 +1,89 @@
-"""The spans of one request: those that are given, those in which somebody speaks, or fixed ones.
-
-Owns what is tried in which order, and telling what was missing.
-"""
+"""The spans of one request: given ones, detected speech, or spans of fixed length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError
 from fv2es_prep.media.probe import duration_s
-from fv2es_train.predict.modalities import PICTURE, SOUND, Missing
+from fv2es_train.predict.modalities import FailedMedia
+from fv2es_train.predict.outputs import AUDIO, VIDEO
 from fv2es_train.predict.request import Request, Span, named
-from fv2es_train.predict.spans import fixed_spans, speech_spans, with_lines
-from fv2es_train.predict.speech import WINDOW_S, Heard, listen
-
-Say = Callable[[str], None]
+from fv2es_train.predict.spans import fixed_spans, with_lines
+from fv2es_train.predict.speech import WINDOW_S, cut_speech, detect_speech
 
 
-def find_spans(request: Request, media: MediaSettings, lost: Missing, say: Say) -> tuple[Span, ...]:
-    """The spans that are scored, in order of time, each with a name and a view.
+def find_spans(
+    request: Request, media: MediaSettings, failed: FailedMedia, on_note: Callable[[str], None]
+) -> tuple[Span, ...]:
+    """The spans to score, in order of time, each with a name and a view.
 
     Args:
-        request: the video and what is asked of it.
-        media: the limits.
-        lost: what is found to be missing is added.
-        say: called with a sentence for what was missing.
+        request: the request.
+        media: limits of decoding.
+        failed: updated if audio or video fails to decode.
+        on_note: called with a sentence on what is missing.
 
     Raises:
-        MediaError: there is neither picture nor sound.
-        UtteranceError: the sound has no channel of that number.
+        MediaError: there is neither video nor audio.
+        UtteranceError: the audio has no channel of that number.
     """
-    spans = request.spans if request.spans is not None else _found(request, media, lost, say)
+    spans = request.spans
+    if spans is None:
+        spans = _detected_spans(request, media, failed, on_note)
     if request.lines:
-        spans, told = with_lines(named(spans, request.views), request.lines)
-        say(told)
+        spans, note = with_lines(named(spans, request.views), request.lines)
+        on_note(note)
     return tuple(named(spans, request.views))
 
 
-def _found(request: Request, media: MediaSettings, lost: Missing, say: Say) -> tuple[Span, ...]:
+def _detected_spans(
+    request: Request, media: MediaSettings, failed: FailedMedia, on_note: Callable[[str], None]
+) -> tuple[Span, ...]:
+    """The spans of detected speech; without speech spans of fixed length."""
     channels = list(dict.fromkeys(view.audio_channel for view in request.views))
-    heard: Heard | None = None
+    audio_s: float | None = None
     try:
-        heard = listen(request.sound or request.video, channels, media)
+        speech = detect_speech(request.sound or request.video, channels, media)
     except MediaError as error:
-        lost.add(SOUND, error)
-        say(f"{error.sentence.rstrip('.')}: the picture alone is scored")
-    if heard is not None:
-        own = map(heard.of_own, range(len(channels)))
-        cut = [speech_spans(values, WINDOW_S, request.rules) for values in own]
-        at = {channel: place for place, channel in enumerate(channels)}
+        failed[AUDIO] = error
+        on_note(f"{error.sentence.rstrip('.')}: the video alone is scored")
+    else:
+        audio_s = speech.length_s
+        own = map(speech.without_cross_talk, range(len(channels)))
+        cut = dict(
+            zip(channels, (cut_speech(one, WINDOW_S, request.rules) for one in own), strict=True)
+        )
         found = [
-            Span(start_s, min(end_s, heard.length_s), view=view)
+            Span(start_s, min(end_s, audio_s), view=view)
             for view in request.views
-            for start_s, end_s in cut[at[view.audio_channel]]
-            if start_s < heard.length_s
+            for start_s, end_s in cut[view.audio_channel]
+            if start_s < audio_s
         ]
         if found:
             return tuple(found)
-    length_s = _length_s(request, media, heard, lost, say)
-    if heard is not None:
-        say(f"nobody was heard to speak: spans of {request.rules.fixed_s:g} s are scored")
+    length_s = _length_s(request, media, audio_s, failed, on_note)
+    if audio_s is not None:
+        on_note(f"no speech was detected: spans of {request.rules.fixed_s:g} s are scored")
     spans = fixed_spans(length_s, request.rules)
-    return tuple(replace(Span(a, b), view=view) for a, b in spans for view in request.views)
+    return tuple(Span(a, b, view=view) for a, b in spans for view in request.views)
 
 
 def _length_s(
-    request: Request, media: MediaSettings, heard: Heard | None, lost: Missing, say: Say
+    request: Request,
+    media: MediaSettings,
+    audio_s: float | None,
+    failed: FailedMedia,
+    on_note: Callable[[str], None],
 ) -> float:
+    """The length of the video in seconds; that of the audio if the video fails to decode."""
     try:
-        # A file that says nothing of its length is asked for that of its pictures.
-        length_s = max(duration_s(request.video, media), heard.length_s if heard else 0)
+        # Without a length in its header the whole file is read.
+        return max(duration_s(request.video, media), audio_s or 0)
     except MediaError as error:
-        lost.add(PICTURE, error)
-        if heard is None:
+        failed[VIDEO] = error
+        if audio_s is None:
             raise
-        say(f"{error.sentence.rstrip('.')}: the sound alone is scored")
-        length_s = heard.length_s
-    return length_s
+        on_note(f"{error.sentence.rstrip('.')}: the audio alone is scored")
+        return audio_s

@@ -1,6 +1,6 @@
-"""Transcripts as people have them: srt, vtt, IEMOCAP's transcription, or plain words.
+"""Transcript formats: srt, vtt, IEMOCAP's transcription and plain text.
 
-Owns the four formats, and writing srt. Leaves which span of a video gets which words to `spans`.
+Owns reading them and writing srt. `spans` assigns the text to spans.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of a video.
+    """The text of a video.
 
     Attributes:
-        spans: the words that have a time, in order of time.
-        lines: the lines of a text without any time, in order.
+        spans: text with times, in order of time.
+        lines: lines of a text without times, in order.
     """
 
     spans: tuple[Span, ...] = ()
@@ -34,16 +34,16 @@ class Transcript:
 
 
 def read_transcript(path: Path) -> Transcript:
-    """The transcript in a file; what it is, is seen from its content.
+    """Read a transcript; its content decides the format.
 
     Raises:
-        UsageError: it cannot be read, or holds no words.
+        UsageError: it cannot be read, or is empty.
     """
     return parse_transcript(read_text(path), path.name)
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a mark, or else in Latin-1.
+    """Read a text file in UTF-8, with or without a byte order mark, or else in Latin-1.
 
     Raises:
         UsageError: it cannot be read.
@@ -58,7 +58,7 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    """The text in bytes, see `read_text`."""
+    """Decode bytes as `read_text` does."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -66,17 +66,17 @@ def decode_text(data: bytes) -> str:
 
 
 def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
-    """The transcript in a text.
+    """Parse a transcript.
 
-    Lines with ``-->`` make it srt or vtt, lines such as ``ID [1.0-2.5]: words`` make it IEMOCAP's
-    transcription (its lines without a time are left out); anything else is plain words.
+    Lines with ``-->`` make it srt or vtt; lines such as ``ID [1.0-2.5]: words`` make it IEMOCAP's
+    transcription, whose lines without a time are ignored; anything else is plain text.
 
     Args:
         text: the content.
-        name: of the file, for messages.
+        name: name of the file in messages.
 
     Raises:
-        UsageError: it holds no words, or a time that ends before it starts.
+        UsageError: it is empty, or a time ends before it starts.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if any(_ARROW.fullmatch(line) for line in lines):
@@ -85,7 +85,7 @@ def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
         spans = list(_spoken(lines))
     plain = () if spans else tuple(line.strip() for line in lines if line.strip())
     if not spans and not plain:
-        raise UsageError(f"{name} holds no words", "leave it out to score sound and picture alone")
+        raise UsageError(f"{name} contains no words", "omit it to score audio and video alone")
     return Transcript(tuple(sorted(spans, key=lambda span: span.start_s)), plain)
 
 
@@ -93,7 +93,7 @@ def write_srt(cues: Iterable[tuple[float, float, str]]) -> Iterator[str]:
     """Subtitles, block by block.
 
     Args:
-        cues: start and end in seconds, and the words, which may have several lines.
+        cues: start and end in seconds, and the text, which may have several lines.
 
     Yields:
         A numbered block with the empty line after it.

@@ -20,7 +20,7 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 
 from fv2es_prep import __version__
 from fv2es_train.predict import render
-from fv2es_train.predict.outputs import WITHOUT_WORDS, video_json
+from fv2es_train.predict.outputs import NO_TEXT, video_json
 from fv2es_train.serve.api_errors import NOT_DONE, NOT_FOUND, NOT_READY, UNUSABLE, RefusedError
 from fv2es_train.serve.api_schema import Words, job_json
 from fv2es_train.serve.form import job_of
@@ -117,7 +117,7 @@ class Api:
         again = Reword(task.name, tuple(job.told), words.words, task.length_s, task.size)
         with self._jobs.place():
             # What the video lacks it lacks still; that its words were not known may be over.
-            notes = [note for note in job.notes if not note.startswith(WITHOUT_WORDS)]
+            notes = [note for note in job.notes if not note.startswith(NO_TEXT)]
             added = self._jobs.add(Job(again, notes=notes))
         return self._accepted(added)
 

@@ -5,6 +5,7 @@ Owns the forms of answers and of corrected words. Leaves their content to `jobs`
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -176,7 +177,7 @@ def job_json(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 0)
         "count": len(told),
         "first": after,
         "utterances": [one.to_json() for one in told[after:]],
-        "summary": job.summary(thresholds).to_json() if job.state in ENDED and told else None,
+        "summary": asdict(job.summary(thresholds)) if job.state in ENDED and told else None,
         "error": None
         if job.error is None
         else {"sentence": job.error.sentence, "hint": job.error.hint},

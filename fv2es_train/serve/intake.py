@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fv2es_prep.errors import MediaError
-from fv2es_train.predict.media_check import Look, look_at
+from fv2es_train.predict.media_check import MediaInfo, check_media
 from fv2es_train.serve.api_errors import (
     BAD_REQUEST,
     NO_MEDIA,
@@ -48,7 +48,7 @@ def checked_name(name: str | None) -> str:
     return name
 
 
-def examine(path: Path, name: str, limits: Limits) -> Look:
+def examine(path: Path, name: str, limits: Limits) -> MediaInfo:
     """Find out what an upload is, by decoding its beginning.
 
     Args:
@@ -65,7 +65,7 @@ def examine(path: Path, name: str, limits: Limits) -> Look:
     if not known and (other := what_else(head)):
         raise RefusedError(NO_MEDIA, f"{name} is {other}", _EXPECTED)
     try:
-        look = look_at(path, limits.media)
+        look = check_media(path, limits.media)
     except MediaError as error:
         raise _named(refused_media(error, known), path, name) from error
     if look.size is not None and min(look.size) < limits.least_px:

@@ -5,11 +5,12 @@ Owns the messages. Leaves doing to `worker` and keeping to `jobs`; imports no to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import Fv2esError
+from fv2es_train.predict.boxes import RelativeBox
 from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.request import Request
 
@@ -66,14 +67,14 @@ class Told:
     """
 
     prediction: UtterancePrediction
-    places: list[dict[str, Any]] = field(default_factory=list)
+    places: list[RelativeBox] = field(default_factory=list)
     faces: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
-            **self.prediction.to_json(),
-            "places": self.places,
+            **asdict(self.prediction),
+            "places": [asdict(box) for box in self.places],
             "faces": list(self.faces),
         }
 

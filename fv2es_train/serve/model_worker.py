@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import Fv2esError, WorkError
-from fv2es_train.predict.boxes import places_of
+from fv2es_train.predict.boxes import relative_boxes
 from fv2es_train.serve.messages import (
     STOP,
     Done,
@@ -139,7 +139,7 @@ class Worker:
             classes=one.classes,
             thresholds=one.thresholds,
             modalities=one.modalities,
-            recogniser=one.words.name if one.words is not None else None,
+            recogniser=one.recogniser.name if one.recogniser is not None else None,
             device=str(next(model.parameters()).device),
             pictures_hz=1 / one.settings.frames.spacing_s,
         )
@@ -197,7 +197,7 @@ def _notes(notes: list[str], task: Score) -> Iterator[Note]:
 
 def _told(one: UtterancePrediction, task: Score, faces: Faces | None) -> Told:
     lost = {letter: _plain(why, task) for letter, why in one.missing.items()}
-    places = [] if task.size is None else places_of(one, *task.size)
+    places = [] if task.size is None else relative_boxes(one, *task.size)
     shown = () if faces is None else tuple(_jpegs(faces))
     return Told(replace(one, missing=lost), places, shown)
 

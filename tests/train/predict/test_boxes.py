@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from fv2es_prep.media.view import cut_view
-from fv2es_train.predict.boxes import placed, places_of
+from fv2es_train.predict.boxes import picture_box, relative_boxes
 from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
 from fv2es_train.predict.request import parse_view
 
@@ -27,18 +29,18 @@ def test_a_box_of_a_view_shows_the_same_pixels_in_the_picture(
     cut = cut_view(rgb, parse_view(view))
     rows, columns = np.nonzero(cut[..., 2])
     box = box_of(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    left, top, right, bottom = placed(box, parse_view(view), width, height)
+    left, top, right, bottom = picture_box(box, parse_view(view), width, height)
     inside = cut[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert (rgb[int(top) : int(bottom), int(left) : int(right)] == inside).all()
     assert inside.size
 
 
-def test_places_are_shares_cut_at_the_edges() -> None:
+def test_relative_boxes_are_clipped_at_the_edges() -> None:
     boxes = (box_of(0, 0, 320, 240), box_of(-50, 200, 20, 500))
     one = UtterancePrediction(
         *("x", 0, 3, None, "", "", "right", 2, 2, "v", {}, {}, (), {}), boxes=boxes
     )
-    assert places_of(one, 640, 480) == [
+    assert [asdict(box) for box in relative_boxes(one, 640, 480)] == [
         {"time_s": 1.5, "found": True, "left": 0.5, "top": 0, "width": 0.5, "height": 0.5},
         pytest.approx(
             {

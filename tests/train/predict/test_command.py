@@ -116,7 +116,7 @@ def test_the_film_has_the_sound_and_is_as_long(tav: Path, talk: Path, tmp_path: 
         (("TALK", "TALK2", "--srt"), "for one video"),
         (("TALK", "TALK2", "--spans", "x.json"), "for one video"),
         (("TALK", "TALK2", "--plot", "x.png"), "pass a folder"),
-        (("TALK", "--view", "iemocap"), "needs the ids"),
+        (("TALK", "--view", "iemocap"), "needs spans with ids"),
         (("TALK", "--transcript", "nowhere.srt"), "cannot be read"),
     ],
 )

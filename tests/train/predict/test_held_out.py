@@ -19,7 +19,7 @@ from fv2es_prep.types import Utterance
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request
-from fv2es_train.predict.videos import PredictOptions, requests_of
+from fv2es_train.predict.videos import PredictConfig, requests_of
 from fv2es_train.training.loop import train
 from fv2es_train.training.options import TrainOptions
 
@@ -72,7 +72,7 @@ def test_a_video_held_out_of_training_is_told_as_well_as_eval_says(
     predictor = Predictor.load(tmp_path / "run", "cpu", str(text_model), "none")
     dialog = corpus / f"Session{int(held[3:5])}" / "dialog"
     request, *_ = requests_of(
-        PredictOptions(
+        PredictConfig(
             (dialog / f"avi/DivX/{held}.avi",),
             tmp_path / "run",
             sound=dialog / f"wav/{held}.wav",

@@ -75,7 +75,7 @@ def test_without_words_sound_and_faces_are_scored(predictor: Predictor, talk: Pa
     [
         (("-an", "-c:v", "copy"), "v", "holds no sound"),
         (("-vn", "-c:a", "copy"), "a", "holds no picture"),
-        (("-af", "volume=0", "-c:v", "copy"), "v", "nobody was heard"),
+        (("-af", "volume=0", "-c:v", "copy"), "v", "no speech was detected"),
         (("-vf", "drawbox=c=black:t=fill"), "a", ""),
     ],
 )
@@ -140,7 +140,7 @@ def test_utterances_come_while_the_video_goes_on(predictor: Predictor, talk: Pat
 def test_what_the_model_saw_is_shown_before_its_utterance(predictor: Predictor, talk: Path) -> None:
     shown: list[tuple[str, Faces]] = []
     request = Request(talk, spans=(Span(0, 2, view=LEFT), Span(2, 4, view=LEFT)))
-    coming = predictor.predict(request, see=lambda name, faces: shown.append((name, faces)))
+    coming = predictor.predict(request, on_faces=lambda name, faces: shown.append((name, faces)))
     for count, one in enumerate(coming, 1):
         assert len(shown) == count
         name, faces = shown[-1]
@@ -153,9 +153,13 @@ def test_faces_that_were_not_looked_at_are_not_shown(
 ) -> None:
     shown: list[str] = []
     dark = Request(changed(tmp_path, talk, "-vf", "drawbox=c=black:t=fill"), spans=(Span(0, 2),))
-    list(predictor.predict(dark, see=lambda name, _: shown.append(name)))
+    list(predictor.predict(dark, on_faces=lambda name, _: shown.append(name)))
     deaf = Predictor.load(trained("a"), "cpu", None, "none")
-    list(deaf.predict(Request(talk, spans=(Span(0, 2),)), see=lambda name, _: shown.append(name)))
+    list(
+        deaf.predict(
+            Request(talk, spans=(Span(0, 2),)), on_faces=lambda name, _: shown.append(name)
+        )
+    )
     assert shown == []
 
 
@@ -191,7 +195,7 @@ def test_another_tokenizer_is_refused(
 
 
 def test_a_run_of_words_alone_needs_words(trained: Callable[[str], Path], talk: Path) -> None:
-    with pytest.raises(TrainError, match="words only"):
+    with pytest.raises(TrainError, match="text only"):
         list(Predictor.load(trained("t"), "cpu", None, "none").predict(Request(talk)))
 
 

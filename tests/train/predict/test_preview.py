@@ -33,7 +33,7 @@ def look(path: Path) -> tuple[dict[str, tuple[int, int]], list[float], float]:
 
 def test_a_preview_is_small_and_can_be_sought_in(talk: Path, tmp_path: Path) -> None:
     told: list[float] = []
-    out = make_preview(talk, tmp_path / "p.webm", tell=told.append)
+    out = make_preview(talk, tmp_path / "p.webm", on_progress=told.append)
     sizes, times, length_s = look(out)
     assert sizes == {"vp8": (540, 360), "opus": (0, 0)}
     assert length_s == pytest.approx(8, abs=0.1) and times[0] == 0

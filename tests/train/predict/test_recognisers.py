@@ -60,7 +60,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_whisper_directory_hears_something(whisper: Path) -> None:
-    hearer = recognisers.recogniser(str(whisper))
+    hearer = recognisers.load_recogniser(str(whisper))
     assert hearer is not None and hearer.name == whisper.name
     noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     assert isinstance(hearer.recognise(Waveform(noise, 24_000)), str)
@@ -80,18 +80,18 @@ def test_what_is_heard_is_used_as_text(
 
 
 def test_without_a_recogniser_nothing_is_heard(whisper: Path, tmp_path: Path) -> None:
-    assert recognisers.recogniser("none") is None
+    assert recognisers.load_recogniser("none") is None
     with pytest.raises(WorkError, match="no speech recogniser"):
-        recognisers.recogniser(str(tmp_path))
+        recognisers.load_recogniser(str(tmp_path))
     with pytest.raises(WorkError, match="could not be had"):
-        recognisers.recogniser("nobody/nothing")
-    if not recognisers.embedded_there():
-        assert recognisers.recogniser(None) is None
+        recognisers.load_recogniser("nobody/nothing")
+    if not recognisers.has_embedded():
+        assert recognisers.load_recogniser(None) is None
         with pytest.raises(WorkError, match="needs the packages"):
-            recognisers.recogniser("embedded")
+            recognisers.load_recogniser("embedded")
 
 
-@pytest.mark.skipif(not recognisers.embedded_there(), reason="the extra asr is not installed")
+@pytest.mark.skipif(not recognisers.has_embedded(), reason="the extra asr is not installed")
 @pytest.mark.corpus
 def test_the_embedded_recogniser_understands_english() -> None:
     from fv2es_prep.media.audio import SoundReader
@@ -99,7 +99,7 @@ def test_the_embedded_recogniser_understands_english() -> None:
     path = Path(__file__).parents[4] / "shared" / "data" / "audio" / "whisper_jfk.flac"
     if not path.is_file():
         pytest.skip("there is no real speech here")
-    hearer = recognisers.recogniser("embedded")
+    hearer = recognisers.load_recogniser("embedded")
     assert hearer is not None
     heard = hearer.recognise(SoundReader(path).span(0, 11, None)).lower()
     assert "my fellow americans" in heard and "what you can do for your country" in heard

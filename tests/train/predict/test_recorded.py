@@ -58,7 +58,7 @@ def test_length_and_picture_times_are_right(
 ) -> None:
     video = streamed(tmp_path / "recorded", brighter, *form, *sound, "-fps_mode", "vfr")
     shown: list[Faces] = []
-    found = list(predictor.predict(Request(video), see=lambda _, faces: shown.append(faces)))
+    found = list(predictor.predict(Request(video), on_faces=lambda _, faces: shown.append(faces)))
     assert [one.start_s for one in found] == [0, 5]
     assert found[-1].end_s == pytest.approx(6.5, abs=0.1)
     times_s = kept_s(brighter)

@@ -17,10 +17,10 @@ from fv2es_train.predict.request import Span, SpanRules, describe_view, named, p
 from fv2es_train.predict.spans import (
     fixed_spans,
     read_spans,
-    speech_spans,
+    with_cues,
     with_lines,
-    with_words,
 )
+from fv2es_train.predict.speech import cut_speech
 from fv2es_train.predict.subtitles import parse_transcript, read_transcript, write_srt
 
 WORDS = st.lists(st.from_regex(r"[A-Za-zäß',.!?]{1,9}", fullmatch=True), min_size=1, max_size=6)
@@ -86,7 +86,7 @@ def test_lines_go_to_their_utterances_and_words_are_dealt_by_length() -> None:
 def test_a_span_gets_the_cues_whose_middle_is_in_it() -> None:
     cues = [Span(0, 1, "one"), Span(1, 2.2, "two"), Span(2.1, 3, "three")]
     spans = [Span(0, 2), Span(2, 3), Span(5, 6), Span(0, 3, "own")]
-    assert [s.text for s in with_words(spans, cues)] == ["one two", "three", None, "own"]
+    assert [s.text for s in with_cues(spans, cues)] == ["one two", "three", None, "own"]
 
 
 def test_spans_are_read_from_json_and_csv(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_what_is_no_view_is_refused(text: str) -> None:
 )
 def test_speech_is_cut_by_its_rules(values: list[float], shortest: float, longest: float) -> None:
     rules = SpanRules(shortest, longest, silence_s=0.2, pad_s=0.05)
-    found = speech_spans(np.array(values, np.float32), 0.032, rules)
+    found = cut_speech(np.array(values, np.float32), 0.032, rules)
     ends = [edge for span in found for edge in span]
     assert ends == sorted(ends)
     for start_s, end_s in found:
@@ -144,7 +144,7 @@ def test_speech_is_cut_by_its_rules(values: list[float], shortest: float, longes
 def test_long_speech_is_cut_at_its_quietest_place() -> None:
     values = np.full(200, 0.9, np.float32)
     values[120:126] = 0.4
-    found = speech_spans(values, 0.1, SpanRules(longest_s=15, pad_s=0))
+    found = cut_speech(values, 0.1, SpanRules(longest_s=15, pad_s=0))
     assert len(found) == 2 and 12.0 <= found[0][1] == found[1][0] <= 12.6
 
 

@@ -23,7 +23,7 @@ from fv2es_prep.detectors import compiled
 loops = [compiled.fill_level, compiled.fill_crops, compiled.collect, compiled.suppress]
 
 def state():
-    kept = [tokens.load_tokenizer, speech._loaded]
+    kept = [tokens.load_tokenizer, speech._network]
     return [len(loop.signatures) for loop in loops], [one.cache_info().misses for one in kept]
 
 before, modules = state(), set(sys.modules)

@@ -107,7 +107,7 @@ def test_two_hundred_hostile_uploads_are_refused_and_leave_nothing(
         ({"spans": "start_s,end_s\n1\n"}, "span 1"),
         ({"spans": 'a,"' + "b" * 200_000}, "CSV"),
         ({"transcript": f"{'9' * 5000}:00:00,0 --> {'9' * 5000}:00:01,0\nhm\n", "faces": "x"}, "x"),
-        ({"transcript": "1\n00:00:05,000 --> 00:00:03,000\nhm\n"}, "a span goes"),
+        ({"transcript": "1\n00:00:05,000 --> 00:00:03,000\nhm\n"}, "invalid span"),
         ({"labels": "happy"}, "'labels'"),
         ({"spans": '[{"start_s": 0, "end_s": 3600}]'}, "longer than 120 s"),
         ({"spans": _spans(5001, 8.0)}, "5001 spans"),
