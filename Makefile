@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser check fmt bench bench-full docs wheel-test lock clean
+.PHONY: help setup demo test test-slow test-browser check fmt bench bench-full guard docs wheel-test lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: setup ## measure everything on small material; see benchmarks/README.md
 
 bench-full: setup ## the same on long material: an hour and more
 	$(BIN)/python -m benchmarks --full
+
+guard: setup ## compare what this checkout produces with a revision: make guard AGAINST=REV
+	$(BIN)/python -m benchmarks.guard against $(or $(AGAINST),HEAD)
 
 docs: setup ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py

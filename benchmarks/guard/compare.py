@@ -1,0 +1,109 @@
+"""What differs between two records.
+
+Owns which differences count. A record maps keys to strings, numbers, booleans or null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+Record = dict[str, Any]
+
+# Derived from other recorded values, or a version number: listed, but no difference.
+NOTED = ("*@format_version", "*@settings_digest", "*@task_digest")
+_SHOWN = 40
+_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Keys of two records.
+
+    Attributes:
+        equal: number of equal values.
+        changed: keys whose value differs, and how.
+        removed: keys that only the first record has.
+        added: keys that only the second record has.
+        noted: keys that differ and may, see `NOTED`.
+    """
+
+    equal: int
+    changed: dict[str, str]
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    noted: dict[str, str]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a value changed or is gone; an added one is no difference."""
+        return bool(self.changed or self.removed)
+
+    def text(self) -> str:
+        """A report for people: the first keys of each kind."""
+        lines = [f"{'DIFFERENT' if self.differs else 'EQUAL'}: {self.equal} equal values"]
+        for name, keys in (
+            ("changed", [f"{key}: {how}" for key, how in self.changed.items()]),
+            ("removed", list(self.removed)),
+            ("added", list(self.added)),
+            ("noted", [f"{key}: {how}" for key, how in self.noted.items()]),
+        ):
+            if keys:
+                lines.append(f"{name}: {len(keys)}")
+                lines += [f"  {key}" for key in keys[:_SHOWN]]
+                lines += [f"  ... and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+        return "\n".join(lines)
+
+
+def compare(
+    before: Record, after: Record, ignore: Sequence[str] = (), tolerance: float = 0.0
+) -> Comparison:
+    """Compare two records key by key.
+
+    Args:
+        before: the record of the earlier revision.
+        after: the record of the later revision.
+        ignore: glob patterns of keys that are left out.
+        tolerance: largest relative difference of two numbers that counts as equal.
+    """
+
+    def kept(record: Record) -> Record:
+        return {k: v for k, v in record.items() if not any(fnmatch(k, glob) for glob in ignore)}
+
+    before, after = kept(before), kept(after)
+    both = sorted(before.keys() & after.keys())
+    different = {key: _how(before[key], after[key], tolerance) for key in both}
+    different = {key: how for key, how in different.items() if how}
+    noted = {key: how for key, how in different.items() if _is_noted(key)}
+    return Comparison(
+        equal=len(both) - len(different),
+        changed={key: how for key, how in different.items() if key not in noted},
+        removed=tuple(sorted(before.keys() - after.keys())),
+        added=tuple(sorted(after.keys() - before.keys())),
+        noted=noted,
+    )
+
+
+def _is_noted(key: str) -> bool:
+    return any(fnmatch(key, glob) for glob in NOTED)
+
+
+def _how(one: Any, two: Any, tolerance: float) -> str:
+    """How two values differ; empty where they are equal."""
+    if one == two and isinstance(one, bool) == isinstance(two, bool):
+        return ""
+    shown = f"{str(one)[:_WIDTH]!r} -> {str(two)[:_WIDTH]!r}"
+    if not (_is_number(one) and _is_number(two)):
+        return shown
+    if math.isclose(one, two, rel_tol=tolerance, abs_tol=0.0):
+        return ""
+    return (
+        f"{one!r} -> {two!r} (relative difference {abs(one - two) / max(abs(one), abs(two)):.1e})"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
