@@ -1,7 +1,6 @@
-"""Splits: how they are made, taken from elsewhere, judged and compared.
+"""Splits of a dataset: manifests, recipes, imports, audits and comparisons.
 
-Owns what other floors call by the name of the package. Shards know nothing of it: a new split costs
-no rebuild.
+Shards do not depend on splits, so a new split needs no rebuild.
 """
 
 from __future__ import annotations

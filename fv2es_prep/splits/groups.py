@@ -1,98 +1,78 @@
-"""What a recipe keeps together: the utterances of one recording, speaker, session, or own group.
-
-Owns the columns that can be named, and the table of groups of one's own.
-"""
+"""Groups that a recipe keeps together: recordings, speakers, sessions, or those of a CSV file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.table import CatalogueTable, Names, names_of
+from fv2es_prep.splits.manifest import repeats
 
 COLUMNS = ("recording_id", "speaker", "session")
 
 
-def names_for(table: CatalogueTable, recipe: str, by: str | None, file: Path | None) -> Names:
-    """The groups of a recipe, one for each row.
+def group_names(table: CatalogueTable, column: str) -> Names:
+    """The group of each row, from a column of the catalogue.
 
     Args:
         table: the catalogue.
-        recipe: session, speaker or group.
-        by: of the group recipe, one of `COLUMNS`; the recording where None.
-        file: a CSV file with the columns id and group, in the place of ``by``.
+        column: one of `COLUMNS`.
 
     Raises:
-        SplitError: there is no such column, or the group of an utterance is not known.
+        SplitError: the column is unknown, or empty for an utterance.
     """
-    if file is not None:
-        return _from_file(table, file)
-    by = recipe if recipe in COLUMNS else by or COLUMNS[0]
-    if by not in COLUMNS:
+    columns = dict(zip(COLUMNS, ("recordings", "speakers", "sessions"), strict=True))
+    if column not in columns:
         raise SplitError(
-            f"there is no column {by!r} to group by",
-            f"name one of {', '.join(COLUMNS)}, or give a table of your own with --groups",
+            f"unknown group column {column!r}",
+            f"choose from {', '.join(COLUMNS)}, or pass a CSV file with --groups",
         )
-    names = {COLUMNS[0]: "recordings", "speaker": "speakers", "session": "sessions"}[by]
-    found: Names = getattr(table, names)
-    if unknown := int(np.count_nonzero(~found.known)):
+    found: Names = getattr(table, columns[column])
+    if unknown := int((~found.known).sum()):
         raise SplitError(
-            f"of {unknown} utterance(s) the {by} is not known",
-            "use --recipe group --by recording_id, or a table of your own with --groups",
+            f"the {column} of {unknown} utterance(s) is unknown",
+            "use --recipe group --by recording_id, or pass a CSV file with --groups",
         )
     return found
 
 
-def _from_file(table: CatalogueTable, path: Path) -> Names:
+def read_group_names(table: CatalogueTable, path: Path) -> Names:
+    """The group of each row, from a CSV file with the columns id and group.
+
+    Raises:
+        SplitError: the file is unreadable, repeats an id, or lacks an utterance.
+    """
     import pyarrow.compute as pc
 
     ids, values = _read(path)
-    if len(repeated := ids.take(_repeats(ids))):
+    if again := repeats(ids.to_pylist()):
         raise SplitError(
-            f"{path} names {len(repeated)} id(s) more than once, first {repeated[0].as_py()!r}",
+            f"{path} lists {len(again)} id(s) more than once, first {again[0]!r}",
             "give each utterance one group",
         )
-    places = pc.index_in(table.ids, value_set=ids)
-    if places.null_count:
-        first = table.ids.filter(places.is_null())[0].as_py()
+    rows = pc.index_in(table.ids, value_set=ids)
+    if rows.null_count:
+        first = table.ids.filter(rows.is_null())[0].as_py()
         raise SplitError(
-            f"{path} has no group for {places.null_count} utterance(s), first {first!r}",
-            "give every utterance of the shards a group",
+            f"{path} has no group for {rows.null_count} utterance(s), first {first!r}",
+            "give every utterance of the dataset a group",
         )
-    return names_of(values.take(places))
+    return names_of(values.take(rows))
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def _read(path: Path) -> list[Any]:
     import pyarrow as pa
     from pyarrow import csv
 
-    kinds = {"id": pa.large_string(), "group": pa.large_string()}
-    # Kept as it stands: an id such as NA is no missing value.
-    options = csv.ConvertOptions(column_types=kinds, include_columns=[*kinds], null_values=[])
+    types = {"id": pa.large_string(), "group": pa.large_string()}
+    # No null values: an id such as NA is not a missing value.
+    options = csv.ConvertOptions(column_types=types, include_columns=[*types], null_values=[])
     try:
-        table = csv.read_csv(path, convert_options=options).combine_chunks()
+        table = csv.read_csv(path, convert_options=options)
     except (OSError, ValueError, LookupError) as error:
         raise SplitError(
             f"cannot read {path}: {' '.join(str(error).split())}",
-            "it has to be a CSV file with the columns id and group in its first line",
+            "write a CSV file with the columns id and group in its first line",
         ) from error
-    ids, values = (_one(table.column(name)) for name in kinds)
-    return ids, values
-
-
-def _one(column: Any) -> Any:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _repeats(ids: Any) -> Any:
-    """Places at which an id comes again."""
-    import pyarrow as pa
-
-    codes = ids.dictionary_encode().indices.to_numpy()
-    first = np.full(len(codes), -1, np.int64)
-    order = np.arange(len(codes))[::-1]
-    first[codes[::-1]] = order
-    return pa.array(np.flatnonzero(first[codes] != np.arange(len(codes))))
+    return [column.combine_chunks() for column in table.columns]

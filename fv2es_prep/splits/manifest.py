@@ -1,13 +1,12 @@
-"""Split manifests: named lists of utterance ids for train, valid and test, as a JSON file.
+"""Split manifests: utterance ids of train, valid and test as a JSON file.
 
-Owns the value and its file. Leaves how ids are chosen to `recipes` and `lists`.
+Leaves the choice of ids to `recipes` and `imported`.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +32,10 @@ class Split:
 
     Attributes:
         recipe: how it was made.
-        parameters: the recipe's parameters, e.g. the seed.
-        train: utterance ids to learn from.
-        valid: utterance ids that choose the epoch and the thresholds.
-        test: utterance ids that are measured and nothing else.
+        parameters: parameters of the recipe, e.g. the seed.
+        train: utterance ids to train on.
+        valid: utterance ids that select the epoch and the thresholds.
+        test: utterance ids for measurement only.
         class_counts: subset -> class -> number of utterances.
     """
 
@@ -51,10 +50,10 @@ class Split:
         """The ids of a subset.
 
         Raises:
-            SplitError: there is no subset of that name.
+            SplitError: the subset is unknown.
         """
         if subset not in SUBSETS:
-            raise SplitError(f"there is no subset {subset!r}", f"name one of {', '.join(SUBSETS)}")
+            raise SplitError(f"unknown subset {subset!r}", f"choose from {', '.join(SUBSETS)}")
         ids: tuple[str, ...] = getattr(self, subset)
         return ids
 
@@ -63,9 +62,26 @@ class Split:
         return digest_of({subset: sorted(self.ids(subset)) for subset in SUBSETS})
 
 
-def few(ids: Sequence[str]) -> str:
-    """The first five ids, for a message."""
-    return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+def repeats(ids: Iterable[str]) -> list[str]:
+    """Each id that occurs more than once."""
+    seen: set[str] = set()
+    again: dict[str, None] = {}
+    for name in ids:
+        if name in seen:
+            again[name] = None
+        seen.add(name)
+    return list(again)
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, for a message."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def class_counts(table: CatalogueTable, rows: NDArray[Any]) -> dict[str, int]:
+    """Class -> number of utterances among rows, given as numbers or as a mask."""
+    sums = table.label[rows].sum(axis=0, dtype=int)
+    return dict(zip(table.label_classes, map(int, sums), strict=True))
 
 
 def split_of_rows(
@@ -74,36 +90,37 @@ def split_of_rows(
     parameters: dict[str, Any],
     rows: Sequence[NDArray[Any]],
 ) -> Split:
-    """The split that holds these rows of a catalogue.
+    """Make a split from rows of a catalogue.
 
     Args:
         table: the catalogue.
         recipe: how the rows were chosen.
-        parameters: of the recipe.
-        rows: for each of `SUBSETS`, int (n,), in the order in which the manifest lists them.
+        parameters: parameters of the recipe.
+        rows: for each of `SUBSETS`, int (n,), in the order of the manifest.
     """
     train, valid, test = (tuple(table.ids.take(chosen).to_pylist()) for chosen in rows)
-    counts = {}
-    for subset, chosen in zip(SUBSETS, rows, strict=True):
-        sums = table.label[chosen].sum(axis=0, dtype=int)
-        counts[subset] = dict(zip(table.label_classes, map(int, sums), strict=True))
+    counts = {s: class_counts(table, chosen) for s, chosen in zip(SUBSETS, rows, strict=True)}
     return Split(recipe, parameters, train, valid, test, counts)
 
 
-def places_of(table: CatalogueTable, split: Split) -> dict[str, tuple[Any, Any]]:
-    """Where the ids of a split are in a catalogue.
+def rows_of(table: CatalogueTable, split: Split) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
+    """Find the ids of a split in a catalogue.
 
     Returns:
-        Subset -> its ids and their rows, `pyarrow.Array`; null where there is no row.
+        Subset -> ids that the catalogue lacks, and rows of the others.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = {subset: pa.array(split.ids(subset), pa.large_string()) for subset in SUBSETS}
-    # All at once: the table of the catalogue's ids that this makes is the costly part.
-    found = pc.index_in(pa.concat_arrays([*ids.values()]), value_set=table.ids)
-    begins = np.cumsum([0, *map(len, ids.values())])
-    return {s: (ids[s], found.slice(begins[i], len(ids[s]))) for i, s in enumerate(SUBSETS)}
+    ids = pa.array((*split.train, *split.valid, *split.test), pa.large_string())
+    # One look-up for all subsets: building the hash table of the catalogue's ids is costly.
+    rows, begin, found = pc.index_in(ids, value_set=table.ids), 0, {}
+    for subset in SUBSETS:
+        length = len(split.ids(subset))
+        part, begin = rows.slice(begin, length), begin + length
+        missing = [split.ids(subset)[i] for i in np.flatnonzero(part.is_null().to_numpy(False))]
+        found[subset] = missing, part.drop_null().to_numpy().astype(np.int64)
+    return found
 
 
 def write_split(split: Split, path: Path) -> str:
@@ -113,32 +130,30 @@ def write_split(split: Split, path: Path) -> str:
         Its digest, see `Split.digest`.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
+    digest = split.digest()
     head: dict[str, Any] = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "recipe": split.recipe,
         "parameters": split.parameters,
-        "digest": split.digest(),
+        "digest": digest,
         "class_counts": split.class_counts,
     }
     text = json.dumps(head, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         for subset in SUBSETS:
-            file.write(f',\n  "{subset}": {_listed(split.ids(subset))}')
+            file.write(f',\n  "{subset}": {_list(split.ids(subset))}')
         file.write("\n}\n")
-    digest: str = head["digest"]
     return digest
 
 
-def _listed(ids: Sequence[str]) -> str:
-    """A list as `json` indents it; that way itself is slow for millions."""
-    if not ids:
-        return "[]"
+def _list(ids: Sequence[str]) -> str:
+    """A list as `json` indents it, which is slow for millions of ids."""
     lines = json.dumps(ids, ensure_ascii=False, separators=(",\n    ", ": "))
-    return f"[\n    {lines[1:-1]}\n  ]"
+    return f"[\n    {lines[1:-1]}\n  ]" if ids else "[]"
 
 
 def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
@@ -146,10 +161,10 @@ def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
 
     Args:
         path: the file.
-        allow_repeats: take ids that are named twice, in order to tell of them.
+        allow_repeats: accept ids that occur more than once, for an audit.
 
     Raises:
-        SplitError: it is not there, no manifest, from the future, or names an id twice.
+        SplitError: the file is missing, not a manifest, of a newer format, or repeats an id.
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -165,23 +180,15 @@ def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
     except OSError as error:
         raise SplitError(
             f"cannot read {path}: {error.strerror}",
-            "make it with `fv2es splits build SHARDS --recipe random --out FILE`",
+            "build it with `fv2es splits build SHARDS --recipe random --out FILE`",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SplitError(
-            f"{path} is no split manifest: {error!r}", "build it with `fv2es splits build`"
+            f"{path} is not a split manifest: {error!r}", "build it with `fv2es splits build`"
         ) from error
-    if not allow_repeats:
-        _refuse_repeats(path, split)
+    if not allow_repeats and (again := repeats((*train, *valid, *test))):
+        raise SplitError(
+            f"{path} lists {len(again)} id(s) more than once, first {again[0]!r}",
+            "list each utterance in one subset only; `fv2es splits audit` names them",
+        )
     return split
-
-
-def _refuse_repeats(path: Path | str, split: Split) -> None:
-    every = [utterance for subset in SUBSETS for utterance in split.ids(subset)]
-    if len(set(every)) == len(every):
-        return
-    repeated = [utterance for utterance, count in Counter(every).items() if count > 1]
-    raise SplitError(
-        f"{path} names {len(repeated)} id(s) more than once, first {repeated[0]!r}",
-        "an utterance belongs to one subset only; `fv2es splits audit` tells of all",
-    )

@@ -57,8 +57,8 @@ def count(mask: Mask) -> int:
     return int(np.count_nonzero(mask))
 
 
-def present(codes: NDArray[np.int32], values: int, rows: Mask) -> Mask:
-    """Which of the values occur in these rows, bool (values,)."""
+def present(codes: NDArray[np.int32], values: int, rows: NDArray[Any]) -> Mask:
+    """Which of the values occur among rows, given as numbers or as a mask: bool (values,)."""
     found = np.zeros(values, np.bool_)
     found[codes[rows]] = True
     return found

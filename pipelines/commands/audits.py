@@ -28,14 +28,14 @@ def splits_audit(
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
     from fv2es_prep.shards.catalogue import read_table
-    from fv2es_prep.splits.allowance import above, read_limits
     from fv2es_prep.splits.audit import audit_split
+    from fv2es_prep.splits.audit_limits import exceeded, parse_limits
     from fv2es_prep.splits.audit_report import audit_text, write_audit_page
     from fv2es_prep.splits.manifest import read_split
 
-    limits = read_limits(allow or [])
+    limits = parse_limits(allow or [])
     audit = audit_split(read_table(shards), read_split(split, allow_repeats=True))
-    sentences = above(audit, limits)
+    sentences = list(exceeded(audit, limits))
     if page is not None:
         write_audit_page(page, split.name, audit, sentences)
     if as_json:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.splits.allowance import above, read_limits
 from fv2es_prep.splits.audit import KINDS, PAIRS, Audit, audit_split
+from fv2es_prep.splits.audit_limits import exceeded, parse_limits
 from fv2es_prep.splits.audit_report import audit_text, write_audit_page
 from fv2es_prep.splits.lists import read_lists
 from fv2es_prep.splits.manifest import SUBSETS, Split
@@ -190,9 +190,11 @@ def test_a_session_disjoint_split_is_clean():
     for split in build_splits(table, Rule("session", folds="all")):
         audit = audit_split(table, split)
         kinds = ("speaker", "session", "recording", "adjacent_turn", "time_overlap")
-        assert above(audit, read_limits(f"{kind}=0" for kind in kinds)) == []
+        assert not list(exceeded(audit, parse_limits(f"{kind}=0" for kind in kinds)))
     (random,) = build_splits(table, Rule())
-    assert len(above(audit_split(table, random), read_limits(["recording=0"]))) == len(PAIRS)
+    assert len(list(exceeded(audit_split(table, random), parse_limits(["recording=0"])))) == len(
+        PAIRS
+    )
 
 
 def test_ids_that_do_not_fit_are_told():
@@ -211,17 +213,24 @@ def test_ids_that_do_not_fit_are_told():
 def test_what_is_above_a_limit_is_said_and_shown(tmp_path):
     table = table_from(dialogue_rows(dialogue_ids()), CLASSES)
     audit = audit_split(table, next(build_splits(table, Rule())))
-    sentences = above(audit, read_limits(["transcript=100%", "recording=50%"]))
+    sentences = list(exceeded(audit, parse_limits(["transcript=100%", "recording=50%"])))
     assert len(sentences) == 3
     assert "share the recording" in sentences[0]
     text = audit_text(audit, sentences)
     assert all(kind in text for kind in KINDS)
     write_audit_page(tmp_path / "a.html", "a <b>", audit, sentences)
     page = (tmp_path / "a.html").read_text()
-    assert "a &lt;b&gt;" in page and "time_overlap" in page and "allowed is recording=50%" in page
-    for wrong in ("dialogue=0", "recording", "recording=x", "recording=-1", "recording=nan"):
+    assert "a &lt;b&gt;" in page and "time_overlap" in page and "the limit is recording=50%" in page
+    for wrong in (
+        "dialogue=0",
+        "recording",
+        "recording=x",
+        "recording=-1",
+        "recording=nan",
+        "recording=inf",
+    ):
         with pytest.raises(SplitError):
-            read_limits([wrong])
+            parse_limits([wrong])
 
 
 def test_nothing_is_known_of_speakers_that_have_no_name():
@@ -230,7 +239,7 @@ def test_nothing_is_known_of_speakers_that_have_no_name():
     audit = audit_split(table_from(rows, CLASSES), split_of(subset_of))
     (speaker,) = (s for s in audit.pairs[1].shared if s.kind == "speaker")
     assert (speaker.count, speaker.unknown) == (0, speaker.of)
-    assert "not known" in audit_text(audit, [])
+    assert "unknown" in audit_text(audit, [])
     compare(audit, rows, subset_of)
 
 

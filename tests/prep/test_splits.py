@@ -63,11 +63,11 @@ def test_session_shares_no_session_between_subsets(name):
 
 
 def test_what_cannot_be_split_is_refused():
-    with pytest.raises(SplitError, match="no session '9'"):
+    with pytest.raises(SplitError, match="unknown session '9'"):
         build_split(make_catalogue(), "session", test_session="9")
     with pytest.raises(SplitError, match="2 session"):
         build_split(make_catalogue(sessions=2), "session")
-    with pytest.raises(SplitError, match="no recipe 'magic'"):
+    with pytest.raises(SplitError, match="unknown recipe 'magic'"):
         build_split(make_catalogue(), "magic")
     with pytest.raises(SplitError, match="valid subset of 3"):
         build_split(make_catalogue(3), "random")
@@ -78,7 +78,7 @@ def test_a_manifest_comes_back_and_damage_is_told(tmp_path):
     path = tmp_path / "split.json"
     write_split(split, path)
     assert read_split(path) == split
-    with pytest.raises(SplitError, match="no subset 'dev'"):
+    with pytest.raises(SplitError, match="unknown subset 'dev'"):
         split.ids("dev")
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, "valid": value["train"][:1]}))
@@ -88,7 +88,7 @@ def test_a_manifest_comes_back_and_damage_is_told(tmp_path):
     with pytest.raises(SplitError, match=r"2\.0"):
         read_split(path)
     path.write_text("{}")
-    with pytest.raises(SplitError, match="no split manifest"):
+    with pytest.raises(SplitError, match="not a split manifest"):
         read_split(path)
     with pytest.raises(SplitError, match="cannot read"):
         read_split(tmp_path / "nowhere.json")

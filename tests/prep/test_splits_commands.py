@@ -30,7 +30,7 @@ def test_an_audit_fails_above_what_is_allowed(prepared, split, tmp_path):
     assert value["above"]
     assert value["pairs"][1]["recording"]["count"] > 0
     assert page.read_text().startswith("<!doctype html>")
-    refused(fv2es("splits", "audit", prepared, split, "--allow", "colour=0"), 2, "no kind")
+    refused(fv2es("splits", "audit", prepared, split, "--allow", "colour=0"), 2, "unknown kind")
 
 
 def test_folds_fill_a_directory(prepared, tmp_path):
