@@ -1,5 +1,66 @@
-"""Shards to a trained, measured model.
+"""From shards to a trained and evaluated model: the public API.
 
-Owns the network, its training, its metrics and its checkpoints. Leaves the making of shards and
-splits to fv2es_prep. Import the module you need: this file stays empty so that nothing heavy loads.
+Names are imported when they are first used, so ``import fv2es_train`` is cheap and loads no torch.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.batches import Batch, collate
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.evaluation.comparison import compare
+    from fv2es_train.evaluation.evaluate import evaluate
+    from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
+    from fv2es_train.models.emotion_model import EmotionModel
+    from fv2es_train.models.families import ModelConfig, ModelFamily, Preset, build, preset
+    from fv2es_train.predict.predictor import Predictor
+    from fv2es_train.training.loop import train
+    from fv2es_train.training.options import TrainOptions
+
+__all__ = [
+    "Batch",
+    "Checkpoint",
+    "EmotionModel",
+    "ModelConfig",
+    "ModelFamily",
+    "Predictor",
+    "Preset",
+    "ShardDataset",
+    "TrainConfig",
+    "TrainOptions",
+    "build",
+    "collate",
+    "compare",
+    "evaluate",
+    "load_checkpoint",
+    "preset",
+    "train",
+]
+_MODULES = {
+    "config": ("TrainConfig",),
+    "data.batches": ("Batch", "collate"),
+    "data.dataset": ("ShardDataset",),
+    "evaluation.comparison": ("compare",),
+    "evaluation.evaluate": ("evaluate",),
+    "models.checkpoint": ("Checkpoint", "load_checkpoint"),
+    "models.emotion_model": ("EmotionModel",),
+    "models.families": ("ModelConfig", "ModelFamily", "Preset", "build", "preset"),
+    "predict.predictor": ("Predictor",),
+    "training.loop": ("train",),
+    "training.options": ("TrainOptions",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -23,7 +23,7 @@ CHUNK_ROWS = 32
 _TENSORS = ("faces", "mel", "tokens", "attention_mask", "label")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """B utterances side by side; faces and chunks of all utterances follow one another.
 
@@ -64,6 +64,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        tensors = {name: getattr(self, name) for name in _TENSORS} | dict(self.extras)
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        head = f"Batch of {len(self)} utterances on {self.label.device}: {shown_ids(self.ids)}"
+        return f"{head}\n  {shapes}"
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on a device.
 
@@ -81,6 +87,11 @@ class Batch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         changed: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
         return replace(self, **changed, extras={k: change(v) for k, v in self.extras.items()})
+
+
+def shown_ids(ids: Sequence[str]) -> str:
+    """The first and the last of some ids."""
+    return ", ".join(ids) if len(ids) < 4 else f"{ids[0]}, {ids[1]} ... {ids[-1]}"
 
 
 def collate(

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_train.data.batches import shown_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,14 @@ class ShardDataset(Dataset["Example"]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        index = self.index
+        return (
+            f"ShardDataset of {len(self)} utterances in {len(index.shards)} shards of "
+            f"{self.directory.name}: {shown_ids(self.ids)}\n"
+            f"  classes {', '.join(index.label_classes)}; {int(self.mel_rows.sum())} mel rows"
+        )
 
     def __getitem__(self, item: int) -> Example:
         return self._reader(int(self.shard[item])).read(int(self._row[item]))
