@@ -2,21 +2,21 @@
 
 ::
 
-    Fv2esError                 a sentence, and a hint with what to do
-    ├── UsageError             the command was given something wrong (exit status 2)
-    │   ├── CorpusError        a raw corpus is not there or not laid out as its adapter expects
-    │   ├── SplitError         a split manifest is damaged or does not fit the shards
+    Fv2esError                 a sentence, and a hint that says what to do
+    ├── UsageError             invalid arguments or input (exit status 2)
+    │   ├── CorpusError        a raw corpus is missing or has an unexpected layout
+    │   ├── SplitError         a split manifest is damaged or does not match the shards
     │   └── SettingsError      a setting is out of range or contradicts another
     └── WorkError              the work itself failed (exit status 1)
         ├── MediaError         a media file cannot be read; carries a DropReason
-        │   └── MediaKilledError   its decoder was killed from outside: worth another try
+        │   └── MediaKilledError   the decoder was killed from outside: retry
         ├── UtteranceError     one utterance cannot be prepared; carries a DropReason
         ├── TokenizerError     a tokenizer or text encoder cannot be loaded
-        ├── ShardError         a shard or an index is damaged, foreign or from the future
-        ├── OutputError        a place to write to cannot be written
-        ├── ExecutorError      the place where tasks run is unreachable or runs another version
-        ├── WorkerDiedError    a worker process died several times over one task
-        └── TrainError         training or evaluation cannot go on
+        ├── ShardError         a shard or an index is damaged, foreign or of a newer format
+        ├── OutputError        an output file or directory cannot be written
+        ├── ExecutorError      an executor is unreachable or runs another version
+        ├── WorkerDiedError    worker processes died repeatedly on one task
+        └── TrainError         training or evaluation cannot continue
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from enum import StrEnum
 
 
 class DropReason(StrEnum):
-    """Why something of the corpus did not become an example; the value is the stored code."""
+    """Why a part of the corpus did not become an example; the value is the stored code."""
 
     LABEL_NOT_CHOSEN = "label_not_chosen"
     NO_LABEL = "no_label"
@@ -59,45 +59,45 @@ class DropReason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """One sentence of documentation for this code."""
+        """One sentence that documents this code."""
         return _MEANINGS[self]
 
     @property
     def fails_recording(self) -> bool:
-        """Whether it is the recording that could not be read, and not its annotation."""
+        """Whether the recording could not be read, as opposed to its annotation."""
         return self in _FAILS_RECORDING
 
 
 _MEANINGS: dict[DropReason, str] = {
-    DropReason.LABEL_NOT_CHOSEN: "its label is none of the chosen classes",
-    DropReason.NO_LABEL: "there is a transcript but no label for it",
-    DropReason.NO_TRANSCRIPT: "there is a label or a video but no transcript for it",
+    DropReason.LABEL_NOT_CHOSEN: "none of its labels is a chosen class",
+    DropReason.NO_LABEL: "it has a transcript but no label",
+    DropReason.NO_TRANSCRIPT: "it has a label or a video but no transcript",
     DropReason.NO_ID: "the transcript line has no utterance id",
-    DropReason.BAD_LINE: "the line of the label or transcript file could not be understood",
-    DropReason.BAD_SPAN: "its end is not after its start, or a time is not a finite number",
-    DropReason.DUPLICATE_ID: "the id occurred before; the first occurrence is kept",
-    DropReason.NOT_A_RECORDING: "the file is a leftover such as AppleDouble `._*`, no recording",
+    DropReason.BAD_LINE: "the line of the label or transcript file cannot be parsed",
+    DropReason.BAD_SPAN: "its end is not after its start, or a time is not finite",
+    DropReason.DUPLICATE_ID: "duplicate id; the first occurrence is kept",
+    DropReason.NOT_A_RECORDING: "the file is not a recording, e.g. an AppleDouble file `._*`",
     DropReason.LABELS_MISSING: "the recording has no label file",
     DropReason.TRANSCRIPT_MISSING: "the recording has no transcript file",
     DropReason.VIDEO_MISSING: "the recording has no video file",
     DropReason.AUDIO_MISSING: "the recording has no audio file",
     DropReason.NO_VIDEO_STREAM: "the file holds no picture",
     DropReason.NO_AUDIO_STREAM: "the file holds no sound",
-    DropReason.UNDECODABLE_VIDEO: "the picture could not be decoded",
-    DropReason.UNDECODABLE_AUDIO: "the sound could not be decoded",
-    DropReason.NO_FRAME_IN_SPAN: "no picture was on screen in its span",
-    DropReason.NO_AUDIO_IN_SPAN: "there was too little sound in its span for one spectrum",
-    DropReason.NOT_A_FILE: "what has its name is a directory, a pipe, a device or a dead link",
-    DropReason.UNREADABLE_FILE: "the file may not be read, or reading it failed",
-    DropReason.CHANNEL_MISSING: "the sound has no channel of the speaker's number",
+    DropReason.UNDECODABLE_VIDEO: "the picture cannot be decoded",
+    DropReason.UNDECODABLE_AUDIO: "the sound cannot be decoded",
+    DropReason.NO_FRAME_IN_SPAN: "its span contains no picture",
+    DropReason.NO_AUDIO_IN_SPAN: "its span contains too little sound for a spectrum",
+    DropReason.NOT_A_FILE: "the path is a directory, a pipe, a device or a dead link",
+    DropReason.UNREADABLE_FILE: "the file cannot be read",
+    DropReason.CHANNEL_MISSING: "the sound lacks the speaker's channel",
     DropReason.SPAN_OUTSIDE_MEDIA: "too little of its span lies within the media (spans.min_left)",
-    DropReason.SILENT_AUDIO: "no sound in its span is louder than quality.silent_level",
-    DropReason.BLACK_PICTURE: "no sampled picture is brighter than quality.black_level",
-    DropReason.FROZEN_PICTURE: "all sampled pictures are the same (quality.frozen_pictures)",
-    DropReason.TIME_LIMIT: "decoding took longer than media.stall_s and media.time_factor allow",
-    DropReason.TOO_MANY_PIXELS: "its pictures are larger than media.max_pixels",
-    DropReason.TOO_LONG: "the recording is longer than media.max_duration_s",
-    DropReason.WORKER_DIED: "the worker process died on its shard, each time that it was tried",
+    DropReason.SILENT_AUDIO: "its sound does not exceed quality.silent_level",
+    DropReason.BLACK_PICTURE: "its sampled pictures do not exceed quality.black_level",
+    DropReason.FROZEN_PICTURE: "its sampled pictures are all equal (quality.frozen_pictures)",
+    DropReason.TIME_LIMIT: "decoding exceeded the limit (media.stall_s, media.time_factor)",
+    DropReason.TOO_MANY_PIXELS: "its pictures exceed media.max_pixels",
+    DropReason.TOO_LONG: "the recording exceeds media.max_duration_s",
+    DropReason.WORKER_DIED: "worker processes died on its shard at every attempt",
 }
 
 _FAILS_RECORDING = {
@@ -119,8 +119,8 @@ class Fv2esError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        sentence: what is wrong, with which file or utterance, what was found and expected.
-        hint: what to do about it; may be empty.
+        sentence: what is wrong, in which file or utterance, what was found and expected.
+        hint: what to do; may be empty.
     """
 
     exit_status = 1
@@ -135,17 +135,17 @@ class Fv2esError(Exception):
 
 
 class UsageError(Fv2esError):
-    """The command was given something wrong."""
+    """Invalid arguments or input."""
 
     exit_status = 2
 
 
 class CorpusError(UsageError):
-    """A raw corpus is not there or not laid out as its adapter expects."""
+    """A raw corpus is missing or has an unexpected layout."""
 
 
 class SplitError(UsageError):
-    """A split manifest is damaged or does not fit the shards."""
+    """A split manifest is damaged or does not match the shards."""
 
 
 class SettingsError(UsageError):
@@ -165,11 +165,11 @@ class _ReasonedError(WorkError):
 
 
 class MediaError(_ReasonedError):
-    """A media file cannot be read; the utterances in it are dropped for ``reason``."""
+    """A media file cannot be read; its utterances are dropped for ``reason``."""
 
 
 class MediaKilledError(MediaError):
-    """The decoder of a media file was killed from outside, which says nothing of the file."""
+    """The decoder of a media file was killed from outside; the file may be fine."""
 
 
 class UtteranceError(_ReasonedError):
@@ -180,24 +180,24 @@ class TokenizerError(WorkError):
     """A tokenizer or text encoder cannot be loaded."""
 
 
-REBUILD_HINT = "run the `fv2es prep` command that made it again; it rebuilds what is damaged"
+REBUILD_HINT = "run the same `fv2es prep` command again; it rebuilds damaged shards"
 
 
 class ShardError(WorkError):
-    """A shard or an index is damaged, foreign or from the future."""
+    """A shard or an index is damaged, foreign or of a newer format."""
 
 
 class OutputError(WorkError):
-    """A place to write to cannot be written."""
+    """An output file or directory cannot be written."""
 
 
 class ExecutorError(WorkError):
-    """The place where tasks run is unreachable or runs another version."""
+    """An executor is unreachable or runs another version."""
 
 
 class WorkerDiedError(WorkError):
-    """A worker process died several times over one task."""
+    """Worker processes died repeatedly on one task."""
 
 
 class TrainError(WorkError):
-    """Training or evaluation cannot go on."""
+    """Training or evaluation cannot continue."""

@@ -86,7 +86,7 @@ def test_wrong_paths_are_one_sentence_with_a_hint(tmp_path, no_wavs, corpus, tex
     refused(
         fv2es("prep", "iemocap", corpus, "--out", out, "--tokenizer", "nowhere/albert"),
         1,
-        "could not be had from the",
+        "did not provide it",
         "--tokenizer albert",
     )
     blocked = tmp_path / "a-file"

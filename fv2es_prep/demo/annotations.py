@@ -35,7 +35,7 @@ def evaluation_text(dialogue: Dialogue, seed: int) -> str:
 
     Args:
         dialogue: the plan.
-        seed: the source of chance for the raters.
+        seed: random seed for the raters.
 
     Returns:
         The text with LF line ends.

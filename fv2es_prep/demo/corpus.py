@@ -46,7 +46,7 @@ def make_corpus(
         dialogues: recordings per session.
         turns: turns of the six emotions per recording, each 1.4 to 2.4 s; one xxx, one oth and
             one unlabelled turn come on top.
-        seed: the source of chance; equal arguments give equal bytes.
+        seed: random seed; equal arguments give equal bytes.
         progress: called with each recording's name when it is written.
 
     Returns:

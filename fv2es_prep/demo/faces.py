@@ -129,7 +129,7 @@ def draw_frames(dialogue: Dialogue, seed: int) -> Iterator[bytes]:
 
     Args:
         dialogue: the plan.
-        seed: the source of chance; equal arguments give equal frames.
+        seed: random seed; equal arguments give equal frames.
 
     Yields:
         One frame as YUV 4:2:0 planes of a 720x480 picture, 518,400 bytes.
@@ -177,10 +177,10 @@ def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
     Args:
         dialogue: the plan.
         path: the AVI file to write.
-        seed: the source of chance; equal arguments give equal bytes.
+        seed: random seed; equal arguments give equal bytes.
 
     Raises:
-        RuntimeError: the encoder failed; the message holds what it said.
+        RuntimeError: the encoder failed; the message holds what it printed.
     """
     # A killed run leaves only a .part file, which nobody takes for a video.
     part = path.with_name(path.name + ".part")
@@ -190,7 +190,7 @@ def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
             for frame in draw_frames(dialogue, seed):
                 encoder.stdin.write(frame)
         except BrokenPipeError:
-            pass  # The encoder has gone; what it said and its exit status are raised below.
+            pass  # The encoder has gone; what it printed and its exit status are raised below.
         said = encoder.communicate()[1].decode(errors="replace").strip()
     if encoder.returncode != 0:
         raise RuntimeError(f"{path}: the video encoder failed: {said}")

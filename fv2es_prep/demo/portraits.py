@@ -91,7 +91,7 @@ def make_portrait(sex: str, session: int, seed: int) -> Portrait:
     Args:
         sex: "F" or "M".
         session: session number; the two speakers of each session differ from all others.
-        seed: the source of chance.
+        seed: random seed.
 
     Returns:
         The speaker at rest before a plain backdrop.

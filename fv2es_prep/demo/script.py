@@ -92,7 +92,7 @@ def plan_corpus(sessions: int, dialogues: int, turns: int, seed: int) -> tuple[D
         sessions: number of sessions.
         dialogues: dialogues per session.
         turns: turns of the six emotions per dialogue; xxx, oth and an unlabelled turn come on top.
-        seed: the source of chance; equal arguments give equal plans.
+        seed: random seed; equal arguments give equal plans.
 
     Returns:
         The dialogues, session by session.
@@ -117,7 +117,7 @@ def plan_talk(session: int, number: int, turns: int, seed: int) -> Dialogue:
         session: the session whose speakers talk.
         number: of the dialogue, from 0; one that the corpus does not have.
         turns: turns of the six emotions.
-        seed: the source of chance.
+        seed: random seed.
     """
     rng = np.random.default_rng([seed, session, number, 29])
     labels = [EMOTIONS[i % len(EMOTIONS)] for i in range(turns)]

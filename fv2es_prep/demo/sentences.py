@@ -104,7 +104,7 @@ def make_sentence(rng: np.random.Generator, emotion: str) -> str:
     """Makes one sentence of 4 to 12 words whose words carry the emotion.
 
     Args:
-        rng: the source of chance.
+        rng: random generator.
         emotion: one of EMOTIONS.
 
     Returns:

@@ -27,7 +27,7 @@ def make_talk(path: Path, *, turns: int = 12, seed: int = 0) -> Dialogue:
         Its plan: who said what with which emotion, for those who want to compare.
 
     Raises:
-        RuntimeError: an encoder failed; the message holds what it said.
+        RuntimeError: an encoder failed; the message holds what it printed.
     """
     import imageio_ffmpeg
     from scipy.io import wavfile

@@ -25,7 +25,7 @@ def make_text_model(directory: Path, *, seed: int = 0) -> Path:
 
     Args:
         directory: the folder to fill; made if missing, files of the same name are replaced.
-        seed: the source of chance for the weights.
+        seed: random seed for the weights.
 
     Returns:
         directory.

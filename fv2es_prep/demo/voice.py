@@ -79,7 +79,7 @@ def speak_dialogue(dialogue: Dialogue, seed: int) -> npt.NDArray[np.int16]:
 
     Args:
         dialogue: the plan.
-        seed: the source of chance; equal arguments give equal samples.
+        seed: random seed; equal arguments give equal samples.
 
     Returns:
         Shape (samples, 2), int16, 16 kHz; channel 0 is the left speaker's.

@@ -1,6 +1,6 @@
-"""Files that are either whole or not there: written under a temporary name, flushed, renamed.
+"""Atomic file writes: a temporary name, fsync, rename.
 
-Owns atomic writing and digests of files. Leaves the content to its callers.
+Owns atomic writing and file digests.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TEMPORARY_SUFFIX = ".tmp"
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to it if the block ends well, else removed.
+    """A temporary path beside ``path``; renamed to it if the block succeeds, removed otherwise.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
@@ -39,15 +39,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The error for a place that cannot be written."""
+    """The error for a path that cannot be written."""
     return OutputError(
         f"cannot write {path}: {error.strerror or error}",
-        "choose a directory that you may write and that has space left",
+        "choose a writable directory with free space",
     )
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, and see that files can be made in it.
+    """Make a directory and its parents, and check that it is writable.
 
     Raises:
         OutputError: it cannot be made or written.
@@ -62,7 +62,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON value, indented, as a whole file; NaN is no JSON and is refused."""
+    """Write a JSON value atomically, indented; NaN is not JSON and raises ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -77,7 +77,7 @@ def sha256_of(path: Path) -> str:
 def why_unreadable(path: Path) -> tuple[DropReason, str] | None:
     """Why a file of the corpus cannot be opened, or None if it can.
 
-    Only regular files are opened: a named pipe would be waited on for ever.
+    Only regular files are opened: a named pipe would block for ever.
     """
     try:
         mode = path.stat().st_mode

@@ -1,6 +1,6 @@
-"""Whether a pretrained thing is in a directory, was downloaded before, or can be had from the hub.
+"""Whether a pretrained model or tokenizer is local, cached, or on the Hugging Face Hub.
 
-Owns the one short question to the Hugging Face hub and its error. Leaves loading to its callers.
+Owns the one short request to the Hub and its error. Leaves loading to the callers.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ _TIMEOUT_S = 5.0
 
 
 def is_local(name_or_dir: str, what: str, option: str) -> bool:
-    """Whether a pretrained thing can be loaded without the hub; if not, that the hub has it.
+    """Whether a pretrained model or tokenizer loads without the Hub; if not, check the Hub.
 
-    transformers asks a hub that does not answer again and again for a minute; this asks once.
+    transformers retries an unreachable Hub for a minute; this makes one request.
 
     Args:
         name_or_dir: a directory, or a name such as ``albert-base-v2``.
-        what: what it is, for the message, e.g. ``tokenizer``.
-        option: the command's option that names it, for the hint.
+        what: the kind of object for the message, e.g. ``tokenizer``.
+        option: the command-line option for the hint.
 
     Returns:
-        True for a directory or something downloaded before, False for what the hub offers.
+        True for a directory or a cached download, False for a name on the Hub.
 
     Raises:
         TokenizerError: it is none of these.
@@ -36,10 +36,10 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
         if isinstance(try_to_load_from_cache(name_or_dir, "config.json"), str):
             return True
         HfApi().model_info(name_or_dir, timeout=_TIMEOUT_S)
-    except Exception as error:  # the hub's client changes its exceptions at will
+    except Exception as error:  # the client's exceptions vary by version
         raise TokenizerError(
-            f"the {what} {name_or_dir!r} is no directory here and could not be had from the "
-            f"Hugging Face hub ({type(error).__name__})",
+            f"the {what} {name_or_dir!r} is not a local directory, and the Hugging Face Hub "
+            f"did not provide it ({type(error).__name__})",
             "on a machine with a network run `hf download albert-base-v2 --local-dir albert`, "
             f"copy the directory albert here, and pass {option} albert",
         ) from error

@@ -1,6 +1,6 @@
-"""Compiling an inner loop with Numba, kept on disk for the next process.
+"""Numba compilation with an on-disk cache.
 
-Owns the decorator. Numba is loaded with this module: import it only where a loop is about to run.
+Owns the decorator. Importing this module imports Numba: import it only where a loop runs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile on the first call; what was compiled is kept on disk for the next process."""
+    """Compile on the first call, and cache the result on disk for later processes."""
     try:
         made: Callable[P, R] = njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        # Neither the package nor the user's cache can be written: each process compiles anew.
+        # Neither the package nor the user cache is writable: each process compiles again.
         made = njit(nogil=True)(function)
     return made

@@ -1,6 +1,6 @@
-"""A page for people: one HTML file that needs nothing from outside itself.
+"""Self-contained HTML pages.
 
-Owns how pages and their tables look. Leaves what is on them to the reports.
+Owns the look of pages and tables. Leaves the content to the reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write_page(path: Path, title: str, body: Iterable[str]) -> None:
         body: parts of the page, as HTML.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -44,7 +44,7 @@ def write_page(path: Path, title: str, body: Iterable[str]) -> None:
 
 
 def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table under a heading; whole numbers stand to the right."""
+    """A table under a heading; integers are right-aligned."""
 
     def cell(tag: str, value: object) -> str:
         kind = " class=n" if isinstance(value, int) else ""

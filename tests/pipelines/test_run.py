@@ -114,7 +114,7 @@ def test_a_task_that_cannot_be_done_is_listed_and_there_is_no_index(
     broken = replace(plan, tasks=tasks)
     summary = run(broken, tmp_path / "out", "inline", lambda _: None)
     assert set(summary.failed_shards) == {task.path.name for task in tasks}
-    assert "could not be had from the" in summary.failed_shards["iemocap-00000.h5"]
+    assert "did not provide it" in summary.failed_shards["iemocap-00000.h5"]
     assert not (tmp_path / "out" / INDEX_NAME).exists()
     assert not list((tmp_path / "out").glob("*.h5"))
 

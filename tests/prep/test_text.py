@@ -40,7 +40,7 @@ def test_a_tokenizer_is_known_by_content_and_not_by_path(text_model, tmp_path):
 
 
 def test_a_tokenizer_that_cannot_be_had_is_told_with_what_to_pass_instead():
-    with pytest.raises(TokenizerError, match="no directory here") as error:
+    with pytest.raises(TokenizerError, match="is not a local directory") as error:
         describe_tokenizer("albert-base-v2-that-is-nowhere", 100)
     assert "--tokenizer albert" in error.value.hint
 
