@@ -19,7 +19,7 @@ from fv2es_train.commands.eval import Device, compare, eval_
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
-from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.run_config import train_config
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.shards import shards
@@ -172,9 +172,9 @@ def demo(
     say("3/5 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
     say("4/5 fv2es train --model fv2es-tiny")
-    run_training(
-        TrainOptions(shards, split, out / "run", "fv2es-tiny", text_encoder=str(albert), seed=seed)
-    )
+    model = {"text_encoder": str(albert)}
+    places: dict[str, Path] = {"shards": shards, "split": split, "out": out / "run"}
+    run_training(train_config("fv2es-tiny", seed=seed, model=model, **places))
     say("5/5 fv2es predict: a video of its own, without labels or words")
     make_talk(out / "talk.avi", seed=seed)
     speakers, picture = ["left:224:0", "right:224:1"], out / "prediction.png"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fv2es_train.models.families import ModelConfig, ModelFamily, Preset, build, preset
     from fv2es_train.predict.predictor import Predictor
     from fv2es_train.training.loop import train
-    from fv2es_train.training.options import TrainOptions
+    from fv2es_train.training.run_config import resumed, train_config
 
 __all__ = [
     "Batch",
@@ -31,14 +31,15 @@ __all__ = [
     "Preset",
     "ShardDataset",
     "TrainConfig",
-    "TrainOptions",
     "build",
     "collate",
     "compare",
     "evaluate",
     "load_checkpoint",
     "preset",
+    "resumed",
     "train",
+    "train_config",
 ]
 _MODULES = {
     "config": ("TrainConfig",),
@@ -51,7 +52,7 @@ _MODULES = {
     "models.families": ("ModelConfig", "ModelFamily", "Preset", "build", "preset"),
     "predict.predictor": ("Predictor",),
     "training.loop": ("train",),
-    "training.options": ("TrainOptions",),
+    "training.run_config": ("resumed", "train_config"),
 }
 
 

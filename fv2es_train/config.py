@@ -1,121 +1,110 @@
-"""The configuration of training, stored in every checkpoint.
+"""The configuration of one training: its options, its file, and what a run and a checkpoint store.
 
 Owns its fields and their JSON form; imports no torch. Leaves the configurations of models and their
-presets to `models`, the request of a user to `training.options`, and the loop to `training.loop`.
+presets to `models`, the file in a run to `training.run_config`, and the loop to `training.loop`.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from fv2es_prep.errors import TrainError, UsageError
+from msgspec import Meta
 
-# The words that settings of `TrainConfig` know.
-CHOICES = {
-    "schedule": ("constant", "linear", "cosine"),
-    "freeze_text": ("none", "embeddings", "all"),
-    "class_weights": ("positives", "balanced", "none"),
-    "augment": ("flip", "spec"),
-    "amp": ("off", "bf16"),
-}
+from fv2es_prep.errors import TrainError
+from fv2es_prep.utils.fields import check_fields
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+_REQUIRED = {"required": True}
+# What a checkpoint does not store of its training.
+_OF_THE_RUN = ("shards", "split", "out", "overwrite", "resume", "device", "model")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the defaults are the published ones (reference: READMEs).
+    """One training: data, model and how it learns; the defaults are the published ones.
 
     Attributes:
-        epochs: most passes over the train subset.
-        batch_size: utterances in a batch.
-        lr: Adam's learning rate.
-        text_lr_divisor: the text encoder's learning rate is ``lr`` divided by this, because it
-            comes pretrained; 1 where it begins random.
-        early_stop: stop after this many epochs without a better f1_binary on valid; 0 never stops.
-        weight_decay: Adam's weight decay.
-        clip_norm: longest gradient, as a 2-norm over all parameters; 0 does not clip.
-        seed: of weights, order and dropout.
-        threads: CPU threads of torch; None leaves torch's own choice.
-        workers: DataLoader worker processes; 0 reads in the training process.
-        shuffle_shards: shuffle within so many shards at a time, for datasets larger than memory
-            (see `sampler.BlockShuffle` for what it does to the order); 0 shuffles all at once.
-        bucket: sort so many batches by length before they are cut, so that less is padded; 0 does
-            not.
-        accumulate: batches in an optimizer step.
-        schedule: how the learning rate goes after the warm-up: ``constant``, or ``linear`` or
-            ``cosine`` to zero at the last step of ``epochs``.
-        warmup: optimizer steps in which the learning rate rises from zero.
-        freeze_text: what of the text encoder does not learn: ``none``, ``embeddings``, ``all``, or
-            a number: the embeddings and so many of its first layers.
-        class_weights: ``positives``, ``balanced`` or ``none``, see `loss.make_loss`.
-        label_smoothing: see `loss.Loss`.
-        augment: ``flip`` and ``spec``, see `augment.augment`.
-        amp: ``bf16`` computes the forward pass in training under autocast; ``off`` in float32.
-        compile: let torch.compile make the encoders faster.
-        save_every: optimizer steps between two saves of the state within an epoch; 0 saves at the
-            end of each epoch alone.
+        shards: Directory that ``fv2es prep`` wrote.
+        split: Split manifest; or a directory with fold-0.json, fold-1.json ... to train on each.
+        out: New directory for the run.
+        overwrite: Replace the run in the output directory.
+        resume: Continue the run in the output directory.
+        device: auto (CUDA if available), cpu, cuda or cuda:N.
+        model: Configuration of the model, see its family.
+        epochs: Maximum number of epochs.
+        batch_size: Utterances in a batch, over all processes.
+        lr: Learning rate of Adam; see text_lr_divisor for the text encoder.
+        text_lr_divisor: The learning rate of the text encoder is lr divided by this; 1 suits an
+            encoder with random weights.
+        early_stop: Stop after this many epochs without a better f1_binary on valid (0 = never).
+        weight_decay: Weight decay of Adam.
+        clip_norm: Maximum 2-norm of the gradient over all parameters (0 = no clipping).
+        seed: Seed of weights, order, dropout and augmentation.
+        threads: CPU threads of torch; none: torch chooses.
+        workers: DataLoader worker processes (0 = read in the training process).
+        shuffle_shards: Shuffle within this many shards at a time, for datasets larger than memory
+            (0 = over all).
+        bucket: Sort this many batches by length before cutting them, to pad less (0 = off).
+        accumulate: Batches in an optimizer step.
+        schedule: Learning-rate schedule after the warm-up; linear and cosine end at 0 with the last
+            step of the last epoch.
+        warmup: Optimizer steps in which the learning rate rises from 0.
+        freeze_text: Text-encoder layers to freeze; a number freezes the embeddings and this many
+            layers.
+        class_weights: Class weights of the loss; positives is the published weighting.
+        label_smoothing: Label smoothing: share of each label replaced by 1/2.
+        augment: Augmentation: flip faces, spec (SpecAugment).
+        amp: bf16 computes the forward pass of training in bfloat16 (autocast).
+        compile: Compile the encoders with torch.compile.
+        save_every: Optimizer steps between two saves within an epoch (0 = at its end only).
     """
 
-    epochs: int = 30
-    batch_size: int = 2
-    lr: float = 4.5e-6
-    text_lr_divisor: float = 10.0
-    early_stop: int = 6
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
+    shards: Path = field(default=Path(), metadata=_REQUIRED)
+    split: Path = field(default=Path(), metadata=_REQUIRED)
+    out: Path = field(default=Path(), metadata=_REQUIRED)
+    overwrite: bool = False
+    resume: bool = field(default=False, metadata={"derived": True})
+    device: str = "auto"
+    model: Any = None
+    epochs: Positive = 30
+    batch_size: Positive = 2
+    lr: Annotated[float, Meta(gt=0)] = 4.5e-6
+    text_lr_divisor: Annotated[float, Meta(gt=0)] = 10.0
+    early_stop: Count = 6
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    clip_norm: Annotated[float, Meta(ge=0)] = 0.0
     seed: int = 0
-    threads: int | None = None
-    workers: int = 0
-    shuffle_shards: int = 0
-    bucket: int = 0
-    accumulate: int = 1
-    schedule: str = "constant"
-    warmup: int = 0
-    freeze_text: str = "none"
-    class_weights: str = "positives"
-    label_smoothing: float = 0.0
-    augment: tuple[str, ...] = ()
-    amp: str = "off"
+    threads: Positive | None = None
+    workers: Count = 0
+    shuffle_shards: Count = 0
+    bucket: Count = 0
+    accumulate: Positive = 1
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Count = 0
+    freeze_text: Literal["none", "embeddings", "all"] | Count = "none"
+    class_weights: Literal["positives", "balanced", "none"] = "positives"
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    augment: tuple[Literal["flip", "spec"], ...] = ()
+    amp: Literal["off", "bf16"] = "off"
     compile: bool = False
-    save_every: int = 0
+    save_every: Count = 0
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("epochs", "batch_size", "threads", "accumulate"), 1)
-        least |= dict.fromkeys(("early_stop", "workers", "shuffle_shards"), 0)
-        least |= dict.fromkeys(("bucket", "warmup", "save_every"), 0)
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise UsageError(f"{name} is {value}, expected at least {bound}")
-        if not self.lr > 0:
-            raise UsageError(f"lr is {self.lr}, expected a learning rate above 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(
-                f"label_smoothing is {self.label_smoothing}, expected 0 or more and less than 1"
-            )
-        for name, known in CHOICES.items():
-            self._refuse_unknown(name, known)
-
-    def _refuse_unknown(self, name: str, known: tuple[str, ...]) -> None:
-        value = getattr(self, name)
-        for word in (value,) if isinstance(value, str) else value:
-            if word not in known and not (name == "freeze_text" and word.isdecimal()):
-                raise UsageError(
-                    f"{name} is {word!r}, expected {', '.join(known)}"
-                    + (" or a number of layers" if name == "freeze_text" else ""),
-                    f"pass --{name.replace('_', '-')} {known[0]}, or leave it out",
-                )
+        check_fields(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        return asdict(self)
+        """What a checkpoint stores: how the model was trained, as plain JSON values."""
+        return {name: value for name, value in asdict(self).items() if name not in _OF_THE_RUN}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The configuration that `to_json` wrote.
 
         Raises:
-            TrainError: a name is unknown, so another version wrote it.
+            TrainError: a name is unknown: another version wrote it.
         """
         return cls(**stored_fields(cls, values))
 

@@ -123,6 +123,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def flat_values(config: Any) -> dict[str, Any]:
+    """The values of a configuration by dotted path."""
+    return {path: field.default for path, field in fields_of(config).items()}
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of nested mappings by dotted path."""
     found: dict[str, Any] = {}

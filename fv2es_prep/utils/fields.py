@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -28,13 +28,15 @@ class Field:
 
     Attributes:
         path: dotted path, e.g. ``mel.n_mels``.
-        type: annotated type.
+        type: type, without the bounds that `msgspec.Meta` adds.
+        bounded: type with its bounds.
         default: default value; `dataclasses.MISSING` where the field is required.
         doc: what the docstring's ``Attributes:`` says of it.
     """
 
     path: str
     type: Any
+    bounded: Any
     default: Any
     doc: str
 
@@ -51,7 +53,7 @@ class Field:
     @property
     def expected(self) -> str:
         """The values that the field accepts, e.g. ``none | embeddings | all | int``."""
-        return _shown(self.type)
+        return shown(self.bounded)
 
     @property
     def none_word(self) -> bool:
@@ -70,10 +72,10 @@ class Field:
         """
         try:
             parsed = self._parse(value) if isinstance(value, str) else value
-            return msgspec.convert(parsed, self.type, strict=False, dec_hook=_path)
+            return msgspec.convert(parsed, self.bounded, strict=False, dec_hook=_path)
         except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(
-                f"invalid value for {self.path}: {value!r}, expected {self.expected}",
+                f"{self.path} is {value!r}, expected {self.expected}",
                 f"{self.path}: {self.doc}",
             ) from error
 
@@ -91,7 +93,8 @@ class Field:
 def fields_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Field]:
     """Every field of a configuration that can be set, by its path.
 
-    A field with ``metadata={"derived": True}`` is computed, not set, and is left out.
+    A field with ``metadata={"derived": True}`` is computed, not set, and is left out. One with
+    ``metadata={"required": True}`` has to be set although it has a default.
 
     Args:
         config: a dataclass or an instance of one, whose values are then the defaults.
@@ -112,13 +115,26 @@ def values_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str,
 
 def _walk(config: Any, prefix: str, preset: Mapping[str, Any]) -> Iterator[Field]:
     kind = config if isinstance(config, type) else type(config)
-    types, docs, values = get_type_hints(kind), docs_of(kind), values_of(config, preset)
+    types, bounded = get_type_hints(kind), get_type_hints(kind, include_extras=True)
+    docs, values = docs_of(kind), values_of(config, preset)
     for f in fields(kind):
         path, value = f"{prefix}{f.name}", values[f.name]
         if is_dataclass(value):
             yield from _walk(value, f"{path}.", {})
         elif not f.metadata.get("derived"):
-            yield Field(path, types[f.name], value, docs.get(f.name, ""))
+            required = f.metadata.get("required") and isinstance(config, type)
+            default = MISSING if required and f.name not in preset else value
+            yield Field(path, types[f.name], bounded[f.name], default, docs.get(f.name, ""))
+
+
+def check_fields(config: Any) -> None:
+    """Refuse a value that its field's type does not accept; for ``__post_init__``.
+
+    Raises:
+        SettingsError: see `Field.convert`.
+    """
+    for field in fields_of(config).values():
+        field.convert(field.default)
 
 
 def docs_of(kind: type) -> dict[str, str]:
@@ -149,12 +165,24 @@ def _literals(kind: Any) -> Iterator[str]:
             yield from _literals(part)
 
 
-def _shown(kind: Any) -> str:
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def shown(kind: Any) -> str:
+    """A type for messages, e.g. ``none | embeddings | all | int``."""
     origin, parts = get_origin(kind), [p for p in get_args(kind) if p is not Ellipsis]
     if origin is Literal:
         return " | ".join(map(str, parts))
-    shown = [_shown(part) for part in parts]
+    if origin is Annotated:
+        bounds = (
+            f" {sign} {getattr(m, name)}"
+            for m in parts[1:]
+            for name, sign in _BOUNDS.items()
+            if getattr(m, name) is not None
+        )
+        return shown(parts[0]) + ",".join(bounds)
+    words = [shown(part) for part in parts]
     if origin in (tuple, dict):
-        return f"{'list' if origin is tuple else 'dict'}[{', '.join(shown)}]"
+        return f"{'list' if origin is tuple else 'dict'}[{', '.join(words)}]"
     names = {NoneType: "none", Path: "path"}
-    return " | ".join(shown) or names.get(kind, getattr(kind, "__name__", str(kind)))
+    return " | ".join(words) or names.get(kind, getattr(kind, "__name__", str(kind)))

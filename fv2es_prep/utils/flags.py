@@ -7,17 +7,17 @@ comes of the values to `configuration`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
 from fv2es_prep.utils.configuration import given_values, resolve, settle, to_toml
-from fv2es_prep.utils.fields import Field, fields_of
+from fv2es_prep.utils.fields import Field, fields_of, shown
 
 T = TypeVar("T")
 Preset = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -33,6 +33,7 @@ class Flag:
         help: help text; empty: the field's documentation.
         metavar: what stands for the value in the help.
         argument: whether it is a positional argument.
+        choices: returns the words that the field accepts, where its type does not list them.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Flag:
     help: str = ""
     metavar: str | None = None
     argument: bool = False
+    choices: Callable[[], Iterable[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,10 @@ def options_of(
             typed = {path: _text(passed[name]) for name, path in names.items()}
             return Given(kind, given_values(passed["config"], passed["set"] or (), typed), preset)
 
+        command.__name__ = function.__name__
         _describe(command, [*parameters, *own, *_SOURCES], function.__doc__)
-        _describe(show, [*parameters, *_SOURCES], f"Configuration of: {function.__doc__}")
+        show.__name__ = function.__name__
+        _describe(show, [*parameters, *_SOURCES], "Print the configuration as TOML.")
         command.show = show  # type: ignore[attr-defined]
         return command
 
@@ -152,19 +156,22 @@ _SOURCES = (
 
 def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
     required = field.default is MISSING
-    plain = isinstance(field.default, str | int | float | Path) and field.default not in ("", False)
+    choices = tuple(flag.choices()) if flag.choices else ()
+    kind: Any = Literal.__getitem__(choices) if choices else _typer_type(field)
+    default, doc = field.default, flag.help or field.doc
+    plain = isinstance(default, str | int | float | Path) and str(default) not in ("", "False")
     info = partial(
         typer.Argument if flag.argument else partial(typer.Option, *(flag.names or _names(field))),
-        help=(flag.help or field.doc) + " (required)" * required,
-        metavar=flag.metavar or _metavar(field),
+        help=doc[:1].upper() + doc[1:] + " (required)" * required,
+        metavar=flag.metavar or (None if choices else _metavar(field)),
         rich_help_panel=panel,
-        show_default=str(field.default) if plain else False,
+        show_default=str(default) if plain else False,
     )
     return inspect.Parameter(
         field.path.replace(".", "_"),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[_typer_type(field) | None, info()],
+        annotation=Annotated[kind | None, info()],
     )
 
 
@@ -177,7 +184,7 @@ def _metavar(field: Field) -> str | None:
     """What stands for the value, where Typer does not say it by itself."""
     if get_origin(field.type) is dict:
         return "KEY=VALUE"
-    listed = field.expected.removeprefix("list[").removesuffix("]").replace(" | ", "|")
+    listed = shown(field.type).removeprefix("list[").removesuffix("]").replace(" | ", "|")
     if get_origin(field.type) is tuple:
         return f"<{listed},...>"
     return f"<{listed}>" if field.choices and _typer_type(field) is str else None

@@ -1,7 +1,7 @@
-"""``fv2es train``: its options, in groups, and what it prints.
+"""`fv2es train`: its options, in groups, and what it prints.
 
-Owns parsing and the words on stdout. Leaves what an option means to `config` and the run to
-`train`; nothing heavy is imported before it runs.
+Leaves the meaning of an option to `config` and the run to `training`; imports nothing heavy before
+it runs.
 """
 
 from __future__ import annotations
@@ -13,129 +13,69 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.console import print_json, say
-from fv2es_train.training.options import TrainOptions
+from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.flags import Flag, Given, options_of
+from fv2es_train.config import TrainConfig
+from fv2es_train.models.families import FAMILIES
+from fv2es_train.training.run_config import preset_of, resumed
 
-# What may differ when a run is continued.
-_CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
-_ALWAYS = ("resume", "as_json")
+_DATA = "Data and run"
+_OPTIONS = {
+    _DATA: ("shards", "split", "out", "overwrite", "save_every"),
+    "Model": (
+        Flag("model.name", ("--model",), "Preset of the model.", choices=FAMILIES.names),
+        Flag("model.modalities", help="Modalities: t (text), a (audio), v (video)."),
+        "model.text_encoder",
+        "freeze_text",
+    ),
+    "Learning": (
+        *("epochs", "batch_size", "accumulate", "lr", "schedule", "warmup", "weight_decay"),
+        *("clip_norm", "early_stop", "seed"),
+    ),
+    "Loss and augmentation": ("class_weights", "label_smoothing", "augment"),
+    "Speed and memory": (
+        *("device", "threads", "workers", "shuffle_shards", "bucket", "amp", "compile"),
+    ),
+}
 
 
-def _option(panel: str, text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
+def _own(text: str, metavar: str) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=_DATA)
 
 
-_DATA, _MODEL = "Data and run", "Model"
-_LEARN, _LOSS = "Learning", "Loss and augmentation"
-_SPEED = "Speed and memory"
-
-
+@options_of(TrainConfig, _OPTIONS, preset_of)
 def train(
-    context: typer.Context,
-    shards: Annotated[
-        Path | None, _option(_DATA, "Directory that `fv2es prep` wrote.", metavar="SHARDS")
-    ] = None,
-    split: Annotated[Path | None, _option(_DATA, "Split manifest.", metavar="FILE")] = None,
+    given: Given[TrainConfig],
     folds: Annotated[
-        Path | None,
-        _option(_DATA, "Instead of a split: train on each fold-*.json in it.", metavar="DIR"),
+        Path | None, _own("Train on each fold-*.json instead of on a split.", "DIR")
     ] = None,
-    out: Annotated[Path | None, _option(_DATA, "New directory for the run.", metavar="RUN")] = None,
-    resume: Annotated[
-        Path | None,
-        _option(_DATA, "Continue a run that was broken off; alone it is enough.", metavar="RUN"),
-    ] = None,
-    overwrite: Annotated[
-        bool, _option(_DATA, "Replace the run that RUN holds.", "--overwrite")
-    ] = False,
-    save_every: Annotated[
-        int, _option(_DATA, "Optimizer steps between two saves; 0: at each epoch's end.")
-    ] = 0,
-    as_json: Annotated[bool, _option(_DATA, "Print one JSON object on stdout.", "--json")] = False,
-    model: Annotated[str, _option(_MODEL, "fv2es, fv2es-lite or fv2es-tiny.")] = "fv2es",
-    modalities: Annotated[str | None, _option(_MODEL, "Of t (text), a (audio), v (video).")] = None,
-    text_encoder: Annotated[
-        str | None, _option(_MODEL, "Text encoder: a directory, or a name at the hub.")
-    ] = None,
-    freeze_text: Annotated[
-        str, _option(_MODEL, "What of it does not learn: none, embeddings, all, or N layers.")
-    ] = "none",
-    epochs: Annotated[int | None, _option(_LEARN, "Longest training, in epochs.")] = None,
-    batch_size: Annotated[
-        int | None, _option(_LEARN, "Utterances in a batch, of all processes together.")
-    ] = None,
-    accumulate: Annotated[int, _option(_LEARN, "Batches in an optimizer step.")] = 1,
-    lr: Annotated[float | None, _option(_LEARN, "Learning rate; text has a fraction.")] = None,
-    schedule: Annotated[
-        str, _option(_LEARN, "Of the learning rate: constant, linear or cosine.")
-    ] = "constant",
-    warmup: Annotated[int, _option(_LEARN, "Steps in which the learning rate rises.")] = 0,
-    early_stop: Annotated[
-        int | None, _option(_LEARN, "Stop after so many epochs without a better valid F1.")
-    ] = None,
-    seed: Annotated[int, _option(_LEARN, "Of weights, order, dropout and augmentation.")] = 0,
-    class_weights: Annotated[
-        str, _option(_LOSS, "positives (as published), balanced or none.")
-    ] = "positives",
-    label_smoothing: Annotated[
-        float, _option(_LOSS, "Share of each label that is taken for 1/2.")
-    ] = 0.0,
-    augment: Annotated[
-        str, _option(_LOSS, "flip (faces), spec (SpecAugment), or flip,spec.", metavar="KINDS")
-    ] = "",
-    device: Annotated[str, _option(_SPEED, "auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, _option(_SPEED, "CPU threads.")] = None,
-    workers: Annotated[int, _option(_SPEED, "Reading processes; 0: none of their own.")] = 0,
-    shuffle_shards: Annotated[
-        int, _option(_SPEED, "Shuffle within so many shards; 0: all. For larger than memory.")
-    ] = 0,
-    bucket: Annotated[
-        int, _option(_SPEED, "Sort so many batches by length, for less padding; 0: do not.")
-    ] = 0,
-    amp: Annotated[str, _option(_SPEED, "off, or bf16: compute in bfloat16.")] = "off",
-    compiled: Annotated[
-        bool, _option(_SPEED, "Let torch compile the encoders.", "--compile")
-    ] = False,
+    resume: Annotated[Path | None, _own("Continue the run in this directory.", "RUN")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Train a model on shards; what is not given is as the model's preset has it.
+    """Train a model on shards.
 
+    The defaults are those of --model fv2es; `fv2es config show train --model NAME` prints others.
     `torchrun --nproc-per-node N --no-python fv2es train ...` shares each batch among N processes.
     """
-    asked = dict(context.params)
-    as_json = asked.pop("as_json")
     if resume is not None:
-        run(TrainOptions.resumed(resume, **_changes(context)), as_json)
+        run(resumed(resume, **given.values), as_json)
         return
-    asked.pop("resume")
-    asked.pop("folds")
-    asked["split"] = split or folds
-    for name, value in (("shards", shards), ("split", asked["split"]), ("out", out)):
-        if value is None:
-            raise UsageError(
-                f"--{name} is missing",
-                "pass --shards SHARDS --split FILE --out RUN, or --resume RUN to continue one",
-            )
-    if split and folds:
-        raise UsageError("a run needs a split or folds, and not both", "pass --split or --folds")
-    asked["compile"] = asked.pop("compiled")
-    asked["augment"] = tuple(kind for kind in augment.split(",") if kind)
-    options = TrainOptions(**asked)
-    if folds is None:
-        run(options, as_json)
-    else:
-        run_folds(options, folds, as_json)
+    if folds and "split" in given.values:
+        raise UsageError("a run needs a split or folds, not both", "pass --split or --folds")
+    config = given.resolve(split=folds)
+    (run_folds if config.split.is_dir() else run)(config, as_json)
 
 
-def run(options: TrainOptions, as_json: bool = False) -> None:
+def run(config: TrainConfig, as_json: bool = False) -> None:
     """Train, with progress on stderr and the metrics on stdout."""
     from fv2es_train.evaluation.tables import format_metrics
     from fv2es_train.training.loop import train as run_training
     from fv2es_train.training.progress import progress_for
 
     try:
-        result = run_training(options, progress_for(sys.stderr))
+        result = run_training(config, progress_for(sys.stderr))
     except KeyboardInterrupt:
-        typer.echo(f"hint: it continues with: fv2es train --resume {options.out}", err=True)
+        typer.echo(f"hint: continue with: fv2es train --resume {config.out}", err=True)
         raise
     if result is None:
         return
@@ -144,52 +84,25 @@ def run(options: TrainOptions, as_json: bool = False) -> None:
         return
     if result["test"] is not None:
         typer.echo(format_metrics(result["test"]))
-    typer.echo(f"run {options.out}")
+    typer.echo(f"run {config.out}")
 
 
-def run_folds(options: TrainOptions, folds: Path, as_json: bool) -> None:
-    """Train on each fold, and tell what they come to together.
+def run_folds(config: TrainConfig, as_json: bool) -> None:
+    """Train on each fold and print the results of all.
 
     Raises:
-        typer.Exit: with status 1, where a fold failed.
+        typer.Exit: with status 1 if a fold failed.
     """
     from fv2es_train.evaluation.tables import format_folds
     from fv2es_train.training.folds import train_folds
     from fv2es_train.training.progress import progress_for
 
-    result = train_folds(options, folds, lambda: progress_for(sys.stderr), say)
+    result = train_folds(config, lambda: progress_for(sys.stderr), say)
     if as_json:
         print_json(result)
     else:
         typer.echo(format_folds(result))
-        typer.echo(f"runs {options.out}")
+        typer.echo(f"runs {config.out}")
     if result["failed"]:
-        say(f"failed: {', '.join(result['failed'])}; the same command tries them again")
+        say(f"failed: {', '.join(result['failed'])}; the same command trains them again")
         raise typer.Exit(1)
-
-
-def _changes(context: typer.Context) -> dict[str, Any]:
-    """What was asked beside --resume.
-
-    Raises:
-        UsageError: something that cannot change within a run.
-    """
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if name not in _ALWAYS and _was_typed(context, name)
-    }
-    for name in given:
-        if name not in _CHANGEABLE:
-            shown = {"compiled": "compile"}.get(name, name).replace("_", "-")
-            allowed = ", ".join(f"--{n.replace('_', '-')}" for n in _CHANGEABLE)
-            raise UsageError(
-                f"--{shown} cannot be given with --resume: a run keeps what it began with",
-                f"leave it out; only {allowed} may differ",
-            )
-    return {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
-
-
-def _was_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,7 +259,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "fv2es_version": __version__,
         "label_classes": list(checkpoint.model.config.label_classes),
         "model": checkpoint.model.config.to_json(),
-        "train": asdict(checkpoint.train),
+        "train": checkpoint.train.to_json(),
         "settings": checkpoint.settings.to_json(),
     }
 

@@ -40,7 +40,7 @@ class ModelConfig:
     family: ClassVar[str] = ""
     name: str = ""
     modalities: str = MODALITIES
-    label_classes: tuple[str, ...] = ()
+    label_classes: tuple[str, ...] = field(default=(), metadata={"derived": True})
     mel_rows: int = 32
 
     def __post_init__(self) -> None:

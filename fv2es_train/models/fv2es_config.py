@@ -86,7 +86,7 @@ class FV2ESConfig(ModelConfig):
     dropout: float = 0.1
     fusion_init: Literal["torch", "mean"] = "torch"
     text_encoder: str = "albert-base-v2"
-    text: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict, metadata={"derived": True})
 
     @property
     def mel_channels(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,38 +18,38 @@ import numpy as np
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
+from fv2es_prep.utils.configuration import differences, flat_values
 from fv2es_prep.utils.files import make_directory, write_json
+from fv2es_train.config import TrainConfig
 from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.measurement import measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
 from fv2es_train.training.results import METRICS_FILE
+from fv2es_train.training.run_config import resumed, stored_config
 from fv2es_train.training.state import NAME as STATE
 
 if TYPE_CHECKING:
     from fv2es_train.training.progress import Progress
 
 SUMMARY = "folds.json"
-# What says how fast a run was made, not what was made.
-_NOT_ASKED = ("threads", "workers", "save_every")
+# Fields that do not change what a run becomes.
+_SAME_RESULT = ("shards", "out", "overwrite", "device", "threads", "workers", "save_every")
 
 
 def train_folds(
-    options: TrainOptions,
-    folds: Path,
+    config: TrainConfig,
     progress: Callable[[], Progress | None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train on each fold, into OUT/fold-0, OUT/fold-1 ... and write OUT/folds.json.
 
-    A fold that is finished with the same options is not trained again; one that was begun is begun
-    anew. One that fails is told, and the others go on.
+    A fold that is finished with the same configuration is not trained again; one that was begun
+    continues. If one fails, the others still run.
 
     Args:
-        options: as for one training; ``split`` is not looked at.
-        folds: directory with the manifests fold-0.json, fold-1.json ...
+        config: the training; its ``split`` is the directory with fold-0.json, fold-1.json ...
         progress: makes what is told of one training.
         say: told what is done now, a line at a time.
 
@@ -66,19 +66,19 @@ def train_folds(
         SplitError: a manifest is damaged.
         OutputError: the place cannot be written.
     """
-    manifests = _manifests(folds)
-    mine = [replace(options, split=m, out=options.out / m.stem) for m in manifests]
+    manifests = _manifests(config.split)
+    mine = [replace(config, split=m, out=config.out / m.stem) for m in manifests]
     # Whatever is wrong with a manifest or a directory is found before the first epoch.
     digests = [read_split(manifest).digest() for manifest in manifests]
     done = [_is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
-    make_directory(options.out)
+    make_directory(config.out)
     found = []
     for fold, digest, finished in zip(mine, digests, done, strict=True):
         say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
         error = "" if finished else _train(fold, progress, say)
         found.append(_told(fold, digest, not finished, error))
     result = {"folds": found, **_over(found), "failed": [f["fold"] for f in found if f["error"]]}
-    write_json(options.out / SUMMARY, result)
+    write_json(config.out / SUMMARY, result)
     return result
 
 
@@ -93,34 +93,34 @@ def _manifests(folds: Path) -> list[Path]:
 
 
 def _train(
-    options: TrainOptions, progress: Callable[[], Progress | None], say: Callable[[str], None]
+    config: TrainConfig, progress: Callable[[], Progress | None], say: Callable[[str], None]
 ) -> str:
     """Train one fold; why it failed, or an empty string."""
     try:
-        train(_continued(options), progress())
+        train(_continued(config), progress())
     except Fv2esError as error:
-        say(f"{options.out.name} failed: {error.sentence}")
+        say(f"{config.out.name} failed: {error.sentence}")
         return error.sentence
     return ""
 
 
-def _continued(options: TrainOptions) -> TrainOptions:
-    """The run as it was begun, if that was with the same options; else the one to begin anew."""
-    if not options.overwrite and (options.out / STATE).is_file():
-        begun = TrainOptions.resumed(options.out)
-        places = {name: getattr(options, name).resolve() for name in ("shards", "split")}
-        if begun == replace(options, **places, resume=True):
+def _continued(config: TrainConfig) -> TrainConfig:
+    """The run as it was begun, if that was with the same configuration; else one to begin again."""
+    if not config.overwrite and (config.out / STATE).is_file():
+        begun = resumed(config.out)
+        places = {name: getattr(config, name).resolve() for name in ("shards", "split")}
+        if begun == replace(config, **places, resume=True):
             return begun
-    return replace(options, overwrite=True)
+    return replace(config, overwrite=True)
 
 
-def _told(options: TrainOptions, digest: str, trained: bool, error: str) -> dict[str, Any]:
+def _told(config: TrainConfig, digest: str, trained: bool, error: str) -> dict[str, Any]:
     measured = None
     if not error:
-        measured = json.loads((options.out / METRICS_FILE).read_text(encoding="utf-8"))["test"]
+        measured = json.loads((config.out / METRICS_FILE).read_text(encoding="utf-8"))["test"]
     return {
-        "fold": options.out.name,
-        "run": str(options.out),
+        "fold": config.out.name,
+        "run": str(config.out),
         "split_digest": digest,
         "trained": trained,
         "error": error,
@@ -128,30 +128,23 @@ def _told(options: TrainOptions, digest: str, trained: bool, error: str) -> dict
     }
 
 
-def _is_finished(options: TrainOptions, split_digest: str) -> bool:
-    """Whether the run is whole and was made by these options.
+def _is_finished(config: TrainConfig, split_digest: str) -> bool:
+    """Whether the run is whole and was made by these config.
 
     Raises:
         UsageError: it is whole and was made by others.
     """
-    if options.overwrite or not (options.out / METRICS_FILE).is_file():
+    if config.overwrite or not (config.out / METRICS_FILE).is_file():
         return False
-    stored = json.loads((options.out / "best" / CONFIG).read_text(encoding="utf-8"))
-    model, config = options.configs(read_index(options.shards).label_classes)
-    asked: dict[str, Any] = {"split": split_digest, "modalities": model.modalities}
-    asked |= {"model": model.name, "classes": list(model.label_classes)}
-    made: dict[str, Any] = {"split": stored["split_digest"], "classes": stored["label_classes"]}
-    made |= {"model": stored["model"]["name"], "modalities": stored["model"]["modalities"]}
-    # As JSON has it, which knows lists only.
-    wanted = json.loads(json.dumps(asdict(config)))
-    asked |= {k: v for k, v in wanted.items() if k not in _NOT_ASKED}
-    made |= {k: v for k, v in stored["train"].items() if k not in _NOT_ASKED}
-    differ = [name for name in asked if asked[name] != made.get(name)]
-    if differ:
-        name = differ[0]
+    stored = json.loads((config.out / "best" / CONFIG).read_text(encoding="utf-8"))
+    classes = read_index(config.shards).label_classes
+    wanted = {**flat_values(config), "split": split_digest, "classes": list(classes)}
+    made = flat_values(stored_config(config.out))
+    made |= {"split": stored["split_digest"], "classes": stored["label_classes"]}
+    differ = {k: v for k, v in differences(made, wanted).items() if k not in _SAME_RESULT}
+    for name, (found, expected) in differ.items():
         raise UsageError(
-            f"{options.out} holds a run with {name} = {made.get(name)!r}, asked for is "
-            f"{asked[name]!r}",
+            f"{config.out} holds a run with {name} = {found!r}, expected {expected!r}",
             "choose another --out, or pass --overwrite to train all folds again",
         )
     return True

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fv2es_prep.splits import read_split
+from fv2es_train.config import TrainConfig
 from fv2es_train.data.augmentation import augment
 from fv2es_train.data.samplers import EpochBatches
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
@@ -34,7 +35,6 @@ from fv2es_train.training.optimization import (
     set_learning_rates,
     set_training,
 )
-from fv2es_train.training.options import TrainOptions
 from fv2es_train.training.progress import Progress, Silent, Step
 from fv2es_train.training.results import write_results
 from fv2es_train.training.run_dir import (
@@ -51,20 +51,18 @@ from fv2es_train.training.stopping import catch_sigterm, stopped
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
 
-__all__ = ["TrainOptions", "train"]
 
-
-def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, Any] | None:
+def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, Any] | None:
     """Train a model on the train subset, keep the epoch that is best on valid, evaluate it on test.
 
     Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last, RUN/state.pt (from which the
-    run continues), RUN/options.json, RUN/tensorboard and at the end the files of `results`. The
+    run continues), RUN/config.toml, RUN/tensorboard and at the end the files of `results`. The
     best epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal
     ones the lowest valid loss. Deterministic on the CPU for a seed and a number of threads, whether
     interrupted or not. Under torchrun the processes share each batch.
 
     Args:
-        options: data, run directory, and what differs from the defaults.
+        config: the training, see `run_config.train_config`.
         progress: receives each batch and epoch; None shows nothing.
 
     Returns:
@@ -83,16 +81,16 @@ def train(options: TrainOptions, progress: Progress | None = None) -> dict[str, 
         OutputError: the run cannot be written.
     """
     with ExitStack() as stack:
-        world = stack.enter_context(join_world(options.device))
+        world = stack.enter_context(join_world(config.device))
         stack.enter_context(deterministic(world.device))
         stop_requested = stack.enter_context(catch_sigterm())
         shown = (progress if world.first else None) or Silent()
         stack.callback(shown.close)
-        return _train(options, world, stop_requested, shown, stack)
+        return _train(config, world, stop_requested, shown, stack)
 
 
 def _train(
-    options: TrainOptions,
+    config: TrainConfig,
     world: World,
     stop_requested: Callable[[], bool],
     progress: Progress,
@@ -101,20 +99,20 @@ def _train(
     began = time.perf_counter()
 
     # Data. Check everything that can be wrong before the first epoch.
-    run, device = options.out, world.device
-    if not options.resume:
-        refuse_existing(options)
-    split = read_split(options.split)
+    run, device = config.out, world.device
+    if not config.resume:
+        refuse_existing(config)
+    split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
-    train_set = subset_of(options.shards, subsets["train"], "train")
-    valid_set = subset_of(options.shards, subsets["valid"], "valid")
-    test_set = subset_of(options.shards, subsets["test"], "test") if subsets["test"] else None
+    train_set = subset_of(config.shards, subsets["train"], "train")
+    valid_set = subset_of(config.shards, subsets["valid"], "valid")
+    test_set = subset_of(config.shards, subsets["test"], "test") if subsets["test"] else None
     index = train_set.index
     names = index.label_classes
-    model_config, config = options.configs(names)
+    model_config = replace(config.model, label_classes=names)
     criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
     # A run that was killed before its first save starts again.
-    saved = load_state(run) if options.resume and (run / states.NAME).exists() else None
+    saved = load_state(run) if config.resume and (run / states.NAME).exists() else None
 
     # Model. The seed comes before the first random weight.
     if config.threads:
@@ -144,7 +142,7 @@ def _train(
     # Run directory. All processes refuse an existing run before one of them writes.
     world.gather(None)
     if world.first:
-        settle_place(options) if options.resume else make_place(options)
+        settle_place(config) if config.resume else make_place(config)
         write_history(run, state.history)
         if saved is None:
             save_state(run, state, model, optimizer)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fv2es_train.models.emotion_model import EmotionModel
 
 
-def freeze_text(model: EmotionModel, what: str) -> None:
+def freeze_text(model: EmotionModel, what: str | int) -> None:
     """Freeze parts of the text encoder.
 
     Args:

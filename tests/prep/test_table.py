@@ -22,7 +22,7 @@ from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.types import Inventory, View
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.run_config import train_config
 from pipelines.commands.prep import prep
 from pipelines.commands.shards import shards
 
@@ -97,7 +97,7 @@ def test_clips_without_spans_and_text_prepare_and_train(clips, text_model, tmp_p
     invoke(shards, "show", out, "clip0", "--image", tmp_path / "clip0.png")
     ids = ("clip0", "clip1"), ("clip2", "clip3"), ("clip4", "clip5")
     write_split(Split("tests", {}, *ids, class_counts={}), split)
-    train(TrainOptions(out, split, run, model="fv2es-tiny", epochs=1))
+    train(train_config("fv2es-tiny", shards=out, split=split, out=run, epochs=1))
     assert list(run.glob("**/*.safetensors"))
 
 

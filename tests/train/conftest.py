@@ -21,10 +21,11 @@ from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, build_split, write_split
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
+from fv2es_train.training.run_config import train_config
 from tests.train.media import NAME, ffmpeg
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
@@ -156,10 +157,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus(shards, place / "split.json", examples)
 
 
-def options_of(corpus: Corpus, out: Path, **changes: Any) -> TrainOptions:
+def options_of(corpus: Corpus, out: Path, **changes: Any) -> TrainConfig:
     """Two epochs of the tiny model."""
-    asked: dict[str, Any] = {"model": "fv2es-tiny", "epochs": 2, "batch_size": 6, **changes}
-    return TrainOptions(corpus.shards, corpus.split, out, **asked)
+    values: dict[str, Any] = {"split": corpus.split, "epochs": 2, "batch_size": 6, **changes}
+    return tiny_config(corpus.shards, out=out, **values)
+
+
+def tiny_config(shards: Path, split: Path, out: Path, **values: Any) -> TrainConfig:
+    """A training of the tiny model; what the model has of the values is set there."""
+    preset = values.pop("model", "fv2es-tiny")
+    names = {"modalities", "text_encoder", "dropout"} & set(values)
+    model = {name: values.pop(name) for name in names}
+    return train_config(preset, shards=shards, split=split, out=out, model=model, **values)
 
 
 @pytest.fixture(scope="session")
@@ -210,8 +219,8 @@ def trained(
             done[modalities] = place / modalities
             split, encoder = place / "split.json", str(text_model)
             asked: dict[str, Any] = {"epochs": 1, "modalities": modalities, "batch_size": 4}
-            asked |= {"text_encoder": encoder if "t" in modalities else None}
-            train(TrainOptions(demo_shards, split, place / modalities, "fv2es-tiny", **asked))
+            asked |= {"text_encoder": encoder if "t" in modalities else ""}
+            train(tiny_config(demo_shards, split, place / modalities, **asked))
         return done[modalities]
 
     return run_of

@@ -7,8 +7,8 @@ import os
 import socket
 from multiprocessing.process import BaseProcess
 
+from fv2es_train.config import TrainConfig
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
 from fv2es_train.training.progress import Progress
 
 _LOADED = [
@@ -18,23 +18,21 @@ _LOADED = [
 ]
 
 
-def start(
-    options: TrainOptions, progress: Progress | None = None, **environment: str
-) -> BaseProcess:
+def start(config: TrainConfig, progress: Progress | None = None, **environment: str) -> BaseProcess:
     """A process that trains, with some variables in its environment."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LOADED)
-    process = context.Process(target=_train, args=(options, progress, environment))
+    process = context.Process(target=_train, args=(config, progress, environment))
     process.start()
     return process
 
 
-def together(options: TrainOptions, size: int) -> list[int | None]:
+def together(config: TrainConfig, size: int) -> list[int | None]:
     """Train in several processes with the environment that torchrun gives; their exit codes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [start(options, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(size)]
+    ranks = [start(config, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(size)]
     for process in ranks:
         process.join(60)
         process.kill()
@@ -42,6 +40,6 @@ def together(options: TrainOptions, size: int) -> list[int | None]:
     return [process.exitcode for process in ranks]
 
 
-def _train(options: TrainOptions, progress: Progress | None, environment: dict[str, str]) -> None:
+def _train(config: TrainConfig, progress: Progress | None, environment: dict[str, str]) -> None:
     os.environ |= environment
-    train(options, progress)
+    train(config, progress)

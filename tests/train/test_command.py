@@ -45,9 +45,9 @@ def test_a_run_is_trained_and_continued(corpus: Corpus, tmp_path: Path) -> None:
     [
         (("--out", "run"), "--shards is missing"),
         (("--resume", "nowhere"), "holds no run that can be continued"),
-        (("--resume", "nowhere", "--lr", 1), "--lr cannot be given with --resume"),
-        (("--resume", "nowhere", "--compile"), "--compile cannot be given with --resume"),
-        (("--resume", "nowhere", "--overwrite"), "--overwrite cannot be given with --resume"),
+        (("--resume", "nowhere", "--lr", 1), "lr cannot change"),
+        (("--resume", "nowhere", "--compile"), "compile cannot change"),
+        (("--resume", "nowhere", "--overwrite"), "overwrite cannot change"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments: tuple[object, ...], said: str) -> None:

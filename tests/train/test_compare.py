@@ -143,9 +143,9 @@ def test_folds_are_trained_once_and_put_together(corpus: Corpus, tmp_path: Path)
     write_split(replace(made, test=made.test[6:]), folds / "fold-1.json")
     # No utterance of one class is left: this fold fails, the others go on.
     write_split(replace(made, train=made.train[:3], test=()), folds / "fold-2.json")
-    options = options_of(corpus, tmp_path / "runs", modalities="t", epochs=1)
+    options = options_of(corpus, tmp_path / "runs", split=folds, modalities="t", epochs=1)
     said: list[str] = []
-    found = train_folds(options, folds, say=said.append)
+    found = train_folds(options, say=said.append)
     assert found["failed"] == ["fold-2"] and "fold-2 failed" in "\n".join(said)
     done = found["folds"][:2]
     values = [fold["test"]["average"]["accuracy"] for fold in done]
@@ -159,13 +159,13 @@ def test_folds_are_trained_once_and_put_together(corpus: Corpus, tmp_path: Path)
     assert "standard_deviation" in format_folds(found)
     assert json.loads((tmp_path / "runs" / "folds.json").read_text()) == found
 
-    again = train_folds(options, folds)
+    again = train_folds(options)
     assert [fold["trained"] for fold in again["folds"]] == [False, False, True]
     assert again["pooled"] == found["pooled"]
     with pytest.raises(UsageError, match="holds a run with lr"):
-        train_folds(replace(options, lr=0.1), folds)
+        train_folds(replace(options, lr=0.1))
     with pytest.raises(UsageError, match=r"holds no fold-0\.json"):
-        train_folds(options, tmp_path / "runs")
+        train_folds(replace(options, split=tmp_path / "runs"))
 
 
 def test_the_card_says_what_was_trained_on_what(corpus: Corpus, run: Path) -> None:

@@ -28,8 +28,8 @@ from fv2es_prep.splits import Split, write_split
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.training.folds import train_folds
-from fv2es_train.training.options import TrainOptions
 from pipelines.prepare import PrepOptions
+from tests.train.conftest import tiny_config
 
 GRID = Path(__file__).parents[3] / "shared/data/media/grid_s1"
 FOLDS = 5
@@ -173,9 +173,7 @@ def measure(grid: Path, modality: str) -> tuple[dict, Figures]:
     """What `train_folds` says, and what was found on test by recordings."""
     run = grid / f"run-{modality}"
     asked = {"modalities": modality, "epochs": EPOCHS[modality], "early_stop": 0, "threads": 1}
-    # The split is each fold's own.
-    options = TrainOptions(grid / "shards", grid / "folds", run, "fv2es-tiny", **asked)
-    result = train_folds(options, grid / "folds")
+    result = train_folds(tiny_config(grid / "shards", grid / "folds", run, **asked))
     assert not result["failed"]
     figures = by_recording(run)
     sys.stdout.write(f"\n{modality}: {result['mean']} {figures}\n")

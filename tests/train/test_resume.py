@@ -17,8 +17,8 @@ import torch
 from fv2es_prep.errors import SplitError, TrainError, UsageError
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
 from fv2es_train.training.progress import Silent, Step
+from fv2es_train.training.run_config import resumed
 from fv2es_train.training.state import load_state
 from fv2es_train.training.stopping import catch_sigterm, stopped
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
@@ -99,7 +99,7 @@ def test_a_broken_run_continues_to_the_same_end(
     torch.rand(5)
     saved = load_state(run).state
     assert (saved.epoch, saved.batches) == where(batch - 1, save_every)
-    summary = train(TrainOptions.resumed(run))
+    summary = train(resumed(run))
     assert summary is not None and summary["epochs"] == 3
     continued = outcome(run)
     continued["config"] = continued["config"].replace(
@@ -130,7 +130,7 @@ def test_a_run_that_is_told_to_stop_saves_where_it_is(
     saved = load_state(run).state
     # Told during the second batch, it finished the step that the next two batches make.
     assert (saved.epoch, saved.batches, saved.steps) == (2, 4, 5)
-    train(TrainOptions.resumed(run))
+    train(resumed(run))
     assert outcome(run) == unbroken
 
 
@@ -151,8 +151,8 @@ def killed_again_and_again(
     chance = random.Random(str(run))
     reached = 0
     for number in range(kills + 1):
-        begun = (run / "options.json").exists()
-        options = TrainOptions.resumed(run) if begun else options_of(corpus, run, **changes)
+        begun = (run / "config.toml").exists()
+        options = resumed(run) if begun else options_of(corpus, run, **changes)
         options = replace(options, threads=1, overwrite=not begun)
         process = start(options)
         if number < kills:
@@ -188,11 +188,11 @@ def test_runs_killed_many_times_end_the_same(
 def test_a_finished_run_can_be_given_more_epochs(corpus: Corpus, tmp_path: Path) -> None:
     train(options_of(corpus, tmp_path / "long", modalities="t", epochs=3))
     train(options_of(corpus, tmp_path / "short", modalities="t", epochs=2))
-    more = train(TrainOptions.resumed(tmp_path / "short", epochs=3))
+    more = train(resumed(tmp_path / "short", epochs=3))
     assert more is not None and more["epochs"] == 3
     long, short = (outcome(tmp_path / name) for name in ("long", "short"))
     assert short["history"] == long["history"] and short["last"] == long["last"]
-    again = train(TrainOptions.resumed(tmp_path / "short"))
+    again = train(resumed(tmp_path / "short"))
     assert again is not None and again["test"] == more["test"]
 
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_is_found_in_the_moment_between_its_two_names(
     shutil.copytree(copy / "best", copy / ".best.new")
     (copy / "best").rename(copy / ".best.old")
     assert load_checkpoint(copy).epoch == load_checkpoint(run).epoch
-    train(TrainOptions.resumed(copy))
+    train(resumed(copy))
     assert (copy / "best").is_dir()
     assert not list(copy.glob(".best.*"))
     # As a kill leaves it that comes while the new one is written.
@@ -218,28 +218,28 @@ def test_what_the_run_began_with_has_to_be_there(corpus: Corpus, tmp_path: Path)
         train(options_of(corpus, run, modalities="t"), BreakAt(2))
     other = corpus.resplit(lambda s: s, tmp_path / "other.json")
     with pytest.raises(SplitError, match="not the one that the run began with"):
-        train(TrainOptions.resumed(run, split=str(other)))
+        train(resumed(run, split=other))
     shards = write_shards(tmp_path / "shards", make_examples(36, seed=1))
     with pytest.raises(UsageError, match="not those that the run began with"):
-        train(TrainOptions.resumed(run, shards=str(shards)))
+        train(resumed(run, shards=shards))
     moved = shutil.copytree(corpus.shards, tmp_path / "moved")
-    assert train(TrainOptions.resumed(run, shards=str(moved))) is not None
-    assert TrainOptions.resumed(run).shards == moved
+    assert train(resumed(run, shards=moved)) is not None
+    assert resumed(run).shards == moved
 
 
 def test_places_that_hold_no_run_are_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run that can be continued"):
-        TrainOptions.resumed(tmp_path)
+        resumed(tmp_path)
     run = tmp_path / "run"
     with pytest.raises(BrokenOffError):
         train(options_of(corpus, run, modalities="t"), BreakAt(2))
     state = (run / "state.pt").read_bytes()
     (run / "state.pt").write_bytes(state[: len(state) // 2])
     with pytest.raises(TrainError, match=r"state\.pt cannot be read"):
-        train(TrainOptions.resumed(run))
-    (run / "options.json").write_text("{}")
-    with pytest.raises(TrainError, match=r"options\.json cannot be read"):
-        TrainOptions.resumed(run)
+        train(resumed(run))
+    (run / "config.toml").write_text("{}")
+    with pytest.raises(TrainError, match=r"config\.toml cannot be read"):
+        resumed(run)
 
 
 def test_a_run_killed_before_it_first_saved_begins_anew(corpus: Corpus, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_run_killed_before_it_first_saved_begins_anew(corpus: Corpus, tmp_path
     with pytest.raises(BrokenOffError):
         train(options_of(corpus, run, modalities="t"), BreakAt(2))
     (run / "state.pt").unlink()
-    train(TrainOptions.resumed(run))
+    train(resumed(run))
     train(options_of(corpus, tmp_path / "whole", modalities="t"))
     assert outcome(run) == outcome(tmp_path / "whole")
 

@@ -34,7 +34,7 @@ def test_a_run_holds_checkpoints_history_and_metrics(run: Path, summary: dict[st
         "curves.png",
         "test.png",
         "README.md",
-        "options.json",
+        "config.toml",
         "state.pt",
         "tensorboard/events.out.tfevents.0000000000.fv2es",
     }

@@ -21,7 +21,7 @@ from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request
 from fv2es_train.predict.videos import PredictConfig, requests_of
 from fv2es_train.training.loop import train
-from fv2es_train.training.options import TrainOptions
+from tests.train.conftest import tiny_config
 
 # Of six classes; far from chance, so that equal counts mean something.
 _LEARNT = 0.6
@@ -60,7 +60,7 @@ def test_a_video_held_out_of_training_is_told_as_well_as_eval_says(
     split, held = one_recording_out(shards)
     write_split(split, tmp_path / "split.json")
     places = (shards, tmp_path / "split.json", tmp_path / "run")
-    train(TrainOptions(*places, "fv2es-tiny", text_encoder=str(text_model)))
+    train(tiny_config(*places, text_encoder=str(text_model)))
 
     inventory = iemocap.scan(corpus, LabelChoice(iemocap.LABELS))
     planted = {u.id: u for u in inventory.utterances if u.recording_id == held}

@@ -1,0 +1,112 @@
+"""The configuration of a run: made from a preset, kept as RUN/config.toml, read to continue it.
+
+Owns what may change when a run continues, and reading what earlier versions wrote. Leaves the
+fields to `config` and precedence to `fv2es_prep.utils.configuration`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.utils.configuration import flat_values, flatten, read_toml, resolve, to_toml
+from fv2es_prep.utils.fields import fields_of, values_of
+from fv2es_prep.utils.files import whole_file
+from fv2es_train.config import TrainConfig
+from fv2es_train.models import families
+
+NAME = "config.toml"
+# Written by earlier versions.
+_OLD_NAME = "options.json"
+_OLD_PATHS = {"model": "model.name"}
+_OLD_PATHS |= {name: f"model.{name}" for name in ("modalities", "text_encoder")}
+_CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
+
+
+def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the given values override: the preset that ``model.name`` chooses.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    preset = families.preset(given.get("model.name", "fv2es"))
+    return {**preset.train, "model": preset.model}
+
+
+def train_config(preset: str = "fv2es", **values: Any) -> TrainConfig:
+    """The configuration of a preset, with other values for some fields.
+
+    Args:
+        preset: name of the preset.
+        **values: as in a configuration file, e.g. ``epochs=3, model={"dropout": 0.2}``.
+
+    Raises:
+        UsageError: the preset or a field is unknown, or a value does not fit.
+    """
+    given = {**flatten(values), "model.name": preset}
+    return resolve(TrainConfig, given, preset_of(given))
+
+
+def store(config: TrainConfig) -> None:
+    """Write RUN/config.toml, from which `resumed` continues.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    places = {name: getattr(config, name).resolve() for name in ("shards", "split", "out")}
+    stored = replace(config, overwrite=False, **places)
+    with whole_file(config.out / NAME) as temporary:
+        temporary.write_text(to_toml(fields_of(stored), flat_values(stored)), encoding="utf-8")
+
+
+def resumed(run: Path, **changes: Any) -> TrainConfig:
+    """The configuration of a run that is to be continued.
+
+    Args:
+        run: directory of the run.
+        **changes: fields that differ now.
+
+    Raises:
+        UsageError: there is no run that can be continued, or a field may not change.
+        TrainError: what it keeps is damaged.
+    """
+    for path in changes:
+        if path not in _CHANGEABLE:
+            raise UsageError(
+                f"{path} cannot change when a run continues",
+                f"leave it out; only {', '.join(_CHANGEABLE)} may differ",
+            )
+    stored = stored_config(run)
+    return resolve(TrainConfig, changes, {**values_of(stored), "resume": True})
+
+
+def stored_config(run: Path) -> TrainConfig:
+    """The configuration that a run began with.
+
+    Raises:
+        UsageError: the directory holds no run.
+        TrainError: the file is damaged.
+    """
+    path = next((run / name for name in (NAME, _OLD_NAME) if (run / name).is_file()), None)
+    if path is None:
+        raise UsageError(
+            f"{run} holds no run that can be continued: {run / NAME} is missing",
+            f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+        )
+    try:
+        given = {**(_old_values(path) if path.suffix == ".json" else flatten(read_toml(path)))}
+        return resolve(TrainConfig, {**given, "out": run}, preset_of(given))
+    except (OSError, ValueError, AttributeError, UsageError) as error:
+        raise TrainError(
+            f"{path} cannot be read: {error}",
+            "train again, or continue with the fv2es version that wrote it",
+        ) from error
+
+
+def _old_values(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return {_OLD_PATHS.get(k, k): v for k, v in values.items() if v is not None}
