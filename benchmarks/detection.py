@@ -116,7 +116,7 @@ def _load(name: str) -> None:
 
         _loaded = Facenet()
     else:
-        from fv2es_prep.stages.faces import FaceDetector
+        from fv2es_prep.detectors.detector import FaceDetector
 
         _loaded = FaceDetector(face_settings(name))
     _loaded.largest([np.zeros((224, 224, 3), np.uint8)])

@@ -162,8 +162,8 @@ def _run(
     shutil.rmtree(out, ignore_errors=True)
     text = describe_tokenizer(tokenizer, 100)
     settings = PrepSettings(faces=face_settings(detector), text=text)
-    sources = hash_sources(inventory.recordings, out)
-    plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB, sources)
+    hashes = hash_sources(inventory.recordings, out)
+    plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB, hashes)
     summary = run(plan, out, executor, report)
     if not summary.complete or summary.dropped_in_preparation:
         raise RuntimeError(f"not everything was prepared: {summary.to_json()}")
@@ -204,8 +204,8 @@ def floor(corpus: str, detectors: Sequence[str]) -> dict[str, Any]:
     from benchmarks.material import inventory_of
     from benchmarks.timing import decode_to_null
     from fv2es_prep.config import FrameSettings
+    from fv2es_prep.detectors.detector import FaceDetector
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.stages.faces import FaceDetector
 
     torch.set_num_threads(1)
     inventory = inventory_of(Path(corpus))

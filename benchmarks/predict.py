@@ -22,8 +22,8 @@ from benchmarks.ours import fv2es
 from benchmarks.results import Cell, Section, Table
 from benchmarks.timing import environment, in_rounds
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.example import Stages
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
@@ -77,7 +77,7 @@ def _ways(
 ) -> dict[str, Callable[[], Seconds]]:
     """What is measured side by side on one video."""
     settings = load_checkpoint(runs["fv2es"]).settings
-    stages = Stages(settings, str(tokenizer), _CLASSES)
+    stages = StageContext(settings, str(tokenizer), _CLASSES)
     ways: dict[str, Callable[[], Seconds]] = {
         "parts": functools.partial(_parts, request, stages, hearer)
     }
@@ -169,7 +169,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _parts(request: Request, stages: Stages, hearer: Recogniser | None) -> Seconds:
+def _parts(request: Request, stages: StageContext, hearer: Recogniser | None) -> Seconds:
     """Seconds of each part alone, over all utterances, each warmed up by the first one."""
     settings = stages.settings
     utterances = [

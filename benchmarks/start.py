@@ -21,7 +21,7 @@ _PACKAGES = ("h5py", "openvino", "distributed", "transformers", "torch", "facene
 _DETECTORS = ("exact", "fast", "facenet")
 _FIRST_FACE = """
 import numpy, benchmarks.ours
-from fv2es_prep.stages.faces import FaceDetector
+from fv2es_prep.detectors.detector import FaceDetector
 settings = benchmarks.ours.face_settings({detector!r})
 FaceDetector(settings).largest([numpy.zeros((224, 224, 3), numpy.uint8)])
 """

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -61,6 +63,10 @@ class FrameSettings:
         """About how many seconds lie between two sampled pictures."""
         counted_hz = _EXTRACTED_HZ if self.rule == "thinned" else _COUNTED_HZ
         return self.interval_s if self.rule == "time" else self.step / counted_hz
+
+    def count(self, duration_s: float) -> int:
+        """Number of frames sampled in a span; an estimate where pictures are counted."""
+        return max(math.ceil(round(duration_s / self.spacing_s, 6)), 1)
 
 
 @dataclass(frozen=True)
@@ -253,6 +259,7 @@ class StorageSettings:
         return self.faces != "raw" or self.mel != "float16"
 
 
+DEFAULT_STAGES = ("faces", "mel", "tokens")
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()
 LOSSLESS = StorageSettings()
@@ -271,8 +278,18 @@ class PrepSettings:
     """All settings that decide the content of an example.
 
     Attributes:
+        frames: which pictures are sampled.
+        faces: the stage ``faces``.
+        mel: the stage ``mel``.
+        text: the stage ``tokens``.
+        media: limits on media files.
+        spans: how spans and media are reconciled.
+        quality: which sound and pictures are dropped.
+        storage: the form in which shards hold faces and spectra.
         corpus: the options of the corpus that differ from their defaults, as plain JSON values;
             `Corpus.read_options` reads them.
+        stages: names of the stages of the dataset, see `stages.registry`.
+        others: settings of stages that have no section here: stage name -> field -> JSON value.
     """
 
     frames: FrameSettings = FrameSettings()
@@ -284,34 +301,48 @@ class PrepSettings:
     quality: QualitySettings = QualitySettings()
     storage: StorageSettings = LOSSLESS
     corpus: dict[str, Any] = field(default_factory=dict, hash=False)
+    stages: tuple[str, ...] = DEFAULT_STAGES
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return asdict(self)
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """The settings as JSON values: section -> field -> value.
+
+        A dataset of the default stages has neither a section ``stages`` nor further sections.
+        """
+        values = asdict(self)
+        names, others = values.pop("stages"), values.pop("others")
+        listed = {} if names == DEFAULT_STAGES else {"stages": {"names": list(names)}}
+        return {**values, **listed, **others}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The settings that `to_json` wrote.
 
-        Names it does not know are left out; a section that an older version did not know has its
-        defaults.
+        Unknown fields are left out; a section that an older version did not know has its defaults.
 
         Raises:
-            SettingsError: a section is not what it should be.
+            SettingsError: a section has the wrong type.
         """
         try:
             sections = {
                 f.name: _build(type(f.default), values.get(f.name, {}))
                 for f in fields(cls)
-                if f.name != "corpus"
+                if f.name not in ("corpus", "stages", "others")
             }
-            return cls(**sections, corpus=_corpus_options(values.get("corpus", {})))
-        except (AttributeError, TypeError) as error:
+            names = tuple(values.get("stages", {}).get("names", DEFAULT_STAGES))
+            others = {n: dict(values[n]) for n in names if n in values and n not in sections}
+            corpus = _corpus_options(values.get("corpus", {}))
+            return cls(**sections, corpus=corpus, stages=names, others=others)
+        except (AttributeError, TypeError, ValueError) as error:
             raise SettingsError(f"stored settings cannot be read: {error!r}") from error
+
+    def flat(self) -> dict[str, Any]:
+        """The JSON values by dotted path, e.g. ``mel.hop``."""
+        return flatten(self.to_json())
 
     def differences(self, other: PrepSettings) -> dict[str, tuple[Any, Any]]:
         """The dotted paths whose values differ, with both values; None where one has no value."""
-        ours, theirs = flatten(self.to_json()), flatten(other.to_json())
+        ours, theirs = self.flat(), other.flat()
         pairs = {path: (ours.get(path), theirs.get(path)) for path in {**ours, **theirs}}
         return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 

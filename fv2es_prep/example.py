@@ -1,89 +1,51 @@
 """`prepare_example`: the only road from an utterance to an example, for shards and for prediction.
 
-Owns the order of the stages and what an utterance must have. Leaves each stage to its file.
+Owns the order of the stages and what an utterance must have; pictures and sound are read once for
+all stages. Leaves each stage to its file.
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import PrepSettings, SpanSettings
+from fv2es_prep.config import SpanSettings
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import sample_index
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.stages.compact import stored_faces, stored_mel
-from fv2es_prep.stages.faces import FaceDetector, crop_faces
-from fv2es_prep.stages.mel import mel_spectrum
-from fv2es_prep.stages.tokens import tokenize
-from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance, Waveform
+from fv2es_prep.stages.base import Pictures, Stage
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import media_of
+from fv2es_prep.types import Example, Utterance, Waveform
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Stages:
-    """What the stages need loaded: once per process, for any number of utterances.
-
-    Attributes:
-        settings: the settings of all stages.
-        tokenizer: name at the hub or directory of the tokenizer.
-        label_classes: the classes, in the order of the label columns.
-        device: where faces are looked for, ``cpu`` or torch's name of a GPU.
-    """
-
-    settings: PrepSettings
-    tokenizer: str
-    label_classes: tuple[str, ...]
-    device: str = "cpu"
-
-    @functools.cached_property
-    def detector(self) -> FaceDetector:
-        """The face detector, loaded when the first picture comes."""
-        return FaceDetector(self.settings.faces, self.device)
-
-
-@dataclass(frozen=True)
-class Made:
-    """Parts of an example that are there already, made by the same stages of the same media.
-
-    Attributes:
-        utterance: with the span that it has within the media, where faces or spectrum are given.
-        faces: the faces, or None.
-        mel: the spectrum, or None.
-        tokens: the token ids, or None.
-    """
-
-    utterance: Utterance | None = None
-    faces: Faces | None = None
-    mel: MelSpectrum | None = None
-    tokens: NDArray[np.int32] | None = None
-
-    @property
-    def media(self) -> bool:
-        """Whether the recording is not needed any more."""
-        return self.faces is not None and self.mel is not None
+# Pictures that wait for a full batch hold no more than this.
+_WAITING_BYTES = 64 << 20
 
 
 def prepare_example(
-    utterance: Utterance, source: OpenRecording, stages: Stages, made: Made = Made()
+    utterance: Utterance,
+    source: OpenRecording,
+    context: StageContext,
+    made: Mapping[str, Any] = {},
 ) -> Example:
-    """Sample frames, crop faces, compute the spectrum, tokenize the transcript.
+    """Make the value of each stage that is not made yet.
 
-    Faces and spectrum come in the form in which they are stored: where that loses something, the
-    example holds what is left, for shards and for prediction alike.
-
-    Where the media end before the utterance, the example's utterance is the clamped one.
+    Values come in the form in which they are stored: where that loses something, the example
+    holds what is left, for shards and for prediction alike. Where the media end before the
+    utterance, the example's utterance is the clamped one.
 
     Args:
-        utterance: one of the utterances that ``source`` was opened for, asked for in order.
+        utterance: one of the utterances that ``source`` was opened for, in order. Where ``made``
+            has values made of media, its span is final.
         source: its recording.
-        stages: loaded stages and their settings.
-        made: what need not be made again.
+        context: loaded stages and their settings.
+        made: stage -> value that is there already, made from the same media and settings.
 
     Returns:
         The example, ready to be written or to be fed to a model.
@@ -94,42 +56,34 @@ def prepare_example(
         MediaError: the recording cannot be decoded, or is over a limit.
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    kept, faces, mel = utterance, made.faces, made.mel
-    if faces is None and mel is None:
-        kept, faces, mel = _make(utterance, source, stages)
-    elif made.utterance is not None:
-        kept = made.utterance
-    if faces is None:
-        faces = _faces(kept, kept.end_s, source, stages)
-    if mel is None:
-        mel = _spectrum(kept, source.waveform(kept), stages.settings)
-    tokens = made.tokens
-    if tokens is None:
-        tokens = tokenize(utterance.transcript, stages.tokenizer, stages.settings.text)
-    storage = stages.settings.storage
-    return Example(
-        utterance=kept,
-        label=label_row(kept, stages.label_classes),
-        faces=stored_faces(faces, storage),
-        mel=stored_mel(mel, storage, stages.settings.mel),
-        tokens=tokens,
+    parts = dict(made)
+    missing = [stage for stage in context.stages if stage.name not in parts]
+    seen, heard = (
+        [stage for stage in missing if need in stage.needs] for need in ("video", "sound")
     )
-
-
-def _make(
-    utterance: Utterance, source: OpenRecording, stages: Stages
-) -> tuple[Utterance, Faces, MelSpectrum]:
-    # The sound comes first: it is cheap, and no face is looked for where it has ended.
-    waveform = source.waveform(utterance)
-    until_s = _heard_until_s(utterance, waveform, stages.settings.spans)
-    faces = _faces(utterance, until_s, source, stages)
-    kept = source.clamped(utterance)
-    if not len(faces.rgb):
-        raise UtteranceError(
-            f"no picture was on screen from {kept.start_s} s to {kept.end_s} s",
-            DropReason.NO_FRAME_IN_SPAN,
-        )
-    return kept, faces, _spectrum(kept, waveform, stages.settings)
+    inputs: dict[str, Any] = {"transcript": utterance.transcript}
+    if any(media_of(stage) for stage in context.stages if stage.name in made):
+        if seen:
+            parts |= _pictures(utterance, utterance.end_s, source, context, seen)
+        if heard:
+            inputs["sound"] = _sound(utterance, source.waveform(utterance), context)
+    elif seen or heard:
+        # The sound comes first: it is cheap, and no picture is looked at where it has ended.
+        waveform = source.waveform(utterance) if heard else None
+        until_s = utterance.end_s
+        if waveform is not None:
+            until_s = _heard_until_s(utterance, waveform, context.settings.spans)
+        if seen:
+            parts |= _pictures(utterance, until_s, source, context, seen, least=1)
+        utterance = source.clamped(utterance)
+        if waveform is not None:
+            inputs["sound"] = _sound(utterance, waveform, context)
+    for stage in missing:
+        if stage not in seen:
+            values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
+            parts[stage.name] = _stored(stage, context.maker(stage)(*values), context)
+    ordered = {stage.name: parts[stage.name] for stage in context.stages}
+    return Example(utterance, label_row(utterance, context.label_classes), **ordered)
 
 
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:
@@ -150,27 +104,71 @@ def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings
     return end_s
 
 
-def _faces(utterance: Utterance, until_s: float, source: OpenRecording, stages: Stages) -> Faces:
-    """The faces up to a moment."""
+def _pictures(
+    utterance: Utterance,
+    until_s: float,
+    source: OpenRecording,
+    context: StageContext,
+    stages: Sequence[Stage],
+    least: int = 0,
+) -> dict[str, Any]:
+    """Stage -> value, of stages that need the pictures up to a moment.
+
+    Raises:
+        UtteranceError: there are fewer pictures than ``least``, or they show nothing.
+    """
     # Pictures are asked for up to that very moment, so that it is known if they end before.
-    end_s = min(utterance.end_s, until_s + stages.settings.spans.tolerance_s)
+    end_s = min(utterance.end_s, until_s + context.settings.spans.tolerance_s)
     frames = source.frames(replace(utterance, end_s=end_s))
     shown = (frame for frame in frames if frame[0] < round(until_s, 6))
-    check = PictureCheck(stages.settings.quality)
-    faces = crop_faces(check.passing(shown), stages.detector)
+    check = PictureCheck(context.settings.quality)
+    found: dict[str, list[Any]] = {stage.name: [] for stage in stages}
+    count = 0
+    for pictures in _batches(check.passing(shown), max(s.batch(context) for s in stages)):
+        count += len(pictures.times_s)
+        for stage in stages:
+            found[stage.name].append(context.maker(stage)(pictures))
     # That the pictures end too early says more than what the few of them look like.
-    source.clamped(utterance)
+    kept = source.clamped(utterance)
     check.judge()
-    return faces
+    if count < least:
+        raise UtteranceError(
+            f"no picture was on screen from {kept.start_s} s to {kept.end_s} s",
+            DropReason.NO_FRAME_IN_SPAN,
+        )
+    return {s.name: _stored(s, s.join(found[s.name]), context) for s in stages}
 
 
-def _spectrum(utterance: Utterance, waveform: Waveform, settings: PrepSettings) -> MelSpectrum:
-    """The spectrum of a span that may end earlier than the sound that was read for it."""
+def _batches(frames: Iterable[tuple[float, NDArray[np.uint8]]], most: int) -> Iterator[Pictures]:
+    """Pictures as they come, so that no more than a batch is held; the last one may be empty."""
+    times: list[float] = []
+    waiting: list[NDArray[np.uint8]] = []
+    held = 0
+    for time_s, rgb in frames:
+        times.append(time_s)
+        waiting.append(rgb)
+        held += rgb.nbytes
+        if len(waiting) == most or held >= _WAITING_BYTES:
+            yield Pictures(times, waiting)
+            times, waiting, held = [], [], 0
+    yield Pictures(times, waiting)
+
+
+def _sound(utterance: Utterance, waveform: Waveform, context: StageContext) -> Waveform:
+    """The sound of a span that may end earlier than the sound that was read for it.
+
+    Raises:
+        UtteranceError: it is silent.
+    """
     rate = waveform.rate_hz
     count = sample_index(utterance.end_s, rate) - sample_index(utterance.start_s, rate)
     heard = replace(waveform, samples=waveform.samples[:count])
-    check_sound(heard, settings.quality)
-    return mel_spectrum(heard, settings.mel)
+    check_sound(heard, context.settings.quality)
+    return heard
+
+
+def _stored(stage: Stage, value: Any, context: StageContext) -> Any:
+    return stage.store(value, context.settings)
 
 
 def label_row(utterance: Utterance, label_classes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ Leaves to others how they are made (corpora, media, example) and where they are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -277,23 +278,59 @@ class MelSpectrum:
         return np.exp(self.log_power.astype(np.float32))
 
 
-@dataclass(frozen=True)
-class Example:
-    """One prepared utterance: what a shard holds and a model reads.
+class Example(Mapping[str, Any]):
+    """One prepared utterance: a read-only mapping from stage name to the value of that stage.
 
-    Attributes:
+    Args:
         utterance: who said it, when and with which labels.
         label: uint8 (C,), 1 where the class holds, in the order of the shard's label_classes.
-        faces: the speaker's face at each sampled moment.
-        mel: the spectrum of the whole utterance.
-        tokens: int32 (L,), token ids of the transcript, special tokens included, not padded.
+        parts: stage name -> value, e.g. ``faces=Faces(...)``.
     """
 
-    utterance: Utterance
-    label: NDArray[np.uint8]
-    faces: Faces
-    mel: MelSpectrum
-    tokens: NDArray[np.int32]
+    __slots__ = ("_parts", "label", "utterance")
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__  # arrays have no single truth value
+
+    def __init__(self, utterance: Utterance, label: NDArray[np.uint8], **parts: Any) -> None:
+        self.utterance = utterance
+        self.label = label
+        self._parts = parts
+
+    def __getitem__(self, stage: str) -> Any:
+        return self._parts[stage]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def faces(self) -> Faces:
+        """The speaker's face at each sampled moment."""
+        faces: Faces = self._parts["faces"]
+        return faces
+
+    @property
+    def mel(self) -> MelSpectrum:
+        """The spectrum of the whole utterance."""
+        mel: MelSpectrum = self._parts["mel"]
+        return mel
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """Token ids of the transcript, int32 (L,), special tokens included, not padded."""
+        tokens: NDArray[np.int32] = self._parts["tokens"]
+        return tokens
+
+    def replace(self, **parts: Any) -> Example:
+        """The same example with other values of some stages."""
+        return Example(self.utterance, self.label, **{**self._parts, **parts})
+
+    def __repr__(self) -> str:
+        one, parts = self.utterance, ", ".join(self._parts)
+        span = f"{one.start_s:.2f}-{one.end_s:.2f} s, {'+'.join(one.labels) or 'no label'}"
+        return f"Example({one.id!r}, {span}, stages: {parts})\n  {one.transcript[:80]!r}"
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import contextlib
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import (
     DropReason,
     MediaError,
@@ -23,11 +22,14 @@ from fv2es_prep.errors import (
     ShardError,
     UtteranceError,
 )
-from fv2es_prep.example import Made, Stages, prepare_example
+from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
+from fv2es_prep.stages.base import MEDIA
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import load_stage, media_of
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.cache import Kept
 from pipelines.task import ShardTask
@@ -60,7 +62,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
     header, counts = task.header, Counter[str]()
     dropped: list[Dropped] = []
     with contextlib.ExitStack() as stack:
-        if any(task.missing(part) for part in ("faces", "mel")):
+        if task.missing_for(*MEDIA):
             stack.enter_context(one_thread())
         writer = stack.enter_context(ShardWriter(task.path, header))
         keeper = stack.enter_context(_Keeper())
@@ -94,7 +96,7 @@ def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
     dropped = tuple(
         replace(
             Dropped.of(utterance, DropReason.WORKER_DIED, sentence),
-            origin=task.origin(utterance).media,
+            origin=task.drop_fingerprint(utterance),
         )
         for utterance in task.utterances
     )
@@ -141,18 +143,19 @@ def _prepare(
 ) -> Iterator[Dropped]:
     """Append every example of a recording; yields the utterances that could not be prepared."""
     asked = [utterance for utterance in utterances if utterance.id not in task.drops]
+    context = _context_of(task)
     failed: MediaError | None = None
     with contextlib.ExitStack() as stack:
         source: OpenRecording | None = None
         for utterance in utterances:
-            origin = task.origin(utterance)
             # After a failure the failure is the reason, as in a run that keeps nothing.
             if failed is None and utterance.id in task.drops:
                 yield task.drops[utterance.id]
                 continue
-            made = keeper.read(task.kept.get(utterance.id), utterance)
+            span, made = keeper.read(task.kept.get(utterance.id), utterance)
+            missing = [stage for stage in context.stages if stage.name not in made]
             try:
-                if failed is not None and not made.media:
+                if failed is not None and any({*stage.needs} & {*MEDIA} for stage in missing):
                     raise failed
                 if source is None:
                     chosen = task.header.settings
@@ -160,19 +163,19 @@ def _prepare(
                         recording, asked, chosen.frames, chosen.media, chosen.spans
                     )
                     source = stack.enter_context(opened)
-                example = prepare_example(utterance, source, _stages_of(task), made)
+                example = prepare_example(span, source, context, made)
             except UtteranceError as error:
                 entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
-                yield replace(entry, origin=origin.media)
+                yield replace(entry, origin=task.drop_fingerprint(utterance))
             except MediaError as error:
                 if task.fail_fast or (attempts_left and isinstance(error, MediaKilledError)):
                     raise
                 failed = error
                 entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
-                yield replace(entry, origin=origin.media)
+                yield replace(entry, origin=task.drop_fingerprint(utterance))
             else:
-                writer.append(example, origin)
-                _count(example, made, counts)
+                writer.append(example, task.fingerprints(utterance))
+                _count(example, made, context, counts)
         if source is not None:
             counts["videos_decoded"] += source.video_opened
             counts["sounds_decoded"] += source.sound_opened
@@ -184,27 +187,24 @@ class _Keeper:
     def __init__(self) -> None:
         self._readers: dict[Path, ShardReader] = {}
 
-    def read(self, kept: Kept | None, utterance: Utterance) -> Made:
-        """The parts that are the same, checked by their digests; damaged ones are made anew."""
+    def read(self, kept: Kept | None, utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:
+        """Stage -> value for the values that are kept and undamaged, and the span they are of."""
         if kept is None:
-            return Made()
+            return utterance, {}
         try:
             reader = self._readers.setdefault(kept.path, ShardReader(kept.path))
-            example = reader.read(kept.row)
-            stored = {
-                part: reader.column(f"digest/{part}")[kept.row].tobytes() for part in kept.parts
-            }
+            old = reader.read(kept.row)
+            stored = {n: reader.column(f"digest/{n}")[kept.row].tobytes() for n in kept.stages}
         except (ShardError, IndexError):
-            return Made()
-        found = digests_of(example_row(example), reader.settings.storage)
-        sound = [part for part in kept.parts if found[part] == stored[part]]
-        old = example.utterance
-        return Made(
-            utterance=replace(utterance, start_s=old.start_s, end_s=old.end_s, clamped=old.clamped),
-            faces=example.faces if "faces" in sound else None,
-            mel=example.mel if "mel" in sound else None,
-            tokens=example.tokens if "tokens" in sound else None,
-        )
+            return utterance, {}
+        found = digests_of(example_row(old), reader.settings)
+        made = {name: old[name] for name in kept.stages if found[name] == stored[name]}
+        if any(media_of(load_stage(name)) for name in made):
+            span = old.utterance
+            utterance = replace(
+                utterance, start_s=span.start_s, end_s=span.end_s, clamped=span.clamped
+            )
+        return utterance, made
 
     def __enter__(self) -> Self:
         return self
@@ -214,26 +214,30 @@ class _Keeper:
             reader.close()
 
 
-def _count(example: Example, made: Made, counts: Counter[str]) -> None:
-    counts["frames_sampled"] += 0 if made.faces else len(example.faces.found)
-    counts["faces_found"] += 0 if made.faces else int(example.faces.found.sum())
+def _count(
+    example: Example, made: Mapping[str, Any], context: StageContext, counts: Counter[str]
+) -> None:
+    sampled = 0
+    for stage in context.stages:
+        counts[f"{stage.name}_kept"] += stage.name in made
+        counts[f"{stage.name}_made"] += stage.name not in made
+        if stage.name in made:
+            continue
+        arrays = stage.encode(example[stage.name])
+        for column in stage.columns(context.settings):
+            if column.counted:
+                counts[f"{stage.name}_{column.path}"] += int(arrays[column.path].sum())
+            if column.kind == "ragged" and "video" in stage.needs:
+                sampled = max(sampled, len(arrays[column.path]))
+    counts["frames_sampled"] += sampled
     counts["clamped"] += example.utterance.clamped
-    counts["faces_kept"] += made.faces is not None
-    counts["spectra_made"] += made.mel is None
-    counts["spectra_kept"] += made.mel is not None
-    counts["tokens_made"] += made.tokens is None
-    counts["tokens_kept"] += made.tokens is not None
 
 
-def _stages_of(task: ShardTask) -> Stages:
-    return _stages(task.header.settings, task.tokenizer, task.header.label_classes, task.device)
+def _context_of(task: ShardTask) -> StageContext:
+    return _context(task.header.settings, task.tokenizer, task.header.label_classes, task.device)
 
 
-@functools.lru_cache(maxsize=2)
-def _stages(
-    settings: PrepSettings, tokenizer: str, label_classes: tuple[str, ...], device: str
-) -> Stages:
-    return Stages(settings, tokenizer, label_classes, device)
+_context = functools.lru_cache(maxsize=2)(StageContext)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
-"""What earlier runs left in a dataset directory, and what of it the present plan can keep.
+"""The cache: shards that earlier runs left in a dataset directory, and which values can be kept.
 
-Owns looking through old shards and moving them aside while they are still needed. Leaves copying
-out of them to `build`.
+Owns reading old shards and where they are put while they are still needed. Leaves copying out of
+them to `build`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,25 @@ from typing import Any
 from fv2es_prep.errors import Fv2esError, ShardError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.stages.fingerprint import Origin
 from fv2es_prep.types import Dropped, Utterance
 from fv2es_prep.utils.files import sha256_of
 
 ASIDE_NAME = ".previous"
-PARTS = ("faces", "mel", "tokens")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Parts of one example that an earlier run made from the very same.
+    """Values of one example that an earlier run made from identical inputs.
 
     Attributes:
         path: the shard that holds them, where it will be while the run works.
         row: the row in it.
-        parts: which of faces, mel and tokens are the same.
+        stages: names of the stages whose values are kept.
     """
 
     path: Path
     row: int
-    parts: tuple[str, ...]
+    stages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class OldShard:
         sha256: digest of its bytes.
         size_bytes: size of the file.
         task_digest: what it was made from.
-        settings: the settings that made it, as JSON values.
+        settings: the settings that made it, see `PrepSettings.flat`.
         examples: number of its examples.
         dropped: its dropped utterances.
     """
@@ -62,32 +61,37 @@ class OldShard:
 
 
 @dataclass
-class Previous:
+class Cache:
     """Everything that earlier runs left.
 
     Attributes:
         shards: by path.
-        origins: utterance id -> (shard, row, origin) of each example there is.
-        drops: utterance id -> its entry.
+        fingerprints: utterance id -> (shard, row, stage -> fingerprint) of each example.
+        drops: utterance id -> its entries.
     """
 
     shards: dict[Path, OldShard] = field(default_factory=dict)
-    origins: dict[str, list[tuple[Path, int, Origin]]] = field(default_factory=dict)
+    fingerprints: dict[str, list[tuple[Path, int, dict[str, bytes]]]] = field(default_factory=dict)
     drops: dict[str, list[Dropped]] = field(default_factory=dict)
 
-    def kept(self, utterance: Utterance, origin: Origin) -> Kept | None:
-        """The best that is there for an utterance: the most parts of one example."""
+    def kept(self, utterance: Utterance, wanted: Mapping[str, bytes]) -> Kept | None:
+        """The example of an utterance of which the most values can be kept.
+
+        Args:
+            utterance: as the inventory has it.
+            wanted: stage -> fingerprint of the value that is needed.
+        """
         best: Kept | None = None
-        for path, row, found in self.origins.get(utterance.id, ()):
-            parts = tuple(part for part in PARTS if getattr(found, part) == getattr(origin, part))
-            if parts and (best is None or len(parts) > len(best.parts)):
-                best = Kept(self.shards[path].aside, row, parts)
+        for path, row, found in self.fingerprints.get(utterance.id, ()):
+            same = tuple(stage for stage in wanted if found.get(stage) == wanted[stage])
+            if same and (best is None or len(same) > len(best.stages)):
+                best = Kept(self.shards[path].aside, row, same)
         return best
 
-    def drop(self, utterance: Utterance, origin: Origin) -> Dropped | None:
-        """The entry of an utterance that was dropped when it was made from the very same."""
+    def drop(self, utterance: Utterance, fingerprint: str) -> Dropped | None:
+        """The entry of an utterance that was dropped when it was made from identical inputs."""
         entries = self.drops.get(utterance.id, ())
-        return next((entry for entry in entries if entry.origin == origin.media), None)
+        return next((entry for entry in entries if entry.origin == fingerprint), None)
 
 
 def holds_shards(out: Path, corpus: str) -> bool:
@@ -95,20 +99,17 @@ def holds_shards(out: Path, corpus: str) -> bool:
     return bool(_shards_in(out, corpus))
 
 
-def read_previous(out: Path, corpus: str) -> Previous:
-    """Look through the shards of a directory.
-
-    What cannot be read, or is not what the index says, is damaged: it is no help and left out.
-    """
-    previous, listed = Previous(), _listed(out)
+def read_cache(out: Path, corpus: str) -> Cache:
+    """Read the shards of a directory; a shard that is damaged is left out."""
+    cache, listed = Cache(), _listed(out)
     for path in _shards_in(out, corpus):
         try:
             digest = sha256_of(path)
             if _is_aside(path) or listed.get(path.name, digest) == digest:
-                _take(path, digest, previous)
+                _take(path, digest, cache)
         except (ShardError, FileNotFoundError):
             continue
-    return previous
+    return cache
 
 
 def _shards_in(out: Path, corpus: str) -> list[Path]:
@@ -128,19 +129,19 @@ def _listed(out: Path) -> dict[str, str]:
         return {}
 
 
-def _take(path: Path, sha256: str, previous: Previous) -> None:
+def _take(path: Path, sha256: str, cache: Cache) -> None:
     with ShardReader(path) as reader:
         digest, dropped = reader.attribute("task_digest"), tuple(reader.dropped())
-        rows = [(reader.column("id")[row], reader.origin(row)) for row in range(len(reader))]
-        settings = reader.settings.to_json()
+        rows = [(reader.column("id")[row], reader.fingerprints(row)) for row in range(len(reader))]
+        settings = reader.settings.flat()
     aside = path if _is_aside(path) else path.parent / ASIDE_NAME / _aside_name(path, digest)
-    previous.shards[path] = OldShard(
+    cache.shards[path] = OldShard(
         path, aside, sha256, path.stat().st_size, digest, settings, len(rows), dropped
     )
-    for row, (name, origin) in enumerate(rows):
-        previous.origins.setdefault(name, []).append((path, row, origin))
+    for row, (name, found) in enumerate(rows):
+        cache.fingerprints.setdefault(name, []).append((path, row, found))
     for entry in dropped:
-        previous.drops.setdefault(entry.id, []).append(entry)
+        cache.drops.setdefault(entry.id, []).append(entry)
 
 
 def _aside_name(path: Path, digest: str) -> str:

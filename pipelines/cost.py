@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from pipelines.task import ShardTask, frame_count
+from pipelines.task import ShardTask
 
 # On one core: decoding a second of 720x480 media; finding and cutting the face in one picture of
 # 360x480.
@@ -19,7 +19,7 @@ _DETECT_S = 0.014
 def cost_s(task: ShardTask) -> float:
     """Seconds that one core is expected to work on a task; only the picture counts."""
     settings = task.header.settings
-    missing = {utterance.id for utterance in task.missing("faces")}
+    missing = {utterance.id for utterance in task.missing_for("video")}
     total_s = 0.0
     for _, utterances in task.by_recording():
         # No recording is longer than the limit, whatever a span says.
@@ -27,7 +27,7 @@ def cost_s(task: ShardTask) -> float:
         inside = [utterance for utterance in cut if utterance is not None]
         # A recording is decoded from its beginning to the end of its last utterance.
         total_s += max((u.end_s for u in inside), default=0.0) * _DECODE_S_PER_S
-        total_s += sum(frame_count(u, settings) for u in inside) * _DETECT_S
+        total_s += sum(settings.frames.count(u.duration_s) for u in inside) * _DETECT_S
     return total_s
 
 

@@ -60,7 +60,7 @@ def run_tasks(
     """
     workers = worker_count(executor)
     # Copying what is kept and tokenizing is sooner done than workers are started.
-    idle = not any(task.missing(part) for task in tasks for part in ("faces", "mel"))
+    idle = not any(task.missing_for("video", "sound") for task in tasks)
     if executor == "inline" or (idle and executor.startswith("local")):
         yield from _run_inline(tasks, report)
     elif executor.startswith("local"):

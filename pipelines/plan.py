@@ -6,7 +6,6 @@ what order the tasks run to the executor.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,15 +16,14 @@ from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
+from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
-from pipelines.cache import PARTS, OldShard, Previous, read_previous
+from pipelines.cache import Cache, OldShard, read_cache
 from pipelines.cost import estimate_s
 from pipelines.media_hashes import UNREADABLE, Sources
-from pipelines.task import ShardTask, frame_count, with_kept
+from pipelines.task import ShardTask, with_kept
 
 _MB = 1_000_000
-# Of a face's JPEG file, for each pixel: measured at quality 95 on faces of 48 x 48.
-_JPEG_BYTES = 0.8
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,14 @@ class Plan:
         settings: the settings of every stage.
         tasks: every shard of the dataset, in order.
         finished: name of a shard that is already whole -> its receipt.
-        previous: what earlier runs left.
+        cache: what earlier runs left.
     """
 
     inventory: Inventory
     settings: PrepSettings
     tasks: tuple[ShardTask, ...]
     finished: dict[str, ShardReceipt]
-    previous: Previous
+    cache: Cache
 
     @property
     def todo(self) -> list[ShardTask]:
@@ -53,8 +51,11 @@ class Plan:
 
     def describe(self, workers: int) -> dict[str, object]:
         """The plan in numbers, with an estimate of the time on so many workers."""
-        missing = {part: [u for task in self.todo for u in task.missing(part)] for part in PARTS}
-        frames = sum(frame_count(utterance, self.settings) for utterance in missing["faces"])
+        seen = [u for task in self.todo for u in task.missing_for("video")]
+        missing = {
+            f"{stage}_to_make": sum(len(task.missing(stage)) for task in self.todo)
+            for stage in self.settings.stages
+        }
         return {
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
@@ -63,11 +64,9 @@ class Plan:
             "reconciliation": self.inventory.reconciliation,
             "shards": len(self.tasks),
             "shards_finished": len(self.finished),
-            "faces_to_make": len(missing["faces"]),
-            "spectra_to_make": len(missing["mel"]),
-            "tokens_to_make": len(missing["tokens"]),
+            **missing,
             "why": self.reasons(),
-            "frames": frames,
+            "frames": sum(self.settings.frames.count(u.duration_s) for u in seen),
             "shard_bytes": sum(_bytes(u, self.settings) for u in self.inventory.utterances),
             "workers": workers,
             "estimated_s": round(estimate_s(self.todo, workers), 1),
@@ -77,11 +76,11 @@ class Plan:
         """Why shards have to be built, one sentence for each cause."""
         if not self.todo:
             return []
-        old = self.previous
+        old = self.cache
         if not old.shards:
             return ["there are no shards yet"]
         causes = []
-        known = old.origins.keys() | old.drops.keys()
+        known = old.fingerprints.keys() | old.drops.keys()
         new = [utterance for utterance in self.inventory.utterances if utterance.id not in known]
         if new:
             causes.append(f"{len(new)} utterance(s) are new, first {new[0].id}")
@@ -89,10 +88,10 @@ class Plan:
         if gone := sorted(known - names):
             causes.append(f"{len(gone)} utterance(s) are gone, first {gone[0]}")
         causes += _changed_settings(old, self.settings)
-        for part in PARTS:
-            made = [u for task in self.todo for u in task.missing(part) if u.id in old.origins]
+        for stage in self.settings.stages:
+            made = [u for t in self.todo for u in t.missing(stage) if u.id in old.fingerprints]
             if made:
-                causes.append(f"{len(made)} utterance(s) need other {part}, first {made[0].id}")
+                causes.append(f"{len(made)} utterance(s) need other {stage}, first {made[0].id}")
         return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
 
 
@@ -102,7 +101,7 @@ def make_plan(
     tokenizer: str,
     out: Path,
     shard_mb: float = 16,
-    sources: Sources | None = None,
+    media_hashes: Sources | None = None,
     retry_dropped: bool = False,
     fail_fast: bool = False,
     device: str = "cpu",
@@ -118,7 +117,7 @@ def make_plan(
         tokenizer: name at the hub or directory of the tokenizer.
         out: the dataset directory; it need not exist.
         shard_mb: size of a shard in megabytes (10^6 bytes).
-        sources: recording id -> SHA-256 of its files; None keeps nothing of earlier runs.
+        media_hashes: recording id -> SHA-256 of its files; None keeps nothing of earlier runs.
         retry_dropped: try those again that an earlier run dropped.
         fail_fast: stop at the first recording that cannot be read.
         device: where faces are looked for.
@@ -128,21 +127,21 @@ def make_plan(
     """
     if not shard_mb > 0:
         raise SettingsError(f"the shard size is {shard_mb} MB, expected more than 0")
-    previous = Previous() if sources is None else read_previous(out, inventory.corpus)
-    sources = sources or {r.id: (UNREADABLE, UNREADABLE) for r in inventory.recordings}
+    cache = Cache() if media_hashes is None else read_cache(out, inventory.corpus)
+    media_hashes = media_hashes or {r.id: (UNREADABLE, UNREADABLE) for r in inventory.recordings}
     tasks, finished = [], {}
     for number, utterances in enumerate(_cut(inventory.utterances, settings, shard_mb * _MB)):
         path = out / f"{inventory.corpus}-{number:05d}.h5"
-        task = _task(path, inventory, settings, tokenizer, utterances, sources)
+        task = _task(path, inventory, settings, tokenizer, utterances, media_hashes)
         task = replace(task, fail_fast=fail_fast, device=device)
-        old = previous.shards.get(path)
+        old = cache.shards.get(path)
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):
             finished[path.name] = _receipt_of(old)
         else:
-            task = with_kept(task, previous, retry_dropped)
+            task = with_kept(task, cache, retry_dropped)
         tasks.append(task)
-    return Plan(inventory, settings, tuple(tasks), finished, previous)
+    return Plan(inventory, settings, tuple(tasks), finished, cache)
 
 
 def _task(
@@ -151,7 +150,7 @@ def _task(
     settings: PrepSettings,
     tokenizer: str,
     utterances: tuple[Utterance, ...],
-    sources: Sources,
+    media_hashes: Sources,
 ) -> ShardTask:
     names = dict.fromkeys(utterance.recording_id for utterance in utterances)
     recordings = tuple(recording for recording in inventory.recordings if recording.id in names)
@@ -160,7 +159,7 @@ def _task(
         inventory.label_classes,
         inventory.rating_names,
         settings,
-        {name: sources[name] for name in names},
+        {name: media_hashes[name] for name in names},
         "",
     )
     made_from = {
@@ -169,7 +168,7 @@ def _task(
         "label_classes": header.label_classes,
         "rating_names": header.rating_names,
         "settings": settings.to_json(),
-        "sources": header.sources,
+        "sources": header.media_hashes,
         # NaN ratings are written as such by json: the text is the same each time.
         "utterances": [asdict(utterance) for utterance in utterances],
     }
@@ -194,12 +193,9 @@ def _cut(
 
 
 def _bytes(utterance: Utterance, settings: PrepSettings) -> int:
-    """Expected bytes of an example: its faces and its spectrum, the rest is small."""
-    storage, pixels = settings.storage, settings.faces.image_size_px**2
-    face = 3 * pixels if storage.faces == "raw" else round(_JPEG_BYTES * pixels)
-    rows = 1 + math.floor(utterance.duration_s / settings.mel.hop_s)
-    cell = 2 if storage.mel == "float16" else 1
-    return frame_count(utterance, settings) * face + rows * settings.mel.n_mels * cell
+    """Expected bytes of an example; what is small counts nothing."""
+    stages = stages_of(settings)
+    return sum(stage.expected_bytes(utterance.duration_s, settings) for stage in stages)
 
 
 def _receipt_of(old: OldShard) -> ShardReceipt:
@@ -208,16 +204,14 @@ def _receipt_of(old: OldShard) -> ShardReceipt:
     )
 
 
-def _changed_settings(previous: Previous, settings: PrepSettings) -> list[str]:
+def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
     """Each setting that differs from that of most of the old shards."""
-    texts = Counter(str(sorted(old.settings.items())) for old in previous.shards.values())
-    common = texts.most_common(1)[0][0]
-    found = (shard.settings for shard in previous.shards.values())
-    old = next(values for values in found if str(sorted(values.items())) == common)
-    new = PrepSettings.from_json(settings.to_json()).to_json()
+    texts = {str(sorted(old.settings.items())): old for old in cache.shards.values()}
+    counts = Counter(str(sorted(old.settings.items())) for old in cache.shards.values())
+    old = texts[counts.most_common(1)[0][0]].settings
+    new = PrepSettings.from_json(settings.to_json()).flat()
     return [
-        f"{stage}.{name} was {old[stage].get(name)!r} and is {value!r}"
-        for stage, values in new.items()
-        for name, value in values.items()
-        if stage in old and old[stage].get(name) != value
+        f"{name} was {old[name]!r} and is {value!r}"
+        for name, value in new.items()
+        if name in old and old[name] != value
     ]

@@ -21,13 +21,14 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.corpora import corpus_of
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
-from fv2es_prep.example import Stages, prepare_example
+from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
+from fv2es_prep.stages.context import StageContext
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
 from pipelines.media_hashes import source_digests
@@ -92,7 +93,9 @@ def rederive(
             "verify each of them against its own corpus",
         )
     corpus = _scan(raw, index, catalogue)
-    stages = Stages(index.settings, tokenizer or _tokenizer_of(directory), index.label_classes)
+    context = StageContext(
+        index.settings, tokenizer or _tokenizer_of(directory), index.label_classes
+    )
     count = min(sample, index.examples)
     # Not for secrets: the same seed draws the same examples.
     drawn = sorted(random.Random(seed).sample(range(index.examples), count))  # noqa: S311
@@ -101,7 +104,7 @@ def rederive(
         # The catalogue is in the order of recordings, so that each is opened once.
         for _, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
             places = list(group)
-            findings += _check_recording(directory, index, catalogue, places, corpus, stages)
+            findings += _check_recording(directory, index, catalogue, places, corpus, context)
             report(len(places))
     return findings
 
@@ -142,7 +145,7 @@ def _check_recording(
     catalogue: Catalogue,
     places: Sequence[int],
     corpus: _Raw,
-    stages: Stages,
+    context: StageContext,
 ) -> Iterator[Finding]:
     name = index.shards[catalogue.shard[places[0]]].name
     recording = corpus.recordings.get(catalogue.recording_ids[places[0]])
@@ -161,12 +164,12 @@ def _check_recording(
         with _opened(recording, utterances, index.settings) as source:
             for place, utterance in wanted:
                 stored = reader.read(int(catalogue.row[place]))
-                if problem := _difference(stored, utterance, source, stages):
+                if problem := _difference(stored, utterance, source, context):
                     yield Finding("source", name, f"{utterance.id} {problem}")
 
 
 def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
-    stored = reader.sources().get(recording.id, ("", ""))
+    stored = reader.media_hashes().get(recording.id, ("", ""))
     paths = recording.video, recording.audio
     for path, found, digest in zip(paths, source_digests(recording), stored, strict=True):
         if found != digest:
@@ -181,15 +184,15 @@ def _opened(
 
 
 def _difference(
-    stored: Example, utterance: Utterance, source: OpenRecording, stages: Stages
+    stored: Example, utterance: Utterance, source: OpenRecording, context: StageContext
 ) -> str:
     """What is different when an example is derived again, in words; empty if nothing is."""
     try:
-        derived = prepare_example(utterance, source, stages)
+        derived = prepare_example(utterance, source, context)
     except (MediaError, UtteranceError) as error:
         return f"cannot be derived again: {error.sentence}"
     here, there = example_row(stored), example_row(derived)
-    types = {column.path: column.dtype for column in columns_of(stages.settings.storage)}
+    types = {column.path: column.dtype for column in columns_of(context.settings)}
     different = [path for path in here if not _same(types[path], here[path], there[path])]
     return f"differs in {', '.join(different)}" if different else ""
 

@@ -138,7 +138,7 @@ def _claim(out: Path, plan: Plan) -> None:
     if not plan.todo:
         return
     (out / INDEX_NAME).unlink(missing_ok=True)
-    for old in plan.previous.shards.values():
+    for old in plan.cache.shards.values():
         if old.path.name not in plan.finished and old.path != old.aside:
             try:
                 old.aside.parent.mkdir(exist_ok=True)

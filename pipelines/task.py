@@ -5,17 +5,16 @@ Owns what is left to do in it. Leaves how it came about to `plan`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from fv2es_prep.config import PrepSettings
 from fv2es_prep.shards.writer import ShardHeader
-from fv2es_prep.stages.fingerprint import Origin, origin_of
+from fv2es_prep.stages.fingerprint import drop_fingerprint, fingerprints_of
+from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Dropped, Recording, Utterance
-from pipelines.cache import Kept, Previous
+from pipelines.cache import Cache, Kept
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class ShardTask:
         utterances: ordered by recording, then start, then id.
         header: what the shard's root will say.
         tokenizer: name at the hub or directory of the tokenizer.
-        kept: utterance id -> parts of an earlier run that are the same.
-        drops: utterance id -> its entry, where an earlier run dropped the very same.
+        kept: utterance id -> values of an earlier run that are kept.
+        drops: utterance id -> its entry, where an earlier run dropped it with the same inputs.
         fail_fast: stop at the first recording that cannot be read.
         device: where faces are looked for, ``cpu`` or torch's name of a GPU.
     """
@@ -50,39 +49,48 @@ class ShardTask:
         for recording, (_, utterances) in zip(self.recordings, groups, strict=True):
             yield recording, tuple(utterances)
 
-    def origin(self, utterance: Utterance) -> Origin:
-        """What the parts of an utterance are made from."""
-        sources = self.header.sources[utterance.recording_id]
-        return origin_of(utterance, sources, self.header.settings)
+    def fingerprints(self, utterance: Utterance) -> dict[str, bytes]:
+        """Stage -> digest of all that decides its value for an utterance."""
+        hashes = self.header.media_hashes[utterance.recording_id]
+        return fingerprints_of(utterance, hashes, self.header.settings)
 
-    def missing(self, part: str) -> list[Utterance]:
-        """The utterances whose faces, spectrum or tokens have to be made."""
+    def drop_fingerprint(self, utterance: Utterance) -> str:
+        """The digest of all that decides whether an utterance is dropped."""
+        return drop_fingerprint(self.fingerprints(utterance), self.header.settings)
+
+    def missing(self, stage: str) -> list[Utterance]:
+        """The utterances for which the value of a stage has to be made."""
+        return [u for u in self.utterances if u.id not in self.drops and self._lacks(u, stage)]
+
+    def missing_for(self, *media: str) -> list[Utterance]:
+        """The utterances for which ``video`` or ``sound`` has to be decoded."""
+        stages = [s for s in stages_of(self.header.settings) if {*s.needs} & {*media}]
         return [
             utterance
             for utterance in self.utterances
             if utterance.id not in self.drops
-            and (utterance.id not in self.kept or part not in self.kept[utterance.id].parts)
+            and any(self._lacks(utterance, s.name) for s in stages)
         ]
 
+    def _lacks(self, utterance: Utterance, stage: str) -> bool:
+        kept = self.kept.get(utterance.id)
+        return kept is None or stage not in kept.stages
 
-def with_kept(task: ShardTask, previous: Previous, retry_dropped: bool) -> ShardTask:
+
+def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
     """The task with what it can keep of earlier work.
 
     Args:
         task: what to build.
-        previous: the earlier work.
+        cache: the earlier work.
         retry_dropped: try those again that were dropped.
     """
     kept, drops = {}, {}
     for utterance in task.utterances:
-        origin = task.origin(utterance)
-        if found := previous.kept(utterance, origin):
+        if found := cache.kept(utterance, task.fingerprints(utterance)):
             kept[utterance.id] = found
-        elif not retry_dropped and (entry := previous.drop(utterance, origin)):
+        elif not retry_dropped and (
+            entry := cache.drop(utterance, task.drop_fingerprint(utterance))
+        ):
             drops[utterance.id] = entry
     return replace(task, kept=kept, drops=drops)
-
-
-def frame_count(utterance: Utterance, settings: PrepSettings) -> int:
-    """How many frames of an utterance will be sampled; about, where pictures are counted."""
-    return max(math.ceil(round(utterance.duration_s / settings.frames.spacing_s, 6)), 1)

@@ -1,56 +1,52 @@
-"""The digest of each part of an example, by which damage and sameness are known.
+"""The digest of each part of an example, by which damage and equality are known.
 
-Owns how the four digests are computed. Leaves storing them to the writer, comparing to verify.
+Owns how the digests are computed. Leaves storing them to the writer, comparing to `verify`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from fv2es_prep.config import LOSSLESS, StorageSettings
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.shards.schema import DIGEST_BYTES, LISTS, columns_of
 
 
-@functools.cache
-def parts_of(storage: StorageSettings) -> dict[str, tuple[str, ...]]:
-    """The columns that each digest covers, in this order; the row's are all that are not ragged."""
-    columns = columns_of(storage)
-    ragged = [column.path for column in columns if column.kind in ("ragged", "bytes")]
-    return {
-        "row": tuple(
-            column.path
-            for column in columns
-            if column.kind in ("text", "row")
-            and column.path not in LISTS
-            and not column.path.startswith("digest/")
-        ),
-        "faces": tuple(path for path in ragged if path.startswith("faces/")),
-        "mel": ("mel/values",),
-        "tokens": ("tokens/values",),
-    }
+@functools.lru_cache(maxsize=16)
+def parts_of(settings: PrepSettings) -> dict[str, dict[str, str]]:
+    """``row`` or stage -> the columns that its digest covers, in order: path -> dtype.
+
+    The digest of the row covers the columns of N rows that belong to no stage.
+    """
+    parts: dict[str, dict[str, str]] = {"row": {}}
+    for column in columns_of(settings):
+        group = column.path.partition("/")[0]
+        if group in settings.stages and column.kind != "offsets":
+            parts.setdefault(group, {})[column.path] = column.dtype
+        elif column.kind in ("text", "row") and group != "digest" and column.path not in LISTS:
+            parts["row"][column.path] = column.dtype
+    return parts
 
 
-def digests_of(row: dict[str, Any], storage: StorageSettings = LOSSLESS) -> dict[str, bytes]:
+def digests_of(row: Mapping[str, Any], settings: PrepSettings) -> dict[str, bytes]:
     """The digests of one example.
 
     Args:
         row: column path -> str for text, a number or an array else, without offsets.
-        storage: the form in which faces and spectrum are stored.
+        settings: of the shard.
 
     Returns:
         Name of the part -> 16 bytes, BLAKE2b over the bytes of its columns, for each part whose
         columns are all in ``row``; text is UTF-8, closed by a zero byte.
     """
-    dtypes = {column.path: column.dtype for column in columns_of(storage)}
     return {
-        part: _digest(_bytes(row[path], dtypes[path]) for path in paths)
-        for part, paths in parts_of(storage).items()
-        if all(path in row for path in paths)
+        part: _digest(_bytes(row[path], dtype) for path, dtype in dtypes.items())
+        for part, dtypes in parts_of(settings).items()
+        if dtypes.keys() <= row.keys()
     }
 
 

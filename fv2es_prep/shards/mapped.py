@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import REBUILD_HINT, ShardError
-from fv2es_prep.shards.schema import DAMAGE, Column
+from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.stages.base import Column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

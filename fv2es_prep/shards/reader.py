@@ -19,17 +19,15 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.mapped import StoredColumn, map_columns
-from fv2es_prep.shards.rows import GROUPS, ShardRows, make_rows
+from fv2es_prep.shards.rows import ShardRows, make_rows
 from fv2es_prep.shards.schema import (
-    ATTRIBUTES,
-    COLUMNS,
     DAMAGE,
     FORMAT,
-    LISTS,
+    attributes_of,
     check_version,
     columns_of,
 )
-from fv2es_prep.stages.fingerprint import Origin
+from fv2es_prep.stages.rows import counted_columns, sums_of
 from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:
@@ -87,11 +85,11 @@ class ShardReader:
         """
         return self._rows_with(row).utterances[row]
 
-    def origin(self, row: int) -> Origin:
-        """What the parts of an example are made from."""
-        with self._parsing(f"the origin of row {row}"):
-            faces, mel, tokens = (self.column(f"origin/{part}")[row].tobytes() for part in GROUPS)
-            return Origin(faces, mel, tokens)
+    def fingerprints(self, row: int) -> dict[str, bytes]:
+        """Stage -> digest of what its value is made from."""
+        with self._parsing(f"the fingerprints of row {row}"):
+            names = self.settings.stages
+            return {name: self.column(f"origin/{name}")[row].tobytes() for name in names}
 
     def column(self, path: str) -> Any:
         """A whole small column: a list of str for text, else an array; read once."""
@@ -112,7 +110,7 @@ class ShardReader:
         data = self._open()[path]
         return int(data.dtype.itemsize) * int(np.prod(data.shape, dtype=np.int64))
 
-    def sources(self) -> dict[str, tuple[str, str]]:
+    def media_hashes(self) -> dict[str, tuple[str, str]]:
         """Recording id -> SHA-256 of its video and of its audio file."""
         with self._parsing("source"):
             entries = [json.loads(entry) for entry in self.column("source")]
@@ -179,10 +177,14 @@ class ShardReader:
 
     def _read_rows(self) -> ShardRows:
         settings, classes = self.settings, self.label_classes
-        ragged = [c for c in columns_of(settings.storage) if c.kind in ("ragged", "bytes")]
+        ragged = [c for c in columns_of(settings) if c.kind in ("ragged", "bytes")]
         columns = map_columns(self.path, self._open(), ragged)
+
+        def column(path: str) -> Any:
+            return columns[path] if path in columns else self.column(path)
+
         with self._parsing("its small columns"):
-            rows = make_rows(str(self.path), settings, classes, self.column, columns)
+            rows = make_rows(str(self.path), settings, classes, column)
         if not any(isinstance(column, StoredColumn) for column in columns.values()):
             self._close_file()
         return rows
@@ -216,19 +218,26 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
         ShardError: it is none.
     """
     try:
-        found = str(bytes(file.attrs.get("format", b"")).decode())
+        found, version = (_text(file.attrs.get(n, b"")) for n in ("format", "format_version"))
+        attributes: dict[str, str] = {}
         if found == FORMAT:
-            attributes = {name: bytes(file.attrs[name]).decode() for name in ATTRIBUTES}
-            version, requires = attributes["format_version"], json.loads(attributes["requires"])
-            missing = [column.path for column in COLUMNS if column.path not in file]
-        else:
-            attributes, version, requires, missing = {}, "", [], []
+            attributes = {name: _text(file.attrs[name]) for name in attributes_of(version)}
+        requires = json.loads(attributes.get("requires", "[]"))
     except DAMAGE as error:
         raise ShardError(f"{path} is damaged: {error}", REBUILD_HINT) from error
     check_version(str(path), found, version, requires)
+    try:
+        settings = PrepSettings.from_json(json.loads(attributes["settings"]))
+        missing = [column.path for column in columns_of(settings) if column.path not in file]
+    except (*DAMAGE, SettingsError) as error:
+        raise ShardError(f"{path} is damaged in settings: {error!r}", REBUILD_HINT) from error
     if missing:
         raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", REBUILD_HINT)
     return attributes
+
+
+def _text(attribute: Any) -> str:
+    return bytes(attribute).decode()
 
 
 @dataclass(frozen=True)
@@ -245,9 +254,8 @@ class Catalogue:
         start_s: float64 (N,), seconds.
         end_s: float64 (N,), seconds.
         label: uint8 (N, C).
-        frames: int64 (N,), number of faces.
-        found: int64 (N,), number of faces that were found.
-        mel_rows: int64 (N,), rows of the spectrum.
+        counts: stage -> rows of each example, int64 (N,); ``STAGE/COLUMN`` -> ones in a column
+            that is counted, e.g. ``faces/found``.
         shard: int64 (N,), place of the shard in the index.
         row: int64 (N,), row in that shard.
     """
@@ -261,9 +269,7 @@ class Catalogue:
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     label: NDArray[np.uint8]
-    frames: NDArray[np.int64]
-    found: NDArray[np.int64]
-    mel_rows: NDArray[np.int64]
+    counts: dict[str, NDArray[np.int64]]
     shard: NDArray[np.int64]
     row: NDArray[np.int64]
 
@@ -281,7 +287,7 @@ def read_catalogue(directory: Path) -> Catalogue:
     def text(name: str) -> list[str]:
         return [value for part in parts for value in part[name]]
 
-    def numbers(name: str, dtype: str, width: tuple[int, ...] = ()) -> NDArray[Any]:
+    def numbers(name: str, dtype: str, *width: int) -> NDArray[Any]:
         return np.concatenate([np.zeros((0, *width), dtype), *(part[name] for part in parts)])
 
     return Catalogue(
@@ -293,10 +299,8 @@ def read_catalogue(directory: Path) -> Catalogue:
         texts=text("text"),
         start_s=numbers("start_s", "f8"),
         end_s=numbers("end_s", "f8"),
-        label=numbers("label", "u1", (len(index.label_classes),)),
-        frames=numbers("frames", "i8"),
-        found=numbers("found", "i8"),
-        mel_rows=numbers("mel_rows", "i8"),
+        label=numbers("label", "u1", len(index.label_classes)),
+        counts={name: numbers(name, "i8") for name in counted_columns(index.settings)},
         shard=np.repeat(np.arange(len(parts)), [len(part["id"]) for part in parts]),
         row=numbers("row", "i8"),
     )
@@ -304,12 +308,9 @@ def read_catalogue(directory: Path) -> Catalogue:
 
 def _small_columns(path: Path) -> dict[str, Any]:
     with ShardReader(path) as reader:
-        names = [c.path for c in COLUMNS if c.kind in ("text", "row") and c.path not in LISTS]
+        names = ("id", "recording_id", "speaker", "session", "text", "start_s", "end_s", "label")
         columns = {name: reader.column(name) for name in names}
-        faces = reader.column("faces/offsets")
-        found = np.concatenate([[0], np.cumsum(reader.column("faces/found"), dtype=np.int64)])
-        columns["frames"] = np.diff(faces)
-        columns["found"] = np.diff(found[faces])
-        columns["mel_rows"] = np.diff(reader.column("mel/offsets"))
-        columns["row"] = np.arange(len(reader))
-    return columns
+        for name, (offsets, ones) in counted_columns(reader.settings).items():
+            place = reader.column(offsets)
+            columns[name] = sums_of(reader.column(ones), place) if ones else np.diff(place)
+        return {**columns, "row": np.arange(len(reader))}

@@ -6,15 +6,16 @@ Owns names, dtypes and versions. docs/shard-format.md is the contract that this 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Literal
 
-from fv2es_prep.config import PrepSettings, StorageSettings
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import ShardError
+from fv2es_prep.stages.base import Column
+from fv2es_prep.stages.fingerprint import FINGERPRINT_BYTES
+from fv2es_prep.stages.registry import stages_of
 
 FORMAT = "fv2es-shard"
-FORMAT_VERSION = "1.1"
-DIGEST_BYTES = 16
+FORMAT_VERSION = "1.2"
+DIGEST_BYTES = FINGERPRINT_BYTES
 # Text columns that do not have a row for each example.
 LISTS = ("source", "dropped")
 # Features that a reader must understand. An unknown one is refused by name.
@@ -32,105 +33,54 @@ DAMAGE = (
     SystemError,
 )
 
-Kind = Literal["text", "row", "ragged", "bytes", "offsets"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One dataset of a shard.
-
-    Attributes:
-        path: its place in the file.
-        kind: ``text`` (fixed-length UTF-8, zero-padded), ``row`` (one row per example),
-            ``ragged`` (rows of all examples end to end), ``bytes`` (files of all faces end to
-            end) or ``offsets`` (where each example begins).
-        dtype: NumPy's name of the type; empty for text.
-        shape: the shape in words; N examples, ΣF faces, ΣB bytes of their files, ΣT spectrum
-            rows, ΣL tokens.
-        unit: unit of the values, empty where there is none.
-        meaning: one sentence.
-    """
-
-    path: str
-    kind: Kind
-    dtype: str
-    shape: str
-    unit: str
-    meaning: str
-
-
-COLUMNS: tuple[Column, ...] = (
-    Column("id", "text", "", "(N,)", "", "utterance id, unique in the dataset"),
-    Column("recording_id", "text", "", "(N,)", "", "the recording that holds the utterance"),
-    Column("speaker", "text", "", "(N,)", "", "speaker id, empty where unknown"),
-    Column("session", "text", "", "(N,)", "", "recordings made together, empty where unknown"),
-    Column("start_s", "row", "<f8", "(N,)", "s", "start of the utterance in its recording"),
-    Column("end_s", "row", "<f8", "(N,)", "s", "end of the utterance in its recording"),
-    Column("text", "text", "", "(N,)", "", "the transcript as the corpus has it"),
-    Column("label", "row", "|u1", "(N, C)", "", "1 where the class of that column holds"),
-    Column("ratings", "row", "<f4", "(N, R)", "", "values such as valence; NaN where absent"),
-    Column("faces/values", "ragged", "|u1", "(ΣF, 48, 48, 3)", "grey level", "RGB face crops"),
-    Column("faces/offsets", "offsets", "<i8", "(N+1,)", "row", "faces of example i: [i] to [i+1]"),
-    Column("faces/times_s", "ragged", "<f8", "(ΣF,)", "s", "the sampled moment in the recording"),
-    Column("faces/found", "ragged", "|u1", "(ΣF,)", "", "0 where the view's centre stands in"),
-    Column("faces/box", "ragged", "<f4", "(ΣF, 4)", "px", "left, top, right, bottom in the view"),
-    Column("faces/prob", "ragged", "<f4", "(ΣF,)", "", "detector's probability, 0 if not found"),
-    Column("mel/values", "ragged", "<f2", "(ΣT, 128)", "ln power", "log-mel power spectrum"),
-    Column("mel/offsets", "offsets", "<i8", "(N+1,)", "row", "spectrum of example i: [i] to [i+1]"),
-    Column("tokens/values", "ragged", "<i4", "(ΣL,)", "", "token ids, special tokens included"),
+_BEFORE: tuple[Column, ...] = (
+    Column("id", "text", meaning="utterance id, unique in the dataset"),
+    Column("recording_id", "text", meaning="the recording that holds the utterance"),
+    Column("speaker", "text", meaning="speaker id, empty where unknown"),
+    Column("session", "text", meaning="recordings made together, empty where unknown"),
+    Column("start_s", "row", "<f8", (), "s", "start of the utterance in its recording"),
+    Column("end_s", "row", "<f8", (), "s", "end of the utterance in its recording"),
+    Column("text", "text", meaning="the transcript as the corpus has it"),
+    Column("label", "row", "|u1", ("C",), "", "1 where the class of that column holds"),
+    Column("ratings", "row", "<f4", ("R",), "", "values such as valence; NaN where absent"),
+)
+_AFTER: tuple[Column, ...] = (
+    Column("clamped", "row", "|u1", (), "", "1 where the span was cut to lie within the media"),
     Column(
-        "tokens/offsets", "offsets", "<i8", "(N+1,)", "row", "tokens of example i: [i] to [i+1]"
+        "source", "text", "", (), "", "JSON object: a recording's id, SHA-256 of its files", "K"
     ),
-    Column("digest/row", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of the example's other columns"),
-    Column("digest/faces", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its faces"),
-    Column("digest/mel", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its spectrum"),
-    Column("digest/tokens", "row", "|u1", "(N, 16)", "", "BLAKE2b-128 of its tokens"),
-    Column("origin/faces", "row", "|u1", "(N, 16)", "", "digest of what its faces are made from"),
-    Column("origin/mel", "row", "|u1", "(N, 16)", "", "digest of what its spectrum is made from"),
-    Column("origin/tokens", "row", "|u1", "(N, 16)", "", "digest of what its tokens are made from"),
-    Column("clamped", "row", "|u1", "(N,)", "", "1 where the span was cut to lie within the media"),
-    Column("source", "text", "", "(K,)", "", "JSON object: a recording's id, SHA-256 of its files"),
-    Column("dropped", "text", "", "(D,)", "", "JSON object for each utterance that was dropped"),
+    Column("dropped", "text", "", (), "", "JSON object for each utterance that was dropped", "D"),
 )
 
 
-# In a compact shard these stand in the place of the columns of the same path.
-COMPACT_FACES: tuple[Column, ...] = (
-    Column("faces/values", "bytes", "|u1", "(ΣB,)", "byte", "a JPEG file for each face"),
-    Column("faces/sizes", "ragged", "<u4", "(ΣF,)", "byte", "bytes of each face's file"),
-)
-COMPACT_MEL: tuple[Column, ...] = (
-    Column("mel/values", "ragged", "|u1", "(ΣT, 128)", "step", "log-mel power on a fixed grid"),
-)
+@functools.lru_cache(maxsize=16)
+def columns_of(settings: PrepSettings) -> tuple[Column, ...]:
+    """The columns of a shard; those of a stage that is not installed are left out."""
+    stages = {stage.name: stage for stage in stages_of(settings)}
+    nouns = {name: stages[name].noun if name in stages else name for name in settings.stages}
+    digests = [("row", "the example's other columns"), *((n, f"its {w}") for n, w in nouns.items())]
+    return (
+        *_BEFORE,
+        *(column for stage in stages.values() for column in stage.stored_columns(settings)),
+        *(_digest(f"digest/{name}", f"BLAKE2b-128 of {what}") for name, what in digests),
+        *(_digest(f"origin/{n}", f"digest of all that decides its {w}") for n, w in nouns.items()),
+        *_AFTER,
+    )
 
 
-@functools.cache
-def columns_of(storage: StorageSettings) -> tuple[Column, ...]:
-    """The columns of a shard whose faces and spectra are stored in that form."""
-    others: dict[str, tuple[Column, ...]] = {}
-    if storage.faces == "jpeg":
-        others["faces/values"] = COMPACT_FACES
-    if storage.mel == "uint8":
-        others["mel/values"] = COMPACT_MEL
-    return tuple(entry for column in COLUMNS for entry in others.get(column.path, (column,)))
+def _digest(path: str, meaning: str) -> Column:
+    return Column(path, "row", "|u1", (DIGEST_BYTES,), "", meaning)
 
 
-def features_of(storage: StorageSettings) -> list[str]:
-    """What a reader must understand to read a shard of that form."""
-    return ["compact"] if storage.compact else []
+def row_shape(column: Column, classes: int, ratings: int) -> tuple[int, ...]:
+    """The shape of one row of a column of a dataset with so many classes and ratings."""
+    widths = {"C": classes, "R": ratings}
+    return tuple(widths[size] if isinstance(size, str) else size for size in column.row)
 
 
-def row_shape(column: Column, settings: PrepSettings) -> tuple[int, ...]:
-    """The shape of one row of a ragged column under these settings; of bytes there is none."""
-    if column.kind == "bytes":
-        return ()
-    side = settings.faces.image_size_px
-    shapes = {
-        "faces/values": (side, side, 3),
-        "faces/box": (4,),
-        "mel/values": (settings.mel.n_mels,),
-    }
-    return shapes.get(column.path, ())
+def features_of(settings: PrepSettings) -> list[str]:
+    """What a reader must understand to read a shard of these settings."""
+    return ["compact"] if settings.storage.compact else []
 
 
 ATTRIBUTES: dict[str, str] = {
@@ -140,10 +90,16 @@ ATTRIBUTES: dict[str, str] = {
     "corpus": "name of the corpus",
     "label_classes": "JSON list: names of the label columns",
     "rating_names": "JSON list: names of the rating columns",
+    "stages": "JSON list: names of the stages; new in 1.2, without it `faces`, `mel`, `tokens`",
     "settings": "JSON object: the settings of every stage",
     "settings_digest": "SHA-256 of the settings in canonical JSON",
-    "task_digest": "SHA-256 of what the shard was made from: utterances, sources, settings",
+    "task_digest": "SHA-256 of what the shard was made from: utterances, media files, settings",
 }
+
+
+def attributes_of(version: str) -> list[str]:
+    """The root attributes that a shard of a format version has."""
+    return [name for name in ATTRIBUTES if name != "stages" or version not in ("1.0", "1.1")]
 
 
 def check_version(name: str, found_format: str, version: str, requires: list[str]) -> None:

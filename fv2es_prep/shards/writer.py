@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -20,13 +21,12 @@ from fv2es_prep.shards.schema import (
     FORMAT,
     FORMAT_VERSION,
     LISTS,
-    Column,
     columns_of,
     features_of,
     row_shape,
 )
-from fv2es_prep.stages.compact import JpegFaces, MelSteps
-from fv2es_prep.stages.fingerprint import UNKNOWN, Origin
+from fv2es_prep.stages.base import Column
+from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.types import Dropped, Example
 from fv2es_prep.utils.files import cannot_write, sha256_of, whole_file
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 _COPIED_ROWS_BYTES = 8 << 20
 _SPOOLED = ("ragged", "bytes")
-# The column whose rows the offsets of a group count.
-_COUNTED = {"faces": "faces/times_s", "mel": "mel/values", "tokens": "tokens/values"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class ShardHeader:
         label_classes: names of the label columns.
         rating_names: names of the rating columns.
         settings: the settings of every stage.
-        sources: recording id -> SHA-256 of its video and of its audio file.
+        media_hashes: recording id -> SHA-256 of its video and of its audio file.
         task_digest: digest of what the shard is made from.
     """
 
@@ -56,7 +54,7 @@ class ShardHeader:
     label_classes: tuple[str, ...]
     rating_names: tuple[str, ...]
     settings: PrepSettings
-    sources: dict[str, tuple[str, str]]
+    media_hashes: dict[str, tuple[str, str]]
     task_digest: str
 
     def attributes(self) -> dict[str, str]:
@@ -64,10 +62,11 @@ class ShardHeader:
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "requires": json.dumps(features_of(self.settings.storage)),
+            "requires": json.dumps(features_of(self.settings)),
             "corpus": self.corpus,
             "label_classes": json.dumps(self.label_classes),
             "rating_names": json.dumps(self.rating_names),
+            "stages": json.dumps(self.settings.stages),
             "settings": json.dumps(self.settings.to_json(), sort_keys=True),
             "settings_digest": self.settings.digest(),
             "task_digest": self.task_digest,
@@ -88,17 +87,24 @@ class ShardWriter:
     def __init__(self, path: Path, header: ShardHeader) -> None:
         self._path = path
         self._header = header
-        self._columns = columns_of(header.settings.storage)
+        self._columns = columns_of(header.settings)
+        self._widths = len(header.label_classes), len(header.rating_names)
         self._small: dict[str, list[Any]] = {
             column.path: [] for column in self._columns if column.kind not in _SPOOLED
         }
+        # Offsets -> the columns whose rows they count.
+        self._counted: dict[str, list[str]] = {}
+        for column in self._columns:
+            if column.kind == "ragged":
+                offsets = f"{column.path.partition('/')[0]}/offsets"
+                self._counted.setdefault(offsets, []).append(column.path)
         self._small["source"] = [
             json.dumps({"recording_id": name, "video": video, "audio": audio})
-            for name, (video, audio) in header.sources.items()
+            for name, (video, audio) in header.media_hashes.items()
         ]
         try:
             self._spools = {
-                column.path: _Spool(column, path.parent, header.settings)
+                column.path: _Spool(column, path.parent)
                 for column in self._columns
                 if column.kind in _SPOOLED
             }
@@ -108,32 +114,39 @@ class ShardWriter:
     def __len__(self) -> int:
         return len(self._small["id"])
 
-    def append(self, example: Example, origin: Origin = UNKNOWN) -> None:
+    def append(self, example: Example, fingerprints: Mapping[str, bytes] = {}) -> None:
         """Add one example as the next row.
 
         Args:
             example: what is added.
-            origin: digests of what its parts are made from.
+            fingerprints: stage -> digest of what its value is made from; zeros where unknown.
 
         Raises:
-            ValueError: a part of it has another shape, or another form, than the settings say.
+            ValueError: a value is missing or does not have the shape and type of its columns.
             OutputError: the disk is full.
         """
+        settings = self._header.settings
+        if missing := [name for name in settings.stages if name not in example]:
+            raise ValueError(f"{example!r} lacks {', '.join(missing)}")
         row = example_row(example)
-        for part in ("faces", "mel", "tokens"):
-            row[f"origin/{part}"] = np.frombuffer(getattr(origin, part), np.uint8)
-        for part, digest in digests_of(row, self._header.settings.storage).items():
+        for name in settings.stages:
+            known = fingerprints.get(name, bytes(DIGEST_BYTES))
+            row[f"origin/{name}"] = np.frombuffer(known, np.uint8)
+        for part, digest in digests_of(row, settings).items():
             row[f"digest/{part}"] = np.frombuffer(digest, np.uint8)
-        for column in self._columns:
-            if column.kind in _SPOOLED:
-                try:
-                    self._spools[column.path].append(row[column.path])
-                except OSError as error:
-                    raise cannot_write(self._path, error) from error
-            elif column.path in row:
-                self._small[column.path].append(row[column.path])
-        for part, counted in _COUNTED.items():
-            self._small[f"{part}/offsets"].append(self._spools[counted].rows)
+        try:
+            for path, spool in self._spools.items():
+                spool.append(row[path])
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        for path, values in self._small.items():
+            if path in self._counted:
+                rows = {self._spools[counted].rows for counted in self._counted[path]}
+                if len(rows) > 1:
+                    raise ValueError(f"{', '.join(self._counted[path])} differ in their rows")
+                values.append(rows.pop())
+            elif path not in LISTS:
+                values.append(row[path])
 
     def rewind(self, rows: int) -> None:
         """Forget the examples that were appended after the first ``rows``."""
@@ -197,25 +210,20 @@ class ShardWriter:
             return np.array(data, dtype=h5py.string_dtype("utf-8", length))
         if column.kind == "offsets":
             rows = [0, *rows]
-        widths = {"label": len(self._header.label_classes)}
-        widths["ratings"] = len(self._header.rating_names)
-        widths |= {
-            path: DIGEST_BYTES for path in self._small if path.startswith(("digest/", "origin/"))
-        }
-        shape = (len(rows), widths[column.path]) if column.path in widths else (len(rows),)
-        return np.array(rows, dtype=column.dtype).reshape(shape)
+        shape = row_shape(column, *self._widths)
+        return np.array(rows, dtype=column.dtype).reshape(len(rows), *shape)
 
 
 class _Spool:
     """The rows of one ragged or byte column, in a nameless temporary file beside the shard."""
 
-    def __init__(self, column: Column, directory: Path, settings: PrepSettings) -> None:
+    def __init__(self, column: Column, directory: Path) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed by the writer
         self.dtype = np.dtype(column.dtype)
         self._ends: list[int] = []
         self._path = column.path
-        self._row_shape = row_shape(column, settings)
-        self._row_bytes = self.dtype.itemsize * int(np.prod(self._row_shape, dtype=int))
+        self._row_shape = column.row
+        self._row_bytes = column.row_bytes
 
     @property
     def rows(self) -> int:
@@ -250,12 +258,11 @@ class _Spool:
 
 
 def example_row(example: Example) -> dict[str, Any]:
-    """The value of each column, but for offsets and digests, of one example.
+    """The value of each column of one example, without offsets and digests.
 
-    Faces and spectrum are in the form that the example has them in.
+    Values are in the form in which the example has them.
     """
-    utterance, faces, mel = example.utterance, example.faces, example.mel
-    files = {"faces/sizes": faces.sizes} if isinstance(faces, JpegFaces) else {}
+    utterance = example.utterance
     return {
         "id": utterance.id,
         "recording_id": utterance.recording_id,
@@ -267,12 +274,9 @@ def example_row(example: Example) -> dict[str, Any]:
         "label": example.label,
         "ratings": utterance.ratings,
         "clamped": utterance.clamped,
-        "faces/values": faces.files if isinstance(faces, JpegFaces) else faces.rgb,
-        **files,
-        "faces/times_s": faces.times_s,
-        "faces/found": faces.found,
-        "faces/box": faces.box,
-        "faces/prob": faces.prob,
-        "mel/values": mel.steps if isinstance(mel, MelSteps) else mel.log_power,
-        "tokens/values": example.tokens,
+        **{
+            f"{name}/{column}": array
+            for name, value in example.items()
+            for column, array in load_stage(name).encode(value).items()
+        },
     }

@@ -1,205 +1,300 @@
-"""From a view to the speaker's face: found by a detector, cut to a small square, or the centre.
+"""The stage ``faces``: the speaker's face in each sampled picture.
 
-Owns which face is taken, the crop and the fall-back. Leaves finding faces to `mtcnn` and
-`facenet`, and how faces are normalised to the model.
+Owns its columns, its compact form (JPEG files) and its invariants. Encoding as JPEG loses
+something, so it happens once; from then on the files travel with the example, and what is trained
+on is what they decode to. Leaves finding and cutting faces to `detectors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import FaceSettings
-from fv2es_prep.media.view import centre_square
+import numpy as np
+
+from fv2es_prep.config import FrameSettings, PrepSettings, StorageSettings
+from fv2es_prep.errors import REBUILD_HINT, ShardError
+from fv2es_prep.stages.base import Check, Column, Pictures, Stage
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.rows import StageRows
 from fv2es_prep.types import Faces
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-# Pictures that wait for a full batch hold no more than this.
-_WAITING_BYTES = 64 << 20
+    from fv2es_prep.detectors.detector import Face, FaceDetector
+
+# Of a face's JPEG file, for each pixel: measured at quality 95 on faces of 48 x 48.
+_JPEG_BYTES = 0.8
+# Times are whole microseconds.
+_ROUNDING_S = 3e-6
+_DRAWN, _GAP_PX = 12, 4
+_FIELDS = ("times_s", "found", "box", "prob")
 
 
-class Finder(Protocol):
-    """Finds all faces of pictures.
-
-    Attributes:
-        batch: how many pictures of one size it is best given at once.
-    """
-
-    batch: int
-
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """float32 (N, 5) for each uint8 (H, W, 3): left, top, right, bottom, probability."""
-        ...
-
-
-class Face(NamedTuple):
-    """One face: rgb uint8 (S, S, 3), box float32 (4,) in pixels of the view, prob in [0, 1]."""
-
-    rgb: NDArray[np.uint8]
-    box: NDArray[np.float32]
-    prob: float
-    found: bool
-
-
-class FaceDetector:
-    """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights and crops.
+class JpegFaces(Faces):
+    """Faces as JPEG files; the pixels are decoded when they are first looked at.
 
     Args:
-        settings: which of the detectors, and how it is set.
-        device: where it runs, ``cpu`` or torch's name of a GPU; a GPU takes pictures in batches.
+        files: uint8 (B,), the files of all faces end to end.
+        sizes: uint32 (F,), bytes of each file.
+        side_px: side of a face.
+        times_s: as of `Faces`.
+        found: as of `Faces`.
+        box: as of `Faces`.
+        prob: as of `Faces`.
+        place: where the files are from, for the message of an error.
 
     Raises:
-        UsageError: there is no such device here.
+        ShardError: on looking at ``rgb``, if a file cannot be decoded.
     """
 
-    def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
-        self.settings = settings
-        self._finder = _finder(settings, device)
+    files: NDArray[np.uint8]
+    sizes: NDArray[np.uint32]
+    side_px: int
+    place: str
 
-    @property
-    def batch(self) -> int:
-        """How many pictures it is best given at once."""
-        return self._finder.batch
+    def __init__(
+        self,
+        files: NDArray[np.uint8],
+        sizes: NDArray[np.uint32],
+        side_px: int,
+        times_s: NDArray[np.float64],
+        found: NDArray[np.bool_],
+        box: NDArray[np.float32],
+        prob: NDArray[np.float32],
+        place: str = "",
+    ) -> None:
+        # Faces is frozen, and its constructor would look at the pixels.
+        vars(self).update(files=files, sizes=sizes, side_px=side_px, place=place)
+        vars(self).update(times_s=times_s, found=found, box=box, prob=prob)
 
-    def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
-        """The largest face of each picture, or its centre where there is none.
+    @functools.cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 (F, S, S, 3), colour order RGB."""
+        pixels = np.empty((len(self.sizes), self.side_px, self.side_px, 3), np.uint8)
+        end = 0
+        for face, size in zip(pixels, self.sizes.tolist(), strict=True):
+            begin, end = end, end + size
+            face[:] = self._decoded(self.files[begin:end])
+        return pixels
 
-        Args:
-            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
-
-        Returns:
-            The faces; ``found`` is False and ``prob`` 0 where the centre, or the patch that the
-            settings name, stands in, cut without scaling.
-        """
-        boxes = self._find(pictures)
-        return [self._face(rgb, rows) for rgb, rows in zip(pictures, boxes, strict=True)]
-
-    def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """All faces of each picture, the one that `largest` takes first; none where there is none.
-
-        Only the largest can be trusted where the detector is ``fast``.
-
-        Args:
-            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
-        """
-        boxes = self._find(pictures)
-        return [list(self._faces(rgb, rows)) for rgb, rows in zip(pictures, boxes, strict=True)]
-
-    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
-        found: list[NDArray[np.float32] | None] = [None] * len(pictures)
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for place, rgb in enumerate(pictures):
-            # Below the smallest face there is no pyramid level to look at.
-            if min(rgb.shape[:2]) >= self.settings.min_face_px:
-                shapes.setdefault(rgb.shape, []).append(place)
-        for places in shapes.values():
-            boxes = self._finder.detect([pictures[place] for place in places])
-            for place, rows in zip(places, boxes, strict=True):
-                found[place] = rows
-        return found
-
-    def _face(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Face:
-        # facenet-pytorch takes the largest box, and the centre where that lies outside.
-        first = None if rows is None or not len(rows) else rows[_by_size(rows)[0]]
-        crop = None if first is None else self._crop(rgb, first[:4])
-        if first is None or crop is None:
-            return self.fallback(rgb)
-        return Face(crop, first[:4], first[4], True)
-
-    def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Iterator[Face]:
-        for row in () if rows is None or not len(rows) else rows[_by_size(rows)]:
-            crop = self._crop(rgb, row[:4])
-            if crop is not None:
-                yield Face(crop, row[:4], row[4], True)
-
-    def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-        """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
+    def _decoded(self, file: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import cv2
-        import numpy as np
 
-        side, margin = self.settings.image_size_px, self.settings.margin_px
-        height, width = rgb.shape[:2]
-        wide = margin * (box[2] - box[0]) / (side - margin) / 2
-        tall = margin * (box[3] - box[1]) / (side - margin) / 2
-        left, top = int(max(box[0] - wide, 0)), int(max(box[1] - tall, 0))
-        right, bottom = int(min(box[2] + wide, width)), int(min(box[3] + tall, height))
-        if right <= left or bottom <= top:
-            return None
-        cut = rgb[top:bottom, left:right]
-        crop = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
-        return crop.astype(np.uint8, copy=False)
-
-    def fallback(self, rgb: NDArray[np.uint8]) -> Face:
-        """What stands in for the face of a picture that shows none."""
-        import numpy as np
-
-        side = self.settings.image_size_px
-        height, width = rgb.shape[:2]
-        # The published model takes the columns from the height, and half a side too far left. Its
-        # views are squares; in another view that place may not be there.
-        above = (height - side) // 2
-        before = above - side // 2
-        within = before >= 0 and before + side <= width
-        if self.settings.fallback == "published" and within:
-            box = np.array([before, above, before + side, above + side], np.float32)
-            patch = rgb[above : above + side, before : before + side]
-            return Face(patch.copy(), box, 0.0, False)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = np.array([left, top, left + side, top + side], np.float32)
-        return Face(centre_square(rgb, side), box, 0.0, False)
+        try:
+            bgr = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        except cv2.error:
+            bgr = None
+        shape = (self.side_px, self.side_px, 3)
+        if bgr is None or bgr.shape != shape:
+            found = "what is none" if bgr is None else f"one of {bgr.shape}"
+            raise ShardError(
+                f"{self.place} is damaged: a JPEG file of {shape} is {found}", REBUILD_HINT
+            )
+        rgb: NDArray[Any] = bgr[..., ::-1]
+        return rgb
 
 
-def _by_size(rows: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The places of boxes, the largest first; of equally large ones facenet-pytorch's last."""
-    import numpy as np
-
-    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-    return np.argsort(areas)[::-1]
-
-
-def _finder(settings: FaceSettings, device: str) -> Finder:
-    # On a GPU the published networks are run as they are: it is fast enough for them.
-    if settings.detector == "facenet" or device != "cpu":
-        from fv2es_prep.detectors.facenet import Facenet
-
-        return Facenet(settings, device)
-    from fv2es_prep.detectors.mtcnn import Mtcnn
-
-    return Mtcnn(settings)
-
-
-def crop_faces(frames: Iterable[tuple[float, NDArray[np.uint8]]], detector: FaceDetector) -> Faces:
-    """The face of each picture, taken as the pictures come, so that no more than a batch is held.
+def stored_faces(faces: Faces, storage: StorageSettings) -> Faces:
+    """Faces in the form in which they are stored; those that have it already are left as they are.
 
     Args:
-        frames: (time in seconds, uint8 (H, W, 3)) in order of time.
-        detector: a loaded detector.
-
-    Returns:
-        Faces with as many rows as there were pictures, possibly none.
+        faces: as cut, or as read from a shard with the same settings.
+        storage: the form: JPEG has the full resolution of colour (4:4:4).
     """
-    import numpy as np
+    if storage.faces == "raw" or isinstance(faces, JpegFaces):
+        return faces
+    import cv2
 
-    side = detector.settings.image_size_px
-    times: list[float] = []
-    faces: list[Face] = []
-    waiting: list[NDArray[np.uint8]] = []
-    held = 0
-    for time_s, rgb in frames:
-        times.append(time_s)
-        waiting.append(rgb)
-        held += rgb.nbytes
-        if len(waiting) == detector.batch or held >= _WAITING_BYTES:
-            faces += detector.largest(waiting)
-            waiting, held = [], 0
-    faces += detector.largest(waiting)
+    options = (
+        *(cv2.IMWRITE_JPEG_QUALITY, storage.jpeg_quality),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+        # Huffman tables of the face's own: a fifth of so small a file.
+        *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    )
+    files = [
+        cv2.imencode(".jpg", np.ascontiguousarray(face[..., ::-1]), options)[1].ravel()
+        for face in faces.rgb
+    ]
+    return JpegFaces(
+        files=np.concatenate([np.zeros(0, np.uint8), *files]),
+        sizes=np.array([len(file) for file in files], np.uint32),
+        side_px=faces.rgb.shape[1],
+        times_s=faces.times_s,
+        found=faces.found,
+        box=faces.box,
+        prob=faces.prob,
+    )
+
+
+def largest_faces(pictures: Pictures, detector: FaceDetector) -> list[Face]:
+    """The largest face of each picture; stages that look at the same pictures detect once."""
+    if "largest_faces" not in pictures.shared:
+        pictures.shared["largest_faces"] = detector.largest(pictures.rgb)
+    faces: list[Face] = pictures.shared["largest_faces"]
+    return faces
+
+
+def crop_faces(pictures: Pictures, detector: FaceDetector) -> Faces:
+    """The largest face of each picture, or what stands in for it.
+
+    Args:
+        pictures: F pictures, possibly none.
+        detector: a loaded detector.
+    """
+    side, faces = detector.settings.image_size_px, largest_faces(pictures, detector)
     return Faces(
         rgb=np.array([face.rgb for face in faces], np.uint8).reshape(-1, side, side, 3),
-        times_s=np.array(times, np.float64),
+        times_s=np.array(pictures.times_s, np.float64),
         found=np.array([face.found for face in faces], np.bool_),
         box=np.array([face.box for face in faces], np.float32).reshape(-1, 4),
         prob=np.array([face.prob for face in faces], np.float32),
     )
+
+
+def _contradicting(rows: StageRows) -> NDArray[np.bool_]:
+    found, prob, box = rows["found"], rows["prob"], rows["box"]
+    side = rows.settings.faces.image_size_px
+    bad = (found > 1) | ~((prob >= 0) & (prob <= 1)) | ~np.isfinite(box).all(axis=1)
+    centre = (prob == 0) & (box[:, 2] - box[:, 0] == side) & (box[:, 3] - box[:, 1] == side)
+    return rows.any(bad | ((found == 0) & ~centre))
+
+
+def _not_on_time(rows: StageRows) -> NDArray[np.bool_]:
+    times, offsets, frames = rows["times_s"], rows.offsets, rows.settings.frames
+    starts, ends = (rows.shard(name).tolist() for name in ("start_s", "end_s"))
+    bad = rows.lengths < 1
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        found = times[offsets[i] : offsets[i + 1]].tolist()
+        bad[i] |= bool(found) and not (found[-1] < round(end, 6) and _on_time(found, start, frames))
+    return bad
+
+
+def _on_time(times: list[float], start_s: float, frames: FrameSettings) -> bool:
+    """Whether faces are of the moments that the rule of their shard gives."""
+    places = range(len(times))
+    if frames.rule == "time":
+        return times == [round(start_s + k * frames.interval_s, 6) for k in places]
+    if frames.rule == "thinned":
+        return times == [(int(2 * start_s) + k * frames.step) / 2 for k in places]
+    # How many pictures a second there were is not stored: they are equally far apart.
+    each_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    even = all(abs(times[0] + k * each_s - times[k]) < _ROUNDING_S for k in places)
+    return even and each_s >= 0 and start_s - 1 < times[0] < start_s + _ROUNDING_S
+
+
+class FacesStage(Stage):
+    """Faces found by MTCNN and cut to small squares."""
+
+    name, needs, noun, symbol, section = "faces", ("video",), "faces", "ΣF", "faces"
+    drawn_height = 1
+    checks = (
+        Check("I10", "there is no face, or one of another moment than expected", _not_on_time),
+        Check("I11", "found, prob and box of a face contradict each other", _contradicting),
+    )
+
+    def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
+        """See `Stage`."""
+        side = settings.faces.image_size_px
+        if settings.storage.faces == "jpeg":
+            values: tuple[Column, ...] = (
+                Column("values", "bytes", "|u1", (), "byte", "a JPEG file for each face"),
+                Column("sizes", "ragged", "<u4", (), "byte", "bytes of each face's file"),
+            )
+        else:
+            values = (
+                Column("values", "ragged", "|u1", (side, side, 3), "grey level", "RGB face crops"),
+            )
+        return (
+            *values,
+            Column("times_s", "ragged", "<f8", (), "s", "the sampled moment in the recording"),
+            Column(
+                "found", "ragged", "|u1", (), "", "0: the view's centre stands in", counted=True
+            ),
+            Column("box", "ragged", "<f4", (4,), "px", "left, top, right, bottom in the view"),
+            Column("prob", "ragged", "<f4", (), "", "detector's probability, 0 if not found"),
+        )
+
+    def load(self, context: StageContext) -> Callable[[Pictures], Faces]:
+        """See `Stage`."""
+        return lambda pictures: crop_faces(pictures, context.detector)
+
+    def batch(self, context: StageContext) -> int:
+        """See `Stage`."""
+        return context.detector.batch
+
+    def join(self, parts: Sequence[Faces]) -> Faces:
+        """See `Stage`."""
+        fields = ("rgb", *_FIELDS)
+        return Faces(*(np.concatenate([getattr(part, n) for part in parts]) for n in fields))
+
+    def store(self, value: Faces, settings: PrepSettings) -> Faces:
+        """See `Stage`."""
+        return stored_faces(value, settings.storage)
+
+    def encode(self, value: Faces) -> dict[str, Any]:
+        """See `Stage`."""
+        others = {name: getattr(value, name) for name in _FIELDS}
+        if isinstance(value, JpegFaces):
+            return {"values": value.files, "sizes": value.sizes, **others}
+        return {"values": value.rgb, **others}
+
+    def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Faces:
+        """See `Stage`."""
+        times_s, box, prob = columns["times_s"], columns["box"], columns["prob"]
+        values, found = columns["values"], columns["found"].astype(np.bool_)
+        if settings.storage.faces == "raw":
+            return Faces(values, times_s, found, box, prob)
+        sizes, side = columns["sizes"], settings.faces.image_size_px
+        return JpegFaces(values, sizes, side, times_s, found, box, prob, place)
+
+    def arrays(self, value: Faces) -> dict[str, Any]:
+        """See `Stage`."""
+        return {"values": value.rgb, **{name: getattr(value, name) for name in _FIELDS}}
+
+    def form(self, storage: StorageSettings) -> list[Any]:
+        """See `Stage`."""
+        return ["raw"] if storage.faces == "raw" else [storage.faces, storage.jpeg_quality]
+
+    def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
+        """See `Stage`."""
+        try:
+            _ = self.decode(value, settings, "a face").rgb
+        except ShardError as error:
+            return "I25", error.sentence
+        return None
+
+    def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
+        """See `Stage`."""
+        pixels = settings.faces.image_size_px**2
+        raw = settings.storage.faces == "raw"
+        face = 3 * pixels if raw else round(_JPEG_BYTES * pixels)
+        return settings.frames.count(duration_s) * face
+
+    def lines(self, value: Faces) -> list[str]:
+        """See `Stage`."""
+        rows = zip(value.times_s, value.found, value.prob, strict=True)
+        each = [f"{t:.2f} s {f'prob {p:.3f}' if found else 'no face'}" for t, found, p in rows]
+        return [f"{int(value.found.sum())} found of {len(each)}", *each]
+
+    def draw(self, axes: Any, value: Faces, start_s: float) -> None:
+        """The first faces side by side, with their times."""
+        shown = min(len(value.rgb), _DRAWN)
+        gap = np.full((value.rgb.shape[1], _GAP_PX, 3), 255, np.uint8)
+        strip = np.concatenate([p for face in value.rgb[:shown] for p in (face, gap)], axis=1)
+        axes.imshow(strip, interpolation="nearest", aspect="equal")
+        side = value.rgb.shape[1] + _GAP_PX
+        names = [
+            f"{t:.1f} s" if found else f"{t:.1f} s\nno face"
+            for t, found in zip(value.times_s[:shown] - start_s, value.found[:shown], strict=True)
+        ]
+        axes.set_xticks([side * i + side / 2 for i in range(shown)], names, fontsize=8)
+        axes.set_yticks([])
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+
+FACES = FacesStage()

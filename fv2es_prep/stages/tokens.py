@@ -1,6 +1,7 @@
-"""From a transcript to token ids, with any Hugging Face tokenizer.
+"""The stage ``tokens``: the token ids of a transcript, from any Hugging Face tokenizer.
 
-Owns loading a tokenizer and what identifies it. Leaves padding to the model's batch.
+Owns loading a tokenizer, what identifies it, the column and its invariant. Leaves padding to the
+model's batch.
 """
 
 from __future__ import annotations
@@ -8,15 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import TextSettings, digest_of
+import numpy as np
+
+from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.errors import TokenizerError
+from fv2es_prep.stages.base import Check, Column, Stage
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.rows import StageRows
 from fv2es_prep.utils.hub import is_local
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -95,8 +101,6 @@ def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArr
     Raises:
         TokenizerError: the tokenizer found there is another than the settings name.
     """
-    import numpy as np
-
     found = _described(name_or_dir, settings.max_tokens)
     if found != dataclasses.replace(settings, tokenizer=found.tokenizer):
         raise TokenizerError(
@@ -116,3 +120,41 @@ def _digest(backend: Any) -> str:
     """SHA-256 of a tokenizer's rules; how long a sequence may be is set per call and left out."""
     rules = json.loads(backend.to_str())
     return digest_of({**rules, "truncation": None, "padding": None})
+
+
+def _out_of_range(rows: StageRows) -> NDArray[np.bool_]:
+    text, tokens = rows.settings.text, rows["values"]
+    outside = rows.any((tokens < 0) | (tokens >= text.vocabulary_size))
+    return outside | (rows.lengths > text.max_tokens)
+
+
+class TokensStage(Stage):
+    """Token ids, special tokens included."""
+
+    name, needs, noun, symbol, section = "tokens", ("transcript",), "tokens", "ΣL", "text"
+    can_drop = False
+    checks = (Check("I13", "there are tokens out of the vocabulary, or too many", _out_of_range),)
+
+    def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
+        """See `Stage`."""
+        return (Column("values", "ragged", "<i4", (), "", "token ids, special tokens included"),)
+
+    def load(self, context: StageContext) -> Callable[[str], NDArray[np.int32]]:
+        """See `Stage`."""
+        return lambda text: tokenize(text, context.tokenizer, context.settings.text)
+
+    def identity(self, settings: PrepSettings) -> Any:
+        """See `Stage`. A tokenizer is known by its digest, whatever its name."""
+        return {**dataclasses.asdict(settings.text), "tokenizer": ""}
+
+    def describe(self, value: NDArray[np.int32]) -> list[int]:
+        """See `Stage`."""
+        ids: list[int] = value.tolist()
+        return ids
+
+    def lines(self, value: NDArray[np.int32]) -> list[str]:
+        """See `Stage`."""
+        return [" ".join(map(str, value))]
+
+
+TOKENS = TokensStage()

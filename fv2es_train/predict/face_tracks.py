@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fv2es_prep.example import Stages
-from fv2es_prep.stages.faces import Face, FaceDetector
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.detectors.detector import Face, FaceDetector
 from fv2es_prep.types import Faces
 
 if TYPE_CHECKING:
@@ -57,18 +57,18 @@ class AllFacesDetector(FaceDetector):
 
 
 @dataclass(frozen=True)
-class AllFacesStages(Stages):
+class AllFacesStages(StageContext):
     """Stages whose detector keeps all faces.
 
     Attributes:
         plain: the stages whose detector is shared.
     """
 
-    plain: Stages = field(kw_only=True)
+    plain: StageContext = field(kw_only=True)
 
     @functools.cached_property
     def detector(self) -> AllFacesDetector:
-        """See `Stages.detector`."""
+        """See `StageContext.detector`."""
         return AllFacesDetector(self.plain.detector)
 
 

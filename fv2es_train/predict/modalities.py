@@ -6,13 +6,12 @@ and is reported by its letter, so that the model skips it.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
-from fv2es_prep.example import Made, label_row, prepare_example
+from fv2es_prep.example import label_row, prepare_example
 from fv2es_prep.media.quality import check_sound
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import tokenize
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fv2es_prep.config import MelSettings, PrepSettings, TextSettings
-    from fv2es_prep.example import Stages
     from fv2es_prep.media.recording import OpenRecording
+    from fv2es_prep.stages.context import StageContext
     from fv2es_prep.types import Utterance, Waveform
 
 # Modality -> why the recording's file failed to decode; it is not decoded again.
@@ -71,7 +70,7 @@ def read_audio(
 def prepare(
     utterance: Utterance,
     source: OpenRecording,
-    stages: Stages,
+    stages: StageContext,
     wanted: str,
     missing: dict[str, str],
     failed: FailedMedia,
@@ -111,11 +110,11 @@ def prepare(
             continue
         if VIDEO not in left_out and not len(example.faces.times_s):
             missing[VIDEO] = "no picture was on screen in its span"
-            example = replace(example, faces=_no_faces(example.faces.rgb.shape[1]))
+            example = example.replace(faces=_no_faces(example.faces.rgb.shape[1]))
         return example
 
 
-def text_example(utterance: Utterance, stages: Stages, with_text: bool) -> Example:
+def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
     """An example whose only real modality is the text; no media file is opened.
 
     Args:
@@ -143,12 +142,13 @@ def _modality_of(reason: DropReason, missing: dict[str, str]) -> str:
     return other if modality in missing else modality
 
 
-def _placeholders(left_out: set[str], settings: PrepSettings) -> Made:
-    return Made(
-        faces=_no_faces(settings.faces.image_size_px) if VIDEO in left_out else None,
-        mel=_no_audio(settings.mel) if AUDIO in left_out else None,
-        tokens=_no_text(settings.text) if TEXT in left_out else None,
-    )
+def _placeholders(left_out: set[str], settings: PrepSettings) -> dict[str, Any]:
+    made = {
+        VIDEO: ("faces", _no_faces(settings.faces.image_size_px)),
+        AUDIO: ("mel", _no_audio(settings.mel)),
+        TEXT: ("tokens", _no_text(settings.text)),
+    }
+    return dict(made[modality] for modality in left_out)
 
 
 def _no_audio(settings: MelSettings) -> MelSpectrum:

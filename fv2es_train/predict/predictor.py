@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fv2es_prep.errors import TokenizerError, TrainError
-from fv2es_prep.example import Stages
+from fv2es_prep.stages.context import StageContext
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording
@@ -71,7 +71,7 @@ class Predictor:
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer = Scorer(checkpoint, fuse)
-        self.stages = Stages(settings, tokenizer or settings.text.tokenizer, self.classes)
+        self.stages = StageContext(settings, tokenizer or settings.text.tokenizer, self.classes)
         self.all_faces_stages = AllFacesStages(
             settings, self.stages.tokenizer, self.classes, plain=self.stages
         )

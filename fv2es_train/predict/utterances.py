@@ -135,7 +135,7 @@ class OpenVideo:
         if not found:
             yield "", example
         for number, faces in enumerate(found, 1):
-            yield f"face {number}", replace(example, faces=faces)
+            yield f"face {number}", example.replace(faces=faces)
 
 
 def utterance_of(span: Span, request: Request) -> Utterance:

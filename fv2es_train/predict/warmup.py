@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
+from fv2es_prep.stages.base import Pictures
 from fv2es_prep.stages.faces import crop_faces
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Utterance, Waveform
@@ -31,10 +31,10 @@ def warm_up(predictor: Predictor) -> None:
     waveform = Waveform(samples, _RATE_HZ)
     speech.load()
     example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
-    example = replace(example, mel=mel_spectrum(waveform, stages.settings.mel))
+    example = example.replace(mel=mel_spectrum(waveform, stages.settings.mel))
     if VIDEO in predictor.modalities:
         rgb = noise.integers(0, 256, (_HEIGHT, _WIDTH, 3)).astype(np.uint8)
-        example = replace(example, faces=crop_faces([(0.0, rgb)], stages.detector))
+        example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
     predictor.scorer.score(example)
     if predictor.recogniser is not None:
         predictor.recogniser.recognise(waveform)

@@ -16,7 +16,6 @@ from fv2es_prep.types import Recording, Utterance
 from pipelines.cost import cost_s, estimate_s, longest_first
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
-from pipelines.task import frame_count
 
 SOURCE = Path(__file__)
 SPANS = st.lists(
@@ -87,11 +86,11 @@ def test_a_plan_knows_how_many_frames_there_will_be(
     corpus, text_model, prepared, tmp_path, options_for
 ):
     plan = plan_corpus(options_for(corpus, tmp_path, text_model))
-    planned = {u.id: frame_count(u, plan.settings) for u in plan.inventory.utterances}
+    planned = {u.id: plan.settings.frames.count(u.duration_s) for u in plan.inventory.utterances}
     catalogue = read_catalogue(prepared)
-    assert planned == dict(zip(catalogue.ids, catalogue.frames.tolist(), strict=True))
+    assert planned == dict(zip(catalogue.ids, catalogue.counts["faces"].tolist(), strict=True))
     described = plan.describe(2)
-    assert described["frames"] == catalogue.frames.sum()
+    assert described["frames"] == catalogue.counts["faces"].sum()
     assert described["shard_bytes"] / sum(p.stat().st_size for p in prepared.glob("*.h5")) > 0.9
 
 

@@ -50,7 +50,7 @@ def test_another_tokenizer_makes_tokens_alone(
     assert any("text.vocabulary_sha256 was" in line for line in planned["why"])
     _, summary = prepare(options)
     counts = summary.counts
-    assert (counts["tokens_made"], counts["faces_kept"], counts["spectra_kept"]) == (18, 18, 18)
+    assert (counts["tokens_made"], counts["faces_kept"], counts["mel_kept"]) == (18, 18, 18)
     assert counts["videos_decoded"] == counts["sounds_decoded"] == 0
     prepare(options_for(corpus, tmp_path / "fresh", other))
     assert digests(shards) == digests(tmp_path / "fresh")
@@ -65,7 +65,7 @@ def test_another_spectrum_touches_no_video(corpus, text_model, shards, tmp_path,
         return make_plan(plan.inventory, settings, str(text_model), out, 0.1, sources)
 
     counts = run(plan_for(shards), shards, "inline", silent).counts
-    assert (counts["spectra_made"], counts["faces_kept"], counts["tokens_kept"]) == (18, 18, 18)
+    assert (counts["mel_made"], counts["faces_kept"], counts["tokens_kept"]) == (18, 18, 18)
     assert counts["videos_decoded"] == 0
     assert counts["sounds_decoded"] == 3
     fresh = tmp_path / "fresh"
@@ -79,7 +79,7 @@ def test_another_interval_makes_faces_alone(
     _, summary = prepare(options_for(corpus, shards, text_model, interval_ms=900))
     counts = summary.counts
     assert counts["videos_decoded"] == 3
-    assert counts["spectra_kept"] == counts["tokens_kept"] == 18
+    assert counts["mel_kept"] == counts["tokens_kept"] == 18
     prepare(options_for(corpus, tmp_path / "fresh", text_model, interval_ms=900))
     assert digests(shards) == digests(tmp_path / "fresh")
 
@@ -119,7 +119,7 @@ def test_a_changed_file_is_noticed_by_its_content(copy, text_model, tmp_path, pr
     path.write_bytes(data)
     _, summary = prepare(options_for(copy, out, text_model))
     assert summary.shards_built == 1
-    assert summary.counts["spectra_made"] == 6
+    assert summary.counts["mel_made"] == 6
     assert summary.counts["videos_decoded"] == 1, "video and sound end together: both decide"
 
 
@@ -133,7 +133,7 @@ def test_kept_parts_that_are_damaged_are_made_anew(
     # No index: nothing says which bytes the shard had.
     (shards / "index.json").unlink()
     _, summary = prepare(options_for(corpus, shards, text_model, max_tokens=9))
-    assert summary.counts["spectra_made"] == 1
+    assert summary.counts["mel_made"] == 1
     prepare(options_for(corpus, tmp_path / "fresh", text_model, max_tokens=9))
     assert digests(shards) == digests(tmp_path / "fresh")
 

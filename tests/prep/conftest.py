@@ -20,7 +20,8 @@ from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, read_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
-from fv2es_prep.stages.compact import stored_faces, stored_mel
+from fv2es_prep.stages.faces import stored_faces
+from fv2es_prep.stages.mel import stored_mel
 from fv2es_prep.types import (
     Dropped,
     Example,
@@ -43,8 +44,7 @@ def sound_example(recording: str, number: int, settings: PrepSettings = SETTINGS
 
 def stored(example: Example, settings: PrepSettings) -> Example:
     """The example in the form in which shards of these settings hold it."""
-    return dataclasses.replace(
-        example,
+    return example.replace(
         faces=stored_faces(example.faces, settings.storage),
         mel=stored_mel(example.mel, settings.storage, settings.mel),
     )
@@ -160,10 +160,10 @@ def mend_digests(file: h5py.File) -> None:
     offsets = {group: file[f"{group}/offsets"][()] for group in ("faces", "mel", "tokens")}
     compact = "faces/sizes" in file
     files = np.concatenate([[0], np.cumsum(file["faces/sizes"], dtype="i8")]) if compact else []
-    storage = COMPACT if compact else LOSSLESS
+    settings = PrepSettings(storage=COMPACT if compact else LOSSLESS)
     for number in range(len(file["id"])):
         row = {}
-        for path in (path for paths in parts_of(storage).values() for path in paths):
+        for path in (path for paths in parts_of(settings).values() for path in paths):
             group = path.split("/")[0]
             if group in offsets:
                 begin, end = offsets[group][number : number + 2]
@@ -173,7 +173,7 @@ def mend_digests(file: h5py.File) -> None:
             else:
                 value = file[path][number]
                 row[path] = value.decode() if isinstance(value, bytes) else value
-        for part, digest in digests_of(row, storage).items():
+        for part, digest in digests_of(row, settings).items():
             file[f"digest/{part}"][number] = np.frombuffer(digest, np.uint8)
 
 

@@ -17,12 +17,14 @@ from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.detectors.compiled import fill_level
+from fv2es_prep.detectors.detector import FaceDetector
 from fv2es_prep.detectors.facenet import Facenet
 from fv2es_prep.detectors.mtcnn import keep, sum_table
 from fv2es_prep.detectors.networks import Pyramids
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.stages.faces import FaceDetector, crop_faces
+from fv2es_prep.stages.base import Pictures
+from fv2es_prep.stages.faces import crop_faces
 
 
 @pytest.fixture(scope="module", params=["exact", "fast", "facenet"])
@@ -55,7 +57,7 @@ def pictures(views) -> list[np.ndarray]:
 
 def test_the_faces_are_facenet_pytorchs_own(pictures, detector):
     reference = MTCNN(image_size=48, margin=2, post_process=False)
-    faces = crop_faces(enumerate(pictures), detector)
+    faces = crop_faces(Pictures(range(len(pictures)), pictures), detector)
     assert len(faces.rgb) == len(pictures)
     assert faces.found.sum() >= 0.6 * len(pictures)
     for place, picture in enumerate(pictures):
@@ -87,8 +89,8 @@ def test_batches_on_another_device_find_the_same_faces(pictures):
     detector, single = FaceDetector(FaceSettings()), FaceDetector(FaceSettings())
     detector._finder = batched
     mixed = [*pictures, np.zeros_like(pictures[0]), np.zeros((10, 10, 3), np.uint8)]
-    ours = crop_faces(enumerate(mixed), detector)
-    theirs = crop_faces(enumerate(mixed), single)
+    ours = crop_faces(Pictures(range(len(mixed)), mixed), detector)
+    theirs = crop_faces(Pictures(range(len(mixed)), mixed), single)
     assert np.array_equal(ours.found, theirs.found)
     assert np.abs(ours.box - theirs.box).max() < 0.05
 
@@ -145,7 +147,7 @@ def test_an_unknown_detector_is_refused_by_name():
 def test_without_a_face_the_centre_stands_in_and_is_marked(detector):
     rng = np.random.default_rng(0)
     blank = (np.full((224, 224, 3), 90) + rng.integers(0, 5, (224, 224, 3))).astype(np.uint8)
-    faces = crop_faces([(1.5, blank)], detector)
+    faces = crop_faces(Pictures([1.5], [blank]), detector)
     assert not faces.found[0]
     assert faces.prob[0] == 0
     assert np.array_equal(faces.rgb[0], blank[88:136, 88:136])
@@ -156,7 +158,7 @@ def test_without_a_face_the_centre_stands_in_and_is_marked(detector):
 def test_one_face_among_none_is_found(views, detector):
     blank = np.zeros_like(views[0])
     seen = next(v for v, face in zip(views, detector.largest(views), strict=True) if face.found)
-    faces = crop_faces([(0.0, blank), (0.5, seen), (1.0, blank)], detector)
+    faces = crop_faces(Pictures([0.0, 0.5, 1.0], [blank, seen, blank]), detector)
     assert faces.found.tolist() == [False, True, False]
 
 
@@ -170,7 +172,7 @@ def test_tiny_pictures_have_no_face_and_do_no_harm(shape, detector):
 
 
 def test_no_picture_gives_no_faces(detector):
-    faces = crop_faces([], detector)
+    faces = crop_faces(Pictures([], []), detector)
     assert faces.rgb.shape == (0, 48, 48, 3)
     assert faces.box.shape == (0, 4)
 

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from fv2es_prep.config import COMPACT, digest_of
+from fv2es_prep.config import COMPACT, PrepSettings, digest_of
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import read_catalogue
-from fv2es_prep.shards.schema import COLUMNS
+from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.splits import build_split, write_split
 from fv2es_prep.utils.files import sha256_of
@@ -82,7 +82,7 @@ def test_i01_the_settings_digest_is_that_of_the_settings(dataset, break_shard):
     only(dataset, "I1", said="settings_digest")
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.path)
+@pytest.mark.parametrize("column", columns_of(PrepSettings()), ids=lambda column: column.path)
 def test_i02_a_column_is_missing_or_of_another_type(column, dataset, break_shard):
     def another_type(file: h5py.File) -> None:
         shape = file[column.path].shape
@@ -433,7 +433,7 @@ def test_i19_nothing_in_a_shard_depends_on_a_split(make_dataset, tmp_path):
         split = build_split(read_catalogue(dataset), "random", seed)
         write_split(split, tmp_path / f"{seed}.json")
     assert before == {path.name: sha256_of(path) for path in dataset.iterdir()}
-    words = " ".join(f"{column.path} {column.meaning}" for column in COLUMNS)
+    words = " ".join(f"{column.path} {column.meaning}" for column in columns_of(PrepSettings()))
     assert not re.search(r"\b(split|train|valid|test|fold)\b", words)
 
 

@@ -399,11 +399,11 @@ def test_shards_are_sound_and_are_derived_again(shards, mosei, text_model):
 def test_other_labels_decode_nothing(asked, shards, mosei):
     for own in (CSD, MoseiOptions(label_threshold=1.5)):
         described = plan_corpus(dataclasses.replace(asked, options=own)).describe(1)
-        assert described["faces_to_make"] == described["spectra_to_make"] == 0
+        assert described["faces_to_make"] == described["mel_to_make"] == 0
     published = MoseiOptions(picture="published")
     described = plan_corpus(dataclasses.replace(asked, options=published)).describe(1)
     # Another view may show more: the four that were dropped on the way are tried again.
-    assert (described["faces_to_make"], described["spectra_to_make"]) == (12, 4)
+    assert (described["faces_to_make"], described["mel_to_make"]) == (12, 4)
 
 
 def test_a_face_at_the_edge_is_kept_whole_and_cut_by_the_published_rule(

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from fv2es_prep.config import FaceSettings, FrameSettings, PrepSettings
 from fv2es_prep.corpora.mosei import view_of
+from fv2es_prep.detectors.detector import FaceDetector
 from fv2es_prep.errors import MediaError, SettingsError, UsageError
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.frame_rules import numbered_moments, thinned_moments
@@ -29,7 +30,6 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.verify.dataset import verify
-from fv2es_prep.stages.faces import FaceDetector
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
 from pipelines.prepare import PrepOptions, plan_corpus
@@ -230,7 +230,7 @@ def test_iemocap_by_the_preset_is_sound_and_derived_again(
         assert np.array_equal(example.tokens, ours[name].tokens)
     # Going back to ours makes faces alone.
     described = plan_corpus(dataclasses.replace(options, preset="ours")).describe(1)
-    assert (described["faces_to_make"], described["spectra_to_make"]) == (18, 0)
+    assert (described["faces_to_make"], described["mel_to_make"]) == (18, 0)
 
 
 @pytest.mark.parametrize("rule", RULES)

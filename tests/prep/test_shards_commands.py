@@ -54,12 +54,12 @@ def test_info_counts_everything(dataset):
     assert bytes_["total"] == sum(bytes_[part] for part in ("faces", "mel", "tokens", "rest"))
     assert bytes_["mel"] == (41 * 3 + 81 + 121) * 128 * 2 + (3 + 1 + 2 + 1) * 8
     catalogue = read_catalogue(dataset)
-    share = catalogue.found / catalogue.frames
+    share = catalogue.counts["faces/found"] / catalogue.counts["faces"]
     low = [name for name, found in zip(catalogue.ids, share, strict=True) if found < 0.5]
-    assert info["faces"]["utterances_below_half"] == low
-    assert info["faces"]["found"] == catalogue.found.sum()
+    assert info["stages"]["faces"]["found"]["utterances_below_half"] == low
+    assert info["stages"]["faces"]["found"]["count"] == catalogue.counts["faces/found"].sum()
     json.dumps(info, allow_nan=False)
-    for words in ("tests, format 1.1", "no_frame_in_span", "mel.hop", "ang"):
+    for words in ("tests, format 1.2", "no_frame_in_span", "mel.hop", "ang"):
         assert words in info_text(info)
 
 
@@ -139,7 +139,7 @@ def test_files_are_copied_where_links_are_not_possible(dataset, others, tmp_path
     [
         ({"rating_names": ("arousal",)}, "rating names valence, .* has arousal"),
         ({"label_classes": ("ang", "sad")}, "classes ang, neu, .* has ang, sad"),
-        ({"format_version": "1.9"}, "format version 1.1, .* has 1.9"),
+        ({"format_version": "1.9"}, "format version 1.2, .* has 1.9"),
     ],
 )
 def test_what_differs_between_datasets_is_named(changes, said, dataset, others, tmp_path):

@@ -26,9 +26,7 @@ def make_catalogue(count: int = 100, sessions: int = 5, order: int = 1) -> Catal
         start_s=zeros.astype(float),
         end_s=zeros.astype(float),
         label=label,
-        frames=zeros,
-        found=zeros,
-        mel_rows=zeros,
+        counts={},
         shard=zeros,
         row=zeros,
     )

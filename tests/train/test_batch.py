@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -76,7 +74,7 @@ def test_a_batch_is_a_copy_of_what_it_is_made_of() -> None:
 def test_an_example_without_faces_or_spectrum_takes_no_room() -> None:
     full, empty = make_examples(2)
     faces = {name: getattr(empty.faces, name)[:0] for name in vars(empty.faces)}
-    empty = replace(empty, faces=Faces(**faces), mel=MelSpectrum(np.zeros((0, 128), "f2"), 0.0125))
+    empty = empty.replace(faces=Faces(**faces), mel=MelSpectrum(np.zeros((0, 128), "f2"), 0.0125))
     batch = collate([empty, full])
     assert (batch.face_counts[0], batch.chunk_counts[0]) == (0, 0)
     assert batch.mel.equal(collate([full]).mel)

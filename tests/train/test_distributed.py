@@ -79,7 +79,7 @@ def test_each_process_draws_dropout_masks_of_its_own() -> None:
 def test_a_loss_that_is_no_number_stops_all_processes(tmp_path: Path) -> None:
     examples = make_examples(18)
     spoilt = np.full_like(examples[4].mel.log_power, np.nan)
-    examples[4] = replace(examples[4], mel=MelSpectrum(spoilt, 0.0125))
+    examples[4] = examples[4].replace(mel=MelSpectrum(spoilt, 0.0125))
     corpus = Corpus(write_shards(tmp_path / "shards", examples), tmp_path / "split.json", examples)
     names = tuple(example.utterance.id for example in examples)
     corpus.resplit(lambda s: replace(s, train=names[:12], valid=names[12:], test=()), corpus.split)

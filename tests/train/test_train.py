@@ -120,7 +120,7 @@ def test_a_class_absent_from_train_is_named(corpus: Corpus, tmp_path: Path) -> N
 def test_a_loss_that_is_no_number_names_the_utterances(tmp_path: Path) -> None:
     examples = make_examples(18)
     spoilt = np.full_like(examples[4].mel.log_power, np.nan)
-    examples[4] = replace(examples[4], mel=MelSpectrum(spoilt, 0.0125))
+    examples[4] = examples[4].replace(mel=MelSpectrum(spoilt, 0.0125))
     shards = write_shards(tmp_path / "shards", examples)
     corpus = Corpus(shards, tmp_path / "split.json", examples)
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.show import Shown, example_values, file_stem
+from fv2es_prep.stages.registry import load_stage, stages_of
 from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
 
@@ -36,10 +38,10 @@ def export(
     """Write a dataset in another form.
 
     A WebDataset file holds, for each example, ``KEY.json`` (text, labels, span and all else that is
-    small), ``KEY.faces.npy`` (uint8 (F, 48, 48, 3)), ``KEY.mel.npy`` (float16 (T, 128), natural
-    logarithm of power) and ``KEY.tokens.npy`` (int32 (L,)); KEY is the id with other than word
-    characters as ``_``. A Parquet file holds one row for each example; faces and spectrum are
-    bytes with their shape beside them.
+    small) and ``KEY.STAGE.npy`` for the main array of each stage, e.g. ``KEY.faces.npy`` (uint8
+    (F, 48, 48, 3)); KEY is the id with other than word characters as ``_``. A Parquet file holds
+    one row for each example; arrays of two and more dimensions are bytes with their shape beside
+    them.
 
     Args:
         directory: the dataset directory.
@@ -112,9 +114,9 @@ def _members(shown: Shown, index: Index) -> Iterator[tuple[str, bytes]]:
     example = shown.example
     values = {**example_values(shown), "label": _label(example, index)}
     yield "json", json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
-    yield "faces.npy", _npy(example.faces.rgb)
-    yield "mel.npy", _npy(example.mel.log_power)
-    yield "tokens.npy", _npy(example.tokens)
+    for name, value in example.items():
+        stage = load_stage(name)
+        yield f"{name}.npy", _npy(np.asarray(stage.arrays(value)[stage.main]))
 
 
 def _label(example: Example, index: Index) -> dict[str, int]:
@@ -142,7 +144,7 @@ def _parquet_writer() -> Callable[[Path, Iterator[Shown], Index], None]:
             "rating_names": index.rating_names,
         }
         facts["settings"] = index.settings.to_json()
-        schema = _schema(pa).with_metadata({"fv2es": json.dumps(facts)})
+        schema = _schema(pa, index.settings).with_metadata({"fv2es": json.dumps(facts)})
         held: list[dict[str, Any]] = []
         with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
             for shown in examples:
@@ -155,42 +157,43 @@ def _parquet_writer() -> Callable[[Path, Iterator[Shown], Index], None]:
     return write
 
 
-def _schema(pa: Any) -> Any:
+def _schema(pa: Any, settings: PrepSettings) -> Any:
     texts = {name: pa.string() for name in ("id", "recording_id", "speaker", "session", "text")}
-    return pa.schema(
-        {
-            **texts,
-            "start_s": pa.float64(),
-            "end_s": pa.float64(),
-            "clamped": pa.bool_(),
-            "label": pa.list_(pa.uint8()),
-            "ratings": pa.list_(pa.float32()),
-            "faces": pa.binary(),
-            "faces_shape": pa.list_(pa.int32()),
-            "faces_times_s": pa.list_(pa.float64()),
-            "faces_found": pa.list_(pa.bool_()),
-            "faces_box": pa.list_(pa.list_(pa.float32())),
-            "faces_prob": pa.list_(pa.float32()),
-            "mel": pa.binary(),
-            "mel_shape": pa.list_(pa.int32()),
-            "tokens": pa.list_(pa.int32()),
-        }
-    )
+    fields = {
+        **texts,
+        "start_s": pa.float64(),
+        "end_s": pa.float64(),
+        "clamped": pa.bool_(),
+        "label": pa.list_(pa.uint8()),
+        "ratings": pa.list_(pa.float32()),
+    }
+    for stage in stages_of(settings):
+        for column in stage.plain_columns(settings):
+            dimensions = len(column.row) + (column.kind == "ragged")
+            kind = pa.bool_() if column.counted else pa.from_numpy_dtype(np.dtype(column.dtype))
+            name = stage.name if column.path == stage.main else f"{stage.name}_{column.path}"
+            if column.path == stage.main and dimensions > 1:
+                fields |= {name: pa.binary(), f"{name}_shape": pa.list_(pa.int32())}
+                continue
+            for _ in range(dimensions):
+                kind = pa.list_(kind)
+            fields[name] = kind
+    return pa.schema(fields)
 
 
 def _record(shown: Shown) -> dict[str, Any]:
     example = shown.example
     values = example_values(shown)
-    faces = values["faces"]
     kept = ("id", "recording_id", "speaker", "session", "text", "start_s", "end_s", "clamped")
-    return {
-        **{name: values[name] for name in kept},
-        "label": example.label.tolist(),
-        "ratings": list(values["ratings"].values()),
-        "faces": example.faces.rgb.tobytes(),
-        "faces_shape": faces["shape"],
-        **{f"faces_{name}": faces[name] for name in ("times_s", "found", "box", "prob")},
-        "mel": example.mel.log_power.tobytes(),
-        "mel_shape": values["mel"]["shape"],
-        "tokens": values["tokens"],
-    }
+    record = {name: values[name] for name in kept}
+    record |= {"label": example.label.tolist(), "ratings": list(values["ratings"].values())}
+    for name, value in example.items():
+        stage = load_stage(name)
+        for column, values_of in stage.arrays(value).items():
+            array = np.asarray(values_of)
+            field = name if column == stage.main else f"{name}_{column}"
+            if column == stage.main and array.ndim > 1:
+                record |= {field: array.tobytes(), f"{field}_shape": array.shape}
+            else:
+                record[field] = array.tolist()
+    return record

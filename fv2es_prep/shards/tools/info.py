@@ -17,7 +17,6 @@ from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.shards.schema import columns_of
 
-_STREAMS = ("faces", "mel", "tokens")
 _NAMED = 5
 
 
@@ -41,7 +40,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
         "classes": dict(zip(catalogue.label_classes, map(int, columns), strict=True)),
         "speakers": _counts(catalogue.speakers),
         "sessions": _counts(catalogue.sessions),
-        "faces": _coverage(catalogue),
+        "stages": {name: _rows(catalogue, name) for name in index.settings.stages},
         "shards": len(index.shards),
         "bytes": _bytes(directory, index),
         "clamped": sum(_clamped(directory, index)),
@@ -52,9 +51,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
 
 def info_text(info: dict[str, Any]) -> str:
     """The same for people."""
-    faces, bytes_ = info["faces"], info["bytes"]
-    low = faces["utterances_below_half"]
-    named = ", ".join(low[:_NAMED]) + (", …" if len(low) > _NAMED else "")
+    bytes_ = dict(info["bytes"])
     lines = [
         ("corpus", f"{info['corpus']}, format {info['format_version']}"),
         ("utterances", f"{info['utterances']} of {info['recordings']} recording(s)"),
@@ -62,18 +59,12 @@ def info_text(info: dict[str, Any]) -> str:
         *_listed("class", info["classes"]),
         *_listed("speaker", info["speakers"]),
         *_listed("session", info["sessions"]),
-        ("faces", f"{faces['found']} found of {faces['sampled']} ({faces['share']:.1%})"),
-        ("", f"{len(low)} utterance(s) with less than half{': ' if low else ''}{named}"),
-        ("bytes", f"{bytes_['total']} in {info['shards']} shard(s)"),
-        *((f"  {stream}", str(bytes_[stream])) for stream in (*_STREAMS, "rest")),
+        *(line for name, rows in info["stages"].items() for line in _coverage(name, rows)),
+        ("bytes", f"{bytes_.pop('total')} in {info['shards']} shard(s)"),
+        *((f"  {name}", str(size)) for name, size in bytes_.items()),
         *_listed("left out", info["dropped"]),
         *_listed(
-            "setting",
-            {
-                f"{stage}.{name}": value
-                for stage, values in info["settings"].items()
-                for name, value in values.items()
-            },
+            "setting", {f"{s}.{n}": v for s, of in info["settings"].items() for n, v in of.items()}
         ),
     ]
     return "\n".join(f"{name:11} {value}".rstrip() for name, value in lines)
@@ -89,27 +80,45 @@ def _counts(names: Sequence[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _coverage(catalogue: Catalogue) -> dict[str, Any]:
-    sampled, found = int(catalogue.frames.sum()), int(catalogue.found.sum())
-    low = np.flatnonzero(2 * catalogue.found < catalogue.frames)
-    return {
-        "sampled": sampled,
-        "found": found,
-        "share": round(found / max(sampled, 1), 4),
-        "utterances_below_half": [catalogue.ids[place] for place in low],
-    }
+def _rows(catalogue: Catalogue, stage: str) -> dict[str, Any]:
+    """Rows of a stage, and of each counted column the ones and the utterances with few."""
+    if stage not in catalogue.counts:
+        return {}
+    rows = catalogue.counts[stage]
+    found: dict[str, Any] = {"rows": int(rows.sum())}
+    for name, ones in catalogue.counts.items():
+        if name.startswith(f"{stage}/"):
+            low = np.flatnonzero(2 * ones < rows)
+            found[name.removeprefix(f"{stage}/")] = {
+                "count": int(ones.sum()),
+                "share": round(int(ones.sum()) / max(found["rows"], 1), 4),
+                "utterances_below_half": [catalogue.ids[place] for place in low],
+            }
+    return found
+
+
+def _coverage(stage: str, rows: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, counted in rows.items():
+        if isinstance(counted, dict):
+            low = counted["utterances_below_half"]
+            named = ", ".join(low[:_NAMED]) + (", …" if len(low) > _NAMED else "")
+            share = f"{counted['count']} {name} of {rows['rows']} ({counted['share']:.1%})"
+            yield stage, share
+            yield "", f"{len(low)} utterance(s) with less than half{': ' if low else ''}{named}"
+        elif len(rows) == 1:
+            yield stage, f"{counted} rows"
 
 
 def _bytes(directory: Path, index: Index) -> dict[str, int]:
-    """Bytes of each stream over all shards; what is neither is in ``rest``."""
+    """Bytes of each stage over all shards; what belongs to no stage is in ``rest``."""
     sums: Counter[str] = Counter()
     for entry in index.shards:
         with ShardReader(directory / entry.name) as reader:
-            for column in columns_of(index.settings.storage):
+            for column in columns_of(index.settings):
                 sums[column.path.split("/")[0]] += reader.stored_bytes(column.path)
-    streams = {stream: sums[stream] for stream in _STREAMS}
+    stages = {stage: sums[stage] for stage in index.settings.stages}
     total = index.size_bytes
-    return {"total": total, **streams, "rest": total - sum(streams.values())}
+    return {"total": total, **stages, "rest": total - sum(stages.values())}
 
 
 def _clamped(directory: Path, index: Index) -> Iterator[int]:

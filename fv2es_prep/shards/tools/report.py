@@ -9,7 +9,7 @@ import base64
 import html
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
         html_table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
         "<h2>One example of each class</h2>",
         *_pictures(directory, index, catalogue),
-        html_table("Settings", ("setting", "value"), _settings(index)),
+        html_table("Settings", ("setting", "value"), list(index.settings.flat().items())),
     ]
     path = directory / REPORT_NAME
     write_page(path, f"fv2es: {index.corpus}", body)
@@ -52,8 +52,6 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
 
 
 def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
-    frames = int(catalogue.frames.sum())
-    found = int(catalogue.found.sum())
     hours = float((catalogue.end_s - catalogue.start_s).sum()) / 3600
     return [
         ("utterances", len(catalogue.ids)),
@@ -62,11 +60,20 @@ def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
         ("speakers", len(set(catalogue.speakers))),
         ("hours of utterances", f"{hours:.2f}"),
         ("utterances without text", sum(not text for text in catalogue.texts)),
-        ("faces", frames),
-        ("faces found by the detector", f"{found} ({found / max(frames, 1):.1%})"),
+        *_counted(catalogue),
         ("shards", len(index.shards)),
         ("megabytes", f"{index.size_bytes / 1e6:.1f}"),
     ]
+
+
+def _counted(catalogue: Catalogue) -> Iterator[tuple[object, ...]]:
+    for name, counts in catalogue.counts.items():
+        stage, _, column = name.partition("/")
+        total, rows = int(counts.sum()), max(int(catalogue.counts[stage].sum()), 1)
+        if column:
+            yield f"{stage}: {column}", f"{total} ({total / rows:.1%})"
+        else:
+            yield f"{stage}: rows", total
 
 
 def _reconciliation(index: Index) -> Iterable[str]:
@@ -103,18 +110,12 @@ def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
     return [(reason.value, count, reason.meaning) for reason, count in counts.most_common()]
 
 
-def _settings(index: Index) -> list[tuple[object, ...]]:
-    return [
-        (f"{stage}.{name}", value)
-        for stage, settings in index.settings.to_json().items()
-        for name, value in settings.items()
-    ]
-
-
 def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[str]:
-    """The first example of each class that has faces, as an image within the page."""
+    """The first example of each class with a counted row, as an image within the page."""
+    counted = [counts > 0 for name, counts in catalogue.counts.items() if "/" in name]
+    shown = np.logical_and.reduce([np.ones(len(catalogue.ids), np.bool_), *counted])
     for column, name in enumerate(catalogue.label_classes):
-        rows = np.flatnonzero(catalogue.label[:, column] & (catalogue.found > 0))
+        rows = np.flatnonzero(catalogue.label[:, column] & shown)
         if not len(rows):
             continue
         shard = index.shards[catalogue.shard[rows[0]]]

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
 
@@ -60,9 +59,8 @@ def find_example(directory: Path, name: str) -> Shown:
 
 
 def example_values(shown: Shown) -> dict[str, Any]:
-    """An example as plain JSON values, without faces and spectrum themselves."""
+    """An example as JSON values; see `Stage.describe` for what large values come to."""
     example, utterance = shown.example, shown.example.utterance
-    faces, mel = example.faces, example.mel.log_power
     return {
         "id": utterance.id,
         "recording_id": utterance.recording_id,
@@ -77,20 +75,7 @@ def example_values(shown: Shown) -> dict[str, Any]:
             name: None if math.isnan(value) else value
             for name, value in zip(shown.rating_names, utterance.ratings, strict=True)
         },
-        "faces": {
-            "shape": list(faces.rgb.shape),
-            "times_s": faces.times_s.tolist(),
-            "found": faces.found.tolist(),
-            "box": faces.box.tolist(),
-            "prob": faces.prob.tolist(),
-        },
-        "mel": {
-            "shape": list(mel.shape),
-            "hop_s": example.mel.hop_s,
-            "lowest": float(mel.min(initial=np.inf)) if mel.size else None,
-            "highest": float(mel.max(initial=-np.inf)) if mel.size else None,
-        },
-        "tokens": example.tokens.tolist(),
+        **{name: load_stage(name).describe(value) for name, value in example.items()},
         "shard": shown.shard,
         "row": shown.row,
     }
@@ -99,17 +84,15 @@ def example_values(shown: Shown) -> dict[str, Any]:
 def example_text(shown: Shown) -> str:
     """An example in words."""
     values = example_values(shown)
-    faces, mel = values["faces"], values["mel"]
     seconds = values["end_s"] - values["start_s"]
     ratings = [
         f"{name} {'unknown' if value is None else value}"
         for name, value in values["ratings"].items()
     ]
-    found = [
-        f"{time_s:.2f} s {'prob ' + format(prob, '.3f') if is_found else 'no face'}"
-        for time_s, is_found, prob in zip(
-            faces["times_s"], faces["found"], faces["prob"], strict=True
-        )
+    stages = [
+        (name if number == 0 else "", line)
+        for name, value in shown.example.items()
+        for number, line in enumerate(load_stage(name).lines(value))
     ]
     said = [
         ("id", values["id"]),
@@ -121,10 +104,7 @@ def example_text(shown: Shown) -> str:
         ("text", values["text"]),
         ("labels", " + ".join(values["labels"])),
         ("ratings", ", ".join(ratings)),
-        ("faces", f"{sum(faces['found'])} found of {len(found)}"),
-        *(("", line) for line in found),
-        ("mel", f"{mel['shape'][0]} rows of {mel['shape'][1]} bands"),
-        ("tokens", " ".join(map(str, values["tokens"]))),
+        *stages,
         ("shard", f"{values['shard']}, row {values['row']}"),
     ]
     return "\n".join(f"{name:10} {value}" for name, value in said if value)

@@ -142,7 +142,7 @@ def _facts_of(name: str, rows: Rows, attributes: dict[str, str]) -> _Facts:
         zip(columns["recording_id"], columns["start_s"].tolist(), columns["id"], strict=True)
     )
     digests = {}
-    for part in ("faces", "mel", "tokens"):
+    for part in rows.settings.stages:
         origins, found = columns[f"origin/{part}"], columns[f"digest/{part}"]
         digests[part] = [(a.tobytes(), b.tobytes()) for a, b in zip(origins, found, strict=True)]
     return _Facts(name, keys, digests, columns["dropped"], attributes)
@@ -173,11 +173,11 @@ def _check_together(facts: Sequence[_Facts]) -> Iterator[Finding]:
 
 
 def _check_origins(facts: Sequence[_Facts]) -> Iterator[Finding]:
-    for part in ("faces", "mel", "tokens"):
-        known: dict[bytes, bytes] = {}
-        for fact in facts:
-            for (origin, digest), key in zip(fact.digests[part], fact.keys, strict=True):
-                if any(origin) and known.setdefault(origin, digest) != digest:
+    known: dict[tuple[str, bytes], bytes] = {}
+    for fact in facts:
+        for part, digests in fact.digests.items():
+            for (origin, digest), key in zip(digests, fact.keys, strict=True):
+                if any(origin) and known.setdefault((part, origin), digest) != digest:
                     sentence = f"the {part} of {key[2]} differ from others of the same origin"
                     yield Finding("I24", fact.name, sentence)
 

@@ -18,6 +18,7 @@ CODES: dict[str, str] = {
     "unreadable": "a file, or a part of it, cannot be read",
     "dropped": "`dropped.jsonl` is missing or holds a line that is no object",
     "catalogue": "`catalogue.parquet` is damaged, or says something else than the shards",
+    "stage": "a stage of the dataset is not installed here: its columns are not checked",
     "source": "with `--against`: the raw corpus gives something else",
 }
 """Code -> meaning; the text of the documentation."""

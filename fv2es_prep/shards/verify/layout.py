@@ -16,19 +16,19 @@ import numpy as np
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError, ShardError
 from fv2es_prep.shards.schema import (
-    ATTRIBUTES,
     DAMAGE,
-    DIGEST_BYTES,
     LISTS,
-    Column,
+    attributes_of,
     check_version,
     columns_of,
     features_of,
     row_shape,
 )
 from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.stages.base import Column
+from fv2es_prep.stages.registry import is_installed
 
-_JSON_LISTS = ("requires", "label_classes", "rating_names")
+_JSON_LISTS = ("requires", "label_classes", "rating_names", "stages")
 _DEEPEST = 8
 
 
@@ -62,7 +62,8 @@ def is_absolute(path: str) -> bool:
 
 
 def _read_attributes(file: Any, found: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for name in ATTRIBUTES:
+    version = bytes(file.attrs.get("format_version", b"")).decode(errors="replace")
+    for name in attributes_of(version):
         try:
             found[name] = _attribute(file, name)
         except DAMAGE as error:
@@ -94,7 +95,12 @@ def _check_attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
                 yield "I1", "settings_digest is not the digest of the settings"
             if is_absolute(settings.text.tokenizer):
                 yield "I17", f"the settings name the path {settings.text.tokenizer}"
-            needed = features_of(settings.storage)
+            if json.loads(found.get("stages", "null")) not in (None, list(settings.stages)):
+                yield "I26", f"stages is {found['stages']}, its settings have {settings.stages}"
+            for stage in settings.stages:
+                if not is_installed(stage):
+                    yield "stage", f"the stage {stage} is not installed: install its package"
+            needed = features_of(settings)
             if "requires" in found and json.loads(found["requires"]) != needed:
                 yield "I25", f"requires is {found['requires']}, its settings need {needed}"
     except (*DAMAGE, SettingsError) as error:
@@ -164,17 +170,14 @@ def _check_dataset(path: str, data: Any, size_bytes: int) -> Iterator[tuple[str,
 
 def _check_columns(file: Any, attributes: dict[str, str]) -> Iterator[tuple[str, str]]:
     settings = PrepSettings.from_json(json.loads(attributes["settings"]))
-    widths = {"label": len(json.loads(attributes["label_classes"]))}
-    widths["ratings"] = len(json.loads(attributes["rating_names"]))
-    for column in columns_of(settings.storage):
+    widths = [len(json.loads(attributes[name])) for name in ("label_classes", "rating_names")]
+    for column in columns_of(settings):
         found = file.get(column.path)
         if found is None or not hasattr(found, "dtype"):
             yield "I2", f"the column {column.path} is missing"
             continue
         yield from _check_type(column, found)
-        if column.shape.endswith(f", {DIGEST_BYTES})"):
-            widths[column.path] = DIGEST_BYTES
-        row = (widths[column.path],) if column.path in widths else row_shape(column, settings)
+        row = row_shape(column, *widths)
         if len(found.shape) != 1 + len(row) or found.shape[1:] != row:
             yield "I2", f"{column.path} has the shape {found.shape}, expected (rows, *{row})"
         elif (rows := _rows(column, file)) is not None and len(found) != rows:

@@ -1,8 +1,8 @@
-"""Make the tiny compact dataset of format 1.1 that stays in the tests: fixed arrays, no chance.
+"""Make the tiny compact dataset of format 1.2 that stays in the tests: fixed arrays, no chance.
 
-Run it as ``python tests/data/make_shard_1_1.py``. Once 1.1 is released it is not run again: what it
-made then is what every later version must read. That of 1.0, beside it, was made the same way and
-is not compact.
+Run it as ``python tests/data/make_shard.py``. Once 1.2 is released it is not run again: what it
+made then is what every later version must read. Those of 1.0 (not compact) and 1.1, beside it, were
+made the same way.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter, example_row
-from fv2es_prep.stages.compact import stored_faces, stored_mel
-from fv2es_prep.stages.fingerprint import Origin
+from fv2es_prep.stages.faces import stored_faces
+from fv2es_prep.stages.mel import stored_mel
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt, Utterance
 
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")
@@ -71,14 +71,15 @@ def make(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     examples = [example(number) for number in range(2)]
     names = dict.fromkeys(example.utterance.recording_id for example in examples)
-    sources = {name: (letter * 64, "f" * 64) for name, letter in zip(names, "ab", strict=True)}
-    header = ShardHeader("tiny", CLASSES, RATINGS, SETTINGS, sources, "c" * 64)
+    hashes = {name: (letter * 64, "f" * 64) for name, letter in zip(names, "ab", strict=True)}
+    header = ShardHeader("tiny", CLASSES, RATINGS, SETTINGS, hashes, "c" * 64)
     dropped = Dropped(
         "tiny_F009", DropReason.NO_FRAME_IN_SPAN, "no picture", "t.avi", "tiny_1", 9.0, 9.5
     )
     with ShardWriter(directory / "tiny-00000.h5", header) as writer:
         for number, item in enumerate(examples):
-            writer.append(item, Origin(*(bytes([number, part] * 8) for part in range(1, 4))))
+            marks = {n: bytes([number, place] * 8) for place, n in enumerate(item, 1)}
+            writer.append(item, marks)
         writer.drop(dropped)
         digest, size = writer.close()
     receipt = ShardReceipt("tiny-00000.h5", digest, size, 2, header.task_digest)
@@ -102,9 +103,9 @@ def record(item: Example) -> dict[str, object]:
             values[path] = {"sum": float(value.astype("f8").sum()), "shape": list(value.shape)}
         else:
             values[path] = value
-    digests = digests_of(example_row(item), COMPACT)
+    digests = digests_of(example_row(item), SETTINGS)
     return {**values, "digests": {part: digest.hex() for part, digest in digests.items()}}
 
 
 if __name__ == "__main__":
-    make(Path(__file__).parent / "shard-1.1")
+    make(Path(__file__).parent / "shard-1.2")

@@ -1,0 +1,167 @@
+"""From a view to the speaker's face: found by a network, cut to a small square, or the centre.
+
+Owns which face is taken, the crop and the fall-back. Leaves finding faces to `mtcnn` and
+`facenet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from fv2es_prep.config import FaceSettings
+from fv2es_prep.media.view import centre_square
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Finder(Protocol):
+    """Finds all faces of pictures.
+
+    Attributes:
+        batch: how many pictures of one size it is best given at once.
+    """
+
+    batch: int
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """float32 (N, 5) for each uint8 (H, W, 3): left, top, right, bottom, probability."""
+        ...
+
+
+class Face(NamedTuple):
+    """One face: rgb uint8 (S, S, 3), box float32 (4,) in pixels of the view, prob in [0, 1]."""
+
+    rgb: NDArray[np.uint8]
+    box: NDArray[np.float32]
+    prob: float
+    found: bool
+
+
+class FaceDetector:
+    """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights and crops.
+
+    Args:
+        settings: which of the detectors, and how it is set.
+        device: where it runs, ``cpu`` or torch's name of a GPU; a GPU takes pictures in batches.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+
+    def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
+        self.settings = settings
+        self._finder = _finder(settings, device)
+
+    @property
+    def batch(self) -> int:
+        """How many pictures it is best given at once."""
+        return self._finder.batch
+
+    def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
+        """The largest face of each picture, or its centre where there is none.
+
+        Args:
+            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
+
+        Returns:
+            The faces; ``found`` is False and ``prob`` 0 where the centre, or the patch that the
+            settings name, stands in, cut without scaling.
+        """
+        boxes = self._find(pictures)
+        return [self._face(rgb, rows) for rgb, rows in zip(pictures, boxes, strict=True)]
+
+    def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """All faces of each picture, the one that `largest` takes first; none where there is none.
+
+        Only the largest can be trusted where the detector is ``fast``.
+
+        Args:
+            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
+        """
+        boxes = self._find(pictures)
+        return [list(self._faces(rgb, rows)) for rgb, rows in zip(pictures, boxes, strict=True)]
+
+    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
+        found: list[NDArray[np.float32] | None] = [None] * len(pictures)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for place, rgb in enumerate(pictures):
+            # Below the smallest face there is no pyramid level to look at.
+            if min(rgb.shape[:2]) >= self.settings.min_face_px:
+                shapes.setdefault(rgb.shape, []).append(place)
+        for places in shapes.values():
+            boxes = self._finder.detect([pictures[place] for place in places])
+            for place, rows in zip(places, boxes, strict=True):
+                found[place] = rows
+        return found
+
+    def _face(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Face:
+        # facenet-pytorch takes the largest box, and the centre where that lies outside.
+        first = None if rows is None or not len(rows) else rows[_by_size(rows)[0]]
+        crop = None if first is None else self._crop(rgb, first[:4])
+        if first is None or crop is None:
+            return self.fallback(rgb)
+        return Face(crop, first[:4], first[4], True)
+
+    def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Iterator[Face]:
+        for row in () if rows is None or not len(rows) else rows[_by_size(rows)]:
+            crop = self._crop(rgb, row[:4])
+            if crop is not None:
+                yield Face(crop, row[:4], row[4], True)
+
+    def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
+        import cv2
+        import numpy as np
+
+        side, margin = self.settings.image_size_px, self.settings.margin_px
+        height, width = rgb.shape[:2]
+        wide = margin * (box[2] - box[0]) / (side - margin) / 2
+        tall = margin * (box[3] - box[1]) / (side - margin) / 2
+        left, top = int(max(box[0] - wide, 0)), int(max(box[1] - tall, 0))
+        right, bottom = int(min(box[2] + wide, width)), int(min(box[3] + tall, height))
+        if right <= left or bottom <= top:
+            return None
+        cut = rgb[top:bottom, left:right]
+        crop = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
+        return crop.astype(np.uint8, copy=False)
+
+    def fallback(self, rgb: NDArray[np.uint8]) -> Face:
+        """What stands in for the face of a picture that shows none."""
+        import numpy as np
+
+        side = self.settings.image_size_px
+        height, width = rgb.shape[:2]
+        # The published model takes the columns from the height, and half a side too far left. Its
+        # views are squares; in another view that place may not be there.
+        above = (height - side) // 2
+        before = above - side // 2
+        within = before >= 0 and before + side <= width
+        if self.settings.fallback == "published" and within:
+            box = np.array([before, above, before + side, above + side], np.float32)
+            patch = rgb[above : above + side, before : before + side]
+            return Face(patch.copy(), box, 0.0, False)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = np.array([left, top, left + side, top + side], np.float32)
+        return Face(centre_square(rgb, side), box, 0.0, False)
+
+
+def _by_size(rows: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The places of boxes, the largest first; of equally large ones facenet-pytorch's last."""
+    import numpy as np
+
+    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+    return np.argsort(areas)[::-1]
+
+
+def _finder(settings: FaceSettings, device: str) -> Finder:
+    # On a GPU the published networks are run as they are: it is fast enough for them.
+    if settings.detector == "facenet" or device != "cpu":
+        from fv2es_prep.detectors.facenet import Facenet
+
+        return Facenet(settings, device)
+    from fv2es_prep.detectors.mtcnn import Mtcnn
+
+    return Mtcnn(settings)

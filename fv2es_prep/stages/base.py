@@ -1,0 +1,231 @@
+"""What a stage is: a name, what it needs, its columns, and how its values are made and stored.
+
+Owns the interface that every stage implements and that all generic code iterates over. Leaves
+each stage to its file and the list of stages to `registry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from fv2es_prep.config import LOSSLESS, PrepSettings, StorageSettings
+from fv2es_prep.errors import SettingsError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fv2es_prep.stages.context import StageContext
+    from fv2es_prep.stages.rows import StageRows
+
+MEDIA = ("video", "sound")
+INPUTS = (*MEDIA, "transcript")
+Kind = Literal["text", "row", "ragged", "bytes", "offsets"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset of a shard, or one column of a stage.
+
+    Attributes:
+        path: its place in the file; in `Stage.columns` the part after ``STAGE/``.
+        kind: ``text`` (fixed-length UTF-8, zero-padded), ``row`` (one row per example), ``ragged``
+            (rows of all examples end to end), ``bytes`` (files end to end, their lengths in the
+            ragged column ``sizes`` of the same stage) or ``offsets`` (where each example begins).
+        dtype: NumPy's name of the type; empty for text.
+        row: shape of one row; ``C`` is the number of classes, ``R`` of ratings.
+        unit: unit of the values, empty where there is none.
+        meaning: one sentence.
+        rows: the number of rows in words.
+        counted: 0 or 1 in each row; the number of ones is reported.
+    """
+
+    path: str
+    kind: Kind
+    dtype: str = ""
+    row: tuple[int | str, ...] = ()
+    unit: str = ""
+    meaning: str = ""
+    rows: str = "N"
+    counted: bool = False
+
+    @property
+    def shape(self) -> str:
+        """The shape in words; N examples."""
+        return f"({', '.join(map(str, (self.rows, *self.row)))}{',' * (not self.row)})"
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of numbers."""
+        return math.prod(map(int, self.row)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Check:
+    """One numbered invariant of docs/shard-format.md about the rows of a stage.
+
+    Attributes:
+        code: its number, e.g. ``I11``.
+        sentence: what is wrong where it does not hold.
+        bad: bool (N,), the examples for which it does not hold.
+    """
+
+    code: str
+    sentence: str
+    bad: Callable[[StageRows], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some sampled pictures of one utterance, in order of time.
+
+    Attributes:
+        times_s: seconds from the recording's beginning.
+        rgb: the views, uint8 (H, W, 3) each.
+        shared: what one stage computed from them and others may use.
+    """
+
+    times_s: Sequence[float]
+    rgb: Sequence[NDArray[np.uint8]]
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings of a stage that has none."""
+
+
+class Stage:
+    """One thing that is made of every utterance. Subclass it and register an instance.
+
+    The value of a stage is an array, or a mapping from column to array; a stage with another
+    value overrides `encode`, `decode`, `join` and `arrays`.
+
+    Attributes:
+        name: its name in ``--stages``, in files and in `Example`.
+        needs: ``("video",)``, or the arguments of the maker: ``sound``, ``transcript`` or names
+            of other stages.
+        noun: what its value is called, e.g. ``spectrum``.
+        main: the column that holds the value, or its largest part.
+        symbol: number of rows of its ragged columns, in words, e.g. ``ΣF``.
+        settings: its settings, a frozen dataclass; become a section of `PrepSettings.others`.
+        section: the section of `PrepSettings` that it uses instead.
+        version: raise it when the output changes: work of another version is made again.
+        can_drop: whether its maker may raise `UtteranceError`.
+        checks: its numbered invariants.
+        drawn_height: relative height of its picture, see `draw`; 0: it has none.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    noun: ClassVar[str] = ""
+    main: ClassVar[str] = "values"
+    symbol: ClassVar[str] = ""
+    settings: ClassVar[type] = NoSettings
+    section: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    can_drop: ClassVar[bool] = True
+    checks: ClassVar[tuple[Check, ...]] = ()
+    drawn_height: ClassVar[float] = 0
+
+    def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
+        """The columns, without offsets; ragged ones have the same number of rows."""
+        raise NotImplementedError
+
+    def load(self, context: StageContext) -> Callable[..., Any]:
+        """The maker of values, once per process.
+
+        Of a stage that needs video it takes `Pictures` and returns their part of the value, see
+        `join`; of another it takes what the stage needs: `Waveform`, str, values of stages.
+        """
+        raise NotImplementedError
+
+    def batch(self, context: StageContext) -> int:
+        """How many pictures its maker is best given at once."""
+        return 1
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """The value of an utterance from the values of its pictures in turn."""
+        if isinstance(parts[0], Mapping):
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return np.concatenate(parts)
+
+    def store(self, value: Any, settings: PrepSettings) -> Any:
+        """The value in the form in which it is stored, where that loses something."""
+        return value
+
+    def encode(self, value: Any) -> Mapping[str, Any]:
+        """From a stored value to column -> array of one example."""
+        return value if isinstance(value, Mapping) else {self.main: value}
+
+    def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Any:
+        """From column -> array of one example to the value; ``place`` is for messages."""
+        return columns[self.main] if columns.keys() == {self.main} else columns
+
+    def arrays(self, value: Any) -> Mapping[str, Any]:
+        """The value as column -> array without loss of form, for `describe` and export."""
+        return self.encode(value)
+
+    def settings_of(self, settings: PrepSettings) -> Any:
+        """Its own settings.
+
+        Raises:
+            SettingsError: they have unknown fields or values.
+        """
+        if self.section:
+            return getattr(settings, self.section)
+        try:
+            return self.settings(**settings.others.get(self.name, {}))
+        except TypeError as error:
+            raise SettingsError(f"settings of the stage {self.name}: {error}") from error
+
+    def identity(self, settings: PrepSettings) -> Any:
+        """The settings that decide the value, as JSON."""
+        return asdict(self.settings_of(settings))
+
+    def form(self, storage: StorageSettings) -> list[Any]:
+        """The storage settings that decide the stored value, as JSON."""
+        return []
+
+    def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
+        """A code and a sentence where the columns of one example break an invariant."""
+        return None
+
+    def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
+        """About how many bytes of a shard an utterance takes; what is small counts nothing."""
+        return 0
+
+    def describe(self, value: Any) -> Any:
+        """The value as JSON; of the main column, if it is large, only the shape."""
+        arrays = {name: np.asarray(array) for name, array in self.arrays(value).items()}
+        main = arrays.pop(self.main)
+        if not main.ndim and not arrays:
+            return main.item()
+        return {"shape": list(main.shape), **{name: a.tolist() for name, a in arrays.items()}}
+
+    def lines(self, value: Any) -> list[str]:
+        """The value in words."""
+        main = np.asarray(self.arrays(value)[self.main])
+        return [" x ".join(map(str, main.shape)) if main.ndim else f"{main.item():g}"]
+
+    def draw(self, axes: Any, value: Any, start_s: float) -> None:
+        """Draw the value of an utterance that starts at ``start_s`` on matplotlib axes."""
+
+    def stored_columns(self, settings: PrepSettings) -> Iterator[Column]:
+        """The columns with their place in the file, and their offsets."""
+        rows = self.symbol or f"Σ{self.name}"
+        where = {"row": "N", "ragged": rows, "bytes": "ΣB"}
+        columns = self.columns(settings)
+        for column in columns:
+            yield replace(column, path=f"{self.name}/{column.path}", rows=where[column.kind])
+        if any(column.kind == "ragged" for column in columns):
+            path, meaning = f"{self.name}/offsets", "rows of example i: [i] to [i+1]"
+            yield Column(path, "offsets", "<i8", (), "row", meaning, "N+1")
+
+    def plain_columns(self, settings: PrepSettings) -> tuple[Column, ...]:
+        """The columns of `arrays`."""
+        return self.columns(replace(settings, storage=LOSSLESS))

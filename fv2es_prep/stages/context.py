@@ -1,0 +1,54 @@
+"""What stages have loaded: settings, tokenizer, the face detector, and the maker of each stage."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.stages.base import Stage
+from fv2es_prep.stages.registry import stages_of
+
+if TYPE_CHECKING:
+    from fv2es_prep.detectors.detector import FaceDetector
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What the stages of a dataset have loaded: once per process, for any number of utterances.
+
+    Attributes:
+        settings: the settings of all stages.
+        tokenizer: name at the hub or directory of the tokenizer.
+        label_classes: the classes, in the order of the label columns.
+        device: where networks run, ``cpu`` or torch's name of a GPU.
+    """
+
+    settings: PrepSettings
+    tokenizer: str
+    label_classes: tuple[str, ...]
+    device: str = "cpu"
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that are made, in this order."""
+        return stages_of(self.settings)
+
+    @functools.cached_property
+    def detector(self) -> FaceDetector:
+        """The face detector, loaded when the first picture comes."""
+        from fv2es_prep.detectors.detector import FaceDetector
+
+        return FaceDetector(self.settings.faces, self.device)
+
+    def maker(self, stage: Stage) -> Callable[..., Any]:
+        """What makes the values of a stage, loaded when it is first needed."""
+        if stage.name not in self._makers:
+            self._makers[stage.name] = stage.load(self)
+        return self._makers[stage.name]
+
+    @functools.cached_property
+    def _makers(self) -> dict[str, Callable[..., Any]]:
+        return {}

@@ -1,0 +1,74 @@
+"""The stages there are: the built-in ones and those of installed packages (``fv2es.stages``)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import SettingsError
+from fv2es_prep.stages.base import INPUTS, MEDIA, Stage
+from fv2es_prep.utils.registry import Registry
+
+STAGES: Registry[Stage] = Registry(
+    "fv2es.stages",
+    "stage",
+    {
+        "faces": "fv2es_prep.stages.faces:FACES",
+        "mel": "fv2es_prep.stages.mel:MEL",
+        "tokens": "fv2es_prep.stages.tokens:TOKENS",
+    },
+)
+
+
+load_stage: Callable[[str], Stage] = functools.cache(STAGES.load)
+
+
+@functools.cache
+def stages_of(settings: PrepSettings) -> tuple[Stage, ...]:
+    """The stages of a dataset as far as they are installed here."""
+    return tuple(load_stage(name) for name in settings.stages if is_installed(name))
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a stage of that name here."""
+    return name in STAGES.builtin or name in STAGES.names()
+
+
+# Names of columns and arguments that a stage must not have.
+_RESERVED = {"row", "digest", "origin", "label", "text", "id", "utterance", "self", "source"}
+
+
+def media_of(stage: Stage) -> set[str]:
+    """``video`` and ``sound``, as far as the stage or what it needs is made of them."""
+    others = (need for need in stage.needs if need not in INPUTS)
+    return {*MEDIA} & {*stage.needs} | {m for name in others for m in media_of(load_stage(name))}
+
+
+def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in the order in which the stages are made and stored.
+
+    Raises:
+        SettingsError: a stage is unknown, needs another one that is not chosen, or needs video
+            beside something else.
+    """
+    wanted = dict.fromkeys(names)
+    chosen: list[str] = []
+    if unusable := sorted(n for n in wanted if n in _RESERVED or not re.fullmatch(r"[\w-]+", n)):
+        raise SettingsError(f"a stage cannot be named {unusable[0]!r}")
+    for name in wanted:
+        for need in load_stage(name).needs:
+            if need not in INPUTS and need not in wanted:
+                sentence = f"the stage {name} needs the stage {need}"
+                raise SettingsError(sentence, "add it to --stages")
+        if "video" in load_stage(name).needs and len(load_stage(name).needs) > 1:
+            raise SettingsError(f"the stage {name} needs video and more, which is not supported")
+    left = [name for name in STAGES.names() if name in wanted]
+    while left:
+        ready = [n for n in left if not any(need in left for need in load_stage(n).needs)]
+        if not ready:
+            raise SettingsError(f"the stages {', '.join(left)} need each other")
+        chosen.append(ready[0])
+        left.remove(ready[0])
+    return tuple(chosen)

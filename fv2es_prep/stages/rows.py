@@ -1,0 +1,126 @@
+"""The rows of one stage in one shard: which part of each column belongs to which example.
+
+Owns offsets and the lengths of files. Leaves opening columns to `shards`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.stages.base import Stage
+from fv2es_prep.stages.registry import stages_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class StageRows:
+    """The columns of a stage in one shard.
+
+    Args:
+        stage: the stage.
+        settings: of the shard.
+        column: gives a column by its path in the shard; one with large rows may be anything that
+            slices like an array.
+
+    Attributes:
+        columns: column -> all of its rows.
+        offsets: int64 (N+1,); empty where all columns have one row per example.
+        ragged: (column, its rows) of the ragged columns.
+        bytes: (column, its bytes) of the byte columns.
+        shard: gives other columns of the shard, e.g. ``start_s``.
+    """
+
+    def __init__(self, stage: Stage, settings: PrepSettings, column: Callable[[str], Any]) -> None:
+        self.stage, self.settings, self.shard = stage, settings, column
+        listed = stage.columns(settings)
+        self.columns = {c.path: column(f"{stage.name}/{c.path}") for c in listed}
+        self._single, self.ragged, self.bytes = (
+            [(c.path, self.columns[c.path]) for c in listed if c.kind == kind]
+            for kind in ("row", "ragged", "bytes")
+        )
+        self.offsets: NDArray[np.int64] = (
+            column(f"{stage.name}/offsets") if self.ragged else np.zeros(0, np.int64)
+        )
+
+    def __getitem__(self, column: str) -> Any:
+        return self.columns[column]
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Column -> what belongs to one example.
+
+        Raises:
+            ValueError: its offsets lie outside the columns.
+        """
+        values = {path: column[number] for path, column in self._single}
+        if self.ragged:
+            place = self.slices[number]
+            if place is None:
+                raise ValueError("its offsets lie outside the columns")
+            for path, column in self.ragged:
+                values[path] = column[place]
+            for path, column in self.bytes:
+                end = self.files[place.stop]
+                if end > len(column):
+                    raise ValueError(f"its files end at byte {end} of {len(column)}")
+                values[path] = column[self.files[place.start] : end]
+        return values
+
+    @functools.cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of each example: int64 (N,)."""
+        lengths: NDArray[np.int64] = np.diff(self.offsets)
+        return lengths
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Sum over the rows of each example: int64 (N,)."""
+        return sums_of(values, self.offsets)
+
+    def any(self, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which examples have a bad row: bool (N,)."""
+        found: NDArray[np.bool_] = self.sums(bad) > 0
+        return found
+
+    @functools.cached_property
+    def files(self) -> list[int]:
+        """Where each file of the byte columns begins, and where the last ends."""
+        sizes = self.columns["sizes"][0:] if self.bytes else []
+        return [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
+
+    @functools.cached_property
+    def slices(self) -> list[slice | None]:
+        """Where the rows of each example lie; None where they are not all there."""
+        # A slice that goes too far would be silently shorter.
+        most = min(len(column) for _, column in self.ragged)
+        return [
+            slice(begin, end) if 0 <= begin <= end <= most else None
+            for begin, end in itertools.pairwise(self.offsets.tolist())
+        ]
+
+
+def sums_of(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum over the rows of each example: int64 (N,)."""
+    sums = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+    found: NDArray[np.int64] = np.diff(sums[offsets])
+    return found
+
+
+def counted_columns(settings: PrepSettings) -> dict[str, tuple[str, str]]:
+    """What is counted of each example: name -> path of the offsets, path of the column of ones.
+
+    A stage's name stands for its rows (no column), ``STAGE/COLUMN`` for the ones in a counted
+    column.
+    """
+    found = {}
+    for stage in stages_of(settings):
+        columns = list(stage.stored_columns(settings))
+        if columns[-1].kind == "offsets":
+            found[stage.name] = columns[-1].path, ""
+            found |= {c.path: (columns[-1].path, c.path) for c in columns if c.counted}
+    return found
