@@ -16,6 +16,7 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
 from fv2es_prep.shards.schema import columns_of
+from fv2es_prep.utils.configuration import flatten
 
 _NAMED = 5
 
@@ -63,9 +64,7 @@ def info_text(info: dict[str, Any]) -> str:
         ("bytes", f"{bytes_.pop('total')} in {info['shards']} shard(s)"),
         *((f"  {name}", str(size)) for name, size in bytes_.items()),
         *_listed("left out", info["dropped"]),
-        *_listed(
-            "setting", {f"{s}.{n}": v for s, of in info["settings"].items() for n, v in of.items()}
-        ),
+        *_listed("setting", flatten(info["settings"])),
     ]
     return "\n".join(f"{name:11} {value}".rstrip() for name, value in lines)
 
