@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from fv2es_prep.config import COMPACT, DEFAULT_STAGES, PrepSettings
 from fv2es_prep.errors import DropReason
-from fv2es_prep.shards.schema import ATTRIBUTES, COLUMNS, COMPACT_FACES, COMPACT_MEL, Column
+from fv2es_prep.shards.schema import ATTRIBUTES, columns_of
 from fv2es_prep.shards.verify.finding import CODES
+from fv2es_prep.stages.base import Column
+from fv2es_prep.stages.registry import STAGES, load_stage
 
 DOCS = Path(__file__).parent
 WIDTH = 80
@@ -77,10 +80,34 @@ def cli_page() -> str:
     return "\n\n".join([_CLI_HEAD.rstrip(), *parts]) + "\n"
 
 
-def columns_table(columns: Iterable[Column] = COLUMNS) -> str:
-    """The columns of a shard."""
+def columns_table(columns: Iterable[Column]) -> str:
+    """Columns of a shard."""
     rows = ((f"`{c.path}`", _type(c), c.shape, c.unit, c.meaning) for c in columns)
     return _table(("column", "type", "shape", "unit", "meaning"), rows)
+
+
+def compact_columns() -> list[Column]:
+    """The columns that differ in a compact shard."""
+    plain = columns_of(PrepSettings())
+    return [c for c in columns_of(PrepSettings(storage=COMPACT)) if c not in plain]
+
+
+def stages_table() -> str:
+    """The built-in stages."""
+    stages = [load_stage(name) for name in STAGES.builtin]
+    rows = ((f"`{s.name}`", " ".join(s.needs), str(s.version), _first_line(s)) for s in stages)
+    return _table(("stage", "needs", "version", "value"), rows)
+
+
+def _first_line(stage: object) -> str:
+    return (type(stage).__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def optional_columns() -> list[Column]:
+    """The columns of the built-in stages that are not made unless they are chosen."""
+    settings = PrepSettings()
+    others = [load_stage(name) for name in STAGES.builtin if name not in DEFAULT_STAGES]
+    return [column for stage in others for column in stage.stored_columns(settings)]
 
 
 def attributes_table() -> str:
@@ -109,8 +136,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "columns": columns_table,
-    "compact-columns": lambda: columns_table((*COMPACT_FACES, *COMPACT_MEL)),
+    "columns": lambda: columns_table(columns_of(PrepSettings())),
+    "compact-columns": lambda: columns_table(compact_columns()),
+    "optional-columns": lambda: columns_table(optional_columns()),
+    "stages": stages_table,
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,

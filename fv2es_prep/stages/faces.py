@@ -89,9 +89,9 @@ class JpegFaces(Faces):
             bgr = None
         shape = (self.side_px, self.side_px, 3)
         if bgr is None or bgr.shape != shape:
-            found = "what is none" if bgr is None else f"one of {bgr.shape}"
+            found = "unreadable" if bgr is None else f"of {bgr.shape}"
             raise ShardError(
-                f"{self.place} is damaged: a JPEG file of {shape} is {found}", REBUILD_HINT
+                f"{self.place} is damaged: a JPEG file is {found}, expected {shape}", REBUILD_HINT
             )
         rgb: NDArray[Any] = bgr[..., ::-1]
         return rgb

@@ -108,17 +108,17 @@ def _check_offsets(rows: Rows) -> Iterator[tuple[str, str]]:
     for stage in rows.stages:
         if not stage.ragged:
             continue
-        name, offsets = f"{stage.stage.name}/offsets", stage.offsets
+        group, offsets = stage.stage.name, stage.offsets
         if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
-            yield "I3", f"{name} does not begin at 0 and rise"
+            yield "I3", f"{group}/offsets does not begin at 0 and rise"
         for column, values in stage.ragged:
             if offsets[-1] != len(values):
-                sentence = f"ends at {offsets[-1]}, {column} has {len(values)} row(s)"
-                yield "I3", f"{name} {sentence}"
+                sentence = f"ends at {offsets[-1]}, {group}/{column} has {len(values)} row(s)"
+                yield "I3", f"{group}/offsets {sentence}"
         for column, values in stage.bytes:
             if (wanted := stage.files[-1]) != len(values):
-                sentence = f"sizes add up to {wanted}, {column} has {len(values)} byte(s)"
-                yield "I25", f"{stage.stage.name}: {sentence}"
+                sentence = f"add up to {wanted}, {group}/{column} has {len(values)} byte(s)"
+                yield "I25", f"{group}/sizes {sentence}"
 
 
 def _i8(rows: Rows) -> NDArray[np.bool_]:
