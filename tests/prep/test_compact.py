@@ -184,7 +184,7 @@ def test_a_plain_shard_requires_nothing_and_a_compact_one_names_the_feature(data
         assert json.loads((directory / "index.json").read_text())["requires"] == requires
         with ShardReader(directory / "tests-00000.h5") as reader:
             assert json.loads(reader.attribute("requires")) == requires
-            assert reader.attribute("format_version") == "1.1"
+            assert reader.attribute("format_version") == "1.2"
 
 
 def test_a_reader_that_does_not_know_the_feature_names_it(compact, monkeypatch):
