@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.detectors.detector import Face, FaceDetector
+from fv2es_prep.stages.context import StageContext
 from fv2es_prep.types import Faces
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fv2es_prep.errors import TokenizerError, TrainError
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording
 from fv2es_train.evaluation.inference import choose_device
