@@ -5,13 +5,12 @@ Owns finding and reading the files. Leaves what becomes of the ids to `imported`
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split
+from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats
 
 # A file belongs to the subset whose word its name contains.
 _WORDS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}
@@ -29,8 +28,8 @@ class Lists:
     """
 
     ids: dict[str, list[str]]
-    repeated: tuple[str, ...]
-    shared: tuple[str, ...]
+    repeated: list[str]
+    shared: list[str]
 
 
 def read_lists(paths: Sequence[Path]) -> Lists:
@@ -40,7 +39,7 @@ def read_lists(paths: Sequence[Path]) -> Lists:
         SplitError: there are not three lists, or one is unreadable or empty.
     """
     lines = {subset: _read(path) for subset, path in _files(paths).items()}
-    repeated = [i for ids in lines.values() for i, n in Counter(ids).items() if n > 1]
+    repeated = [name for ids in lines.values() for name in repeats(ids)]
     kept: dict[str, list[str]] = {}
     shared: list[str] = []
     taken: set[str] = set()
@@ -49,7 +48,7 @@ def read_lists(paths: Sequence[Path]) -> Lists:
         shared += [name for name in distinct if name in taken]
         kept[subset] = [name for name in distinct if name not in taken]
         taken.update(distinct)
-    return Lists({s: kept[s] for s in SUBSETS}, tuple(repeated), tuple(dict.fromkeys(shared)))
+    return Lists({s: kept[s] for s in SUBSETS}, repeated, list(dict.fromkeys(shared)))
 
 
 def read_split_or_lists(path: Path) -> Split:

@@ -24,9 +24,8 @@ class Published:
         source: where it was published, with the commit.
         licence: the licence it was published under.
         unit: what its ids name: ``utterance`` or ``recording``.
-        sha256: digest of the ids of all subsets, see `list_digest`.
         counts: subset -> number of ids.
-        digests: subset -> digest of its ids.
+        digests: subset -> digest of its ids, see `list_digest`.
     """
 
     name: str
@@ -34,29 +33,8 @@ class Published:
     source: str
     licence: str
     unit: str
-    sha256: str
     counts: dict[str, int]
     digests: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Match:
-    """A published split that id lists equal, in whole or in part.
-
-    Attributes:
-        published: the published split.
-        changed: subsets whose ids differ from the published ones.
-        same_ids: whether the ids of all subsets together are the published ones.
-    """
-
-    published: Published
-    changed: tuple[str, ...]
-    same_ids: bool
-
-    @property
-    def exact(self) -> bool:
-        """Whether every subset equals the published one."""
-        return not self.changed
 
 
 def metadata_file(name: str) -> Path:
@@ -68,10 +46,9 @@ def metadata_file(name: str) -> Path:
 def published_splits() -> list[Published]:
     """All published splits that fv2es knows."""
     value = json.loads(metadata_file("published.json").read_text(encoding="utf-8"))
-    names = ("name", "title", "source", "licence", "unit", "sha256")
     return [
         Published(
-            **{name: entry[name] for name in names},
+            **{name: entry[name] for name in ("name", "title", "source", "licence", "unit")},
             counts={subset: found["count"] for subset, found in entry["subsets"].items()},
             digests={subset: found["sha256"] for subset, found in entry["subsets"].items()},
         )
@@ -84,27 +61,21 @@ def list_digest(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(ids))).encode()).hexdigest()
 
 
-def match_published(lists: Mapping[str, Sequence[str]]) -> Match | None:
-    """The published split that has the most ids of the lists in an equal subset.
+def recognise(lists: Mapping[str, Sequence[str]]) -> tuple[Published, list[str]] | None:
+    """Find the published split that has the most ids in subsets equal to those of the lists.
 
     Args:
         lists: subset -> ids.
 
     Returns:
-        None if neither a subset nor the ids of all subsets equal those of a published split.
+        The published split and the subsets that differ from it; None if all subsets differ.
     """
-    digests = {subset: list_digest(lists[subset]) for subset in SUBSETS}
-    sha256 = list_digest(name for subset in SUBSETS for name in lists[subset])
-    matches = [_match(digests, sha256, published) for published in published_splits()]
-    found = [match for match in matches if match.same_ids or len(match.changed) < len(SUBSETS)]
-    return max(found, key=_equal_ids, default=None)
+    digests = {subset: list_digest(ids) for subset, ids in lists.items()}
 
+    def equal_ids(published: Published) -> int:
+        equal = (s for s in SUBSETS if digests[s] == published.digests[s])
+        return sum(published.counts[subset] for subset in equal)
 
-def _match(digests: Mapping[str, str], sha256: str, published: Published) -> Match:
-    changed = tuple(s for s in SUBSETS if digests[s] != published.digests[s])
-    return Match(published, changed, sha256 == published.sha256)
-
-
-def _equal_ids(match: Match) -> int:
-    counts = match.published.counts
-    return sum(counts[subset] for subset in SUBSETS if subset not in match.changed)
+    best = max(published_splits(), key=equal_ids)
+    changed = [s for s in SUBSETS if digests[s] != best.digests[s]]
+    return (best, changed) if len(changed) < len(SUBSETS) else None

@@ -87,17 +87,18 @@ def overlaps(table: CatalogueTable) -> Measure:
 
     def measure(of: Mask, within: Mask) -> Shared:
         mine, theirs = of[order], within[order]
-        covered, meets = _covered(start[mine], end[mine], *_union(start[theirs], end[theirs]))
+        covered = _covered(start[mine], end[mine], start[theirs], end[theirs])
         length = np.maximum(end[mine] - start[mine], 1)
         share = covered / length
+        overlapping = count(covered > 0)
         detail = {
             "seconds": int(covered.sum()) / 1e6,
             "share_of_seconds": round(int(covered.sum()) / max(int(length.sum()), 1), 6),
             "half_covered": count(2 * covered >= length),
             "mean_coverage": round(float(share.sum()) / max(len(share), 1), 6),
-            "mean_coverage_of_these": round(float(share.sum()) / max(count(meets), 1), 6),
+            "mean_coverage_of_these": round(float(share.sum()) / max(overlapping, 1), 6),
         }
-        return Shared("time_overlap", count(meets), len(share), detail=detail)
+        return Shared("time_overlap", overlapping, len(share), detail=detail)
 
     return measure
 
@@ -105,42 +106,27 @@ def overlaps(table: CatalogueTable) -> Measure:
 def _on_one_axis(table: CatalogueTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start and end on one time axis, on which the recordings follow each other."""
     start, end = table.spans_us
-    codes, recordings = table.recordings.codes, len(table.recordings.values)
-    if not len(codes):
-        return start, end
-    order = np.argsort(codes, kind="stable")
-    firsts = np.searchsorted(codes[order], np.arange(recordings))
-    lengths = np.maximum.reduceat(end[order], firsts) + 1
+    codes = table.recordings.codes
+    lengths = np.zeros(len(table.recordings.values), np.int64)
+    np.maximum.at(lengths, codes, end + 1)
     before = (np.cumsum(lengths) - lengths)[codes]
     return start + before, end + before
-
-
-def _union(
-    start: NDArray[np.int64], end: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The union of spans sorted by start: starts and ends of its intervals."""
-    reach = np.maximum.accumulate(end)
-    opens = np.ones(len(start), np.bool_)
-    opens[1:] = start[1:] > reach[:-1]
-    first = np.flatnonzero(opens)
-    return start[first], reach[np.append(first[1:], len(start))[: len(first)] - 1]
 
 
 def _covered(
     start: NDArray[np.int64],
     end: NDArray[np.int64],
-    union_start: NDArray[np.int64],
-    union_end: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """How much of each span the intervals cover, and whether they overlap it at all."""
-    if not len(union_start):
-        return np.zeros(len(start), np.int64), np.zeros(len(start), np.bool_)
-    total = np.concatenate([[0], np.cumsum(union_end - union_start)])
-    first = np.searchsorted(union_end, start, "right")
-    last = np.searchsorted(union_start, end, "left")
-    meets = last > first
-    # Subtract what the first and the last interval have outside the span.
-    before = np.maximum(start - union_start[np.minimum(first, len(union_start) - 1)], 0)
-    behind = np.maximum(union_end[np.maximum(last - 1, 0)] - end, 0)
-    covered = total[np.maximum(last, first)] - total[first] - before - behind
-    return np.where(meets, covered, 0), meets
+    others_start: NDArray[np.int64],
+    others_end: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """How much of each span the union of other spans covers, int64; all sorted by start."""
+    if not len(others_start):
+        return np.zeros(len(start), np.int64)
+    reach = np.maximum.accumulate(others_end)
+    opens = np.append(True, others_start[1:] > reach[:-1])
+    edges = np.stack([others_start[opens], reach[np.append(opens[1:], True)]], axis=1)
+    # The time covered before a moment: it grows by 1 or by 0, so interpolating it is exact.
+    total = np.repeat(np.cumsum(edges[:, 1] - edges[:, 0]), 2)
+    before = [np.interp(moment, edges.ravel(), np.append(0, total[:-1])) for moment in (start, end)]
+    covered: NDArray[np.int64] = (before[1] - before[0]).astype(np.int64)
+    return covered
