@@ -32,7 +32,7 @@ class TrainConfig:
         out: New directory for the run.
         overwrite: Replace the run in the output directory.
         resume: Continue the run in the output directory.
-        device: auto (CUDA if available), cpu, cuda or cuda:N.
+        device: Device: auto (CUDA if available), cpu, cuda or cuda:N.
         model: Configuration of the model, see its family.
         epochs: Maximum number of epochs.
         batch_size: Utterances in a batch, over all processes.

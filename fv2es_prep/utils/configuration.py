@@ -36,9 +36,8 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
     values = settle(kind, given, preset)
     missing = [path for path, value in values.items() if value is MISSING]
     if missing:
-        flag = missing[0].rpartition(".")[2].replace("_", "-")
         raise SettingsError(
-            f"--{flag} is missing", f"pass --{flag}, or set {missing[0]!r} in a --config file"
+            f"{missing[0]} is missing", "pass it on the command line, or set it in a --config file"
         )
     return cast("T", _build(kind, "", values, preset))
 
@@ -157,15 +156,16 @@ def _line(field: Field, value: Any) -> str:
     if value is None or value is MISSING:
         has_word = value is None and field.none_word
         return f'{field.name} = "none"' if has_word else f"# {field.name} = {field.expected}"
-    return f"{field.name} = {_toml(value)}"
+    return f"{field.name} = {toml_value(value)}"
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML: text, a number, a truth value, a path, or a list or mapping of them."""
     if isinstance(value, Mapping):
-        pairs = (f"{_toml(name)} = {_toml(item)}" for name, item in value.items())
+        pairs = (f"{toml_value(name)} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, float):
         return repr(value)
     # A string, an integer or a boolean of JSON is one of TOML, but for the character DEL.
@@ -174,8 +174,6 @@ def _toml(value: Any) -> str:
 
 
 def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The paths whose values differ, with both values; `dataclasses.MISSING` for none."""
-    pairs = {
-        path: (left.get(path, MISSING), right.get(path, MISSING)) for path in {**left, **right}
-    }
+    """The paths whose values differ, with both values; None for a missing one."""
+    pairs = {path: (left.get(path), right.get(path)) for path in {**left, **right}}
     return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}

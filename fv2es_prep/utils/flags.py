@@ -192,7 +192,7 @@ def _metavar(field: Field) -> str | None:
 
 def _typer_type(field: Field) -> Any:
     if get_origin(field.type) in (tuple, dict):
-        return list[str]
+        return list[Path] if Path in get_args(field.type) else list[str]
     union = get_origin(field.type) in (Union, UnionType)
     kinds = [k for k in get_args(field.type) if k is not NoneType] if union else [field.type]
     return kinds[0] if len(kinds) == 1 else str
@@ -200,7 +200,8 @@ def _typer_type(field: Field) -> Any:
 
 def _text(value: Any) -> Any:
     """A repeated option as one text with commas; no value where it was not given."""
-    return (",".join(value) or None) if isinstance(value, list) else value
+    words = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return (",".join(value) if words else value) or None if isinstance(value, list) else value
 
 
 def _describe(command: Any, parameters: Sequence[inspect.Parameter], doc: str | None) -> None:

@@ -22,10 +22,6 @@ class FV2ESConfig(ModelConfig):
     """Sizes of the network; the defaults are those of the published FV2ES (arXiv 2209.10170).
 
     Attributes:
-        name: see `ModelConfig`.
-        modalities: see `ModelConfig`.
-        label_classes: see `ModelConfig`.
-        mel_rows: see `ModelConfig`.
         face_px: side of a face crop, in pixels.
         face_mean: mean of each colour, R G B, scale 0..255.
         face_std: standard deviation of each colour, same scale.

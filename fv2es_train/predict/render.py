@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 from fv2es_train.predict.outputs import TEXT, UtterancePrediction, VideoPrediction
+from fv2es_train.predict.predict_config import Form
 from fv2es_train.predict.subtitles import write_srt
 
-Form = Literal["table", "json", "csv", "srt"]
 _TEXT_WIDTH = 44
 
 

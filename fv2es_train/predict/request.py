@@ -10,42 +10,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import Half, View
+from fv2es_train.predict.predict_config import DEFAULT_RULES, FaceChoice, SpanRules
 
-FaceChoice = Literal["largest", "all"]
 _VIEW = re.compile(r"(left|right|full)(?::(\d{1,5}))?(?::(\d{1,3}))?")
 
 
-@dataclass(frozen=True)
-class SpanRules:
-    """How detected speech is cut into utterances.
-
-    Attributes:
-        shortest_s: shorter speech is dropped, in seconds.
-        longest_s: longer speech is cut where speech is least probable, in seconds.
-        silence_s: shortest pause that ends an utterance, in seconds.
-        pad_s: padding before and after the speech of an utterance, in seconds.
-        fixed_s: length of the spans of a video without speech, in seconds.
-    """
-
-    shortest_s: float = 0.5
-    longest_s: float = 15.0
-    silence_s: float = 0.3
-    pad_s: float = 0.1
-    fixed_s: float = 5.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.shortest_s < self.longest_s or not self.fixed_s > 0:
-            raise UsageError(
-                f"the shortest utterance is {self.shortest_s} s and the longest {self.longest_s} s",
-                "both must be above 0, and the shortest below the longest",
-            )
-
-
-DEFAULT_RULES = SpanRules()
 WHOLE = View()
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.predict.request import Span, SpanRules, parse_view
+from fv2es_train.predict.predict_config import SpanRules
+from fv2es_train.predict.request import Span, parse_view
 from fv2es_train.predict.subtitles import read_text
 
 _HINT = "each span needs start_s and end_s; text, id and view are optional"

@@ -7,7 +7,7 @@ what the command line prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,8 @@ from fv2es_prep.types import View
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.predict import render
 from fv2es_train.predict.outputs import UtterancePrediction, summarise, video_json
-from fv2es_train.predict.request import (
-    DEFAULT_RULES,
-    FaceChoice,
-    Request,
-    Span,
-    SpanRules,
-    parse_view,
-)
+from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.predict.request import Request, Span, parse_view
 from fv2es_train.predict.spans import given_spans, read_spans
 from fv2es_train.predict.subtitles import Transcript, read_transcript
 
@@ -39,43 +33,6 @@ SUFFIXES = frozenset(
         *(".mxf", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".vob", ".wav", ".webm", ".wma", ".wmv"),
     )
 )
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Options of `fv2es predict`.
-
-    Attributes:
-        videos: files and folders.
-        run: directory of the run.
-        sound: file of the audio if it is another one, for one video.
-        spans: file of spans, see `spans.parse_spans`, for one video.
-        transcript: file of a transcript, see `subtitles`, for one video.
-        asr: speech recogniser, see `recognisers.load_recogniser`.
-        tokenizer: directory or hub name of the tokenizer, if it was moved.
-        views: see `request.parse_view`; or the name of a corpus for the view of each span's id.
-        faces: ``largest`` or ``all``.
-        form: ``table``, ``json``, ``csv`` or ``srt``.
-        plot: PNG file of the timeline; a folder for several videos.
-        video: MP4 file of the annotated video; a folder for several videos.
-        device: device of the model.
-        rules: how detected speech is cut.
-    """
-
-    videos: tuple[Path, ...]
-    run: Path
-    sound: Path | None = None
-    spans: Path | None = None
-    transcript: Path | None = None
-    asr: str | None = None
-    tokenizer: str | None = None
-    views: tuple[str, ...] = ("full",)
-    faces: FaceChoice = "largest"
-    form: render.Form = "table"
-    plot: Path | None = None
-    video: Path | None = None
-    device: str = "auto"
-    rules: SpanRules = DEFAULT_RULES
 
 
 def predict_videos(

@@ -157,7 +157,7 @@ def test_what_is_wrong_is_named(text: str, said: tuple[str, ...]) -> None:
 
 
 def test_a_required_field_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="--out is missing"):
+    with pytest.raises(SettingsError, match="out is missing"):
         resolve(Job, {})
     with pytest.raises(UsageError, match="cannot read"):
         read_toml(tmp_path / "no.toml")

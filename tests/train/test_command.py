@@ -43,7 +43,7 @@ def test_a_run_is_trained_and_continued(corpus: Corpus, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--out", "run"), "--shards is missing"),
+        (("--out", "run"), "shards is missing"),
         (("--resume", "nowhere"), "holds no run that can be continued"),
         (("--resume", "nowhere", "--lr", 1), "lr cannot change"),
         (("--resume", "nowhere", "--compile"), "compile cannot change"),

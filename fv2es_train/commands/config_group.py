@@ -1,0 +1,61 @@
+"""`fv2es config`: print a configuration, or how two of them differ.
+
+Owns where a configuration is found: a TOML file, a run, a dataset. Leaves its form to
+`fv2es_prep.utils.configuration`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.configuration import differences, flat_values, flatten, read_toml, toml_value
+from fv2es_prep.utils.console import Json, print_json
+from fv2es_train.commands.predict import predict
+from fv2es_train.commands.train import train
+
+config = typer.Typer(no_args_is_help=True, help="Show and compare configurations.")
+show = typer.Typer(
+    no_args_is_help=True, help="Print the configuration of a command as TOML, for --config."
+)
+config.add_typer(show, name="show")
+for _name, _command in {"train": train, "predict": predict}.items():
+    show.command(_name, epilog=f"Example: fv2es config show {_name}")(_command.show)  # type: ignore[attr-defined]
+
+_Place = Annotated[
+    Path, typer.Argument(help="TOML file, run or dataset.", metavar="PLACE", show_default=False)
+]
+
+
+@config.command(epilog="Example: fv2es config diff run-a run-b")
+def diff(left: _Place, right: _Place, as_json: Json = False) -> None:
+    """Print the fields in which two configurations differ, with both values."""
+    found = differences(*(values_at(place) for place in (left, right)))
+    if as_json:
+        print_json({path: list(pair) for path, pair in found.items()})
+        return
+    for path, pair in found.items():
+        typer.echo(f"{path:24} " + "  ".join(f"{value or '-':>16}" for value in pair))
+
+
+def values_at(place: Path) -> dict[str, str | None]:
+    """The values of a TOML file, a run or a dataset by dotted path, each as TOML.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    from fv2es_prep.shards.index import INDEX_NAME, read_index
+    from fv2es_train.training.run_config import stored_config
+
+    if place.is_file():
+        values = flatten(read_toml(place))
+    elif (place / INDEX_NAME).is_file():
+        values = flatten(read_index(place).settings.to_json())
+    elif place.is_dir():
+        values = flat_values(stored_config(place))
+    else:
+        raise UsageError(f"{place} does not exist", "pass a TOML file, a run or a dataset")
+    return {path: None if value is None else toml_value(value) for path, value in values.items()}
