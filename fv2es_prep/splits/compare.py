@@ -5,12 +5,12 @@ Owns the numbers of `fv2es splits diff` and `fv2es splits stats`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fv2es_prep.shards.table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
 from fv2es_prep.splits.shared import count, present
+from fv2es_prep.utils.pages import text_table
 
 _NAMED = 5
 # Stands for the subset of an id that a split lacks.
@@ -73,17 +73,9 @@ def split_stats(table: CatalogueTable, split: Split) -> dict[str, Any]:
 
 def stats_text(stats: dict[str, Any]) -> str:
     """Statistics for the terminal."""
-    subsets = stats["subsets"]
-    lines = [f"{stats['recipe']}  {stats['parameters']}", _line("", list(subsets))]
-    for name, value in subsets["train"].items():
-        if name != "classes":
-            lines.append(_line(name, [subset[name] for subset in subsets.values()]))
-            continue
-        for label in value:
-            cells = [subset["classes"][label] for subset in subsets.values()]
-            lines.append(_line(f"  {label}", cells))
-    return "\n".join(lines)
-
-
-def _line(name: str, cells: Sequence[Any]) -> str:
-    return f"{name:14}" + "".join(f"{cell:>12}" for cell in cells)
+    subsets = list(stats["subsets"].values())
+    first = subsets[0]
+    rows = [[name, *(s[name] for s in subsets)] for name in first if name != "classes"]
+    rows += [[f"  {name}", *(s["classes"][name] for s in subsets)] for name in first["classes"]]
+    table = text_table([["", *stats["subsets"]], *rows])
+    return f"{stats['recipe']}  {stats['parameters']}\n{table}"

@@ -57,6 +57,20 @@ def count(mask: Mask) -> int:
     return int(np.count_nonzero(mask))
 
 
+def shared(kind: str, hits: Mask, of: Mask, known: Mask | None = None, **detail: float) -> Shared:
+    """Count the rows of a subset that share something.
+
+    Args:
+        kind: what is shared.
+        hits: bool (N,), rows that share it; only those of the subset that are known count.
+        of: bool (N,), rows of the subset.
+        known: bool (N,), rows with a value; all if None.
+        detail: further numbers of this kind.
+    """
+    mine = of if known is None else of & known
+    return Shared(kind, count(hits & mine), count(of), count(of) - count(mine), detail)
+
+
 def present(codes: NDArray[np.int32], values: int, rows: NDArray[Any]) -> Mask:
     """Which of the values occur among rows, given as numbers or as a mask: bool (values,)."""
     found = np.zeros(values, np.bool_)
@@ -77,9 +91,7 @@ def sharing_values(
     """
 
     def measure(of: Mask, within: Mask) -> Shared:
-        mine = of if known is None else of & known
-        hits = present(codes, values, within)[codes] & mine
-        return Shared(kind, count(hits), count(of), count(of) - count(mine))
+        return shared(kind, present(codes, values, within)[codes], of, known)
 
     return measure
 

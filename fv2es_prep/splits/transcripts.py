@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.splits.shared import Shared, count, present
+from fv2es_prep.splits.shared import Shared, count, present, shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,10 +53,9 @@ class Transcripts:
 
     def identical(self, of: Mask, within: Mask) -> Shared:
         """Utterances whose normalised transcript equals one of the other subset."""
-        hits = self._present(within)[self.codes] & of & self.known
-        long = count(self.words[self.codes[hits]] >= MIN_WORDS)
-        unknown = count(of & ~self.known)
-        return Shared("transcript", count(hits), count(of), unknown, {"five_words": long})
+        hits = self._present(within)[self.codes]
+        long = count(self.words[self.codes[hits & of]] >= MIN_WORDS)
+        return shared("transcript", hits, of, self.known, five_words=long)
 
     def near(self, pairs: Sequence[tuple[Mask, Mask]]) -> list[Shared]:
         """Utterances with a near-identical, but no identical, transcript in the other subset.
@@ -70,12 +69,7 @@ class Transcripts:
         held = [(self._present(of) & long, self._present(within) & long) for of, within in pairs]
         found = find_near(self.texts, [(of & ~within, within) for of, within in held])
         return [
-            Shared(
-                "near_transcript",
-                count(near[self.codes] & of),
-                count(of),
-                count(of & ~self.known),
-            )
+            shared("near_transcript", near[self.codes], of, self.known)
             for (of, _), near in zip(pairs, found, strict=True)
         ]
 

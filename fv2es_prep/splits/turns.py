@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.shards.table import CatalogueTable
-from fv2es_prep.splits.shared import Measure, Shared, count
+from fv2es_prep.splits.shared import Measure, Shared, count, shared
 from fv2es_prep.splits.transcripts import bytes_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def adjacent_turns(table: CatalogueTable) -> Measure:
         hits = np.zeros(len(order), np.bool_)
         hits[1:] = adjacent & there[:-1]
         hits[:-1] |= adjacent & there[1:]
-        return Shared("adjacent_turn", count(hits & of[order]), count(of))
+        return shared("adjacent_turn", hits, of[order])
 
     return measure
 

@@ -53,3 +53,13 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
     lines = ["<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows]
     header = "<tr>" + "".join(cell("th", name) for name in head) + "</tr>" if any(head) else ""
     return f"<h2>{html.escape(title)}</h2><table>{header}{''.join(lines)}</table>"
+
+
+def text_table(rows: Sequence[Sequence[object]]) -> str:
+    """A table for the terminal; the first column is aligned left, the others right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
