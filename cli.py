@@ -52,7 +52,6 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Raw emotion-video corpora to compact training shards, and to a trained, measured model.",
 )

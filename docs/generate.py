@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation, or check that they are current.
 
 Owns `cli.md` and the tables between ``<!-- generated:NAME -->`` and ``<!-- end -->``. Leaves the
-facts to the code: the commands, the shard schema and the drop reasons.
+facts to the code: the commands, the shard schema, the configurations and the drop reasons.
 
 Run it with `make docs`, or with ``--check`` to be told what is out of date (exit status 1).
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from fv2es_prep.shards.schema import ATTRIBUTES, columns_of
 from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.stages.base import Column
 from fv2es_prep.stages.registry import STAGES, load_stage
+from fv2es_prep.utils.configuration import toml_value
+from fv2es_prep.utils.fields import fields_of
+from fv2es_train.config import TrainConfig
+from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.training.run_config import preset_of
 
 DOCS = Path(__file__).parent
 WIDTH = 80
@@ -126,6 +132,19 @@ def codes_table() -> str:
     return _table(("code", "meaning"), (*((f"`{n}`", t) for n, t in CODES.items()), *numbered))
 
 
+def fields_table(kind: type, preset: Mapping[str, Any]) -> str:
+    """The fields of a configuration."""
+    rows = (
+        (f"`{f.path}`", f"`{f.expected}`".replace("|", "\\|"), _default(f.default), f.doc)
+        for f in fields_of(kind, preset).values()
+    )
+    return _table(("field", "type", "default", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    return "" if value is None or value is MISSING else f"`{toml_value(value)}`"
+
+
 def _type(column: Column) -> str:
     return "text" if column.kind == "text" else np.dtype(column.dtype).name
 
@@ -143,6 +162,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
+    "train-fields": lambda: fields_table(TrainConfig, preset_of({})),
+    "predict-fields": lambda: fields_table(PredictConfig, {}),
 }
 
 

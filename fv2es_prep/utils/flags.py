@@ -73,6 +73,18 @@ class Given(Generic[T]):
         return to_toml(fields_of(self.kind, preset), settle(self.kind, self.values, preset))
 
 
+def scaled(factor: float) -> Callable[[str], Any]:
+    """Reads an option in a unit that is ``factor`` times its field's, e.g. minutes for seconds."""
+
+    def read(text: str) -> Any:
+        try:
+            return float(text) * factor
+        except ValueError:
+            return text
+
+    return read
+
+
 def no_preset(_: Mapping[str, Any]) -> Mapping[str, Any]:
     """Nothing but the defaults."""
     return {}
