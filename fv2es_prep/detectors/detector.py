@@ -27,17 +27,27 @@ class Finder(Protocol):
     batch: int
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """float32 (N, 5) for each uint8 (H, W, 3): left, top, right, bottom, probability."""
+        """float32 (N, 15) for each uint8 (H, W, 3): the box, its probability, x, y of 5 points."""
         ...
 
 
 class Face(NamedTuple):
-    """One face: rgb uint8 (S, S, 3), box float32 (4,) in pixels of the view, prob in [0, 1]."""
+    """One face.
+
+    Attributes:
+        rgb: uint8 (S, S, 3).
+        box: float32 (4,), left, top, right, bottom in pixels of the view.
+        prob: probability from 0 to 1.
+        found: False where the centre of the view stands in.
+        points: float32 (5, 2), x and y of eyes, nose and corners of the mouth in pixels of the
+            view; None where no face was found.
+    """
 
     rgb: NDArray[np.uint8]
     box: NDArray[np.float32]
     prob: float
     found: bool
+    points: NDArray[np.float32] | None = None
 
 
 class FaceDetector:
@@ -103,13 +113,13 @@ class FaceDetector:
         crop = None if first is None else self._crop(rgb, first[:4])
         if first is None or crop is None:
             return self.fallback(rgb)
-        return Face(crop, first[:4], first[4], True)
+        return Face(crop, first[:4], first[4], True, first[5:].reshape(5, 2))
 
     def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Iterator[Face]:
         for row in () if rows is None or not len(rows) else rows[_by_size(rows)]:
             crop = self._crop(rgb, row[:4])
             if crop is not None:
-                yield Face(crop, row[:4], row[4], True)
+                yield Face(crop, row[:4], row[4], True, row[5:].reshape(5, 2))
 
     def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""

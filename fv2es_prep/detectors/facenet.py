@@ -59,7 +59,8 @@ class Facenet:
             pictures: uint8 (H, W, 3), colour order RGB.
 
         Returns:
-            float32 (N, 5) for each: left, top, right, bottom in pixels, probability.
+            float32 (N, 15) for each: left, top, right, bottom in pixels, probability, x and y of
+            five points: the eyes, the nose, the corners of the mouth, from left to right.
         """
         import numpy as np
         import torch
@@ -70,7 +71,7 @@ class Facenet:
         for begin in range(0, len(pictures), self.batch):
             stacked = np.stack(pictures[begin : begin + self.batch])
             with torch.no_grad():
-                boxes, _ = detect_face(
+                boxes, points = detect_face(
                     stacked,
                     nets.min_face_size,
                     nets.pnet,
@@ -80,5 +81,7 @@ class Facenet:
                     nets.factor,
                     nets.device,
                 )
-            found += [np.asarray(rows, np.float32).reshape(-1, 5) for rows in boxes]
+            for rows, places in zip(boxes, points, strict=True):
+                five = np.asarray(places, np.float32).reshape(-1, 10)
+                found.append(np.hstack([np.asarray(rows, np.float32).reshape(-1, 5), five]))
         return found

@@ -61,7 +61,8 @@ class Mtcnn:
             pictures: uint8 (H, W, 3), colour order RGB.
 
         Returns:
-            float32 (N, 5) for each: left, top, right, bottom in pixels, probability.
+            float32 (N, 15) for each: left, top, right, bottom in pixels, probability, x and y of
+            five points: the eyes, the nose, the corners of the mouth, from left to right.
         """
         return [self._detect(rgb) for rgb in pictures]
 
@@ -100,9 +101,10 @@ class Mtcnn:
         found, correction = self._passed(self._second, sums, found, second)
         best = keep(found, _OVERLAP)
         found = _moved(found[best], correction[best], 1)
-        found, correction = self._passed(self._third, sums, found, third)
-        found[:, :4] = _moved(found, correction, 1)
-        return found[keep(found, _OVERLAP, "smaller")]
+        found, regression = self._passed(self._third, sums, found, third)
+        points = _points(found, regression[:, 4:])
+        found[:, :4] = _moved(found, regression[:, :4], 1)
+        return np.hstack([found, points])[keep(found, _OVERLAP, "smaller")]
 
     def _passed(
         self,
@@ -111,13 +113,13 @@ class Mtcnn:
         boxes: NDArray[np.float32],
         threshold: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The boxes, as squares, that a network takes for faces: (N, 5), and corrections (N, 4)."""
+        """The boxes, as squares, that a network takes for faces: (N, 5), and its regression."""
         crops, boxes = crop_all(sums, _squares(boxes), network.side)
         if not len(boxes):
-            return np.zeros((0, 5), np.float32), np.zeros((0, 4), np.float32)
-        probability, correction = network.run(crops)
+            return np.zeros((0, 5), np.float32), np.zeros((0, network.width), np.float32)
+        probability, regression = network.run(crops)
         passed = probability > np.float32(threshold)
-        return np.column_stack([boxes, probability])[passed], correction[passed]
+        return np.column_stack([boxes, probability])[passed], regression[passed]
 
 
 def scales_of(height: int, width: int, settings: FaceSettings) -> list[float]:
@@ -202,6 +204,17 @@ def _moved(
     """Each box with its sides moved by so many times its size, edges counted or not."""
     size = boxes[:, 2:4] - boxes[:, :2] + np.float32(edge)
     return boxes[:, :4] + correction * np.hstack([size, size])
+
+
+def _points(boxes: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Five points as x, y, x, y, ... in pixels, from their shares of the box, x before y."""
+    one = np.float32(1)
+    size = boxes[:, 2:4] - boxes[:, :2] + one
+    axes = [
+        size[:, i : i + 1] * shares[:, 5 * i : 5 * i + 5] + boxes[:, i : i + 1] - one
+        for i in (0, 1)
+    ]
+    return np.stack(axes, axis=2).reshape(-1, 10)
 
 
 def _largest_side(boxes: NDArray[np.float32]) -> float:

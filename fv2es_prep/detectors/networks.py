@@ -98,21 +98,24 @@ class CropNetwork:
 
     Attributes:
         side: height and width of what it reads.
+        width: numbers of its regression: 4 corrections of the box; of ``onet`` also x of five
+            points and y of five points, as shares of the box.
     """
 
     def __init__(self, name: Literal["rnet", "onet"]) -> None:
-        self.side = {"rnet": 24, "onet": 48}[name]
+        self.side, self.width = {"rnet": (24, 4), "onet": (48, 14)}[name]
         self._request = _request({"rnet": _second, "onet": _third}[name]())
 
     def run(self, crops: NDArray[np.float32]) -> Map:
-        """From float32 (N, side, side, 3), N > 0, to probability (N,) and correction (N, 4).
+        """From float32 (N, side, side, 3), N > 0, to probability (N,) and regression (N, width).
 
-        They lie in the network's own memory, and the next run writes over them.
+        The probability lies in the network's own memory, and the next run writes over it.
         """
         self._request.set_input_tensor(0, ov.Tensor(crops, shared_memory=True))
         self._request.infer()
-        probability, correction = (self._request.get_output_tensor(i).data for i in range(2))
-        return probability[:, 1], correction
+        count = len(self._request.model_outputs)
+        probability, *regression = (self._request.get_output_tensor(i).data for i in range(count))
+        return probability[:, 1], np.hstack(regression)
 
 
 @functools.cache
@@ -163,8 +166,8 @@ def _third() -> Any:
     x = _pool(_conv(x, weights, "conv3", "prelu3"), 2)
     x = _flat(_conv(x, weights, "conv4", "prelu4"), 1152)
     x = _dense(x, weights, "dense5", "prelu5")
-    outputs = [_softmax(_dense(x, weights, "dense6_1")), _dense(x, weights, "dense6_2")]
-    return ov.Model(outputs, [crops])
+    outputs = [_dense(x, weights, f"dense6_{number}") for number in (1, 2, 3)]
+    return ov.Model([_softmax(outputs[0]), *outputs[1:]], [crops])
 
 
 @functools.cache

@@ -18,6 +18,7 @@ STAGES: Registry[Stage] = Registry(
         "faces": "fv2es_prep.stages.faces:FACES",
         "mel": "fv2es_prep.stages.mel:MEL",
         "tokens": "fv2es_prep.stages.tokens:TOKENS",
+        "landmarks": "fv2es_prep.stages.landmarks:LANDMARKS",
     },
 )
 

@@ -1,0 +1,57 @@
+"""The stage ``landmarks``: five points of the speaker's face in each sampled picture.
+
+Owns its column and its invariant. The points are those that MTCNN gives with the face that the
+stage ``faces`` takes; pictures are searched once for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.stages.base import Check, Column, Pictures, Stage
+from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.faces import largest_faces
+from fv2es_prep.stages.rows import StageRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NO_FACE = np.full((5, 2), np.nan, np.float32)
+
+
+def _infinite(rows: StageRows) -> NDArray[np.bool_]:
+    return rows.any(np.isinf(rows["points"]).any(axis=(1, 2)))
+
+
+class LandmarksStage(Stage):
+    """Eyes, nose and corners of the mouth of the face that ``faces`` takes."""
+
+    name, needs, noun, symbol, section = "landmarks", ("video",), "landmarks", "ΣP", "faces"
+    main, can_drop = "points", False
+    checks = (Check("I27", "a point is infinite", _infinite),)
+
+    def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
+        """See `Stage`."""
+        meaning = "x, y in the view of eyes, nose, mouth corners; NaN where no face was found"
+        return (Column("points", "ragged", "<f4", (5, 2), "px", meaning),)
+
+    def load(self, context: StageContext) -> Callable[[Pictures], NDArray[np.float32]]:
+        """See `Stage`."""
+
+        def points(pictures: Pictures) -> NDArray[np.float32]:
+            faces = largest_faces(pictures, context.detector)
+            found = [_NO_FACE if face.points is None else face.points for face in faces]
+            return np.array(found, np.float32).reshape(-1, 5, 2)
+
+        return points
+
+    def batch(self, context: StageContext) -> int:
+        """See `Stage`."""
+        return context.detector.batch
+
+
+LANDMARKS = LandmarksStage()
