@@ -1,7 +1,6 @@
-"""A trained model in a directory: weights as safetensors, everything else as JSON.
+"""Checkpoints: RUN/best and RUN/last, with weights as safetensors and all else as JSON.
 
-Owns what RUN/best and RUN/last hold, and that they are whole or not there. Leaves when to write
-them to `train` and what they are good for to `evaluate`. Never pickle.
+Owns their content and that they are written atomically. Never pickle.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ FORMAT_VERSION = "1.0"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 REST = "rest.safetensors"
-# What tells tokenizers apart; the model alone does not know its tokenizer.
+# Settings of a tokenizer, which converted weights do not know.
 _TOKENIZER = ("tokenizer", "vocabulary_sha256", "vocabulary_size")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and what is needed to use it as it was measured.
+    """A model and what is needed to use it as it was evaluated.
 
     Attributes:
-        model: the network; its ``config`` holds its sizes and classes.
+        model: the network; its ``config`` has its sizes and classes.
         train: how it was trained.
-        settings: how the shards it was trained on were prepared.
-        thresholds: by class, fitted on the valid subset unless ``thresholds_fitted`` is off.
-        split_digest: of the split it was trained on; empty where that is not known.
-        epoch: number of the epoch after which it was kept, from 1; 0 where it was converted.
+        settings: how the shards of its training were prepared.
+        thresholds: by class, fitted on the valid subset if ``thresholds_fitted``.
+        split_digest: digest of the split it was trained on; empty if unknown.
+        epoch: the epoch after which it was saved, from 1; 0 for converted weights.
         metrics: average metrics on the valid subset after that epoch.
-        fv2es_version: of the program that wrote it.
+        fv2es_version: version that wrote it.
         which: ``best`` or ``last``.
-        thresholds_fitted: off for weights from elsewhere, whose thresholds are only a beginning.
+        thresholds_fitted: False for converted weights, whose thresholds are all 0.5.
     """
 
     model: EmotionModel
@@ -64,7 +63,7 @@ class Checkpoint:
     thresholds_fitted: bool = True
 
     def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
-        """Make sure that shards were prepared as those it was trained on.
+        """Make sure that shards were prepared like those of the training.
 
         Raises:
             SettingsError: a setting or the classes differ; the first one is named.
@@ -72,7 +71,7 @@ class Checkpoint:
         ours, theirs = self.model.config.label_classes, tuple(label_classes)
         if ours != theirs:
             raise SettingsError(
-                f"the run knows the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
+                f"the run has the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
                 "evaluate on shards prepared with the classes of the run, in the same order",
             )
         unknown: set[str] = set()
@@ -92,7 +91,8 @@ class Checkpoint:
         if known is not None and settings.text.vocabulary_size > known:
             raise SettingsError(
                 f"the shards' tokenizer {settings.text.tokenizer!r} has "
-                f"{settings.text.vocabulary_size} token ids, the run's text encoder knows {known}",
+                f"{settings.text.vocabulary_size} token ids, the run's text encoder accepts "
+                f"{known}",
                 "evaluate on shards prepared with the tokenizer of the run's text encoder",
             )
 
@@ -100,19 +100,18 @@ class Checkpoint:
 def save_checkpoint(
     run: Path, checkpoint: Checkpoint, rest: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
-    """Write RUN/best or RUN/last, in place of what is there.
+    """Replace RUN/best or RUN/last.
 
-    The directory is filled under a temporary name and renamed when whole. There is a moment between
-    two renames in which it has no directory of its name; what was there is then found under
-    another name, see `settle`.
+    The new directory is complete before the old one is moved away. A kill between the two renames
+    leaves the old one under another name, where `load_checkpoint` finds it; see `settle`.
 
     Args:
-        run: directory of the run.
+        run: run directory.
         checkpoint: what to write; ``which`` names the directory.
-        rest: weights of the file it was converted from that the model does not hold.
+        rest: weights of a converted file that the model does not have.
 
     Returns:
-        The directory written.
+        The directory.
 
     Raises:
         OutputError: it cannot be written.
@@ -145,7 +144,7 @@ def save_checkpoint(
 
 
 def settle(run: Path, which: str) -> None:
-    """Finish or undo what a killed `save_checkpoint` left, so that RUN/best or RUN/last is whole.
+    """Finish or undo a killed `save_checkpoint`.
 
     Raises:
         OSError: it cannot be written.
@@ -163,9 +162,9 @@ def _places(run: Path, which: str) -> tuple[Path, Path, Path]:
 
 
 def _whole(run: Path, which: str) -> Path:
-    """Where the whole checkpoint is; where there is none, where it would be."""
+    """Where the complete checkpoint is, or would be."""
     final, fresh, stale = _places(run, which)
-    # The old one is moved away only when the new one is whole.
+    # The old one is moved away only when the new one is complete.
     return fresh if not final.exists() and stale.exists() and fresh.exists() else final
 
 
@@ -175,9 +174,9 @@ def load_checkpoint(
     """Read RUN/best or RUN/last.
 
     Args:
-        run: directory of the run.
+        run: run directory.
         which: ``best`` or ``last``.
-        device: where the model goes.
+        device: device of the model.
 
     Returns:
         The checkpoint, its model in eval mode and not fused.
@@ -221,14 +220,10 @@ def load_checkpoint(
 
 
 def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] | None:
-    """The weights that `save_checkpoint` stored beside the model's own.
-
-    Args:
-        run: directory of the run.
-        which: ``best`` or ``last``.
+    """Weights of a converted file that the model does not have, by their name in that file.
 
     Returns:
-        Weight by name in the file that was converted; None for a run that was trained here.
+        None for a run that was trained here.
 
     Raises:
         TrainError: they cannot be read.
@@ -237,13 +232,10 @@ def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] |
     from safetensors.torch import load_file
 
     place = Path(run) / which / REST
-    if not place.is_file():
-        return None
     try:
-        rest: dict[str, torch.Tensor] = load_file(place)
+        return dict(load_file(place)) if place.is_file() else None
     except (OSError, SafetensorError) as error:
         raise TrainError(f"{place} cannot be read: {error!r}", "convert the file again") from error
-    return rest
 
 
 def _describe(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_shards_prepared_otherwise_are_refused_by_the_setting(
 
 def test_shards_with_other_classes_are_refused(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", corpus.examples, classes=CLASSES[::-1])
-    with pytest.raises(SettingsError, match="the run knows the classes ang"):
+    with pytest.raises(SettingsError, match="the run has the classes ang"):
         evaluate(shards, corpus.split, run)
 
 

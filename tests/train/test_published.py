@@ -21,8 +21,7 @@ from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.published.convert import ConvertOptions, convert_file, count, export_run
 from fv2es_train.models.published.files import read_state
-from fv2es_train.models.published.mapping import from_published, to_published
-from fv2es_train.models.published.names import published_name
+from fv2es_train.models.published.mapping import from_published, published_name, to_published
 from fv2es_train.models.published.sizes import config_of
 from tests.train.conftest import CLASSES, VOCABULARY, Corpus, make_examples
 from tests.train.published_net import Branches, PublishedNet
@@ -283,7 +282,7 @@ def test_a_converted_run_is_evaluated_and_says_what_is_not_known(
 
     checkpoint = load_checkpoint(tmp_path / "run")
     more = PrepSettings(text=TextSettings(vocabulary_size=VOCABULARY + 1))
-    with pytest.raises(SettingsError, match="has 41 token ids, the run's text encoder knows 40"):
+    with pytest.raises(SettingsError, match="has 41 token ids, the run's text encoder accepts 40"):
         checkpoint.check(more, CLASSES)
     short = PrepSettings(text=TextSettings(vocabulary_size=VOCABULARY, max_tokens=50))
     with pytest.raises(SettingsError, match="max_tokens = 100; these have 50"):

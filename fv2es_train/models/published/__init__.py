@@ -1,5 +1,1 @@
-"""The published FV2ES model: its state dict turned into a run of ours, and back.
-
-`names` knows how things are called, `sizes` reads the configuration off the shapes, `mapping` moves
-the weights, `files` reads and writes what torch saved, `convert` is the command.
-"""
+"""Weights of the published FV2ES model as a run, and a run as published weights."""

@@ -1,7 +1,6 @@
-"""A published file to a run, and a run to a published file.
+"""Convert a published file to a run, and a run to a published file.
 
-Owns what a run needs beside its weights and no published file tells: classes, settings,
-thresholds. Leaves reading to `files`, sizes to `sizes` and the weights to `mapping`.
+Owns what a run needs and a published file lacks: classes, settings, thresholds.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What a user says of a published file.
+    """A published file and what it does not contain.
 
     Attributes:
-        file: what torch.save or safetensors wrote.
-        out: directory of the run, made by it.
-        modalities: those it was trained with, some of ``tav``; None: all three.
+        file: file of torch.save or safetensors.
+        out: run directory, created.
+        modalities: modalities that it was trained with, some of ``tav``; None means all three.
         heads: attention heads of each sequence encoder (``--trans-nheads`` there).
         labels: a corpus, whose classes are in the order of the published logits, or the classes
-            in the order of the logits, with commas; None: those of ``shards``, or without shards
-            those of the corpus `PUBLISHED`.
-        shards: shards that the run is for, whose settings and classes it takes; None: the
-            published settings, and the tokenizer is not known.
+            themselves, with commas; None takes the classes of ``shards``, or of the corpus
+            `PUBLISHED`.
+        shards: shards whose settings and classes the run takes; None takes the published settings,
+            without a known tokenizer.
     """
 
     file: Path
@@ -51,17 +50,12 @@ class ConvertOptions:
 
 
 def convert_file(options: ConvertOptions) -> dict[str, Any]:
-    """Turn a published file into a run.
-
-    Its thresholds are 0.5 for each class, because the file has none.
-
-    Args:
-        options: the file, the run, and what the file does not tell.
+    """Convert a published file to a run, with thresholds of 0.5.
 
     Returns:
         JSON-ready: ``run``, ``modalities``, ``label_classes``, ``fused`` (whether the V blocks
-        are), ``tokenizer_known``, ``thresholds_fitted``, ``parameters`` by part, and ``kept``: how
-        many weights are stored beside the network's own.
+        are), ``tokenizer_known``, ``thresholds_fitted``, ``parameters`` by part, and ``kept``: the
+        number of weights stored beside the network's own.
 
     Raises:
         UsageError: the file is not what the published code writes, or ``out`` holds a run.
@@ -96,17 +90,17 @@ def convert_file(options: ConvertOptions) -> dict[str, Any]:
 
 
 def export_run(run: Path, out: Path) -> dict[str, Any]:
-    """Turn a run's best checkpoint into a published file.
+    """Convert a run's best checkpoint to a published file.
 
     Args:
-        run: directory of the run.
-        out: the file, in torch's format, or safetensors' where its name ends so.
+        run: run directory.
+        out: the file, in torch's format, or in safetensors' if its name ends so.
 
     Returns:
-        JSON-ready: ``file`` and ``weights``, how many it holds.
+        JSON-ready: ``file`` and the number of ``weights``.
 
     Raises:
-        UsageError: there is no such run, or it is not of the published kind, or ``out`` exists.
+        UsageError: there is no such run, it has another architecture, or ``out`` exists.
     """
     checkpoint = load_checkpoint(run)
     state = to_published(checkpoint.model, load_rest(run))
@@ -115,7 +109,7 @@ def export_run(run: Path, out: Path) -> dict[str, Any]:
 
 
 def count(part: nn.Module) -> int:
-    """Number of parameters; statistics of batch norms are none."""
+    """Number of parameters, without statistics of batch norms."""
     return sum(parameter.numel() for parameter in part.parameters())
 
 

@@ -1,7 +1,7 @@
-"""The weights of a published state dict as ours, and ours as a published state dict, strictly.
+"""Published state dicts and ours: the names of each other's weights, and the strict mapping.
 
-Owns the comparison of names, shapes and types, and what becomes of weights that nothing reads.
-Leaves names to `names` and sizes to `sizes`.
+The published names are those of the state dict of ``MME2E`` in
+github.com/MultimodalAffectiveComputing/FV2ES, V2EM/src/model/c_e2e.py.
 """
 
 from __future__ import annotations
@@ -18,87 +18,137 @@ from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.families import MODALITIES
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
-from fv2es_train.models.published.names import POOLER, UNUSED_HEAD, is_ignored, published_name
 
-FUSION = "weighted_fusion.weight"
+# Our prefix -> theirs; a name without one of these prefixes is the same in both.
+_PARTS = {
+    "text.": "T.",
+    "face.stack.": "V.",
+    "face.project.": "v_flatten.",
+    "mel.nest.": "A.0.",
+    "mel.project.": "a_flatten.",
+}
+# The same within a layer of V; ``0.`` is the convolution of a fused block.
+_BRANCHES = {
+    "dense.": "rbr_dense.",
+    "pointwise.": "rbr_1x1.",
+    "identity.": "rbr_identity.",
+    "0.": "rbr_reparam.",
+}
+# Weights that do not contribute to the logits. Optional in a file, and stored beside the model's.
+_HEAD = ("A.0.head.weight", "A.0.head.bias")
+_POOLER = ("T.albert.pooler.weight", "T.albert.pooler.bias")
+# A buffer that transformers before 4.31 saved.
+_POSITIONS = "T.albert.embeddings.position_ids"
+# The published network contains the face detector; ours runs when shards are made.
+_DETECTOR = "mtcnn."
+_FUSION = "weighted_fusion.weight"
 # Classes of the unused head: timm's default, ImageNet's.
 _HEAD_CLASSES = 1000
 _SHOWN = 3
-_State = dict[str, Tensor]
 
 
-def from_published(state: Mapping[str, Tensor], config: FV2ESConfig) -> tuple[FV2ES, _State]:
+def published_name(ours: str) -> str:
+    """The published name of one of our weights."""
+    name = _replaced(ours, _PARTS)
+    if not ours.startswith("face.stack."):
+        return name
+    layer, _, inside = name.removeprefix("V.").partition(".")
+    return f"V.{layer}.{_replaced(inside, _BRANCHES)}"
+
+
+def from_published(
+    state: Mapping[str, Tensor], config: FV2ESConfig
+) -> tuple[FV2ES, dict[str, Tensor]]:
     """Our network with the published weights.
 
     Args:
-        state: the published state dict; tensors are copied, bit by bit.
+        state: the published state dict; tensors are copied bit by bit.
         config: its sizes, see `sizes.config_of`.
 
     Returns:
-        The network in eval mode, and what of the file it does not hold: the weights that nothing
-        reads, and those of modalities that were not chosen. With both, `to_published` gives the
-        file back.
+        The network in eval mode, and the rest of the file: weights that do not contribute to the
+        logits or belong to other modalities. With both, `to_published` restores the file.
 
     Raises:
-        UsageError: a name is unexpected or missing, or a shape or type differs.
+        UsageError: a name is unexpected or missing, or a shape or dtype differs.
     """
-    # The published model has all its parts, whichever of them it uses.
+    # The published model has the parts of all modalities, whichever it uses.
     _compare(state, _expected(config, state), "file")
     model = FV2ES(config, from_config(config.text) if "t" in config.modalities else None)
     theirs = {published_name(name): name for name in model.state_dict()}
     model.load_state_dict({ours: state[name] for name, ours in theirs.items()})
-    # Cloned, because tensors that share memory cannot be stored as safetensors.
+    # Cloned: safetensors does not store tensors that share memory.
     rest = {name: value.clone() for name, value in state.items() if name not in theirs}
     return model.eval(), rest
 
 
-def to_published(model: EmotionModel, rest: Mapping[str, Tensor] | None = None) -> _State:
+def to_published(
+    model: EmotionModel, rest: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Our weights as a published state dict.
 
     Args:
-        model: the network, of the published kind and sizes.
-        rest: what `from_published` left over; None for a network that was trained here, where the
-            published weights that nothing reads (NesT's head, ALBERT's pooler) are zeros.
+        model: a network of the published architecture and sizes.
+        rest: the rest that `from_published` returned; None for a network that was trained here,
+            whose weights without contribution (NesT's head, ALBERT's pooler) are written as zeros.
 
     Raises:
-        UsageError: the network is not of the published kind, or lacks parts of it.
+        UsageError: the network has another architecture, or lacks the parts of a modality.
     """
-    if not isinstance(model, FV2ES):
+    config = model.config
+    kind = config.text.get("model_type", "albert") if isinstance(config, FV2ESConfig) else "-"
+    if not isinstance(config, FV2ESConfig) or config.name != "fv2es" or kind != "albert":
         raise UsageError(
-            f"the run is a {model.config.name}, the published model is fv2es",
+            f"the run is a {config.name} with the text encoder {kind}, the published model is "
+            "fv2es with albert",
             "train the published model: fv2es train --model fv2es --text-encoder albert-base-v2",
         )
-    _refuse_other_kinds(model.config)
-    state = {published_name(name): value for name, value in model.state_dict().items()}
-    if rest is None:
-        _refuse_missing_parts(model.config)
-        rest = _unread(model.config)
-    _compare(state | dict(rest), _expected(model.config, state | dict(rest)), "run")
-    return {name: value.detach().cpu().clone() for name, value in (state | dict(rest)).items()}
+    if rest is None and config.modalities != MODALITIES:
+        raise UsageError(
+            f"the run has the parts of the modalities {config.modalities} only, the published "
+            f"model has those of {MODALITIES}",
+            "train with --modalities tav",
+        )
+    ours = {published_name(name): value for name, value in model.state_dict().items()}
+    state = ours | dict(_zeros(config) if rest is None else rest)
+    _compare(state, _expected(config, state), "run")
+    return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
-def _expected(config: FV2ESConfig, state: Mapping[str, Tensor]) -> _State:
-    """Weights without content of the names, shapes and types that the published model has."""
+def _replaced(name: str, prefixes: Mapping[str, str]) -> str:
+    for prefix, theirs in prefixes.items():
+        if name.startswith(prefix):
+            return theirs + name.removeprefix(prefix)
+    return name
+
+
+def _expected(config: FV2ESConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Empty tensors with the names, shapes and dtypes of the published model."""
     with torch.device("meta"):
         full = FV2ES(replace(config, modalities=MODALITIES), from_config(config.text))
         expected = {published_name(name): value for name, value in full.state_dict().items()}
         width = len(config.modalities)
-        if width == 1 and FUSION in state:
-            # A modality alone does not pass through the fusion, so its width may be any.
-            width = min(max(state[FUSION].shape[-1], 1), len(MODALITIES))
-        expected[FUSION] = torch.empty(1, width)
+        if width == 1 and _FUSION in state:
+            # A single modality is not fused, so the width may be any.
+            width = min(max(state[_FUSION].shape[-1], 1), len(MODALITIES))
+        expected[_FUSION] = torch.empty(1, width)
     return expected
 
 
 def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    unexpected = [name for name in found if name not in expected and not is_ignored(name)]
+    optional = (*_HEAD, *_POOLER, _POSITIONS)
+    unexpected = [
+        name
+        for name in found
+        if name not in expected and name not in optional and not name.startswith(_DETECTOR)
+    ]
     missing = [name for name in expected if name not in found]
     if unexpected or missing:
         raise UsageError(
             f"the {what} is not the published model: {len(unexpected)} unexpected names"
             f"{_first(unexpected)}, {len(missing)} missing{_first(missing)}",
-            "the file has to be a state dict of the published FV2ES (V2EM) model, whole: with all "
-            "branches of its V blocks, or with all of them fused",
+            "pass a whole state dict of the published FV2ES (V2EM) model: with all branches of its "
+            "V blocks, or with all of them fused",
         )
     for name, value in expected.items():
         here = found[name]
@@ -118,29 +168,11 @@ def _kind(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
 
 
-def _refuse_other_kinds(config: FV2ESConfig) -> None:
-    kind = config.text.get("model_type", "albert")
-    if config.name != "fv2es" or (config.text and kind != "albert"):
-        raise UsageError(
-            f"the run is a {config.name} with the text encoder {kind}, and the published model is "
-            "fv2es with albert",
-            "train the published model: fv2es train --model fv2es --text-encoder albert-base-v2",
-        )
-
-
-def _refuse_missing_parts(config: FV2ESConfig) -> None:
-    if config.modalities != MODALITIES:
-        raise UsageError(
-            f"the run has the parts of the modalities {config.modalities} only, and the published "
-            f"model always has those of {MODALITIES}",
-            "train with --modalities tav",
-        )
-
-
-def _unread(config: FV2ESConfig) -> _State:
+def _zeros(config: FV2ESConfig) -> dict[str, Tensor]:
     hidden = int(config.text["hidden_size"])
-    shapes = (_HEAD_CLASSES, config.mel_dims[-1]), (hidden, hidden)
-    unread: _State = {}
-    for (weight, bias), shape in zip((UNUSED_HEAD, POOLER), shapes, strict=True):
-        unread |= {weight: torch.zeros(shape), bias: torch.zeros(shape[0])}
-    return unread
+    shapes = {_HEAD: (_HEAD_CLASSES, config.mel_dims[-1]), _POOLER: (hidden, hidden)}
+    return {
+        name: torch.zeros(size)
+        for names, shape in shapes.items()
+        for name, size in zip(names, (shape, shape[:1]), strict=True)
+    }

@@ -1,7 +1,7 @@
-"""The configuration of a published state dict, read off its shapes.
+"""The configuration of a published state dict, read from the shapes of its weights.
 
-Owns every size that a shape tells. What no shape tells is as published: heads of 32 in NesT, the
-layers and heads of the published ALBERT sizes; the heads of the sequence encoders are asked for.
+Sizes that no shape tells are as published: heads of width 32 in NesT, layers and heads of the
+published ALBERT models. The heads of the sequence encoders are an argument.
 """
 
 from __future__ import annotations
@@ -13,42 +13,39 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.models.families import MODALITIES
+from fv2es_train.models.families import MODALITIES, ModelConfig
 from fv2es_train.models.fv2es_config import FV2ESConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Layers and attention heads by hidden size: albert-base-v2, -large-v2, -xlarge-v2. ALBERT's layers
-# share their weights, so no shape tells how many there are.
-ALBERTS = {768: ("base", 12, 12), 1024: ("large", 24, 16), 2048: ("xlarge", 24, 16)}
-NEST_HEAD = 32
+# Hidden size -> name, layers, heads. ALBERT's layers share weights, so no shape tells their number.
+_ALBERTS = {768: ("base", 12, 12), 1024: ("large", 24, 16), 2048: ("xlarge", 24, 16)}
+_NEST_HEAD = 32
 _HINT = "pass what the published code wrote with torch.save(model.state_dict(), FILE)"
 
 
-def modalities_of(state: Mapping[str, Tensor], asked: str | None) -> str:
-    """Which modalities the logits are made of.
+def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
+    """The modalities that the logits are made of.
 
-    The published model has all parts whatever it was trained for; only the width of its fusion
-    tells how many of them it uses.
+    The published model has the parts of all modalities; only the width of its fusion tells how many
+    of them it uses.
 
     Args:
         state: the published state dict.
-        asked: some of ``tav``; None: all, where the fusion is that wide.
+        given: some of ``tav``; None means all three.
 
     Raises:
-        UsageError: the fusion does not fit what was asked for, or nothing was and it does not tell.
+        UsageError: the width of the fusion differs from the number of modalities.
     """
     width = _shape(state, "weighted_fusion.weight")[-1]
-    if asked is None and width == len(MODALITIES):
-        return MODALITIES
-    if asked is None:
+    if given is None and width != len(MODALITIES):
         raise UsageError(
             f"the file fuses {width} of the modalities t, a and v, and does not tell which",
             "pass the ones it was trained with, for example --modalities ta",
         )
-    chosen = FV2ESConfig(modalities=asked).modalities
-    # One modality alone does not pass through the fusion, so any file has it.
+    chosen = ModelConfig(modalities=given or MODALITIES).modalities
+    # A single modality is not fused, so every file has it.
     if len(chosen) not in (1, width):
         raise UsageError(
             f"the file fuses {width} modalities, but --modalities names {len(chosen)}: {chosen}",
@@ -65,12 +62,12 @@ def config_of(
     Args:
         state: the published state dict, multi-branch or fused.
         modalities: those of our network.
-        heads: attention heads of each sequence encoder, which no shape tells.
+        heads: attention heads of each sequence encoder.
         label_classes: in the order of the logits.
 
     Raises:
-        UsageError: a weight that tells a size is missing or is no such weight; the number of
-            classes or of heads does not fit.
+        UsageError: a weight is missing or has an impossible shape; the number of classes or heads
+            does not fit.
     """
     classes, width = _shape(state, "v_out.weight", 2)
     if len(label_classes) != classes:
@@ -84,14 +81,13 @@ def config_of(
             f"{heads} attention heads do not divide the width {width}",
             "pass the --trans-nheads that the file was trained with as --heads",
         )
-    feed_forward = "v_transformer.encoder.layers.0.linear1.weight"
     return FV2ESConfig(
         modalities=modalities,
         label_classes=label_classes,
         trans_dim=width,
-        trans_layers=_count(state, r"v_transformer\.encoder\.layers\.(\d+)\."),
+        trans_layers=_numbers(state, r"v_transformer\.encoder\.layers\.(\d+)\.")[-1] + 1,
         trans_heads=heads,
-        trans_ffn=_shape(state, feed_forward, 2)[0],
+        trans_ffn=_shape(state, "v_transformer.encoder.layers.0.linear1.weight", 2)[0],
         **_face(state),
         **_mel(state),
         **_text(state),
@@ -104,7 +100,7 @@ def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
     kernel = "rbr_reparam.weight" if fused else "rbr_dense.conv.weight"
     stages: list[list[int]] = [[]]
     for before, number in pairwise([blocks[0] - 1, *blocks]):
-        # A number left out between two blocks is the pooling that ends a stage.
+        # A missing number between two blocks is the pooling that ends a stage.
         if number > before + 1:
             stages.append([])
         stages[-1].append(_shape(state, f"V.{number}.{kernel}", 4)[0])
@@ -120,15 +116,15 @@ def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _mel(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    levels = range(_count(state, r"A\.0\.levels\.(\d+)\."))
+    levels = range(_numbers(state, r"A\.0\.levels\.(\d+)\.")[-1] + 1)
     places = [_shape(state, f"A.0.levels.{level}.pos_embed", 4) for level in levels]
     dims = tuple(place[3] for place in places)
     side = _root(places[0][1] * places[0][2], "A.0.levels.0.pos_embed")
     layers = r"A\.0\.levels\.{}\.transformer_encoder\.(\d+)\."
     return {
         "mel_dims": dims,
-        "mel_heads": tuple(dim // NEST_HEAD for dim in dims),
-        "mel_depths": tuple(_count(state, layers.format(level)) for level in levels),
+        "mel_heads": tuple(dim // _NEST_HEAD for dim in dims),
+        "mel_depths": tuple(_numbers(state, layers.format(n))[-1] + 1 for n in levels),
         "mel_patch": FV2ESConfig.mel_rows // side,
         "mel_hidden": _shape(state, "a_flatten.0.weight", 2)[0],
     }
@@ -137,17 +133,17 @@ def _mel(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _text(state: Mapping[str, Tensor]) -> dict[str, Any]:
     from transformers import AlbertConfig
 
-    vocabulary, embedding = _shape(state, "T.albert.embeddings.word_embeddings.weight", 2)
-    positions, _ = _shape(state, "T.albert.embeddings.position_embeddings.weight", 2)
-    kinds, _ = _shape(state, "T.albert.embeddings.token_type_embeddings.weight", 2)
+    parts = ("word", "position", "token_type")
+    names = (f"T.albert.embeddings.{part}_embeddings.weight" for part in parts)
+    (vocabulary, embedding), (positions, _), (kinds, _) = (_shape(state, n, 2) for n in names)
     layer = "T.albert.encoder.albert_layer_groups.0.albert_layers.0"
     inner, hidden = _shape(state, f"{layer}.ffn.weight", 2)
-    if hidden not in ALBERTS:
+    if hidden not in _ALBERTS:
         raise UsageError(
-            f"the file's ALBERT is {hidden} wide, expected {', '.join(map(str, ALBERTS))}",
+            f"the file's ALBERT is {hidden} wide, expected {', '.join(map(str, _ALBERTS))}",
             "the published model takes albert-base-v2, albert-large-v2 or albert-xlarge-v2",
         )
-    size, layers, heads = ALBERTS[hidden]
+    size, layers, heads = _ALBERTS[hidden]
     config = AlbertConfig(
         vocab_size=vocabulary,
         embedding_size=embedding,
@@ -167,40 +163,30 @@ def _text(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _shape(state: Mapping[str, Tensor], name: str, axes: int | None = None) -> tuple[int, ...]:
     if name not in state:
         raise UsageError(
-            f"the file has no weight {name}, so it is no state dict of the published model",
-            _HINT,
+            f"no weight {name} in the file: it is no state dict of the published model", _HINT
         )
     shape = tuple(state[name].shape)
     if not shape or 0 in shape or (axes is not None and len(shape) != axes):
         raise UsageError(
-            f"the file's weight {name} has the shape {shape}, expected {axes or 2} axes, none of "
-            "them empty",
+            f"the file's weight {name} has the shape {shape}, expected {axes or 2} non-empty axes",
             _HINT,
         )
     return shape
 
 
 def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
-    """The numbers that a pattern's group finds at the beginning of the names, at least one."""
+    """The numbers in the group of a pattern at the beginning of the names, sorted, at least one."""
     found = {int(match[1]) for name in state if (match := re.match(pattern, name))}
     if not found:
         named = pattern.replace(r"(\d+)", "N").replace("\\", "")
         raise UsageError(
-            f"the file has no weight named {named}..., so it is no state dict of the published "
-            "model",
-            _HINT,
+            f"no weight {named}... in the file: it is no state dict of the published model", _HINT
         )
     return sorted(found)
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return _numbers(state, pattern)[-1] + 1
 
 
 def _root(area: float, name: str) -> int:
     side = round(math.sqrt(area))
     if side < 1 or side * side != area:
-        raise UsageError(
-            f"the shape of the file's weight {name} does not come from a square", _HINT
-        )
+        raise UsageError(f"the file's weight {name} does not come from a square image", _HINT)
     return side
