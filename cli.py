@@ -53,7 +53,7 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Raw emotion-video corpora to compact training shards, and to a trained, measured model.",
+    help="Turn raw emotion-video corpora into training shards, and into a trained, measured model.",
 )
 app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
@@ -73,7 +73,7 @@ app.command(epilog="Example: fv2es serve --run run")(serve)
 def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Parse what stands before a command."""
+    """Print the version, or run a command."""
     if version:
         from fv2es_prep import __version__
 
@@ -83,14 +83,14 @@ def main(
 
 @app.command(epilog="Example: fv2es demo --out demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="New directory for everything.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="New directory.")] = Path("demo"),
     corpus_only: Annotated[
-        bool, typer.Option("--corpus-only", help="Only make the corpus and the text model.")
+        bool, typer.Option("--corpus-only", help="Stop after the corpus and the text model.")
     ] = False,
-    executor: Annotated[str, typer.Option(help="As for `fv2es prep`.")] = "local",
-    seed: Annotated[int, typer.Option(help="Of the corpus, the split and the training.")] = 0,
+    executor: Annotated[str, typer.Option(help="Executor, see `fv2es prep`.")] = "local",
+    seed: Annotated[int, typer.Option(help="Seed of the corpus, the split and the training.")] = 0,
 ) -> None:
-    """Make a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
+    """Generate a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
     from fv2es_prep.demo import make_corpus, make_talk, make_text_model
     from fv2es_prep.utils.files import make_directory
     from pipelines.prepare import PrepOptions
@@ -98,7 +98,7 @@ def demo(
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty", "choose a new directory with --out")
     make_directory(out)
-    say("1/5 making a corpus in IEMOCAP's layout, and a small ALBERT")
+    say("1/5 generate a corpus in IEMOCAP's layout, and a small ALBERT")
     corpus, albert = out / "corpus", out / "albert"
     make_corpus(corpus, seed=seed)
     make_text_model(albert, seed=seed)
@@ -115,7 +115,7 @@ def demo(
     model = {"text_encoder": str(albert)}
     places: dict[str, Path] = {"shards": shards, "split": split, "out": out / "run"}
     run_training(train_config("fv2es-tiny", seed=seed, model=model, **places))
-    say("5/5 fv2es predict: a video of its own, without labels or words")
+    say("5/5 fv2es predict: a new video, without labels or transcript")
     make_talk(out / "talk.avi", seed=seed)
     speakers, picture = ("left:224:0", "right:224:1"), out / "prediction.png"
     videos = (out / "talk.avi",)

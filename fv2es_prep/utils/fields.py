@@ -58,7 +58,8 @@ class Field:
     @property
     def none_word(self) -> bool:
         """Whether the text ``none`` is no value, which it is not where any text is one."""
-        return NoneType in _members(self.type) and not {str, Path} & set(_members(self.type))
+        parts = get_args(self.type)
+        return NoneType in parts and str not in parts and Path not in parts
 
     def convert(self, value: Any) -> Any:
         """The value in the field's type.
@@ -152,11 +153,6 @@ def _path(kind: type, value: Any) -> Any:
     raise msgspec.ValidationError(f"expected {kind.__name__}")
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The types that a field accepts: the parts of a union, the items of a tuple."""
-    return tuple(m for m in get_args(kind) or (kind,) if get_origin(kind) is not Literal)
-
-
 def _literals(kind: Any) -> Iterator[str]:
     for part in get_args(kind):
         if get_origin(kind) is Literal:
@@ -165,22 +161,16 @@ def _literals(kind: Any) -> Iterator[str]:
             yield from _literals(part)
 
 
-_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-
-
 def shown(kind: Any) -> str:
     """A type for messages, e.g. ``none | embeddings | all | int``."""
     origin, parts = get_origin(kind), [p for p in get_args(kind) if p is not Ellipsis]
     if origin is Literal:
         return " | ".join(map(str, parts))
     if origin is Annotated:
-        bounds = (
-            f" {sign} {getattr(m, name)}"
-            for m in parts[1:]
-            for name, sign in _BOUNDS.items()
-            if getattr(m, name) is not None
-        )
-        return shown(parts[0]) + ",".join(bounds)
+        meta, signs = parts[1], {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+        bounds = {sign: getattr(meta, name) for name, sign in signs.items()}
+        limits = [f" {sign} {bound}" for sign, bound in bounds.items() if bound is not None]
+        return shown(parts[0]) + ",".join(limits)
     words = [shown(part) for part in parts]
     if origin in (tuple, dict):
         return f"{'list' if origin is tuple else 'dict'}[{', '.join(words)}]"
