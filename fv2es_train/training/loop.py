@@ -39,9 +39,8 @@ from fv2es_train.training.progress import Progress, Silent, Step
 from fv2es_train.training.results import write_results
 from fv2es_train.training.run_dir import (
     EVENTS,
-    make_place,
+    make_run_dir,
     refuse_existing,
-    settle_place,
     write_history,
 )
 from fv2es_train.training.state import State, load_state, save_state, shards_digest
@@ -142,7 +141,7 @@ def _train(
     # Run directory. All processes refuse an existing run before one of them writes.
     world.gather(None)
     if world.first:
-        settle_place(config) if config.resume else make_place(config)
+        make_run_dir(config)
         write_history(run, state.history)
         if saved is None:
             save_state(run, state, model, optimizer)

@@ -21,7 +21,7 @@ from fv2es_train.models import families
 
 NAME = "config.toml"
 # Written by earlier versions.
-_OLD_NAME = "options.json"
+OLD_NAME = "options.json"
 _OLD_PATHS = {"model": "model.name"}
 _OLD_PATHS |= {name: f"model.{name}" for name in ("modalities", "text_encoder")}
 _CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
@@ -91,14 +91,14 @@ def stored_config(run: Path) -> TrainConfig:
         UsageError: the directory holds no run.
         TrainError: the file is damaged.
     """
-    path = next((run / name for name in (NAME, _OLD_NAME) if (run / name).is_file()), None)
+    path = next((run / name for name in (NAME, OLD_NAME) if (run / name).is_file()), None)
     if path is None:
         raise UsageError(
             f"{run} holds no run that can be continued: {run / NAME} is missing",
             f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
     try:
-        given = {**(_old_values(path) if path.suffix == ".json" else flatten(read_toml(path)))}
+        given = _old_values(path) if path.name == OLD_NAME else flatten(read_toml(path))
         return resolve(TrainConfig, {**given, "out": run}, preset_of(given))
     except (OSError, ValueError, AttributeError, UsageError) as error:
         raise TrainError(

@@ -156,7 +156,7 @@ def test_a_run_is_not_written_over_by_accident(corpus: Corpus, tmp_path: Path) -
     out = tmp_path / "run"
     options = options_of(corpus, out, modalities="t", epochs=1)
     train(options)
-    with pytest.raises(UsageError, match="holds a run already") as caught:
+    with pytest.raises(UsageError, match="already holds a run") as caught:
         train(options)
     assert "--overwrite" in caught.value.hint
     train(replace(options, overwrite=True))
@@ -167,7 +167,7 @@ def test_places_that_cannot_be_written_are_refused(corpus: Corpus, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
         train(options_of(corpus, tmp_path / "file"))
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         train(options_of(corpus, tmp_path / "file" / "run", modalities="t"))
 
 
