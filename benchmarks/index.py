@@ -67,7 +67,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    from fv2es_prep.config import PrepSettings, TextSettings
+    from fv2es_prep.config import DEFAULT_STAGES, PrepSettings, TextSettings
     from fv2es_prep.shards import catalogue
     from fv2es_prep.shards.index import Index, ShardEntry, write_index
 
@@ -92,7 +92,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
         "end_s": np.round(start + 0.6 + rng.gamma(2.0, 2.0, count), 4),
         **{catalogue.LABEL + name: rng.random(count) < 0.2 for name in classes},
     }
-    for name in catalogue.DIGESTS:
+    for name in DEFAULT_STAGES[:2]:
         digests = np.frombuffer(rng.bytes(16 * count), "S16")
         columns[name] = pa.Array.from_buffers(
             pa.binary(16), count, [None, pa.py_buffer(digests.tobytes())]

@@ -11,15 +11,18 @@ from typing import Any
 
 from fv2es_prep.config import (
     COMPACT,
+    DEFAULT_STAGES,
     LOSSLESS,
     FaceSettings,
     FrameSettings,
     PrepSettings,
+    TextSettings,
 )
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import stored_options
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.errors import UsageError
+from fv2es_prep.stages.registry import choose_stages, load_stage, sections_of
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.utils.files import make_directory
 from pipelines.cache import holds_shards
@@ -41,6 +44,7 @@ class PrepOptions:
         preset: ``ours``, or a preset of the corpus.
         tokenizer: name at the hub or directory.
         max_tokens: longest token sequence.
+        stages: names of the stages to make.
         interval_ms: milliseconds between two sampled frames.
         detector: which face detector; see `FaceSettings`.
         device: where it runs, ``cpu`` or torch's name of a GPU.
@@ -62,6 +66,7 @@ class PrepOptions:
     preset: str = "ours"
     tokenizer: str = "albert-base-v2"
     max_tokens: int = 100
+    stages: tuple[str, ...] = DEFAULT_STAGES
     interval_ms: float = 500.0
     detector: str = "exact"
     device: str = "cpu"
@@ -97,7 +102,9 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
         inventory = first_utterances(inventory, options.limit)
     if options.sample is not None:
         inventory = spread_utterances(inventory, options.sample)
-    text = describe_tokenizer(options.tokenizer, options.max_tokens)
+    stages = choose_stages(options.stages)
+    worded = any(load_stage(name).section == "text" for name in stages)
+    text = describe_tokenizer(options.tokenizer, options.max_tokens) if worded else TextSettings()
     storage = COMPACT if options.compact else LOSSLESS
     settings = PrepSettings(
         corpus=stored_options(replace(own, **inventory.options)),
@@ -105,6 +112,8 @@ def plan_corpus(options: PrepOptions, dry_run: bool = False) -> Plan:
         faces=faces,
         text=text,
         storage=storage,
+        stages=stages,
+        others=sections_of(stages),
     )
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(options.tokenizer)

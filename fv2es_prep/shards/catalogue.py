@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.config import digest_of
+from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import OutputError, ShardError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES
 from fv2es_prep.shards.table import LABEL, TIMES, CatalogueTable
 from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.stages.registry import media_of, stages_of
 from fv2es_prep.utils.files import whole_file
 
 CATALOGUE_NAME = "catalogue.parquet"
@@ -31,7 +32,6 @@ TEXTS = {
     "session": "session",
     "text": "text",
 }
-DIGESTS = {"faces": "digest/faces", "mel": "digest/mel"}
 # Rows of one part of the file; fixed, so that equal datasets give equal bytes.
 _GROUP_ROWS = 1 << 20
 
@@ -72,7 +72,8 @@ def read_table(directory: Path) -> CatalogueTable:
         except (OSError, ValueError, LookupError) as error:
             raise _damaged(path, error) from error
 
-    return CatalogueTable(index.label_classes, index.examples, column)
+    stages = content_stages(index.settings)
+    return CatalogueTable(index.label_classes, index.examples, column, stages)
 
 
 def write_catalogue(directory: Path, index: Index) -> None:
@@ -135,7 +136,7 @@ def table_from_shards(directory: Path, index: Index) -> Any:
     import pyarrow as pa
 
     parts = [arrow_table(_of_shard(directory / s.name, index)) for s in index.shards]
-    empty = arrow_table(_no_rows(index.label_classes))
+    empty = arrow_table(_no_rows(index))
     table = pa.concat_tables([empty, *parts]).combine_chunks()
     return table.replace_schema_metadata({SHARDS_KEY: shards_digest(index).encode()})
 
@@ -145,10 +146,22 @@ def arrow_table(columns: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
     kinds = {**dict.fromkeys(TEXTS, pa.large_string()), **dict.fromkeys(TIMES, pa.float64())}
-    kinds |= dict.fromkeys(DIGESTS, pa.binary(DIGEST_BYTES))
     return pa.table(
-        {name: pa.array(values, kinds.get(name, pa.bool_())) for name, values in columns.items()}
+        {
+            name: pa.array(values, kinds.get(name, _other_kind(pa, name)))
+            for name, values in columns.items()
+        }
     )
+
+
+def _other_kind(pa: Any, name: str) -> Any:
+    """A label is a bool; what remains is the digest of a stage."""
+    return pa.bool_() if name.startswith(LABEL) else pa.binary(DIGEST_BYTES)
+
+
+def content_stages(settings: PrepSettings) -> list[str]:
+    """The stages whose digests are in the file: those that are made of video or sound."""
+    return [stage.name for stage in stages_of(settings) if media_of(stage)]
 
 
 def _of_shard(path: Path, index: Index) -> dict[str, Any]:
@@ -157,18 +170,18 @@ def _of_shard(path: Path, index: Index) -> dict[str, Any]:
         columns |= {name: reader.column(name) for name in TIMES}
         label = reader.column("label").astype(bool)
         columns |= {LABEL + name: label[:, i] for i, name in enumerate(index.label_classes)}
-        for name, place in DIGESTS.items():
-            columns[name] = [digest.tobytes() for digest in reader.column(place)]
+        for name in content_stages(index.settings):
+            columns[name] = [digest.tobytes() for digest in reader.column(f"digest/{name}")]
     return columns
 
 
-def _no_rows(label_classes: tuple[str, ...]) -> dict[str, list[Any]]:
-    labels = [LABEL + name for name in label_classes]
-    return {name: [] for name in (*TEXTS, *TIMES, *labels, *DIGESTS)}
+def _no_rows(index: Index) -> dict[str, list[Any]]:
+    labels = [LABEL + name for name in index.label_classes]
+    return {name: [] for name in (*TEXTS, *TIMES, *labels, *content_stages(index.settings))}
 
 
 def _of_arrow(label_classes: tuple[str, ...], table: Any) -> CatalogueTable:
-    return CatalogueTable(label_classes, len(table), table.column)
+    return CatalogueTable(label_classes, len(table), table.column, table.column_names)
 
 
 def write_arrow(path: Path, table: Any) -> None:

@@ -273,6 +273,10 @@ class Catalogue:
     shard: NDArray[np.int64]
     row: NDArray[np.int64]
 
+    def count(self, name: str) -> NDArray[np.int64]:
+        """One of ``counts``; zeros where the dataset does not have that stage."""
+        return self.counts.get(name, np.zeros(len(self.ids), np.int64))
+
 
 def read_catalogue(directory: Path) -> Catalogue:
     """The small columns of a dataset.

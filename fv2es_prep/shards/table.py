@@ -6,7 +6,7 @@ Owns the values that splits are made and judged from. Leaves the file to `catalo
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,17 @@ class CatalogueTable:
         label_classes: names of the label columns.
         rows: N.
         column: gives a column by its name in the file, as a `pyarrow.ChunkedArray`.
+        stages: names of the stages that have a digest in the file.
     """
 
     def __init__(
-        self, label_classes: tuple[str, ...], rows: int, column: Callable[[str], Any]
+        self,
+        label_classes: tuple[str, ...],
+        rows: int,
+        column: Callable[[str], Any],
+        stages: Collection[str],
     ) -> None:
-        self.label_classes = label_classes
+        self.label_classes, self._stages = label_classes, stages
         self._rows, self._column = rows, column
 
     def __len__(self) -> int:
@@ -96,13 +101,14 @@ class CatalogueTable:
             label[:, place] = self._column(LABEL + name).to_numpy()
         return label
 
-    def content(self, part: str) -> NDArray[np.int32]:
-        """Numbers of the stored content, int32 (N,): equal where the digests are.
+    def content(self, stage: str) -> NDArray[np.int32]:
+        """Numbers of the stored values, int32 (N,): equal where the digests are equal.
 
-        Args:
-            part: ``faces`` or ``mel``.
+        All differ where the dataset does not have the stage.
         """
-        encoded = _whole(self._column(part)).dictionary_encode()
+        if stage not in self._stages:
+            return np.arange(len(self), dtype=np.int32)
+        encoded = _whole(self._column(stage)).dictionary_encode()
         codes: NDArray[np.int32] = encoded.indices.to_numpy()
         return codes
 

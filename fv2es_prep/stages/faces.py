@@ -196,7 +196,6 @@ class FacesStage(Stage):
     )
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
-        """See `Stage`."""
         side = settings.faces.image_size_px
         if settings.storage.faces == "jpeg":
             values: tuple[Column, ...] = (
@@ -218,31 +217,25 @@ class FacesStage(Stage):
         )
 
     def load(self, context: StageContext) -> Callable[[Pictures], Faces]:
-        """See `Stage`."""
         return lambda pictures: crop_faces(pictures, context.detector)
 
     def batch(self, context: StageContext) -> int:
-        """See `Stage`."""
         return context.detector.batch
 
     def join(self, parts: Sequence[Faces]) -> Faces:
-        """See `Stage`."""
         fields = ("rgb", *_FIELDS)
         return Faces(*(np.concatenate([getattr(part, n) for part in parts]) for n in fields))
 
     def store(self, value: Faces, settings: PrepSettings) -> Faces:
-        """See `Stage`."""
         return stored_faces(value, settings.storage)
 
     def encode(self, value: Faces) -> dict[str, Any]:
-        """See `Stage`."""
         others = {name: getattr(value, name) for name in _FIELDS}
         if isinstance(value, JpegFaces):
             return {"values": value.files, "sizes": value.sizes, **others}
         return {"values": value.rgb, **others}
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Faces:
-        """See `Stage`."""
         times_s, box, prob = columns["times_s"], columns["box"], columns["prob"]
         values, found = columns["values"], columns["found"].astype(np.bool_)
         if settings.storage.faces == "raw":
@@ -251,15 +244,12 @@ class FacesStage(Stage):
         return JpegFaces(values, sizes, side, times_s, found, box, prob, place)
 
     def arrays(self, value: Faces) -> dict[str, Any]:
-        """See `Stage`."""
         return {"values": value.rgb, **{name: getattr(value, name) for name in _FIELDS}}
 
     def form(self, storage: StorageSettings) -> list[Any]:
-        """See `Stage`."""
         return ["raw"] if storage.faces == "raw" else [storage.faces, storage.jpeg_quality]
 
     def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
-        """See `Stage`."""
         try:
             _ = self.decode(value, settings, "a face").rgb
         except ShardError as error:
@@ -267,14 +257,12 @@ class FacesStage(Stage):
         return None
 
     def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
-        """See `Stage`."""
         pixels = settings.faces.image_size_px**2
         raw = settings.storage.faces == "raw"
         face = 3 * pixels if raw else round(_JPEG_BYTES * pixels)
         return settings.frames.count(duration_s) * face
 
     def lines(self, value: Faces) -> list[str]:
-        """See `Stage`."""
         rows = zip(value.times_s, value.found, value.prob, strict=True)
         each = [f"{t:.2f} s {f'prob {p:.3f}' if found else 'no face'}" for t, found, p in rows]
         return [f"{int(value.found.sum())} found of {len(each)}", *each]

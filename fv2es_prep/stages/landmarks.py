@@ -35,12 +35,10 @@ class LandmarksStage(Stage):
     checks = (Check("I27", "a point is infinite", _infinite),)
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
-        """See `Stage`."""
         meaning = "x, y in the view of eyes, nose, mouth corners; NaN where no face was found"
         return (Column("points", "ragged", "<f4", (5, 2), "px", meaning),)
 
     def load(self, context: StageContext) -> Callable[[Pictures], NDArray[np.float32]]:
-        """See `Stage`."""
 
         def points(pictures: Pictures) -> NDArray[np.float32]:
             faces = largest_faces(pictures, context.detector)
@@ -50,7 +48,6 @@ class LandmarksStage(Stage):
         return points
 
     def batch(self, context: StageContext) -> int:
-        """See `Stage`."""
         return context.detector.batch
 
 

@@ -155,7 +155,6 @@ class MelStage(Stage):
     checks = (Check("I12", "the spectrum has more or fewer rows than its span", _wrong_length),)
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
-        """See `Stage`."""
         row = (settings.mel.n_mels,)
         if settings.storage.mel == "uint8":
             grid = "log-mel power on a fixed grid"
@@ -163,45 +162,36 @@ class MelStage(Stage):
         return (Column("values", "ragged", "<f2", row, "ln power", "log-mel power spectrum"),)
 
     def load(self, context: StageContext) -> Callable[[Waveform], MelSpectrum]:
-        """See `Stage`."""
         return lambda waveform: mel_spectrum(waveform, context.settings.mel)
 
     def store(self, value: MelSpectrum, settings: PrepSettings) -> MelSpectrum:
-        """See `Stage`."""
         return stored_mel(value, settings.storage, settings.mel)
 
     def encode(self, value: MelSpectrum) -> dict[str, Any]:
-        """See `Stage`."""
         return {"values": value.steps if isinstance(value, MelSteps) else value.log_power}
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> MelSpectrum:
-        """See `Stage`."""
         if settings.storage.mel == "float16":
             return MelSpectrum(columns["values"], settings.mel.hop_s)
         return MelSteps(columns["values"], settings.mel)
 
     def arrays(self, value: MelSpectrum) -> dict[str, Any]:
-        """See `Stage`."""
         return {"values": value.log_power}
 
     def form(self, storage: StorageSettings) -> list[Any]:
-        """See `Stage`."""
         return [storage.mel]
 
     def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
-        """See `Stage`."""
         mel, floor = value["values"], np.log(np.float64(settings.mel.floor)).astype(np.float16)
         if (np.isfinite(mel) & (mel >= floor)).all():
             return None
         return "I12", "the spectrum is below the floor or not finite"
 
     def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
-        """See `Stage`."""
         rows = 1 + math.floor(duration_s / settings.mel.hop_s)
         return rows * self.columns(settings)[0].row_bytes
 
     def describe(self, value: MelSpectrum) -> dict[str, Any]:
-        """See `Stage`."""
         mel = value.log_power
         return {
             "shape": list(mel.shape),
@@ -211,7 +201,6 @@ class MelStage(Stage):
         }
 
     def lines(self, value: MelSpectrum) -> list[str]:
-        """See `Stage`."""
         return ["{} rows of {} bands".format(*value.log_power.shape)]
 
     def draw(self, axes: Any, value: MelSpectrum, start_s: float) -> None:

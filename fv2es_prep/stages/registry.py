@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from typing import Any
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import SettingsError
@@ -32,13 +34,23 @@ def stages_of(settings: PrepSettings) -> tuple[Stage, ...]:
     return tuple(load_stage(name) for name in settings.stages if is_installed(name))
 
 
+def sections_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The default settings of stages that have no section of their own in `PrepSettings`."""
+    stages = [load_stage(name) for name in names]
+    return {s.name: asdict(s.settings()) for s in stages if not s.section and fields(s.settings)}
+
+
 def is_installed(name: str) -> bool:
     """Whether there is a stage of that name here."""
     return name in STAGES.builtin or name in STAGES.names()
 
 
 # Names of columns and arguments that a stage must not have.
-_RESERVED = {"row", "digest", "origin", "label", "text", "id", "utterance", "self", "source"}
+_RESERVED = {
+    *("row", "digest", "origin", "id", "recording_id", "speaker", "session", "start_s", "end_s"),
+    *("text", "label", "ratings", "clamped", "source", "dropped", "utterance", "self", "rest"),
+    *(field.name for field in fields(PrepSettings)),
+} - {"faces", "mel"}
 
 
 def media_of(stage: Stage) -> set[str]:

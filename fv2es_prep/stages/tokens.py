@@ -136,24 +136,20 @@ class TokensStage(Stage):
     checks = (Check("I13", "there are tokens out of the vocabulary, or too many", _out_of_range),)
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
-        """See `Stage`."""
         return (Column("values", "ragged", "<i4", (), "", "token ids, special tokens included"),)
 
     def load(self, context: StageContext) -> Callable[[str], NDArray[np.int32]]:
-        """See `Stage`."""
         return lambda text: tokenize(text, context.tokenizer, context.settings.text)
 
     def identity(self, settings: PrepSettings) -> Any:
-        """See `Stage`. A tokenizer is known by its digest, whatever its name."""
+        # A tokenizer is known by its digest, whatever its name.
         return {**dataclasses.asdict(settings.text), "tokenizer": ""}
 
     def describe(self, value: NDArray[np.int32]) -> list[int]:
-        """See `Stage`."""
         ids: list[int] = value.tolist()
         return ids
 
     def lines(self, value: NDArray[np.int32]) -> list[str]:
-        """See `Stage`."""
         return [" ".join(map(str, value))]
 
 

@@ -61,7 +61,7 @@ class ShardDataset(Dataset["Example"]):
         chosen = np.array([place[name] for name in self.ids], dtype=np.int64)
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
-        self.mel_rows: NDArray[np.int64] = catalogue.counts["mel"][chosen]
+        self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
         self._owner = os.getpid()

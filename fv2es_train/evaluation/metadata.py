@@ -57,6 +57,6 @@ def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
         speakers=tuple(catalogue.speakers[row] for row in rows),
         sessions=tuple(catalogue.sessions[row] for row in rows),
         seconds=tuple((catalogue.end_s - catalogue.start_s)[rows].tolist()),
-        faceless=tuple((catalogue.counts["faces/found"] == 0)[rows].tolist()),
+        faceless=tuple((catalogue.count("faces/found") == 0)[rows].tolist()),
         wordless=tuple(not catalogue.texts[row].strip() for row in rows),
     )

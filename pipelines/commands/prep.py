@@ -34,6 +34,9 @@ def _options(
         str, typer.Option(help="Tokenizer: a directory, or a name at the hub.")
     ] = "albert-base-v2",
     max_tokens: Annotated[int, typer.Option(help="Longest token sequence.")] = 100,
+    stages: Annotated[
+        str, typer.Option(help="Stages to make, e.g. faces,mel,tokens,landmarks.")
+    ] = "faces,mel,tokens",
     interval_ms: Annotated[float, typer.Option(help="Milliseconds between two frames.")] = 500.0,
     detector: Annotated[
         str, typer.Option(help="exact, fast (99.5 % the same faces) or facenet.")
@@ -60,7 +63,7 @@ def _options(
     ] = False,
 ) -> dict[str, Any]:
     """The options that every corpus has, by the names of `PrepOptions`."""
-    return {**locals(), "merge": _pairs(merge)}
+    return {**locals(), "merge": _pairs(merge), "stages": _names(stages)}
 
 
 def _running(

@@ -26,7 +26,7 @@ def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Cat
         "mel": [row["mel"].to_bytes(16, "big") for row in rows],
     }
     table = arrow_table(columns)
-    return CatalogueTable(tuple(classes), len(table), table.column)
+    return CatalogueTable(tuple(classes), len(table), table.column, table.column_names)
 
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")

@@ -21,17 +21,14 @@ def draw_example(example: Example, target: Path | Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = [name for name in example if load_stage(name).drawn_height]
-    heights = [load_stage(name).drawn_height for name in drawn]
-    figure = Figure(figsize=(9, 1.5 * sum(heights)), dpi=100, layout="constrained")
+    drawn = [stage for stage in map(load_stage, example) if stage.drawn_height]
+    heights = [stage.drawn_height for stage in drawn]
+    figure = Figure(figsize=(9, 1.5 * sum(heights) or 1), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     utterance = example.utterance
-    for name, axes in zip(
-        drawn,
-        figure.subplots(len(drawn), 1, height_ratios=heights, squeeze=False)[:, 0],
-        strict=True,
-    ):
-        load_stage(name).draw(axes, example[name], utterance.start_s)
+    grid = figure.add_gridspec(max(len(drawn), 1), 1, height_ratios=heights or [1])
+    for row, stage in enumerate(drawn):
+        stage.draw(figure.add_subplot(grid[row]), example[stage.name], utterance.start_s)
     figure.suptitle(
         f"{utterance.id}   {' + '.join(utterance.labels)}   "
         f"{utterance.start_s:.2f} to {utterance.end_s:.2f} s\n"
