@@ -34,6 +34,7 @@ class Flag:
         metavar: what stands for the value in the help.
         argument: whether it is a positional argument.
         choices: returns the words that the field accepts, where its type does not list them.
+        read: turns the option's text into the field's value, where their units differ.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Flag:
     metavar: str | None = None
     argument: bool = False
     choices: Callable[[], Iterable[str]] | None = None
+    read: Callable[[str], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def options_of(
     flags = [
         (f if isinstance(f, Flag) else Flag(f), panel) for panel, fs in panels.items() for f in fs
     ]
-    names = {flag.path.replace(".", "_"): flag.path for flag, _ in flags}
+    names = {flag.path.replace(".", "_"): flag for flag, _ in flags}
     parameters = [_parameter(known[flag.path], flag, panel) for flag, panel in flags]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -122,7 +124,7 @@ def options_of(
             typer.echo(_given(passed).toml(), nl=False)
 
         def _given(passed: Mapping[str, Any]) -> Given[T]:
-            typed = {path: _text(passed[name]) for name, path in names.items()}
+            typed = {flag.path: _text(passed[name], flag) for name, flag in names.items()}
             return Given(kind, given_values(passed["config"], passed["set"] or (), typed), preset)
 
         command.__name__ = function.__name__
@@ -177,13 +179,13 @@ def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
         help=doc[:1].upper() + doc[1:] + " (required)" * required,
         metavar=flag.metavar or (None if choices else _metavar(field)),
         rich_help_panel=panel,
-        show_default=str(default) if plain else False,
+        show_default=str(default) if plain and not flag.read else False,
     )
     return inspect.Parameter(
         field.path.replace(".", "_"),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, info()],
+        annotation=Annotated[(str if flag.read else kind) | None, info()],
     )
 
 
@@ -210,8 +212,10 @@ def _typer_type(field: Field) -> Any:
     return kinds[0] if len(kinds) == 1 else str
 
 
-def _text(value: Any) -> Any:
+def _text(value: Any, flag: Flag) -> Any:
     """A repeated option as one text with commas; no value where it was not given."""
+    if flag.read is not None and value is not None:
+        return flag.read(value)
     words = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return (",".join(value) if words else value) or None if isinstance(value, list) else value
 

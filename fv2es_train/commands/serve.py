@@ -1,100 +1,64 @@
-"""`fv2es serve`: the options of the web page and the HTTP API.
-
-Owns the options. Leaves serving to `fv2es_train.serve`.
-"""
+"""`fv2es serve`: the options of the web page and the HTTP API. Leaves serving to `serve`."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.serve.settings import MIB, Limits, ServeOptions
+from fv2es_prep.utils.console import say
+from fv2es_prep.utils.flags import Flag, Given, options_of, scaled
+from fv2es_train.serve.settings import MIB, ServeOptions
 
 TOKEN = "FV2ES_TOKEN"  # noqa: S105  # the name of the variable
-_DEFAULT = Limits()
 
 
-def _option(panel: str, text: str, metavar: str | None = None, **limits: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=panel, metavar=metavar, **limits)
+def _limit(field: str, name: str, text: str, unit: str, factor: float) -> Flag:
+    return Flag(f"limits.{field}", (name,), text, unit, read=scaled(factor))
 
 
-_SERVER, _MODEL, _LIMITS = "Server", "Model", "Limits"
+_OPTIONS = {
+    "Server": (
+        Flag("host", metavar="HOST"),
+        Flag("port", metavar="PORT"),
+        Flag("names", ("--name",), metavar="HOST"),
+        Flag("temporary", metavar="DIR"),
+    ),
+    "Model": ("run", "device", "threads", "workers", "tokenizer", "asr"),
+    "Limits": (
+        Flag("limits.queue", metavar="N"),
+        _limit(
+            "upload_bytes", "--max-upload-mib", "Size of an upload; default 2048 MiB.", "MIB", MIB
+        ),
+        _limit("duration_s", "--max-minutes", "Length of a video; default 60.", "MIN", 60),
+        Flag("limits.pixels", ("--max-pixels",), metavar="N"),
+        _limit("job_s", "--job-minutes", "Run time of a job; default 30.", "MIN", 60),
+        _limit("keep_s", "--keep-minutes", "Time that results are kept; default 60.", "MIN", 60),
+    ),
+}
 
 
+@options_of(ServeOptions, _OPTIONS)
 def serve(
-    run: Annotated[Path, _option(_MODEL, "Directory of the run.", "RUN")],
-    host: Annotated[str, _option(_SERVER, "Address; 0.0.0.0: all of them.", "HOST")] = "127.0.0.1",
-    port: Annotated[
-        int, _option(_SERVER, "0 takes any that is free.", "PORT", min=0, max=65535)
-    ] = 7860,
+    given: Given[ServeOptions],
     token_file: Annotated[
-        Path | None, _option(_SERVER, f"Admit who sends the token in it; or set {TOKEN}.", "FILE")
-    ] = None,
-    name: Annotated[
-        list[str] | None, _option(_SERVER, "Also answer under this name, e.g. a proxy's.", "HOST")
-    ] = None,
-    temporary: Annotated[
-        Path | None, _option(_SERVER, "Where the private folder for uploads is made.", "DIR")
-    ] = None,
-    device: Annotated[str, _option(_MODEL, "auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, _option(_MODEL, "Of each worker.", "N", min=1)] = None,
-    workers: Annotated[
-        int, _option(_MODEL, "Videos at a time; each has a model of its own.", "N", min=1)
-    ] = 1,
-    tokenizer: Annotated[
-        str | None, _option(_MODEL, "As for `fv2es prep`, if moved.", "NAME_OR_DIR")
-    ] = None,
-    asr: Annotated[
-        str | None,
-        _option(
-            _MODEL, "Recogniser: a directory, a name at the hub, embedded or none.", "NAME_OR_DIR"
+        Path | None,
+        typer.Option(
+            help=f"Accept only requests with the token in this file; or set {TOKEN}.",
+            metavar="FILE",
+            rich_help_panel="Server",
         ),
     ] = None,
-    queue: Annotated[int, _option(_LIMITS, "Videos that may wait.", "N", min=1)] = _DEFAULT.queue,
-    max_upload_mib: Annotated[int, _option(_LIMITS, "Size of an upload.", "MIB", min=1)] = (
-        _DEFAULT.upload_bytes // MIB
-    ),
-    max_minutes: Annotated[float, _option(_LIMITS, "Length of a video.", "MIN")] = (
-        _DEFAULT.duration_s / 60
-    ),
-    max_pixels: Annotated[int, _option(_LIMITS, "Of a picture.", "N", min=1)] = _DEFAULT.pixels,
-    job_minutes: Annotated[float, _option(_LIMITS, "Then a job is ended.", "MIN")] = (
-        _DEFAULT.job_s / 60
-    ),
-    keep_minutes: Annotated[float, _option(_LIMITS, "For so long results are kept.", "MIN")] = (
-        _DEFAULT.keep_s / 60
-    ),
 ) -> None:
-    """Serve a web page and an HTTP API that tell the emotions of uploaded videos."""
+    """Serve a web page and an HTTP API that predict the emotions of uploaded videos."""
+    config = replace(given.resolve(), token=_token(token_file))
     from fv2es_train.serve.server import serve as serve_with
 
-    limits = Limits(
-        upload_bytes=max_upload_mib * MIB,
-        duration_s=60 * max_minutes,
-        pixels=max_pixels,
-        queue=queue,
-        job_s=60 * job_minutes,
-        keep_s=60 * keep_minutes,
-    )
-    options = ServeOptions(
-        run=run,
-        host=host,
-        port=port,
-        token=_token(token_file),
-        names=tuple(name or ()),
-        device=device,
-        threads=threads,
-        workers=workers,
-        tokenizer=tokenizer,
-        asr=asr,
-        temporary=temporary,
-        limits=limits,
-    )
-    serve_with(options, lambda sentence: typer.echo(sentence, err=True))
+    serve_with(config, say)
 
 
 def _token(file: Path | None) -> str | None:
@@ -104,8 +68,8 @@ def _token(file: Path | None) -> str | None:
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise UsageError(f"{file} cannot be read: {reason}", "put the token into it") from error
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{file} cannot be read: {reason}", "write the token into it") from error
     if not token:
-        raise UsageError(f"{file} is empty", "put the token into it")
+        raise UsageError(f"{file} is empty", "write the token into it")
     return token

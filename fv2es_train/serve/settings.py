@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
@@ -83,8 +86,8 @@ class ServeOptions:
 
     run: Path
     host: str = "127.0.0.1"
-    port: int = 7860
-    token: str | None = None
+    port: Annotated[int, Meta(ge=0, le=65535)] = 7860
+    token: str | None = field(default=None, metadata={"derived": True})
     names: tuple[str, ...] = ()
     device: str = "auto"
     threads: int | None = None

@@ -15,6 +15,7 @@ from fv2es_prep.utils.fields import Field, fields_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.serve.settings import ServeOptions
 from fv2es_train.training.run_config import preset_of
 from tests.train.conftest import Corpus
 
@@ -24,6 +25,7 @@ CONFIGS: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
         name: (TrainConfig, {**PLACES, "model.name": name}, dict(preset_of({"model.name": name})))
         for name in FAMILIES.names()
     },
+    "serve": (ServeOptions, {"run": "run"}, {}),
     "predict": (PredictConfig, {"videos": ["talk.mp4"], "run": "run"}, {}),
 }
 # Fields whose values are bound by a rule of their own.
@@ -77,7 +79,7 @@ def call(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("name", ["train", "predict"])
+@pytest.mark.parametrize("name", ["train", "predict", "serve"])
 def test_what_show_prints_is_what_it_reads(name: str, tmp_path: Path) -> None:
     words = ("config", "show", name, "--set", "device=cpu")
     shown = call(*words)
