@@ -5,8 +5,9 @@ Names are imported when they are first used, so ``import fv2es_train`` is cheap 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fv2es_prep.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from fv2es_train.config import TrainConfig
@@ -41,27 +42,19 @@ __all__ = [
     "train",
     "train_config",
 ]
-_MODULES = {
-    "config": ("TrainConfig",),
-    "data.batches": ("Batch", "collate"),
-    "data.dataset": ("ShardDataset",),
-    "evaluation.comparison": ("compare",),
-    "evaluation.evaluate": ("evaluate",),
-    "models.checkpoint": ("Checkpoint", "load_checkpoint"),
-    "models.emotion_model": ("EmotionModel",),
-    "models.families": ("ModelConfig", "ModelFamily", "Preset", "build", "preset"),
-    "predict.predictor": ("Predictor",),
-    "training.loop": ("train",),
-    "training.run_config": ("resumed", "train_config"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "config": ("TrainConfig",),
+        "data.batches": ("Batch", "collate"),
+        "data.dataset": ("ShardDataset",),
+        "evaluation.comparison": ("compare",),
+        "evaluation.evaluate": ("evaluate",),
+        "models.checkpoint": ("Checkpoint", "load_checkpoint"),
+        "models.emotion_model": ("EmotionModel",),
+        "models.families": ("ModelConfig", "ModelFamily", "Preset", "build", "preset"),
+        "predict.predictor": ("Predictor",),
+        "training.loop": ("train",),
+        "training.run_config": ("resumed", "train_config"),
+    },
+)

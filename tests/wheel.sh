@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The wheel holds the three packages and cli.py and nothing else, and runs away from this checkout.
+# The wheel holds the three packages, cli.py and fv2es.py and nothing else, and runs away from this checkout.
 # Usage: tests/wheel.sh PYTHON   (an environment that has the dependencies)
 set -euo pipefail
 python=$1
@@ -12,7 +12,7 @@ trap 'rm -rf "$folder"' EXIT
 import sys, zipfile
 names = {name.split("/")[0] for name in zipfile.ZipFile(sys.argv[1]).namelist()}
 names = {name for name in names if not name.endswith(".dist-info")}
-assert names == {"cli.py", "fv2es_prep", "fv2es_train", "pipelines"}, names
+assert names == {"cli.py", "fv2es.py", "fv2es_prep", "fv2es_train", "pipelines"}, names
 PYTHON
 "$python" -m pip install --quiet --no-deps --target "$folder/site" "$folder"/*.whl
 cd "$folder"
