@@ -81,7 +81,7 @@ def prepare(corpus: str, out: str, tokenizer: str, cores: int, detector: str) ->
     from distributed import Client
 
     from benchmarks.material import inventory_of
-    from pipelines.executor import local_cluster
+    from pipelines.executors.local import local_cluster
 
     _stay_on(cores)
     inventory, directory = inventory_of(Path(corpus)), Path(out).absolute()

@@ -15,7 +15,6 @@
         ├── ShardError         a shard or an index is damaged, foreign or of a newer format
         ├── OutputError        an output file or directory cannot be written
         ├── ExecutorError      an executor is unreachable or runs another version
-        ├── WorkerDiedError    worker processes died repeatedly on one task
         └── TrainError         training or evaluation cannot continue
 """
 
@@ -161,7 +160,7 @@ class _ReasonedError(WorkError):
         super().__init__(sentence, hint)
         # Exceptions cross process borders by pickling their args.
         self.args = (sentence, reason, hint)
-        self.reason = reason
+        self.reason = DropReason(reason)
 
 
 class MediaError(_ReasonedError):
@@ -193,10 +192,6 @@ class OutputError(WorkError):
 
 class ExecutorError(WorkError):
     """An executor is unreachable or runs another version."""
-
-
-class WorkerDiedError(WorkError):
-    """Worker processes died repeatedly on one task."""
 
 
 class TrainError(WorkError):

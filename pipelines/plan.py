@@ -19,9 +19,8 @@ from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
 from pipelines.cache import Cache, OldShard, read_cache
-from pipelines.cost import estimate_s
 from pipelines.media_hashes import UNREADABLE, Sources
-from pipelines.task import ShardTask, with_kept
+from pipelines.task import ShardTask, estimate_s, with_kept
 
 _MB = 1_000_000
 

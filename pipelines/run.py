@@ -1,40 +1,37 @@
-"""A whole preparation run: what was left is swept, tasks become receipts, the index comes last.
+"""A whole preparation run: leftovers are removed, tasks become receipts, the index comes last.
 
-Owns what a dataset directory holds beside its shards and that the sums are right. Leaves
-printing to cli.
+Owns what a dataset directory holds beside its shards, and checks the sums. Leaves printing to the
+command.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import shutil
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep import __version__
-from fv2es_prep.errors import (
-    MediaError,
-    OutputError,
-    ShardError,
-    UsageError,
-    WorkerDiedError,
-)
+from fv2es_prep.errors import ExecutorError, ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
-from pipelines.build import quarantine_shard
 from pipelines.cache import ASIDE_NAME
-from pipelines.executor import run_tasks
-from pipelines.lock import locked
+from pipelines.claims import check_held, locked
+from pipelines.executors.base import executor_of
 from pipelines.plan import Plan
-from pipelines.task import ShardTask
+from pipelines.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 
 RUN_NAME = "run.json"
 
@@ -94,43 +91,101 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
     Args:
         plan: from `make_plan`, for the same directory.
         out: the dataset directory.
-        executor: see `executor.worker_count`.
+        executor: see `executor_of`.
         report: called with the number of utterances done since the last call.
 
     Returns:
         The summary. Where a shard failed there is no index, and the same command continues.
 
     Raises:
-        UsageError: the directory holds another corpus, or another run works in it.
+        UsageError: the directory holds another corpus, another run works in it, or there is no
+            such executor.
         MediaError: a recording cannot be decoded, and the plan says to stop then.
         OutputError: the directory cannot be written.
         ExecutorError: the cluster cannot be reached or runs another version.
+        KeyboardInterrupt: SIGINT or SIGTERM came.
     """
     began = time.monotonic()
+    chosen = executor_of(executor)
     make_directory(out)
-    with locked(out):
-        _claim(out, plan)
-        receipts = dict(plan.finished)
-        failed: dict[str, Exception] = {}
-        for task, result in run_tasks(plan.todo, executor, report):
-            if isinstance(result, OutputError | MediaError):
-                raise result
-            if isinstance(result, WorkerDiedError):
-                receipts[task.path.name] = quarantine_shard(task, result.sentence)
-            elif isinstance(result, Exception):
-                failed[task.path.name] = result
-            else:
-                receipts[task.path.name] = result
-        built = [receipts[task.path.name] for task in plan.todo if task.path.name in receipts]
-        summary = _summary(plan, out, receipts, built, failed, time.monotonic() - began)
-        if not failed:
-            _finish(plan, out, [receipts[task.path.name] for task in plan.tasks])
-        _write_run(out, plan, summary, built, executor)
+    with _stoppable(), locked(out) as lock:
+        _make_room(out, plan)
+        directory = write_plan(plan, out)
+        try:
+            if plan.todo:
+                chosen.run(directory, report)
+            check_held(lock, out)
+            summary = finish(directory, executor, began)
+        finally:
+            directory.remove()
     return summary
 
 
-def _claim(out: Path, plan: Plan) -> None:
-    """Make the directory ours: sweep leftovers, refuse another corpus', put old work aside."""
+def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
+    """Write the index and what belongs to it, once every task of a plan has a result.
+
+    Any process may do that which has locked the dataset directory.
+
+    Args:
+        directory: the plan.
+        executor: what built it, for ``run.json``.
+        began: `time.monotonic` at the start of the run.
+
+    Raises:
+        ExecutorError: tasks have no result; they are named.
+        MediaError: a task stopped the run.
+        OutputError: a task could not write, or this cannot.
+    """
+    contents, out = directory.contents, directory.path.parent.parent
+    results = {f"{name}.h5": directory.result(name) for name in sorted(directory.finished())}
+    failed = {name: found for name, found in results.items() if isinstance(found, Exception)}
+    for error in failed.values():
+        if isinstance(error, STOPPING):
+            raise error
+    if missing := [name for name in contents.tasks if f"{name}.h5" not in results]:
+        raise ExecutorError(
+            f"{len(missing)} shard(s) were not built: {', '.join(missing[:9])}",
+            "run the same command again; it builds only what is missing",
+        )
+    built = {name: found for name, found in results.items() if isinstance(found, ShardReceipt)}
+    known = {receipt.name: receipt for receipt in contents.finished} | built
+    receipts = [known[name] for name in contents.shards if name in known]
+    summary = _summary(contents, out, receipts, list(built.values()), failed, began)
+    if not failed:
+        _write_dataset(contents, out, receipts)
+    _write_run(out, contents, summary, list(built.values()), executor)
+    return summary
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM stop the run as Ctrl-C does, and a second signal end the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def end(*_: object) -> None:
+        os.write(2, b"stopped; finished shards are kept, the same command continues\n")
+        os._exit(130)
+
+    def stop(*_: object) -> None:
+        for number in signals:
+            signal.signal(number, end)
+        raise KeyboardInterrupt
+
+    before = [signal.signal(number, stop) for number in signals]
+    try:
+        yield
+    finally:
+        # After a signal the process is about to end, and a second one must not interrupt that.
+        if signal.getsignal(signal.SIGINT) is stop:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _make_room(out: Path, plan: Plan) -> None:
+    """Remove leftovers, refuse another corpus' directory, move shards aside that are replaced."""
     for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
     if (out / INDEX_NAME).is_file():
@@ -157,19 +212,18 @@ def _refuse_foreign(out: Path, ours: str) -> None:
         raise UsageError(f"{out} holds shards of {corpus}, not of {ours}", "choose another --out")
 
 
-def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
-    inventory = plan.inventory
-    _check_sums(plan, receipts)
-    _sweep(out, plan.tasks)
-    dropped = [*inventory.dropped, *(d for r in receipts for d in r.dropped)]
+def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceipt]) -> None:
+    _check_sums(contents, receipts)
+    _remove_surplus(out, contents)
+    dropped = [*contents.dropped, *(d for r in receipts for d in r.dropped)]
     write_dropped(out, map(asdict, dropped))
     index = make_index(
-        inventory.corpus,
-        inventory.label_classes,
-        inventory.rating_names,
-        plan.settings,
+        contents.corpus,
+        contents.label_classes,
+        contents.rating_names,
+        contents.settings,
         receipts,
-        inventory.reconciliation,
+        contents.reconciliation,
     )
     write_catalogue(out, index)
     write_index(out, index)
@@ -177,55 +231,53 @@ def _finish(plan: Plan, out: Path, receipts: Sequence[ShardReceipt]) -> None:
     write_report(out, dropped)
 
 
-def _check_sums(plan: Plan, receipts: Sequence[ShardReceipt]) -> None:
+def _check_sums(contents: Contents, receipts: Sequence[ShardReceipt]) -> None:
     prepared = sum(receipt.examples for receipt in receipts)
     dropped = sum(len(receipt.dropped) for receipt in receipts)
-    expected = len(plan.inventory.utterances)
+    expected = contents.utterances
     assert prepared + dropped == expected, f"{prepared} + {dropped} is not {expected} utterances"
 
 
-def _sweep(out: Path, tasks: Sequence[ShardTask]) -> None:
+def _remove_surplus(out: Path, contents: Contents) -> None:
     """Remove shards of an earlier, longer cut of the same corpus."""
-    corpus = tasks[0].header.corpus
-    planned = {task.path.name for task in tasks}
-    for path in out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
-        if path.name not in planned:
+    for path in out.glob(f"{contents.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
+        if path.name not in contents.shards:
             path.unlink()
 
 
 def _summary(
-    plan: Plan,
+    contents: Contents,
     out: Path,
-    receipts: dict[str, ShardReceipt],
+    receipts: Sequence[ShardReceipt],
     built: Sequence[ShardReceipt],
     failed: dict[str, Exception],
-    seconds: float,
+    began: float,
 ) -> Summary:
     counts = Counter[str]()
     for receipt in built:
         counts.update(receipt.counts)
-    tried = [entry for receipt in receipts.values() for entry in receipt.dropped]
-    reasons = Counter(entry.reason.value for entry in [*plan.inventory.dropped, *tried])
+    tried = [entry for receipt in receipts for entry in receipt.dropped]
+    reasons = Counter(entry.reason.value for entry in [*contents.dropped, *tried])
     lost = {entry.recording_id for entry in tried if entry.reason.fails_recording}
     return Summary(
         out=out,
-        shards=len(plan.tasks),
+        shards=len(contents.shards),
         shards_built=len(built),
-        prepared=sum(receipt.examples for receipt in receipts.values()),
+        prepared=sum(receipt.examples for receipt in receipts),
         dropped=dict(reasons.most_common()),
         dropped_in_preparation=len(tried),
-        without_text=plan.inventory.without_text,
+        without_text=contents.without_text,
         counts=dict(counts),
         recordings_failed=tuple(sorted(lost)),
-        size_bytes=sum(receipt.size_bytes for receipt in receipts.values()),
-        seconds=round(seconds, 2),
-        failed_shards={name: str(error) or repr(error) for name, error in sorted(failed.items())},
-        reconciliation=plan.inventory.reconciliation,
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
+        seconds=round(time.monotonic() - began, 2),
+        failed_shards={name: str(error) for name, error in failed.items()},
+        reconciliation=contents.reconciliation,
     )
 
 
 def _write_run(
-    out: Path, plan: Plan, summary: Summary, built: Sequence[ShardReceipt], executor: str
+    out: Path, contents: Contents, summary: Summary, built: Sequence[ShardReceipt], executor: str
 ) -> None:
     """run.json: the only place for times, hosts and paths."""
     value = {
@@ -235,7 +287,7 @@ def _write_run(
         "python": platform.python_version(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "executor": executor,
-        "tokenizer": plan.tasks[0].tokenizer,
+        "tokenizer": contents.tokenizer,
         "summary": summary.to_json(),
         "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
     }

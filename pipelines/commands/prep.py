@@ -199,12 +199,12 @@ def prepare(
     Raises:
         typer.Exit: with status 1, where a shard failed or more was left out than allowed.
     """
-    from pipelines.executor import worker_count
+    from pipelines.commands.progress import progress
+    from pipelines.executors.base import executor_of
     from pipelines.prepare import plan_corpus
-    from pipelines.progress import progress
     from pipelines.run import run
 
-    workers = worker_count(executor)
+    workers = executor_of(executor).workers
     plan = plan_corpus(options, dry_run)
     if dry_run:
         _print_plan(plan, workers, as_json)

@@ -41,7 +41,7 @@ def shards_verify(
 ) -> None:
     """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
     from fv2es_prep.shards.verify.dataset import shards_in, verify
-    from pipelines.progress import progress
+    from pipelines.commands.progress import progress
 
     if sample is not None and against is None:
         raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
@@ -112,7 +112,7 @@ def shards_prune(
 ) -> None:
     """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
     from fv2es_prep.shards.tools.prune import prune
-    from pipelines.lock import locked
+    from pipelines.claims import locked
 
     if dry_run or not directory.is_dir():
         pruned = prune(directory, dry_run)
@@ -139,7 +139,7 @@ def shards_export(
     """Write a dataset in another form, for those who train elsewhere."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.tools.export import export
-    from pipelines.progress import progress
+    from pipelines.commands.progress import progress
 
     with progress(read_index(directory).examples, "examples") as report:
         paths = export(directory, kind, out, report)
@@ -152,7 +152,7 @@ def shards_export(
 def _rederive(
     directory: Path, raw: Path, sample: int, tokenizer: str | None, seed: int
 ) -> list[Finding]:
-    from pipelines.progress import progress
+    from pipelines.commands.progress import progress
     from pipelines.rederive import rederive
 
     with progress(sample, "utterances") as report:

@@ -14,7 +14,7 @@ from distributed import Client
 
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.files import sha256_of
-from pipelines.executor import run_tasks
+from pipelines.executors.cluster import _work
 
 pytestmark = pytest.mark.slow
 
@@ -53,12 +53,24 @@ def test_a_cluster_gives_the_same_bytes_as_this_process(
     assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
 
 
-def test_workers_of_another_version_are_refused(address, monkeypatch):
-    monkeypatch.setattr("pipelines.executor.__version__", "9.9.9")
+def test_workers_of_another_version_are_refused(
+    corpus, text_model, address, tmp_path, prepare, options_for, monkeypatch
+):
+    monkeypatch.setattr("pipelines.executors.cluster.__version__", "9.9.9")
+    options = options_for(corpus, tmp_path / "out", text_model)
     with pytest.raises(ExecutorError, match=r"runs fv2es .*, this is fv2es 9\.9\.9"):
-        list(run_tasks([], address, lambda _: None))
+        prepare(options, address)
+    assert not (tmp_path / "out" / ".plan").exists()
 
 
-def test_a_scheduler_that_is_not_there_is_told():
+def test_a_scheduler_that_is_not_there_is_told(corpus, text_model, tmp_path, prepare, options_for):
+    options = options_for(corpus, tmp_path / "out", text_model)
     with pytest.raises(ExecutorError, match="no Dask scheduler answers"):
-        list(run_tasks([], "tcp://127.0.0.1:9", lambda _: None))
+        prepare(options, "tcp://127.0.0.1:9")
+
+
+def test_a_worker_that_sees_another_disk_is_told(address, tmp_path):
+    with Client(address) as client:
+        asked = client.submit(_work, tmp_path / "gone", pure=False)
+        with pytest.raises(ExecutorError, match=r"a worker on .* does not see .*gone"):
+            asked.result()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +14,20 @@ import pytest
 from fv2es_prep.config import MediaSettings, PrepSettings
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import DropReason as Why
-from fv2es_prep.errors import MediaKilledError, OutputError, TokenizerError, WorkerDiedError
+from fv2es_prep.errors import MediaKilledError, OutputError, TokenizerError
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
+from pipelines.claims import Claim
+from pipelines.executors.worker import work
 from pipelines.media_hashes import hash_sources
 from pipelines.plan import make_plan
+from pipelines.plan_directory import write_plan
 from pipelines.prepare import plan_corpus
-from pipelines.run import run
+from pipelines.run import finish, run
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -158,7 +163,7 @@ def test_a_run_that_is_killed_between_shards_loses_none_of_them(
 
     # Where a signal comes is chosen here; test_kills sends real ones at random.
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.executor.build_shard", killed)
+        patch.setattr("pipelines.executors.worker.build_shard", killed)
         with pytest.raises(KeyboardInterrupt):
             run(odd_plan(tmp_path, 0.001), tmp_path, "inline", lambda _: None)
     assert len(list(tmp_path.glob("*.h5"))) == finished
@@ -180,13 +185,21 @@ def stopping(error, at):
     return build
 
 
-def test_a_task_whose_workers_die_takes_no_other_along(odd_plan, odd_whole, tmp_path, monkeypatch):
-    died = stopping(WorkerDiedError("the worker died 4 times"), "crowd04")
-    monkeypatch.setattr("pipelines.executor.build_shard", died)
-    summary = run(odd_plan(tmp_path, 0.001), tmp_path, "inline", lambda _: None)
-    lost = [json.loads(line) for line in (tmp_path / "dropped.jsonl").read_text().splitlines()]
-    lost = {entry["id"] for entry in lost if entry["reason"] == "worker_died"}
-    assert lost == {f"crowd{n:02d}" for n in range(len(CROWD))}
+def test_a_task_whose_workers_die_takes_no_other_along(odd_plan, odd_whole, tmp_path):
+    plan = write_plan(odd_plan(tmp_path, 0.001), tmp_path)
+    ids = {name: {u.id for u in plan.task(name).utterances} for name in plan.contents.tasks}
+    name, lost = next((name, held) for name, held in ids.items() if "crowd00" in held)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for number in range(1, 5):
+        claim = Claim.take(plan.path / "claims", name)
+        assert claim.number == number
+        holder = json.loads(claim.path.read_text())
+        claim.path.write_text(json.dumps({**holder, "process": dead.pid}))
+    work(plan)
+    summary = finish(plan, "inline", 0)
+    lines = [json.loads(line) for line in (tmp_path / "dropped.jsonl").read_text().splitlines()]
+    assert {entry["id"] for entry in lines if entry["reason"] == "worker_died"} == lost
     assert summary.prepared == odd_whole[1].prepared - len(lost)
     assert not summary.complete
 
@@ -198,7 +211,7 @@ def test_a_task_that_cannot_be_built_is_listed_and_the_rest_is_kept(
     third = plan_corpus(options).tasks[1].utterances[2].id
     with monkeypatch.context() as patch:
         failing = stopping(TokenizerError("gone"), third)
-        patch.setattr("pipelines.executor.build_shard", failing)
+        patch.setattr("pipelines.executors.worker.build_shard", failing)
         _, summary = prepare(options)
     assert summary.failed_shards == {"iemocap-00001.h5": "gone"}
     assert set(digests(tmp_path / "out")) == {"iemocap-00000.h5", "iemocap-00002.h5"}
@@ -213,7 +226,7 @@ def test_an_output_error_stops_the_run(
     options = options_for(corpus, tmp_path / "out", text_model)
     first = plan_corpus(options).tasks[0].utterances[0].id
     full = stopping(OutputError("the disk is full"), first)
-    monkeypatch.setattr("pipelines.executor.build_shard", full)
+    monkeypatch.setattr("pipelines.executors.worker.build_shard", full)
     with pytest.raises(OutputError, match="full"):
         prepare(options)
 

@@ -13,9 +13,9 @@ from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.types import Recording, Utterance
-from pipelines.cost import cost_s, estimate_s, longest_first
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
+from pipelines.task import cost_s, estimate_s, longest_first
 
 SOURCE = Path(__file__)
 SPANS = st.lists(

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fv2es_prep.errors import OutputError, SettingsError, UsageError
+from fv2es_prep.errors import OutputError, UsageError
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.utils.files import sha256_of
-from pipelines.executor import run_tasks, worker_count
 from pipelines.prepare import plan_corpus
 from pipelines.run import RUN_NAME, run
 
@@ -136,13 +135,3 @@ def test_another_corpus_in_the_directory_is_refused(
     write_index(shards, replace(read_index(shards), corpus="mosei"))
     with pytest.raises(UsageError, match="holds shards of mosei"):
         prepare(options_for(corpus, shards, text_model))
-
-
-def test_an_executor_is_named_right_or_refused():
-    assert worker_count("inline") == 1
-    assert worker_count("local:3") == 3
-    assert worker_count("local") >= 1
-    assert worker_count("tcp://somewhere:8786") == 1
-    for name in ("local:0", "local:x", "slurm", "tcp", ""):
-        with pytest.raises(SettingsError, match="no executor"):
-            list(run_tasks([], name, lambda _: None))

@@ -1,0 +1,85 @@
+"""What an executor is, and how one is found by its name.
+
+An executor starts workers somewhere and waits for them. All of them run the same loop,
+`executors.worker.work`, over a plan on disk, so they give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from fv2es_prep.utils.registry import Registry
+from pipelines.plan_directory import STOPPING, PlanDirectory
+
+Report = Callable[[int], None]
+
+
+class Executor(Protocol):
+    """A place where workers run."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once, as far as known before the start; at least 1."""
+
+    def run(self, plan: PlanDirectory, report: Report) -> None:
+        """Have the tasks of a plan built; return when each has a result or one must stop the run.
+
+        Args:
+            plan: the plan.
+            report: called with the number of utterances done since the last call.
+
+        Raises:
+            ExecutorError: workers cannot be started or reached.
+        """
+
+
+EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
+    "fv2es.executors",
+    "executor",
+    {
+        "inline": "pipelines.executors.inline:InlineExecutor",
+        "local": "pipelines.executors.local:LocalExecutor",
+        "tcp": "pipelines.executors.cluster:ClusterExecutor",
+        "tls": "pipelines.executors.cluster:ClusterExecutor",
+    },
+)
+
+
+def executor_of(name: str) -> Executor:
+    """The executor that a name means.
+
+    Args:
+        name: ``inline``, ``local``, ``local:N`` (N processes), ``tcp://HOST:PORT`` (a Dask
+            scheduler), or what an installed package adds. The executor itself reads what follows
+            the colon.
+
+    Raises:
+        UsageError: the name is unknown.
+        SettingsError: what follows the colon is invalid.
+    """
+    return EXECUTORS.load(name.partition(":")[0])(name)
+
+
+class Progress:
+    """How far a plan is, whoever works on it.
+
+    Args:
+        plan: the plan.
+        report: called with the number of utterances done since the last call.
+    """
+
+    def __init__(self, plan: PlanDirectory, report: Report) -> None:
+        self._plan, self._report = plan, report
+        self._done, self._seen, self._stopped = 0, set[str](), False
+
+    def update(self) -> bool:
+        """Report what is new; whether the run ends: all tasks have a result, or one stops it."""
+        new = self._plan.finished() - self._seen
+        self._seen |= new
+        self._stopped |= any(isinstance(self._plan.result(name), STOPPING) for name in new)
+        done = self._plan.done(self._seen)
+        if done > self._done:
+            self._report(done - self._done)
+            self._done = done
+        return self._stopped or len(self._seen) == len(self._plan.contents.tasks)

@@ -1,0 +1,108 @@
+"""A running Dask cluster: Dask knows its workers and starts the loop on each.
+
+Owns which workers run the loop. No task travels through the scheduler, only the plan's path.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep import __version__
+from fv2es_prep.errors import ExecutorError
+from pipelines.executors.base import Progress, Report
+from pipelines.executors.worker import work
+from pipelines.plan_directory import PlanDirectory
+
+_CONNECT_TIMEOUT_S = 10
+_POLL_S = 0.1
+
+
+class ClusterExecutor:
+    """Runs the worker loop on every thread of a Dask cluster that sees the same directories.
+
+    Args:
+        name: address of the scheduler, ``tcp://HOST:PORT``.
+    """
+
+    workers = 1
+
+    def __init__(self, name: str) -> None:
+        self._address = name
+
+    def run(self, plan: PlanDirectory, report: Report) -> None:
+        """See `Executor`."""
+        from distributed import Client
+
+        try:
+            client = Client(self._address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ExecutorError(
+                f"no Dask scheduler answers at {self._address} within {_CONNECT_TIMEOUT_S} s",
+                "start one with `dask scheduler`, and workers with "
+                "`dask worker ADDRESS --nthreads 1`",
+            ) from error
+        with client:
+            _check_versions(client, self._address)
+            run_on(client, plan, report)
+
+
+def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
+    """Keep the worker loop running on every thread of a cluster until the plan is done.
+
+    Args:
+        client: a client of the cluster.
+        plan: the plan; workers find it under the same path.
+        report: called with the number of utterances done since the last call.
+    """
+    progress, loops = Progress(plan, report), dict[Any, str]()
+    while not progress.update():
+        threads = client.nthreads()
+        for loop, worker in list(loops.items()):
+            if loop.done():
+                # An error of the loop itself ends the run.
+                loop.result()
+            if loop.done() or worker not in threads:
+                loop.cancel()
+                del loops[loop]
+        for worker in _idle(threads, loops)[: plan.open_tasks()]:
+            # pure=False: what a loop does is on disk, Dask must not think that it has it already.
+            loop = client.submit(_work, plan.path, workers=[worker], pure=False)
+            loops[loop] = worker
+        time.sleep(_POLL_S)
+
+
+def _idle(threads: dict[str, int], loops: dict[Any, str]) -> list[str]:
+    """Each worker as often as it has threads without a loop."""
+    return list((Counter(threads) - Counter(loops.values())).elements())
+
+
+def _work(path: Path) -> None:
+    if not path.is_dir():
+        raise ExecutorError(
+            f"a worker on {platform.node()} does not see {path}",
+            "the dataset directory must be on a file system that all workers share",
+        )
+    work(PlanDirectory(path))
+
+
+def _check_versions(client: Any, address: str) -> None:
+    versions = client.run(_version, on_error="return")
+    if not versions:
+        raise ExecutorError(
+            f"the Dask scheduler at {address} has no worker",
+            f"start some with `dask worker {address} --nthreads 1`",
+        )
+    for worker, version in sorted(versions.items()):
+        if version != __version__:
+            raise ExecutorError(
+                f"the worker {worker} runs fv2es {version}, this is fv2es {__version__}",
+                "install the same fv2es on every worker",
+            )
+
+
+def _version() -> str:
+    return __version__

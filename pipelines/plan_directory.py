@@ -1,0 +1,265 @@
+"""A plan on disk: `SHARDS/.plan/DIGEST/`, from which any process can take tasks.
+
+Owns the files of a plan: tasks and what finishing needs, which never change, and beside them
+claims, progress and results. Leaves building to `executors.worker`, the end of a run to `run`.
+
+    plan.json        what finishing needs, and the tasks' names, the longest first
+    tasks/NAME.json  one task
+    claims/          who builds what, see `claims`
+    progress/NAME    utterances done
+    results/NAME.json  a receipt, or the error
+    building/        unfinished shards
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from fv2es_prep import errors
+from fv2es_prep.config import PrepSettings, digest_of
+from fv2es_prep.types import Dropped, ShardReceipt
+from fv2es_prep.utils.files import cannot_write, whole_file
+from pipelines.claims import Claim, is_live
+from pipelines.plan import Plan
+from pipelines.task import ShardTask, longest_first
+
+PLAN_NAME = ".plan"
+_PARTS = ("claims", "progress", "results", "building")
+STOPPING = (errors.OutputError, errors.MediaError)
+"""Errors of a task that stop the run: other tasks would fail, too, or the user asked for it."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What finishing a dataset needs beside the receipts of its tasks.
+
+    Attributes:
+        corpus: name of the corpus.
+        label_classes: names of the label columns.
+        rating_names: names of the rating columns.
+        settings: the settings of every stage.
+        tokenizer: name at the hub or directory of the tokenizer.
+        utterances: number of utterances of the inventory.
+        without_text: how many of them have an empty transcript.
+        dropped: what the scan of the corpus left out.
+        reconciliation: name -> count, see `Inventory`.
+        shards: name of every shard of the dataset, in order.
+        finished: receipts of the shards that were whole before.
+        tasks: name of each shard to build -> number of its utterances; the longest task first.
+        decodes: whether any task decodes media; where none does, workers are not worth starting.
+    """
+
+    corpus: str
+    label_classes: tuple[str, ...]
+    rating_names: tuple[str, ...]
+    settings: PrepSettings
+    tokenizer: str
+    utterances: int
+    without_text: int
+    dropped: tuple[Dropped, ...]
+    reconciliation: dict[str, int]
+    shards: tuple[str, ...]
+    finished: tuple[ShardReceipt, ...]
+    tasks: dict[str, int]
+    decodes: bool
+
+
+class PlanDirectory:
+    """A plan on disk.
+
+    Args:
+        path: its directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What finishing needs."""
+        return _value(_read(self.path / "plan.json"), Contents)
+
+    def task(self, name: str) -> ShardTask:
+        """The task that builds a shard."""
+        values = _read(self.path / "tasks" / f"{name}.json")
+        header = values["header"]
+        header["settings"] = PrepSettings.from_json(header["settings"])
+        return _value(values, ShardTask)
+
+    def take(self) -> tuple[str, Claim] | None:
+        """Claim the longest task that is left; None where there is none, or the plan is gone."""
+        try:
+            for name in self._open():
+                claim = Claim.take(self.path / "claims", name)
+                # It may have been finished since it was seen open.
+                if claim and name in self.finished():
+                    claim.path.unlink(missing_ok=True)
+                elif claim:
+                    return name, claim
+        except FileNotFoundError:
+            pass
+        return None
+
+    def finished(self) -> set[str]:
+        """Names of the tasks that have a result.
+
+        Raises:
+            FileNotFoundError: the plan is gone.
+        """
+        return {path.stem for path in (self.path / "results").iterdir() if path.suffix == ".json"}
+
+    def open_tasks(self) -> int:
+        """How many tasks could be taken now."""
+        return sum(1 for _ in self._open())
+
+    def done(self, finished: set[str]) -> int:
+        """How many utterances are done: all of finished tasks, and those counted so far."""
+        tasks = self.contents.tasks
+        begun = [p for p in (self.path / "progress").iterdir() if p.name not in finished]
+        return sum(tasks[name] for name in finished) + sum(map(_count, begun))
+
+    def advance(self, name: str, done: int) -> None:
+        """Note how many utterances of a task are done."""
+        (self.path / "progress" / name).write_text(str(done), encoding="utf-8")
+
+    def put(self, name: str, result: ShardReceipt | Exception) -> None:
+        """Write down what became of a task."""
+        failed = isinstance(result, Exception)
+        value = _failure(result) if isinstance(result, Exception) else _plain(result)
+        _write(self.path / "results" / f"{name}.json", {"error" if failed else "receipt": value})
+
+    def result(self, name: str) -> ShardReceipt | Exception:
+        """What became of a task.
+
+        Raises:
+            FileNotFoundError: it has no result yet.
+        """
+        values = _read(self.path / "results" / f"{name}.json")
+        if "receipt" in values:
+            return _value(values["receipt"], ShardReceipt)
+        return _error(values["error"])
+
+    def remove(self) -> None:
+        """Remove the plan; workers that are still there stop at their next step."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _open(self) -> Iterator[str]:
+        finished = self.finished()
+        held = {path.stem for path in (self.path / "claims").iterdir() if is_live(path)}
+        return (name for name in self.contents.tasks if name not in finished | held)
+
+
+def write_plan(plan: Plan, out: Path) -> PlanDirectory:
+    """Write what a plan still has to build; of an equal plan that is there the receipts stay.
+
+    Every other plan in the dataset directory is removed.
+
+    Args:
+        plan: from `make_plan`.
+        out: the dataset directory, which the caller has locked.
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    tasks = {task.path.stem: _task_values(task) for task in longest_first(plan.todo)}
+    contents = {**_plain(_contents(plan)), "settings": plan.settings.to_json()}
+    path = out / PLAN_NAME / digest_of(json.dumps([contents, tasks]))
+    for other in path.parent.glob("*"):
+        if other != path:
+            shutil.rmtree(other, ignore_errors=True)
+    try:
+        if not path.is_dir():
+            begun = path.with_name(f".{uuid.uuid4().hex}")
+            for part in ("tasks", *_PARTS):
+                (begun / part).mkdir(parents=True)
+            for name, values in tasks.items():
+                _write(begun / "tasks" / f"{name}.json", values)
+            _write(begun / "plan.json", contents)
+            begun.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    directory = PlanDirectory(path)
+    _forget_dead(directory)
+    return directory
+
+
+def _forget_dead(directory: PlanDirectory) -> None:
+    """Give failed tasks and those of dead workers a new start."""
+    for claim in (directory.path / "claims").iterdir():
+        if not is_live(claim):
+            claim.unlink(missing_ok=True)
+    for name in directory.finished():
+        if isinstance(directory.result(name), Exception):
+            (directory.path / "results" / f"{name}.json").unlink(missing_ok=True)
+
+
+def _contents(plan: Plan) -> Contents:
+    inventory, todo = plan.inventory, longest_first(plan.todo)
+    return Contents(
+        inventory.corpus,
+        inventory.label_classes,
+        inventory.rating_names,
+        plan.settings,
+        plan.tasks[0].tokenizer,
+        len(inventory.utterances),
+        inventory.without_text,
+        inventory.dropped,
+        inventory.reconciliation,
+        tuple(task.path.name for task in plan.tasks),
+        tuple(plan.finished.values()),
+        {task.path.stem: len(task.utterances) for task in todo},
+        any(task.missing(part) for task in todo for part in ("faces", "mel")),
+    )
+
+
+def _task_values(task: ShardTask) -> dict[str, Any]:
+    values: dict[str, Any] = _plain(task)
+    values["header"]["settings"] = task.header.settings.to_json()
+    return values
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """An error of ours by name and arguments, any other one by its text."""
+    if hasattr(errors, type(error).__name__):
+        return {"kind": type(error).__name__, "arguments": error.args}
+    return {"kind": "WorkError", "arguments": [str(error) or repr(error)]}
+
+
+def _error(values: dict[str, Any]) -> Exception:
+    kind: type[Exception] = getattr(errors, values["kind"])
+    return kind(*values["arguments"])
+
+
+def _count(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="utf-8") or 0)
+    except OSError:
+        return 0
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _value(values: Any, kind: type[T]) -> T:
+    return msgspec.convert(values, kind, dec_hook=lambda kind, value: kind(value))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, value: Any) -> None:
+    with whole_file(path) as temporary:
+        # In ASCII, so that names of files that are not UTF-8 come back as they were.
+        temporary.write_text(json.dumps(value), encoding="utf-8")

@@ -1,0 +1,184 @@
+"""Executors over a plan on disk: the same bytes, whoever starts the workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fv2es_prep.errors import ExecutorError, SettingsError, UsageError
+from fv2es_prep.types import PictureFiles, Recording, Utterance
+from fv2es_prep.utils.files import sha256_of
+from pipelines.build import build_shard
+from pipelines.executors.base import EXECUTORS, executor_of
+from pipelines.executors.worker import work
+from pipelines.plan_directory import PlanDirectory, write_plan
+from pipelines.prepare import plan_corpus
+from pipelines.run import finish
+from pipelines.task import longest_first
+
+FV2ES = str(Path(sys.executable).parent / "fv2es")
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in directory.glob("*.h5")}
+
+
+def test_an_executor_is_named_right_or_refused():
+    assert executor_of("inline").workers == 1
+    assert executor_of("local:3").workers == 3
+    assert executor_of("local").workers >= 1
+    assert executor_of("tcp://somewhere:8786").workers == 1
+    for name in ("local:0", "local:x", "inline:2"):
+        with pytest.raises(SettingsError, match=f"invalid executor '{name}'"):
+            executor_of(name)
+    for name in ("remote", ""):
+        with pytest.raises(UsageError, match="unknown executor"):
+            executor_of(name)
+
+
+def test_a_task_comes_back_from_its_file_as_it_was(corpus, text_model, tmp_path, options_for):
+    plan = plan_corpus(options_for(corpus, tmp_path, text_model))
+    odd = Utterance("o", "r", 0.1, 1 / 3, "\u00e9", ("ang",), ratings=(float("inf"), 1e-300))
+    named = Recording("r", Path("a\udcff.avi"), Path("b.wav"), PictureFiles("image_", 29.97))
+    first = replace(plan.tasks[0], utterances=(odd,), recordings=(named,))
+    plan = replace(plan, tasks=(first, *plan.tasks[1:]))
+    directory = write_plan(plan, tmp_path)
+    for task in plan.tasks:
+        assert directory.task(task.path.stem) == task
+        assert (directory.path / "tasks" / f"{task.path.stem}.json").stat().st_size < 20_000
+
+
+def test_a_plan_is_named_by_its_digest_and_an_equal_one_keeps_its_receipts(
+    corpus, text_model, prepared, tmp_path, options_for
+):
+    out = tmp_path / "out"
+    plan = plan_corpus(options_for(corpus, out, text_model))
+    directory = write_plan(plan, out)
+    assert list(directory.contents.tasks) == [t.path.stem for t in longest_first(plan.tasks)]
+    with pytest.raises(ExecutorError, match=r"3 shard\(s\) were not built: iemocap-0000"):
+        finish(directory, "inline", 0)
+    name, claim = directory.take()
+    with claim:
+        assert name == next(iter(directory.contents.tasks))
+        assert directory.open_tasks() == 2
+        directory.put(name, ValueError("out of order"))
+    assert isinstance(directory.result(name), Exception)
+    # A failed task has another try; another plan would have another name.
+    assert write_plan(plan, out).path == directory.path
+    assert directory.open_tasks() == 3
+    work(directory)
+    assert write_plan(plan, out).finished() == set(directory.contents.tasks)
+    assert finish(PlanDirectory(directory.path), "inline", 0).complete
+    assert digests(out) == digests(prepared)
+    other = write_plan(plan_corpus(options_for(corpus, out, text_model, max_tokens=9)), out)
+    assert list((out / ".plan").iterdir()) == [other.path] != [directory.path]
+
+
+def test_a_worker_that_lost_its_claim_or_its_plan_writes_nothing(
+    corpus, text_model, tmp_path, options_for, monkeypatch
+):
+    out = tmp_path / "out"
+    directory = write_plan(plan_corpus(options_for(corpus, out, text_model)), out)
+
+    def gone(task, report):
+        directory.remove()
+        return build_shard(task, report)
+
+    monkeypatch.setattr("pipelines.executors.worker.build_shard", gone)
+    work(directory)
+    assert not list(out.glob("*.h5"))
+    assert directory.take() is None
+
+
+PLUGIN = """
+from pipelines.build import build_shard
+from pipelines.executors.worker import work
+
+class Backwards:
+    def __init__(self, name):
+        self.workers = len(name.partition(":")[2]) or 1
+    def run(self, plan, report):
+        work(plan)
+        report(sum(plan.contents.tasks.values()))
+"""
+
+
+def test_an_executor_of_an_installed_package_is_found_by_name(
+    corpus, text_model, prepared, tmp_path
+):
+    site = tmp_path / "site"
+    info = site / "fv2es_backwards-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "fv2es_backwards.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fv2es-backwards\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[fv2es.executors]\nbackwards = fv2es_backwards:Backwards\n"
+    )
+    command = ["prep", "iemocap", corpus, "--out", tmp_path / "out", "--tokenizer", text_model]
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [FV2ES, *map(str, command), "--shard-mb", "0.1", "--executor", "backwards:x", "--json"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["shards_built"] == 3
+    assert digests(tmp_path / "out") == digests(prepared)
+    assert "backwards" not in EXECUTORS.names()
+
+
+def test_nothing_calls_flock(
+    corpus, text_model, prepared, tmp_path, prepare, options_for, monkeypatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    prepare(options_for(corpus, tmp_path / "out", text_model))
+    assert digests(tmp_path / "out") == digests(prepared)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        path.name for path in prepared.iterdir()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3, [signal.SIGTERM] * 2]
+)
+@pytest.mark.parametrize("executor", ["inline", "local:2"])
+def test_a_signal_ends_a_run_in_a_sentence(
+    corpus, text_model, prepared, tmp_path, prepare, options_for, executor, signals
+):
+    out = tmp_path / "out"
+    command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model]
+    process = subprocess.Popen(
+        [FV2ES, *map(str, command), "--shard-mb", "0.1", "--executor", executor],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".plan/*/claims/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for number in signals:
+        # To the whole group, as a terminal sends it.
+        os.killpg(process.pid, number)
+        time.sleep(0.2)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "finished shards" in said
+    prepare(options_for(corpus, out, text_model))
+    assert digests(out) == digests(prepared)
