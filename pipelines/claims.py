@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from fv2es_prep.errors import OutputError, UsageError
+from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.files import cannot_write
 
 LOCK_NAME = ".lock"
@@ -52,14 +52,13 @@ class Claim:
         others = _claims(directory, name)
         if any(map(is_live, others)):
             return None
-        number = 1 + max(map(_number, others), default=0)
+        number = 1 + max((int(path.suffix[1:]) for path in others), default=0)
         claim = cls(directory / f"{name}.{number}", number)
         try:
-            file = os.open(claim.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            with claim.path.open("x", encoding="utf-8") as file:
+                json.dump({"process": os.getpid(), **_host(), "nonce": claim._nonce}, file)
         except FileExistsError:
             return None
-        with os.fdopen(file, "w", encoding="utf-8") as text:
-            json.dump({"process": os.getpid(), **_host(), "nonce": claim._nonce}, text)
         # Somebody who saw other claims may have taken another number meanwhile.
         if any(is_live(path) for path in _claims(directory, name) if path != claim.path):
             claim.path.unlink(missing_ok=True)
@@ -87,13 +86,12 @@ class Claim:
                 os.utime(self.path)
 
 
-def holder_of(path: Path) -> dict[str, object]:
+def holder_of(path: Path) -> dict[str, Any]:
     """Process, host and nonce of a claim; empty where it is gone or just being written."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def is_live(path: Path) -> bool:
@@ -103,9 +101,8 @@ def is_live(path: Path) -> bool:
     except OSError:
         return False
     holder = holder_of(path)
-    process = holder.get("process")
     here = _host().items() <= holder.items()
-    return age_s < STALE_S and not (here and isinstance(process, int) and not _runs(process))
+    return age_s < STALE_S and (not here or _runs(holder["process"]))
 
 
 @contextlib.contextmanager
@@ -114,35 +111,25 @@ def locked(out: Path) -> Iterator[Claim]:
 
     Raises:
         UsageError: another run holds it; its process and host are named.
-        OutputError: the lock cannot be written, or another run has taken it over.
+        OutputError: the lock cannot be written.
     """
     try:
         claim = Claim.take(out, LOCK_NAME)
-        live = [path for path in _claims(out, LOCK_NAME) if is_live(path)]
+        others = [path for path in _claims(out, LOCK_NAME) if not claim or path != claim.path]
     except OSError as error:
         raise cannot_write(out / LOCK_NAME, error) from error
     if claim is None:
-        holder = next(filter(None, map(holder_of, live)), {})
-        who = "process {process} on {host}".format_map({"process": "?", "host": "?", **holder})
+        found = (holder_of(path) for path in others if is_live(path))
+        holder = {"process": "?", "host": "?", **next(found, {})}
         raise UsageError(
-            f"{out} is being written by {who}",
-            f"wait until it ends, or choose another --out; a lock whose process is gone ends "
-            f"within {STALE_S:.0f} s",
+            f"{out} is being written by process {holder['process']} on {holder['host']}",
+            f"wait until it ends, or choose another --out; a dead process's lock ends after "
+            f"{STALE_S:.0f} s",
         )
     with claim:
-        for dead in _claims(out, LOCK_NAME):
-            if dead != claim.path:
-                dead.unlink(missing_ok=True)
+        for dead in others:
+            dead.unlink(missing_ok=True)
         yield claim
-
-
-def check_held(claim: Claim, out: Path) -> None:
-    """Raise `OutputError` where another run has taken the directory over."""
-    if not claim.held:
-        raise OutputError(
-            f"another run has taken over {out}: this one was not heard of for {STALE_S:.0f} s",
-            "wait until it ends, then run the same command again",
-        )
 
 
 def _claims(directory: Path, name: str) -> list[Path]:
@@ -150,24 +137,16 @@ def _claims(directory: Path, name: str) -> list[Path]:
     return [path for path in found if path.suffix[1:].isdecimal()]
 
 
-def _number(path: Path) -> int:
-    return int(path.suffix[1:])
-
-
 def _host() -> dict[str, str]:
     """This host; on Linux also which processes it can see, for containers may share a name."""
-    try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        namespace = ""
-    return {"host": platform.node(), "namespace": namespace}
+    namespace = Path("/proc/self/ns/pid")
+    seen = str(namespace.readlink()) if namespace.is_symlink() else ""
+    return {"host": platform.node(), "namespace": seen}
 
 
 def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

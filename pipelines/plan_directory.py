@@ -17,7 +17,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ import msgspec
 
 from fv2es_prep import errors
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.types import Dropped, ShardReceipt
+from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.files import cannot_write, whole_file
 from pipelines.claims import Claim, is_live
 from pipelines.plan import Plan
@@ -44,30 +44,22 @@ class Contents:
     """What finishing a dataset needs beside the receipts of its tasks.
 
     Attributes:
-        corpus: name of the corpus.
-        label_classes: names of the label columns.
-        rating_names: names of the rating columns.
+        inventory: the inventory without its recordings and utterances.
+        utterances: how many utterances it had.
+        without_text: how many of them have an empty transcript.
         settings: the settings of every stage.
         tokenizer: name at the hub or directory of the tokenizer.
-        utterances: number of utterances of the inventory.
-        without_text: how many of them have an empty transcript.
-        dropped: what the scan of the corpus left out.
-        reconciliation: name -> count, see `Inventory`.
         shards: name of every shard of the dataset, in order.
         finished: receipts of the shards that were whole before.
         tasks: name of each shard to build -> number of its utterances; the longest task first.
         decodes: whether any task decodes media; where none does, workers are not worth starting.
     """
 
-    corpus: str
-    label_classes: tuple[str, ...]
-    rating_names: tuple[str, ...]
-    settings: PrepSettings
-    tokenizer: str
+    inventory: Inventory
     utterances: int
     without_text: int
-    dropped: tuple[Dropped, ...]
-    reconciliation: dict[str, int]
+    settings: PrepSettings
+    tokenizer: str
     shards: tuple[str, ...]
     finished: tuple[ShardReceipt, ...]
     tasks: dict[str, int]
@@ -91,10 +83,7 @@ class PlanDirectory:
 
     def task(self, name: str) -> ShardTask:
         """The task that builds a shard."""
-        values = _read(self.path / "tasks" / f"{name}.json")
-        header = values["header"]
-        header["settings"] = PrepSettings.from_json(header["settings"])
-        return _value(values, ShardTask)
+        return _value(_read(self.path / "tasks" / f"{name}.json"), ShardTask)
 
     def take(self) -> tuple[str, Claim] | None:
         """Claim the longest task that is left; None where there is none, or the plan is gone."""
@@ -102,7 +91,7 @@ class PlanDirectory:
             for name in self._open():
                 claim = Claim.take(self.path / "claims", name)
                 # It may have been finished since it was seen open.
-                if claim and name in self.finished():
+                if claim and self._result(name).exists():
                     claim.path.unlink(missing_ok=True)
                 elif claim:
                     return name, claim
@@ -134,29 +123,37 @@ class PlanDirectory:
 
     def put(self, name: str, result: ShardReceipt | Exception) -> None:
         """Write down what became of a task."""
-        failed = isinstance(result, Exception)
-        value = _failure(result) if isinstance(result, Exception) else _plain(result)
-        _write(self.path / "results" / f"{name}.json", {"error" if failed else "receipt": value})
+        value = _failure(result) if isinstance(result, Exception) else {"receipt": _plain(result)}
+        _write(self._result(name), value)
 
     def result(self, name: str) -> ShardReceipt | Exception:
-        """What became of a task.
-
-        Raises:
-            FileNotFoundError: it has no result yet.
-        """
-        values = _read(self.path / "results" / f"{name}.json")
+        """What became of a finished task."""
+        values = _read(self._result(name))
         if "receipt" in values:
             return _value(values["receipt"], ShardReceipt)
-        return _error(values["error"])
+        error: Exception = getattr(errors, values["error"])(*values["arguments"])
+        return error
 
     def remove(self) -> None:
         """Remove the plan; workers that are still there stop at their next step."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def forget_failures(self) -> None:
+        """Give tasks that failed, and those of dead workers, a new start."""
+        for claim in (self.path / "claims").iterdir():
+            if not is_live(claim):
+                claim.unlink(missing_ok=True)
+        for name in self.finished():
+            if isinstance(self.result(name), Exception):
+                self._result(name).unlink(missing_ok=True)
+
     def _open(self) -> Iterator[str]:
         finished = self.finished()
         held = {path.stem for path in (self.path / "claims").iterdir() if is_live(path)}
         return (name for name in self.contents.tasks if name not in finished | held)
+
+    def _result(self, name: str) -> Path:
+        return self.path / "results" / f"{name}.json"
 
 
 def write_plan(plan: Plan, out: Path) -> PlanDirectory:
@@ -171,9 +168,8 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
     Raises:
         OutputError: the directory cannot be written.
     """
-    tasks = {task.path.stem: _task_values(task) for task in longest_first(plan.todo)}
-    contents = {**_plain(_contents(plan)), "settings": plan.settings.to_json()}
-    path = out / PLAN_NAME / digest_of(json.dumps([contents, tasks]))
+    contents, tasks = _contents(plan), {task.path.stem: _plain(task) for task in plan.todo}
+    path = out / PLAN_NAME / digest_of(json.dumps([_plain(contents), tasks]))
     for other in path.parent.glob("*"):
         if other != path:
             shutil.rmtree(other, ignore_errors=True)
@@ -184,60 +180,35 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
                 (begun / part).mkdir(parents=True)
             for name, values in tasks.items():
                 _write(begun / "tasks" / f"{name}.json", values)
-            _write(begun / "plan.json", contents)
+            _write(begun / "plan.json", _plain(contents))
             begun.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     directory = PlanDirectory(path)
-    _forget_dead(directory)
+    directory.forget_failures()
     return directory
-
-
-def _forget_dead(directory: PlanDirectory) -> None:
-    """Give failed tasks and those of dead workers a new start."""
-    for claim in (directory.path / "claims").iterdir():
-        if not is_live(claim):
-            claim.unlink(missing_ok=True)
-    for name in directory.finished():
-        if isinstance(directory.result(name), Exception):
-            (directory.path / "results" / f"{name}.json").unlink(missing_ok=True)
 
 
 def _contents(plan: Plan) -> Contents:
     inventory, todo = plan.inventory, longest_first(plan.todo)
     return Contents(
-        inventory.corpus,
-        inventory.label_classes,
-        inventory.rating_names,
-        plan.settings,
-        plan.tasks[0].tokenizer,
+        replace(inventory, recordings=(), utterances=()),
         len(inventory.utterances),
         inventory.without_text,
-        inventory.dropped,
-        inventory.reconciliation,
+        plan.settings,
+        plan.tasks[0].tokenizer,
         tuple(task.path.name for task in plan.tasks),
         tuple(plan.finished.values()),
         {task.path.stem: len(task.utterances) for task in todo},
-        any(task.missing(part) for task in todo for part in ("faces", "mel")),
+        any(task.missing_for("video", "sound") for task in todo),
     )
-
-
-def _task_values(task: ShardTask) -> dict[str, Any]:
-    values: dict[str, Any] = _plain(task)
-    values["header"]["settings"] = task.header.settings.to_json()
-    return values
 
 
 def _failure(error: Exception) -> dict[str, Any]:
     """An error of ours by name and arguments, any other one by its text."""
     if hasattr(errors, type(error).__name__):
-        return {"kind": type(error).__name__, "arguments": error.args}
-    return {"kind": "WorkError", "arguments": [str(error) or repr(error)]}
-
-
-def _error(values: dict[str, Any]) -> Exception:
-    kind: type[Exception] = getattr(errors, values["kind"])
-    return kind(*values["arguments"])
+        return {"error": type(error).__name__, "arguments": error.args}
+    return {"error": "WorkError", "arguments": [str(error) or repr(error)]}
 
 
 def _count(path: Path) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep import __version__
-from fv2es_prep.errors import ExecutorError, ShardError, UsageError
+from fv2es_prep.errors import ExecutorError, OutputError, ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
@@ -28,7 +28,7 @@ from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.cache import ASIDE_NAME
-from pipelines.claims import check_held, locked
+from pipelines.claims import locked
 from pipelines.executors.base import executor_of
 from pipelines.plan import Plan
 from pipelines.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
@@ -114,7 +114,11 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
         try:
             if plan.todo:
                 chosen.run(directory, report)
-            check_held(lock, out)
+            if not lock.held:
+                raise OutputError(
+                    f"another run has taken over {out}",
+                    "wait until it ends, then run the same command again",
+                )
             summary = finish(directory, executor, began)
         finally:
             directory.remove()
@@ -215,15 +219,15 @@ def _refuse_foreign(out: Path, ours: str) -> None:
 def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceipt]) -> None:
     _check_sums(contents, receipts)
     _remove_surplus(out, contents)
-    dropped = [*contents.dropped, *(d for r in receipts for d in r.dropped)]
+    dropped = [*contents.inventory.dropped, *(d for r in receipts for d in r.dropped)]
     write_dropped(out, map(asdict, dropped))
     index = make_index(
-        contents.corpus,
-        contents.label_classes,
-        contents.rating_names,
+        contents.inventory.corpus,
+        contents.inventory.label_classes,
+        contents.inventory.rating_names,
         contents.settings,
         receipts,
-        contents.reconciliation,
+        contents.inventory.reconciliation,
     )
     write_catalogue(out, index)
     write_index(out, index)
@@ -240,7 +244,7 @@ def _check_sums(contents: Contents, receipts: Sequence[ShardReceipt]) -> None:
 
 def _remove_surplus(out: Path, contents: Contents) -> None:
     """Remove shards of an earlier, longer cut of the same corpus."""
-    for path in out.glob(f"{contents.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
+    for path in out.glob(f"{contents.inventory.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
         if path.name not in contents.shards:
             path.unlink()
 
@@ -257,7 +261,7 @@ def _summary(
     for receipt in built:
         counts.update(receipt.counts)
     tried = [entry for receipt in receipts for entry in receipt.dropped]
-    reasons = Counter(entry.reason.value for entry in [*contents.dropped, *tried])
+    reasons = Counter(entry.reason.value for entry in [*contents.inventory.dropped, *tried])
     lost = {entry.recording_id for entry in tried if entry.reason.fails_recording}
     return Summary(
         out=out,
@@ -272,7 +276,7 @@ def _summary(
         size_bytes=sum(receipt.size_bytes for receipt in receipts),
         seconds=round(time.monotonic() - began, 2),
         failed_shards={name: str(error) for name, error in failed.items()},
-        reconciliation=contents.reconciliation,
+        reconciliation=contents.inventory.reconciliation,
     )
 
 
