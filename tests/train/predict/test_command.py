@@ -110,9 +110,9 @@ def test_the_film_has_the_sound_and_is_as_long(tav: Path, talk: Path, tmp_path: 
     ("words", "said"),
     [
         (("nowhere.mp4",), "there is no nowhere.mp4"),
-        (("TALK", "--json", "--csv"), "cannot both"),
+        (("TALK", "--json", "--csv"), "cannot be combined"),
         (("TALK", "--view", "up"), "the view is"),
-        (("TALK", "--faces", "some"), "faces is"),
+        (("TALK", "--faces", "some"), "is not one of"),
         (("TALK", "TALK2", "--srt"), "for one video"),
         (("TALK", "TALK2", "--spans", "x.json"), "for one video"),
         (("TALK", "TALK2", "--plot", "x.png"), "pass a folder"),
