@@ -87,13 +87,8 @@ def scaled(factor: float) -> Callable[[str], Any]:
     return read
 
 
-def no_preset(_: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Nothing but the defaults."""
-    return {}
-
-
 def options_of(
-    kind: type[T], panels: Mapping[str, Sequence[str | Flag]], preset: Preset = no_preset
+    kind: type[T], panels: Mapping[str, Sequence[str | Flag]], preset: Preset = lambda _: {}
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function: ``function(given: Given[T], **own options)``.
 
@@ -127,9 +122,8 @@ def options_of(
             typed = {flag.path: _text(passed[name], flag) for name, flag in names.items()}
             return Given(kind, given_values(passed["config"], passed["set"] or (), typed), preset)
 
-        command.__name__ = function.__name__
+        command.__name__ = show.__name__ = function.__name__
         _describe(command, [*parameters, *own, *_SOURCES], function.__doc__)
-        show.__name__ = function.__name__
         _describe(show, [*parameters, *_SOURCES], "Print the configuration as TOML.")
         command.show = show  # type: ignore[attr-defined]
         return command
@@ -137,35 +131,20 @@ def options_of(
     return decorate
 
 
-_PANEL = "Configuration"
-_SOURCES = (
-    inspect.Parameter(
-        "config",
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[
-            Path | None,
-            typer.Option(
-                help="TOML file of settings; options override it.",
-                metavar="FILE",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-    ),
-    inspect.Parameter(
-        "set",
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Set any field, e.g. seed=1; see `fv2es config show`.",
-                metavar="PATH=VALUE",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-    ),
-)
+def _source(text: str, metavar: str) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Configuration")
+
+
+def _sources(
+    config: Annotated[Path | None, _source("TOML file; options override it.", "FILE")] = None,
+    set: Annotated[  # noqa: A002  # the option's name
+        list[str] | None, _source("Set any field; see `fv2es config show`.", "PATH=VALUE")
+    ] = None,
+) -> None:
+    """Have the options of every configuration."""
+
+
+_SOURCES = tuple(inspect.signature(_sources, eval_str=True).parameters.values())
 
 
 def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
