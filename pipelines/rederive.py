@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings
 from fv2es_prep.corpora import corpus_of
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
@@ -41,19 +40,6 @@ class _AllLabels(LabelChoice):
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(labels))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Raw:
-    """What the corpus has, to be looked up by what a shard names.
-
-    Attributes:
-        recordings: by id.
-        utterances: by id, with the labels that the dataset has for them.
-    """
-
-    recordings: dict[str, Recording]
-    utterances: dict[str, Utterance]
 
 
 def rederive(
@@ -92,19 +78,19 @@ def rederive(
             f"{directory} was merged out of {len(index.merged)} datasets",
             "verify each of them against its own corpus",
         )
-    corpus = _scan(raw, index, catalogue)
     context = StageContext(
         index.settings, tokenizer or _tokenizer_of(directory), index.label_classes
     )
+    source = _Source(directory, index, catalogue, *_scan(raw, index, catalogue), context)
     count = min(sample, index.examples)
     # Not for secrets: the same seed draws the same examples.
     drawn = sorted(random.Random(seed).sample(range(index.examples), count))  # noqa: S311
     findings: list[Finding] = []
     with one_thread():
         # The catalogue is in the order of recordings, so that each is opened once.
-        for _, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
+        for name, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
             places = list(group)
-            findings += _check_recording(directory, index, catalogue, places, corpus, context)
+            findings += source.check(name, places)
             report(len(places))
     return findings
 
@@ -122,50 +108,56 @@ def _tokenizer_of(directory: Path) -> str:
     return found
 
 
-def _scan(raw: Path, index: Index, catalogue: Catalogue) -> _Raw:
+def _scan(
+    raw: Path, index: Index, catalogue: Catalogue
+) -> tuple[dict[str, Recording], dict[str, Utterance]]:
+    """The corpus's recordings and utterances by id, with the labels that the dataset has."""
     corpus = corpus_of(index.corpus)
     options = corpus.read_options(index.settings.corpus)
     inventory = corpus.scan(raw, _AllLabels(index.label_classes), options)
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
-
-    def labels(utterance: Utterance) -> tuple[str, ...]:
-        chosen = tuple(merged.get(label, label) for label in utterance.labels)
-        return tuple(name for name in index.label_classes if name in chosen)
-
-    return _Raw(
-        {recording.id: recording for recording in inventory.recordings},
-        {name: dataclasses.replace(u, labels=labels(u)) for name, u in known.items()},
-    )
+    for name, utterance in known.items():
+        chosen = [merged.get(label, label) for label in utterance.labels]
+        labels = tuple(label for label in index.label_classes if label in chosen)
+        known[name] = dataclasses.replace(utterance, labels=labels)
+    return {recording.id: recording for recording in inventory.recordings}, known
 
 
-def _check_recording(
-    directory: Path,
-    index: Index,
-    catalogue: Catalogue,
-    places: Sequence[int],
-    corpus: _Raw,
-    context: StageContext,
-) -> Iterator[Finding]:
-    name = index.shards[catalogue.shard[places[0]]].name
-    recording = corpus.recordings.get(catalogue.recording_ids[places[0]])
-    wanted = []
-    for place in places:
-        utterance = corpus.utterances.get(catalogue.ids[place])
-        if recording is not None and utterance is not None:
-            wanted.append((place, utterance))
-        else:
-            yield Finding("source", name, f"the corpus has no utterance {catalogue.ids[place]}")
-    if recording is None or not wanted:
-        return
-    with ShardReader(directory / name) as reader:
-        yield from _check_files(reader, recording)
-        utterances = [utterance for _, utterance in wanted]
-        with _opened(recording, utterances, index.settings) as source:
-            for place, utterance in wanted:
-                stored = reader.read(int(catalogue.row[place]))
-                if problem := _difference(stored, utterance, source, context):
-                    yield Finding("source", name, f"{utterance.id} {problem}")
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A dataset, and the corpus that it was made from."""
+
+    directory: Path
+    index: Index
+    catalogue: Catalogue
+    recordings: dict[str, Recording]
+    utterances: dict[str, Utterance]
+    context: StageContext
+
+    def check(self, name: str, places: Sequence[int]) -> Iterator[Finding]:
+        """Derive examples of one recording again, by their places in the catalogue."""
+        shard = self.index.shards[self.catalogue.shard[places[0]]].name
+        recording = self.recordings.get(name)
+        ids = {place: self.catalogue.ids[place] for place in places}
+        for one in ids.values():
+            if recording is None or one not in self.utterances:
+                yield Finding("source", shard, f"the corpus has no utterance {one}")
+        wanted = {p: self.utterances[one] for p, one in ids.items() if one in self.utterances}
+        if recording is None or not wanted:
+            return
+        chosen = self.index.settings
+        with (
+            ShardReader(self.directory / shard) as reader,
+            OpenRecording(
+                recording, list(wanted.values()), chosen.frames, chosen.media, chosen.spans
+            ) as source,
+        ):
+            yield from _check_files(reader, recording)
+            for place, utterance in wanted.items():
+                stored = reader.read(int(self.catalogue.row[place]))
+                if problem := _difference(stored, utterance, source, self.context):
+                    yield Finding("source", shard, f"{utterance.id} {problem}")
 
 
 def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
@@ -173,14 +165,8 @@ def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]
     paths = recording.video, recording.audio
     for path, found, digest in zip(paths, source_digests(recording), stored, strict=True):
         if found != digest:
-            sentence = f"{path.name} begins with SHA-256 {found[:12]}, expected {digest[:12]}"
+            sentence = f"{path.name} has the SHA-256 {found[:12]}..., expected {digest[:12]}..."
             yield Finding("source", reader.path.name, sentence)
-
-
-def _opened(
-    recording: Recording, utterances: Sequence[Utterance], settings: PrepSettings
-) -> OpenRecording:
-    return OpenRecording(recording, utterances, settings.frames, settings.media, settings.spans)
 
 
 def _difference(

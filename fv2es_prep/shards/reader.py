@@ -179,6 +179,7 @@ class ShardReader:
         settings, classes = self.settings, self.label_classes
         ragged = [c for c in columns_of(settings) if c.kind in ("ragged", "bytes")]
         columns = map_columns(self.path, self._open(), ragged)
+        columns |= {c.path: columns[c.path][0:].astype(np.bool_) for c in ragged if c.counted}
 
         def column(path: str) -> Any:
             return columns[path] if path in columns else self.column(path)

@@ -7,7 +7,6 @@ the reader and the columns of a stage to the stage.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.config import PrepSettings
@@ -23,11 +22,10 @@ _TEXTS = ("id", "recording_id", "text", "speaker", "session")
 _NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 
 
-@dataclass(frozen=True)
 class ShardRows:
     """All that the examples of a shard are made of.
 
-    Attributes:
+    Args:
         name: the shard, for messages.
         settings: the settings that made it.
         utterances: one for each row.
@@ -35,11 +33,18 @@ class ShardRows:
         stages: the rows of each stage.
     """
 
-    name: str
-    settings: PrepSettings
-    utterances: list[Utterance]
-    label: NDArray[np.uint8]
-    stages: list[StageRows]
+    def __init__(
+        self,
+        name: str,
+        settings: PrepSettings,
+        utterances: list[Utterance],
+        label: NDArray[np.uint8],
+        stages: list[StageRows],
+    ) -> None:
+        self.utterances, self._label, self._settings = utterances, label, settings
+        self._places = [f"{name}, row {row}," for row in range(len(utterances))]
+        # This is called for each example of each epoch: nothing is looked up twice.
+        self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
 
     def example(self, row: int) -> Example:
         """One example.
@@ -47,12 +52,9 @@ class ShardRows:
         Raises:
             ValueError: a part of it does not lie within its columns, or has another shape.
         """
-        settings, place = self.settings, f"{self.name}, row {row},"
-        parts = {
-            rows.stage.name: rows.stage.decode(rows.row(row), settings, place)
-            for rows in self.stages
-        }
-        return Example(self.utterances[row], self.label[row], **parts)
+        settings, place = self._settings, self._places[row]
+        parts = {name: decode(of(row), settings, place) for name, decode, of in self._stages}
+        return Example(self.utterances[row], self._label[row], **parts)
 
 
 def make_rows(

@@ -237,7 +237,9 @@ class FacesStage(Stage):
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Faces:
         times_s, box, prob = columns["times_s"], columns["box"], columns["prob"]
-        values, found = columns["values"], columns["found"].astype(np.bool_)
+        values, found = columns["values"], columns["found"]
+        if found.dtype != np.bool_:
+            found = found.astype(np.bool_)
         if settings.storage.faces == "raw":
             return Faces(values, times_s, found, box, prob)
         sizes, side = columns["sizes"], settings.faces.image_size_px

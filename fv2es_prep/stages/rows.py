@@ -58,18 +58,19 @@ class StageRows:
         Raises:
             ValueError: its offsets lie outside the columns.
         """
-        values = {path: column[number] for path, column in self._single}
-        if self.ragged:
-            place = self.slices[number]
-            if place is None:
-                raise ValueError("its offsets lie outside the columns")
-            for path, column in self.ragged:
-                values[path] = column[place]
-            for path, column in self.bytes:
-                end = self.files[place.stop]
-                if end > len(column):
-                    raise ValueError(f"its files end at byte {end} of {len(column)}")
-                values[path] = column[self.files[place.start] : end]
+        if not self.ragged:
+            return {path: column[number] for path, column in self._single}
+        place = self.slices[number]
+        if place is None:
+            raise ValueError("its offsets lie outside the columns")
+        values = {path: column[place] for path, column in self.ragged}
+        for path, column in self._single:
+            values[path] = column[number]
+        for path, column in self.bytes:
+            end = self.files[place.stop]
+            if end > len(column):
+                raise ValueError(f"its files end at byte {end} of {len(column)}")
+            values[path] = column[self.files[place.start] : end]
         return values
 
     @functools.cached_property
