@@ -11,7 +11,7 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.stages.base import MEDIA
 from fv2es_prep.stages.context import StageContext
-from fv2es_prep.stages.registry import load_stage, media_of
+from fv2es_prep.stages.registry import load_stage, media_of, needs_media
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.cache import Kept
 from pipelines.task import ShardTask
@@ -59,31 +59,19 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         OutputError: the shard cannot be written.
     """
     began = time.perf_counter()
-    header, counts = task.header, Counter[str]()
     dropped: list[Dropped] = []
     with contextlib.ExitStack() as stack:
         if task.missing_for(*MEDIA):
             stack.enter_context(one_thread())
-        writer = stack.enter_context(ShardWriter(task.path, header))
-        keeper = stack.enter_context(_Keeper())
+        writer = stack.enter_context(ShardWriter(task.path, task.header))
+        builder = _Builder(task, writer, stack.enter_context(_Keeper()))
         for recording, utterances in task.by_recording():
-            for entry in _prepare_again(recording, utterances, task, writer, keeper, counts):
+            for entry in builder.prepare(recording, utterances):
                 dropped.append(entry)
                 writer.drop(entry)
             report(len(utterances))
-        counts["recordings"] = len(task.recordings)
-        examples = len(writer)
-        digest, size = writer.close()
-    return ShardReceipt(
-        name=task.path.name,
-        sha256=digest,
-        size_bytes=size,
-        examples=examples,
-        task_digest=header.task_digest,
-        dropped=tuple(dropped),
-        counts=dict(counts),
-        seconds=round(time.perf_counter() - began, 3),
-    )
+        builder.counts["recordings"] = len(task.recordings)
+        return _receipt(task, writer, dropped, dict(builder.counts), began)
 
 
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
@@ -103,82 +91,24 @@ def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
     with ShardWriter(task.path, task.header) as writer:
         for entry in dropped:
             writer.drop(entry)
-        digest, size = writer.close()
-    return ShardReceipt(task.path.name, digest, size, 0, task.header.task_digest, dropped)
+        return _receipt(task, writer, dropped)
 
 
-def _prepare_again(
-    recording: Recording,
-    utterances: Sequence[Utterance],
+def _receipt(
     task: ShardTask,
     writer: ShardWriter,
-    keeper: _Keeper,
-    counts: Counter[str],
-) -> list[Dropped]:
-    """Prepare a recording; from its beginning again where its decoder was killed from outside."""
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        done, found = len(writer), Counter[str]()
-        work = _prepare(recording, utterances, task, writer, keeper, found, attempts_left)
-        try:
-            dropped = list(work)
-        except MediaKilledError:
-            if not attempts_left:
-                raise
-            writer.rewind(done)
-            counts["decoders_killed"] += 1
-        else:
-            counts.update(found)
-            return dropped
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _prepare(
-    recording: Recording,
-    utterances: Sequence[Utterance],
-    task: ShardTask,
-    writer: ShardWriter,
-    keeper: _Keeper,
-    counts: Counter[str],
-    attempts_left: int,
-) -> Iterator[Dropped]:
-    """Append every example of a recording; yields the utterances that could not be prepared."""
-    asked = [utterance for utterance in utterances if utterance.id not in task.drops]
-    context = _context_of(task)
-    failed: MediaError | None = None
-    with contextlib.ExitStack() as stack:
-        source: OpenRecording | None = None
-        for utterance in utterances:
-            # After a failure the failure is the reason, as in a run that keeps nothing.
-            if failed is None and utterance.id in task.drops:
-                yield task.drops[utterance.id]
-                continue
-            span, made = keeper.read(task.kept.get(utterance.id), utterance)
-            missing = [stage for stage in context.stages if stage.name not in made]
-            try:
-                if failed is not None and any({*stage.needs} & {*MEDIA} for stage in missing):
-                    raise failed
-                if source is None:
-                    chosen = task.header.settings
-                    opened = OpenRecording(
-                        recording, asked, chosen.frames, chosen.media, chosen.spans
-                    )
-                    source = stack.enter_context(opened)
-                example = prepare_example(span, source, context, made)
-            except UtteranceError as error:
-                entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
-                yield replace(entry, origin=task.drop_fingerprint(utterance))
-            except MediaError as error:
-                if task.fail_fast or (attempts_left and isinstance(error, MediaKilledError)):
-                    raise
-                failed = error
-                entry = Dropped.of(utterance, error.reason, error.sentence, recording.video.name)
-                yield replace(entry, origin=task.drop_fingerprint(utterance))
-            else:
-                writer.append(example, task.fingerprints(utterance))
-                _count(example, made, context, counts)
-        if source is not None:
-            counts["videos_decoded"] += source.video_opened
-            counts["sounds_decoded"] += source.sound_opened
+    dropped: Sequence[Dropped],
+    counts: Mapping[str, int] = {},
+    began: float | None = None,
+) -> ShardReceipt:
+    """Close the writer."""
+    examples = len(writer)
+    digest, size = writer.close()
+    seconds = 0.0 if began is None else round(time.perf_counter() - began, 3)
+    made_from = task.header.task_digest
+    return ShardReceipt(
+        task.path.name, digest, size, examples, made_from, tuple(dropped), dict(counts), seconds
+    )
 
 
 class _Keeper:
@@ -214,23 +144,90 @@ class _Keeper:
             reader.close()
 
 
-def _count(
-    example: Example, made: Mapping[str, Any], context: StageContext, counts: Counter[str]
-) -> None:
-    sampled = 0
-    for stage in context.stages:
-        counts[f"{stage.name}_kept"] += stage.name in made
-        counts[f"{stage.name}_made"] += stage.name not in made
-        if stage.name in made:
-            continue
-        arrays = stage.encode(example[stage.name])
-        for column in stage.columns(context.settings):
-            if column.counted:
-                counts[f"{stage.name}_{column.path}"] += int(arrays[column.path].sum())
-            if column.kind == "ragged" and "video" in stage.needs:
-                sampled = max(sampled, len(arrays[column.path]))
-    counts["frames_sampled"] += sampled
-    counts["clamped"] += example.utterance.clamped
+@dataclass
+class _Builder:
+    """A shard while it is built.
+
+    Attributes:
+        task: what to build.
+        writer: of the shard.
+        keeper: the shards of earlier runs.
+        counts: work done.
+    """
+
+    task: ShardTask
+    writer: ShardWriter
+    keeper: _Keeper
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
+        """Prepare a recording; from its beginning again where its decoder was killed."""
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            done, counts = len(self.writer), self.counts.copy()
+            try:
+                return list(self._prepare(recording, utterances, attempts_left))
+            except MediaKilledError:
+                if not attempts_left:
+                    raise
+                self.writer.rewind(done)
+                self.counts = counts
+                self.counts["decoders_killed"] += 1
+        raise AssertionError("the last attempt returns or raises")
+
+    def _prepare(
+        self, recording: Recording, utterances: Sequence[Utterance], attempts_left: int
+    ) -> Iterator[Dropped]:
+        """Append every example of a recording; yields the utterances that are dropped."""
+        task, context = self.task, _context_of(self.task)
+        left = [utterance for utterance in utterances if utterance.id not in task.drops]
+        failed: MediaError | None = None
+        with contextlib.ExitStack() as stack:
+            source: OpenRecording | None = None
+            for utterance in utterances:
+                # After a failure the failure is the reason, as in a run that keeps nothing.
+                if failed is None and utterance.id in task.drops:
+                    yield task.drops[utterance.id]
+                    continue
+                span, made = self.keeper.read(task.kept.get(utterance.id), utterance)
+                try:
+                    if failed is not None and needs_media(context.stages, made):
+                        raise failed
+                    if source is None:
+                        of = task.header.settings
+                        opened = OpenRecording(recording, left, of.frames, of.media, of.spans)
+                        source = stack.enter_context(opened)
+                    example = prepare_example(span, source, context, made)
+                except (UtteranceError, MediaError) as error:
+                    if isinstance(error, MediaError):
+                        killed = isinstance(error, MediaKilledError)
+                        if task.fail_fast or (attempts_left and killed):
+                            raise
+                        failed = error
+                    video = recording.video.name
+                    entry = Dropped.of(utterance, error.reason, error.sentence, video)
+                    yield replace(entry, origin=task.drop_fingerprint(utterance))
+                else:
+                    self.writer.append(example, task.fingerprints(utterance))
+                    self._count(example, made, context)
+            if source is not None:
+                self.counts["videos_decoded"] += source.video_opened
+                self.counts["sounds_decoded"] += source.sound_opened
+
+    def _count(self, example: Example, made: Mapping[str, Any], context: StageContext) -> None:
+        sampled, counts = 0, self.counts
+        for stage in context.stages:
+            counts[f"{stage.name}_kept"] += stage.name in made
+            counts[f"{stage.name}_made"] += stage.name not in made
+            if stage.name in made:
+                continue
+            arrays = stage.encode(example[stage.name])
+            for column in stage.columns(context.settings):
+                if column.counted:
+                    counts[f"{stage.name}_{column.path}"] += int(arrays[column.path].sum())
+                if column.kind == "ragged" and "video" in stage.needs:
+                    sampled = max(sampled, len(arrays[column.path]))
+        counts["frames_sampled"] += sampled
+        counts["clamped"] += example.utterance.clamped
 
 
 def _context_of(task: ShardTask) -> StageContext:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -43,6 +43,11 @@ def sections_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 def is_installed(name: str) -> bool:
     """Whether there is a stage of that name here."""
     return name in STAGES.builtin or name in STAGES.names()
+
+
+def needs_media(stages: Iterable[Stage], made: Container[str]) -> bool:
+    """Whether video or sound has to be decoded for the stages that are not made yet."""
+    return any({*stage.needs} & {*MEDIA} for stage in stages if stage.name not in made)
 
 
 # Names of columns and arguments that a stage must not have.
