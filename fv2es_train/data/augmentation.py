@@ -1,7 +1,6 @@
-"""Changes to a batch in training that leave shards alone: mirrored faces, masked spectra.
+"""Augmentation of a batch: mirrored faces, masked spectra.
 
-Owns what may be done to a batch. Leaves when to `train`. What is done to an utterance depends on
-the seed, the epoch and its id alone, as dropout does (see `noise`).
+What is done to an utterance depends on the seed, the epoch and its id only.
 """
 
 from __future__ import annotations
@@ -17,29 +16,29 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
 
-# SpecAugment (Park et al. 2019, arXiv 1904.08779): two masks along each axis; the widest bands are
-# theirs (27 of 80) for 128 bands, the longest time theirs too (100 frames of 10 ms).
+# SpecAugment (Park et al. 2019, arXiv 1904.08779): two masks along each axis, as wide as theirs: 27
+# of 80 bands, 100 frames of 10 ms.
 _MASKS = 2
 _BANDS = 43
 _ROWS = 80
-# A mask covers no more than this share of an utterance's time.
+# Largest share of an utterance's time that a mask covers.
 _SHARE = 0.2
 
 
 def augment(batch: Batch, kinds: tuple[str, ...], seed: int, epoch: int) -> Batch:
-    """A changed copy of a batch; the batch where ``kinds`` is empty.
+    """An augmented copy of a batch; the batch itself if ``kinds`` is empty.
 
     Args:
         batch: on the CPU.
         kinds: ``flip`` mirrors all faces of an utterance in half of the cases; ``spec`` masks bands
             and times of the spectrum (SpecAugment).
-        seed: of the run.
+        seed: seed of the run.
         epoch: number of the epoch.
     """
     if "flip" in kinds:
-        batch = _flip(batch, keys_of(batch.ids, seed, epoch, "flip"))
+        batch = _flip(batch, _keys(batch.ids, seed, epoch, "flip"))
     if "spec" in kinds:
-        batch = _spec(batch, keys_of(batch.ids, seed, epoch, "spec"))
+        batch = _spec(batch, _keys(batch.ids, seed, epoch, "spec"))
     return batch
 
 
@@ -51,17 +50,10 @@ def _flip(batch: Batch, keys: list[int]) -> Batch:
 
 
 def _spec(batch: Batch, keys: list[int]) -> Batch:
-    # The masks draw from torch's own random numbers, which are put back as they were.
-    before = torch.get_rng_state()
-    try:
-        parts = [
-            _masked(chunks, key)
-            for chunks, key in zip(
-                torch.split(batch.mel, list(batch.chunk_counts)), keys, strict=True
-            )
-        ]
-    finally:
-        torch.set_rng_state(before)
+    split = torch.split(batch.mel, list(batch.chunk_counts))
+    # torchaudio draws masks from torch's generator.
+    with torch.random.fork_rng(devices=[]):
+        parts = [_masked(chunks, key) for chunks, key in zip(split, keys, strict=True)]
     return replace(batch, mel=torch.cat(parts))
 
 
@@ -78,14 +70,7 @@ def _masked(chunks: Tensor, key: int) -> Tensor:
     return whole.reshape(bands, count, 1, rows).permute(1, 2, 0, 3).contiguous()
 
 
-def keys_of(ids: Sequence[str], seed: int, epoch: int, use: str = "") -> list[int]:
-    """A number of 64 bits for each utterance, signed.
-
-    Args:
-        ids: utterance ids.
-        seed: of the run.
-        epoch: number of the epoch.
-        use: what it is for, so that different uses do not go together.
-    """
+def _keys(ids: Sequence[str], seed: int, epoch: int, use: str) -> list[int]:
+    """A signed 64-bit seed for each utterance."""
     texts = (f"{seed}/{epoch}/{use}/{name}".encode() for name in ids)
     return [int.from_bytes(blake2b(t, digest_size=8).digest(), "big", signed=True) for t in texts]

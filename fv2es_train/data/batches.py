@@ -1,7 +1,6 @@
-"""Examples put together into the tensors that the model reads.
+"""Collate examples into the tensors of a batch.
 
-Owns padding, chunking and axis order. Leaves reading examples to `dataset` and normalizing faces
-and spectra to the encoders.
+Owns padding, chunking and axis order. Leaves normalization to the encoders.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ _TENSORS = ("faces", "mel", "tokens", "attention_mask", "label")
 
 @dataclass(frozen=True, repr=False)
 class Batch:
-    """B utterances side by side; faces and chunks of all utterances follow one another.
+    """B utterances; faces and mel chunks are concatenated over the utterances.
 
     Attributes:
         ids: the B utterance ids.
         faces: float32 (sum of F, 3, S, S), colour order RGB, scale 0..255.
         face_counts: number of faces of each utterance.
-        mel: float32 (sum of K, 1, M, R), linear power, M mel bands by R = 32 rows of time; each
-            utterance's last chunk is filled with zeros on the right.
+        mel: float32 (sum of K, 1, M, R), linear power, M mel bands by R = 32 rows of time; the last
+            chunk of each utterance is padded with zeros.
         chunk_counts: number of chunks K of each utterance.
-        tokens: int64 (B, L), filled on the right with the tokenizer's pad id.
+        tokens: int64 (B, L), right-padded with the tokenizer's pad id.
         attention_mask: int64 (B, L), 1 where there is a token.
         label: float32 (B, C), 1 where the class holds.
         extras: name -> tensor, what a model reads beside these, see `models.families.ModelFamily`.
@@ -71,17 +70,13 @@ class Batch:
         return f"{head}\n  {shapes}"
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on a device.
-
-        From pinned memory to a GPU the copy goes on while the program does; what is computed there
-        waits for it.
-        """
-        # To the CPU it has to be waited for: nothing there would.
+        """The same batch on a device; copies from pinned memory to a GPU are asynchronous."""
+        # A copy to the CPU is not: nothing there would wait for it.
         behind = torch.device(device).type == "cuda"
         return self._each(lambda tensor: tensor.to(device, non_blocking=behind))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; a DataLoader with ``pin_memory`` calls this."""
+        """The same batch in page-locked memory, for DataLoader's ``pin_memory``."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -100,11 +95,11 @@ def collate(
     chunk_rows: int = CHUNK_ROWS,
     extras: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None,
 ) -> Batch:
-    """Put examples into one batch; each value is copied once, to its place in it.
+    """Collate examples into a batch; each value is copied once.
 
     Args:
         examples: at least one.
-        pad_id: token id that fills short sequences, from the shards' text settings.
+        pad_id: token id of padding, from the shards' text settings.
         chunk_rows: rows of time in one mel chunk.
         extras: makes `Batch.extras` of the examples.
 
@@ -146,14 +141,14 @@ def collate(
 
 
 def mel_chunks(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> NDArray[np.float32]:
-    """Cut a spectrum into chunks of equal length, as the published loader does.
+    """Cut a spectrum into chunks of equal length.
 
     Args:
         mel: log power (T, M).
         rows: rows of time in one chunk.
 
     Returns:
-        float32 (ceil(T / rows), 1, M, rows), linear power; zeros fill the last chunk.
+        float32 (ceil(T / rows), 1, M, rows), linear power, padded with zeros.
     """
     shape = (chunk_count(mel, rows), 1, mel.log_power.shape[1], rows)
     chunks = np.empty(shape, np.float32)
@@ -162,16 +157,16 @@ def mel_chunks(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> NDArray[np.float32]:
 
 
 def chunk_count(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> int:
-    """How many chunks a spectrum is cut into: ceil(T / rows)."""
+    """Number of chunks of a spectrum: ceil(T / rows)."""
     return -(-len(mel.log_power) // rows)
 
 
 def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
-    """Compute a spectrum's linear power into its chunks; zeros fill the last one.
+    """Write a spectrum's linear power into its chunks, padded with zeros.
 
     Args:
         mel: log power (T, M).
-        chunks: where to, of the shape that `mel_chunks` returns.
+        chunks: destination, of the shape that `mel_chunks` returns.
     """
     _, _, bands, rows = chunks.shape
     whole, rest = divmod(len(mel.log_power), rows)

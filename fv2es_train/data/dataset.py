@@ -1,7 +1,6 @@
-"""The shards as a torch dataset: utterance ids in, Examples out.
+"""Shards as a torch dataset of examples.
 
-Owns which shard and row an id lies in, and when a shard is opened. Leaves reading the file to
-fv2es_prep.shards and padding into batches to `batch`.
+Owns the shard and row of each id, and opening shards. Leaves reading to fv2es_prep.shards.
 """
 
 from __future__ import annotations
@@ -24,30 +23,29 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example
 
-# An open shard takes one of the process's file numbers, of which many systems give 1024.
+# Most open shards; many systems allow 1024 open files per process.
 _MOST_OPEN = 512
 
 
 class ShardDataset(Dataset["Example"]):
     """Examples of the chosen utterances, in the chosen order.
 
-    A shard is opened when an example of it is first asked for, once in each process, so the
-    dataset can be handed to DataLoader workers, forked or spawned. The arrays of an example are
-    read-only views of the shard; `batch.collate` copies them.
+    A shard is opened at its first example, once per process, so DataLoader workers may fork or
+    spawn. Arrays of an example are read-only views of the shard; `batches.collate` copies them.
 
     Args:
         directory: the shards and their index.
-        ids: utterance ids; None takes all, in the order of the shards.
+        ids: utterance ids; None means all, in the order of the shards.
 
     Raises:
-        SplitError: an id is not in the shards; the first and the number of such ids are named.
+        SplitError: an id is not in the shards.
         ShardError: the index is missing or damaged.
 
     Attributes:
         index: the shards' index, with their settings and classes.
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
-        shard: int64 (N,), the place in the index of each example's shard.
+        shard: int64 (N,), the position of each example's shard in the index.
         mel_rows: int64 (N,), rows of each example's spectrum.
     """
 
@@ -88,11 +86,11 @@ class ShardDataset(Dataset["Example"]):
 
     def _reader(self, shard: int) -> ShardReader:
         if self._owner != os.getpid():
-            # An HDF5 handle must not be shared with the process we were forked from.
+            # HDF5 handles must not be shared with the parent process.
             self._readers, self._owner = {}, os.getpid()
         if shard not in self._readers:
             if len(self._readers) >= _MOST_OPEN:
-                # Examples that were read from it stay good.
+                # Examples already read from it stay valid.
                 self._readers.pop(next(iter(self._readers))).close()
             self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
         return self._readers[shard]

@@ -1,8 +1,4 @@
-"""In which order a dataset is read: the block shuffle, and the batches of each epoch.
-
-Owns which utterances stand in which batch, for every process of a run. Leaves reading to `dataset`
-and what is done with a batch to `train`.
-"""
+"""The order of a dataset: shuffling within blocks of shards, and the batches of each epoch."""
 
 from __future__ import annotations
 
@@ -25,19 +21,16 @@ if TYPE_CHECKING:
 class BlockShuffle(Sampler[int]):
     """Every example once, shuffled within pools of a few shards.
 
-    The shards are taken in random order, ``pool`` of them at a time, and the examples of each pool
-    are shuffled among themselves. So only a pool's shards are read from at a time, and each is read
-    once in a pass, where a shuffle of the whole dataset would come back to each shard all the time.
+    Shards are taken in random order, ``pool`` at a time, and the examples of a pool are shuffled.
+    So each shard is read once per epoch, where a full shuffle returns to every shard repeatedly.
 
-    It is less random than that. An example comes at any place within its pool and at none outside;
-    so all examples of a pool are seen before the first of the next. A batch mixes the recordings
-    and speakers of one pool only (of two, where one ends), and its gradient leans to them. The
-    pools are drawn anew in each pass. Take as many shards as memory holds well.
+    It is less random: a batch mixes recordings and speakers of one pool only (two at a border).
+    Pools differ between epochs. Use as many shards as fit in memory.
 
     Args:
-        shard: int64 (N,), the shard that each example of the dataset lies in.
+        shard: int64 (N,), the shard of each example of the dataset.
         pool: shards in a pool, at least 1.
-        generator: decides the order; the same state gives the same order.
+        generator: its state decides the order.
     """
 
     def __init__(self, shard: NDArray[np.int64], pool: int, generator: torch.Generator) -> None:
@@ -60,19 +53,19 @@ class BlockShuffle(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of one epoch after another, from any batch on.
+    """The batches of an epoch, from any batch on.
 
-    The order follows from the seed and the epoch's number alone: its whole state is the epoch and
-    how many of its batches were seen, and nothing has to be read to come to a place in it.
+    The order follows from the seed and the epoch only, so its state is the epoch and the number of
+    batches seen, and resuming reads nothing that was seen.
 
     Args:
         dataset: the train subset.
-        config: batch size, seed and how it is shuffled.
+        config: batch size, seed and shuffling.
         world: the processes that share each batch.
 
     Attributes:
         batches: rows of the dataset, batch by batch, of the whole present epoch.
-        seen: how many of these are left out at the front.
+        seen: number of batches to skip at the front.
     """
 
     def __init__(self, dataset: ShardDataset, config: TrainConfig, world: World) -> None:
@@ -81,7 +74,7 @@ class EpochBatches(Sampler[list[int]]):
         self.seen = 0
 
     def begin(self, epoch: int, seen: int = 0) -> None:
-        """Go to an epoch, after as many of its batches as were seen."""
+        """Go to an epoch, after ``seen`` of its batches."""
         self.batches, self.seen = self._plan(epoch), seen
 
     def __len__(self) -> int:
@@ -92,13 +85,9 @@ class EpochBatches(Sampler[list[int]]):
             yield self._world.share(rows)
 
     def step_of(self, number: int) -> tuple[int, bool]:
-        """The optimizer step that a batch belongs to.
+        """The utterances in the optimizer step of batch ``number``, and whether it is the last.
 
-        Args:
-            number: of the batch in the epoch, from 1.
-
-        Returns:
-            How many utterances the step takes, and whether the batch is its last.
+        Batches count from 1.
         """
         width = self._config.accumulate
         first = (number - 1) // width * width

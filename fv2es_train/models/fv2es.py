@@ -33,17 +33,11 @@ STACKED = "tva"
 class FV2ES(EmotionModel):
     """Emotion logits from faces, mel spectrum and words (Wei et al. 2022, arXiv 2209.10170).
 
-    Only the parts of the chosen modalities exist. Published names map to ours by prefix: ``V`` is
-    ``face.stack``, ``v_flatten`` is ``face.project``, ``A.0`` is ``mel.nest``, ``a_flatten`` is
-    ``mel.project``, ``T`` is ``text``; the other names are the same.
+    Only the parts of the chosen modalities exist; `published.mapping` maps the published names.
 
     Args:
         config: the network's sizes.
-        text: the text encoder, needed where the modalities hold ``t``.
-
-    Attributes:
-        config: the network's sizes.
-        max_rows: see `EmotionModel`; it changes outputs by rounding only.
+        text: the text encoder, needed for the modality ``t``.
     """
 
     config: FV2ESConfig

@@ -1,7 +1,6 @@
-"""One training for each fold of a split, and their numbers together.
+"""Cross-validation: one run for each fold, and statistics over the folds.
 
-Owns which folds are done, going on after a fold that failed, and what is computed over folds.
-Leaves each training to `train` and the files of splits to fv2es_prep.splits.
+Owns which folds are finished, and continuing after a failed one.
 """
 
 from __future__ import annotations
@@ -50,25 +49,24 @@ def train_folds(
 
     Args:
         config: the training; its ``split`` is the directory with fold-0.json, fold-1.json ...
-        progress: makes what is told of one training.
-        say: told what is done now, a line at a time.
+        progress: makes the progress display of one training.
+        say: receives a line about each fold.
 
     Returns:
-        JSON-ready: ``folds``, for each ``fold``, ``run``, ``split_digest``, ``trained`` (False
-        where it was finished before), ``error`` (empty where there is none), and ``test``
-        (``n``, ``average``, ``single_label``; None where it failed); ``mean`` and
-        ``standard_deviation`` (of the sample, n - 1) over the folds that have a value; ``pooled``,
-        the measurement of all test utterances together, each as its own fold predicted it;
-        ``failed``, their names.
+        JSON-ready: ``folds``, for each ``fold``, ``run``, ``split_digest``, ``trained`` (False if
+        it was finished before), ``error`` (empty if none), and ``test`` (``n``, ``average``,
+        ``single_label``; None if it failed); ``mean`` and ``standard_deviation`` (of the sample,
+        n - 1) over the folds that have a value; ``pooled``, the measurement of all test utterances
+        together, each as its own fold predicted it; ``failed``, the names of failed folds.
 
     Raises:
-        UsageError: there are no folds, or a directory of a fold holds another run.
+        UsageError: there are no folds, or the directory of a fold holds another run.
         SplitError: a manifest is damaged.
-        OutputError: the place cannot be written.
+        OutputError: the directory cannot be written.
     """
     manifests = _manifests(config.split)
     mine = [replace(config, split=m, out=config.out / m.stem) for m in manifests]
-    # Whatever is wrong with a manifest or a directory is found before the first epoch.
+    # Check all manifests and directories before the first epoch.
     digests = [read_split(manifest).digest() for manifest in manifests]
     done = [_is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
     make_directory(config.out)
@@ -76,8 +74,12 @@ def train_folds(
     for fold, digest, finished in zip(mine, digests, done, strict=True):
         say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
         error = "" if finished else _train(fold, progress, say)
-        found.append(_told(fold, digest, not finished, error))
-    result = {"folds": found, **_over(found), "failed": [f["fold"] for f in found if f["error"]]}
+        found.append(_record(fold, digest, not finished, error))
+    result = {
+        "folds": found,
+        **_statistics(found),
+        "failed": [f["fold"] for f in found if f["error"]],
+    }
     write_json(config.out / SUMMARY, result)
     return result
 
@@ -95,7 +97,7 @@ def _manifests(folds: Path) -> list[Path]:
 def _train(
     config: TrainConfig, progress: Callable[[], Progress | None], say: Callable[[str], None]
 ) -> str:
-    """Train one fold; why it failed, or an empty string."""
+    """Train one fold; return why it failed, or an empty string."""
     try:
         train(_continued(config), progress())
     except Fv2esError as error:
@@ -114,7 +116,7 @@ def _continued(config: TrainConfig) -> TrainConfig:
     return replace(config, overwrite=True)
 
 
-def _told(config: TrainConfig, digest: str, trained: bool, error: str) -> dict[str, Any]:
+def _record(config: TrainConfig, digest: str, trained: bool, error: str) -> dict[str, Any]:
     measured = None
     if not error:
         measured = json.loads((config.out / METRICS_FILE).read_text(encoding="utf-8"))["test"]
@@ -129,10 +131,10 @@ def _told(config: TrainConfig, digest: str, trained: bool, error: str) -> dict[s
 
 
 def _is_finished(config: TrainConfig, split_digest: str) -> bool:
-    """Whether the run is whole and was made by these config.
+    """Whether the run is complete and was trained with this configuration.
 
     Raises:
-        UsageError: it is whole and was made by others.
+        UsageError: it was trained with another configuration.
     """
     if config.overwrite or not (config.out / METRICS_FILE).is_file():
         return False
@@ -150,12 +152,12 @@ def _is_finished(config: TrainConfig, split_digest: str) -> bool:
     return True
 
 
-def _over(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What is computed over the folds that are done."""
+def _statistics(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Statistics over the finished folds."""
     done = [fold for fold in folds if fold["test"]]
     parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
     every = [name for part in parts for name in part.ids]
-    # An utterance that is test in two folds would count twice.
+    # Not if an utterance is in two test subsets: it would count twice.
     pooled = (
         measurement(join(parts), Bootstrap()) if parts and len(set(every)) == len(every) else None
     )

@@ -35,7 +35,7 @@ from fv2es_train.training.optimization import (
     set_learning_rates,
     set_training,
 )
-from fv2es_train.training.progress import Progress, Silent, Step
+from fv2es_train.training.progress import Progress, Step
 from fv2es_train.training.results import write_results
 from fv2es_train.training.run_dir import (
     EVENTS,
@@ -83,7 +83,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
         world = stack.enter_context(join_world(config.device))
         stack.enter_context(deterministic(world.device))
         stop_requested = stack.enter_context(catch_sigterm())
-        shown = (progress if world.first else None) or Silent()
+        shown = (progress if world.first else None) or Progress()
         stack.callback(shown.close)
         return _train(config, world, stop_requested, shown, stack)
 

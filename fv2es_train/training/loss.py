@@ -1,7 +1,4 @@
-"""The loss: binary cross entropy of each class, weighted, towards smoothed labels.
-
-Owns the formula and the classes' weights. Leaves when and how it is summed to `train`.
-"""
+"""The loss: weighted binary cross entropy of each class, with label smoothing."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a logit and a label cost.
+    """Binary cross entropy with class weights.
 
     Attributes:
         positive: float32 (C,), weight of each class where it holds.
         negative: float32 (C,), weight of each class where it does not.
-        smoothing: share s of each label that is taken for 1/2: 1 becomes 1 - s/2, 0 becomes s/2.
+        smoothing: label smoothing s: 1 becomes 1 - s/2, 0 becomes s/2.
     """
 
     positive: Tensor
@@ -34,21 +31,17 @@ class Loss:
     smoothing: float = 0.0
 
     def of_each(self, logits: Tensor, label: Tensor, smooth: bool = True) -> Tensor:
-        """The loss of each utterance, the mean over its classes.
+        """The loss of each utterance, float32 (B,): the mean over its classes.
 
         Args:
             logits: (B, C).
             label: float32 (B, C).
-            smooth: False takes the labels as they are.
-
-        Returns:
-            float32 (B,).
+            smooth: whether to smooth the labels.
         """
         share = self.smoothing if smooth else 0.0
-        aim = label * (1 - share) + share / 2
         return binary_cross_entropy_with_logits(
             logits.float(),
-            aim,
+            label * (1 - share) + share / 2,
             weight=self.negative.to(logits.device),
             pos_weight=(self.positive / self.negative).to(logits.device),
             reduction="none",
@@ -61,11 +54,11 @@ def make_loss(
     weights: str = "positives",
     smoothing: float = 0.0,
 ) -> Loss:
-    """The loss with weights from the train subset.
+    """The loss with class weights from the train subset.
 
-    With n utterances of which p have the class: ``positives`` weighs positives by (n - p) / p, as
-    published; ``balanced`` weighs positives by n / 2p and negatives by n / 2(n - p), so that rare
-    classes do not weigh more than others; ``none`` weighs all by 1.
+    For n utterances of which p have the class, ``positives`` weights positives by (n - p) / p, as
+    published; ``balanced`` weights positives by n / 2p and negatives by n / 2(n - p), so that rare
+    classes count as much as others; ``none`` weights all by 1.
 
     Args:
         label: (N, C), 1 where the class holds.
@@ -74,15 +67,15 @@ def make_loss(
         smoothing: see `Loss`.
 
     Raises:
-        TrainError: a class has no positive utterance, or where balanced no negative one.
+        TrainError: a class has no positive utterance or, with ``balanced``, no negative one.
     """
     count = len(label)
     positives = label.astype(np.int64).sum(axis=0)
     if absent := [name for name, p in zip(names, positives, strict=True) if p == 0]:
         raise TrainError(
             f"no utterance of the train subset has the class {', '.join(absent)}",
-            "make a split whose train subset has every class, or prepare the corpus with the "
-            "classes that it has: fv2es prep ... --labels",
+            "make a split whose train subset has every class, or prepare fewer classes: "
+            "fv2es prep ... --labels",
         )
     positive, negative = np.ones(len(names)), np.ones(len(names))
     if weights == "positives":

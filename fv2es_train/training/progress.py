@@ -1,14 +1,11 @@
-"""What training shows while it runs: a bar on a terminal, plain lines elsewhere.
-
-Owns the looks. Leaves what is worth showing to `train`, which calls three methods and never prints.
-"""
+"""Progress of training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -23,12 +20,12 @@ class Step:
 
     Attributes:
         epoch: the present epoch.
-        epochs: most epochs of the run.
+        epochs: maximum epochs of the run.
         batch: the batch of the epoch.
-        batches: batches in an epoch.
+        batches: batches per epoch.
         loss: mean over the epoch's utterances so far.
-        utterances_per_s: in this epoch.
-        left_s: seconds to the end of the last epoch, if no early stop comes before.
+        utterances_per_s: throughput in this epoch.
+        left_s: seconds to the end of the last epoch, without an early stop.
     """
 
     epoch: int
@@ -46,39 +43,21 @@ class Step:
         )
 
 
-class Progress(Protocol):
-    """What `train` calls."""
+class Progress:
+    """What `train` calls; this one shows nothing."""
 
     def step(self, step: Step) -> None:
-        """A batch is done."""
+        """After each batch."""
 
     def epoch(self, record: dict[str, Any], left_s: float) -> None:
-        """An epoch is done; ``record`` is its line of history.jsonl."""
+        """After each epoch; ``record`` is its line of history.jsonl."""
 
     def close(self) -> None:
-        """Training has ended, well or badly."""
+        """After training, also after a failure."""
 
 
-class Silent:
-    """Shows nothing; the default."""
-
-    def step(self, step: Step) -> None:
-        """See `Progress`."""
-
-    def epoch(self, record: dict[str, Any], left_s: float) -> None:
-        """See `Progress`."""
-
-    def close(self) -> None:
-        """See `Progress`."""
-
-
-class Lines(Silent):
-    """A plain line per epoch, and one per minute within it.
-
-    Args:
-        stream: where the lines go.
-        every_s: seconds between two lines within an epoch.
-    """
+class Lines(Progress):
+    """A line per epoch, and one per ``every_s`` seconds within it."""
 
     def __init__(self, stream: IO[str], every_s: float = _EVERY_S) -> None:
         self.stream, self.every_s = stream, every_s
@@ -87,23 +66,19 @@ class Lines(Silent):
     def step(self, step: Step) -> None:
         """See `Progress`."""
         if time.monotonic() - self.last >= self.every_s:
-            self._say(f"epoch {step.epoch}/{step.epochs}  {step}")
+            self._print(f"epoch {step.epoch}/{step.epochs}  {step}")
 
     def epoch(self, record: dict[str, Any], left_s: float) -> None:
         """See `Progress`."""
-        self._say(epoch_line(record, left_s))
+        self._print(epoch_line(record, left_s))
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
         self.last = time.monotonic()
 
 
-class Bar(Silent):
-    """A bar that fills once per epoch, and one line per epoch above it.
-
-    Args:
-        stream: a terminal.
-    """
+class Bar(Progress):
+    """A bar per epoch on a terminal, and one line per epoch above it."""
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
@@ -136,17 +111,12 @@ class Bar(Silent):
 
 
 def progress_for(stream: IO[str]) -> Progress:
-    """A bar where the stream is a terminal, plain lines elsewhere."""
+    """A bar if the stream is a terminal, else plain lines."""
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
 def epoch_line(record: dict[str, Any], left_s: float) -> str:
-    """One epoch in words and numbers.
-
-    Args:
-        record: its line of history.jsonl.
-        left_s: seconds to the end of the last epoch.
-    """
+    """One epoch as a line; ``record`` is its line of history.jsonl."""
     score = record["valid"]["f1_binary"]
     shown = "-" if score is None else f"{score:.3f}"
     best = "  best so far" if record["best"] else ""

@@ -1,7 +1,6 @@
-"""What a finished training leaves beside its checkpoints: numbers, predictions, pictures, a card.
+"""The results of a finished run: metrics, predictions, plots and a model card.
 
-Owns the names of the files and their order: metrics.json comes last, so a run that has it is
-whole. Leaves each file to the module of its kind.
+Owns the file names and their order: metrics.json comes last, so a run that has it is complete.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ def write_results(
     summary: dict[str, Any],
     device: torch.device,
 ) -> dict[str, Any]:
-    """Measure the best checkpoint and write all files of `PARTS`.
+    """Evaluate the best checkpoint and write all files of `PARTS`.
 
     Args:
-        checkpoint: the best one, as it was read back.
-        split: what it was trained on.
-        subsets: ``valid`` and ``test``; None where the split has none.
-        summary: of the training, see `train.train`; ``run`` is the directory.
-        device: where to compute.
+        checkpoint: the best one, as read back.
+        split: split of the training.
+        subsets: ``valid`` and ``test``; None if the split has none.
+        summary: summary of the training, see `loop.train`.
+        device: device to compute on.
 
     Returns:
         For each subset what `evaluate` returns, or None.

@@ -23,11 +23,11 @@ from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from fv2es_train.training import loop as trainer
 from fv2es_train.training.optimization import freeze_text, make_optimizer, set_training
-from fv2es_train.training.progress import Silent
+from fv2es_train.training.progress import Progress
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, options_of
 
 
-class Watch(Silent):
+class Watch(Progress):
     """Counts which parameters have had a gradient other than zero, epoch by epoch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

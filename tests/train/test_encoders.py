@@ -147,7 +147,7 @@ def test_an_unreachable_hub_is_one_quick_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_mistyped_path_is_one_quick_error(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match="no directory"):
+    with pytest.raises(TokenizerError, match="not a local directory"):
         texts.pretrained(str(tmp_path / "missing" / "albert"))
 
 

@@ -17,7 +17,7 @@ import torch
 from fv2es_prep.errors import SplitError, TrainError, UsageError
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.training.loop import train
-from fv2es_train.training.progress import Silent, Step
+from fv2es_train.training.progress import Progress, Step
 from fv2es_train.training.run_config import resumed
 from fv2es_train.training.state import load_state
 from fv2es_train.training.stopping import catch_sigterm, stopped
@@ -44,7 +44,7 @@ class BrokenOffError(Exception):
     """What a test breaks a run with."""
 
 
-class BreakAt(Silent):
+class BreakAt(Progress):
     """Breaks off at a batch of the run, or has the process told to stop there."""
 
     def __init__(self, batch: int, number: int = 0) -> None:

@@ -1,5 +1,1 @@
-"""One encoder per modality, and the sequence encoder they share.
-
-Owns nothing itself: see `face`, `mel`, `text` and `sequence`. Leaves putting them together to
-`fv2es_train.models.fv2es`.
-"""
+"""Encoders of faces, mel chunks and token ids, and of the sequences of their vectors."""

@@ -1,8 +1,4 @@
-"""Faces to vectors: the published RepVGG stack, and its fusing into plain convolutions.
-
-Owns the normalization, the multi-branch blocks and the formula that fuses them. Leaves cutting
-faces to fv2es_prep and the order of faces in time to `sequence`.
-"""
+"""Faces to vectors: the published RepVGG stack, and its fusion into plain convolutions."""
 
 from __future__ import annotations
 
@@ -23,12 +19,11 @@ Network = TypeVar("Network", bound=nn.Module)
 class RepVggBlock(nn.Module):
     """A 3x3 convolution that trains as up to three branches (Ding et al. 2021, arXiv 2101.03697).
 
-    The branches are 3x3 + BN, 1x1 + BN and, where the width stays, BN alone; ReLU is applied to
-    their sum.
+    The branches are 3x3 + BN, 1x1 + BN and, if the width stays, BN; ReLU is applied to their sum.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        inputs: input channels.
+        outputs: output channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -46,10 +41,10 @@ class RepVggBlock(nn.Module):
 
     @torch.no_grad()
     def as_conv(self) -> nn.Conv2d:
-        """One 3x3 convolution with bias that equals the sum of the branches in eval mode.
+        """The 3x3 convolution with bias that equals the branches in eval mode.
 
-        Each branch becomes a 3x3 kernel (1x1 padded with zeros, the identity as a unit kernel)
-        scaled by its batch norm, and kernels and biases are added (Ding et al. 2021, section 3.3).
+        Each branch becomes a 3x3 kernel scaled by its batch norm; kernels and biases are added
+        (Ding et al. 2021, section 3.3).
         """
         kernel, bias = _absorb(self.dense.conv.weight, self.dense.bn)
         small, shift = _absorb(self.pointwise.conv.weight, self.pointwise.bn)
@@ -80,14 +75,7 @@ class ConvNorm(nn.Module):
 
 
 class FaceEncoder(nn.Module):
-    """Each face on its own to a vector.
-
-    ``stack`` and ``project`` hold the layers at the same positions as the published ``V`` and
-    ``v_flatten``, so names map one to one.
-
-    Args:
-        config: the network's sizes.
-    """
+    """Each face to a vector; layers are numbered as in the published ``V`` and ``v_flatten``."""
 
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
@@ -115,14 +103,12 @@ class FaceEncoder(nn.Module):
 
 
 def fused(network: Network) -> Network:
-    """A copy in eval mode whose RepVGG blocks are single convolutions; the original is untouched.
+    """A copy for inference whose RepVGG blocks are single convolutions.
+
+    Its outputs equal the original's in eval mode. It shares all weights but those of the blocks.
 
     Args:
-        network: any module, a `RepVggBlock` included.
-
-    Returns:
-        The copy. It is for inference: its outputs equal the original's in eval mode. All weights
-        but those of the blocks are the original's own, so that it takes no memory for them.
+        network: any module, including a `RepVggBlock`.
     """
     if isinstance(network, RepVggBlock):
         return _as_plain(network)  # type: ignore[return-value]
@@ -162,10 +148,9 @@ def _as_plain(block: RepVggBlock) -> nn.Sequential:
 
 
 def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of a convolution followed by a batch norm with fixed statistics.
+    """Kernel and bias of a convolution followed by a batch norm in eval mode.
 
-    With gamma, beta, mean and var: ``W' = W * gamma / sqrt(var + eps)`` and
-    ``b' = beta - mean * gamma / sqrt(var + eps)``.
+    ``W' = W * gamma / sqrt(var + eps)`` and ``b' = beta - mean * gamma / sqrt(var + eps)``.
     """
     assert bn.running_mean is not None, "a batch norm that keeps statistics"
     assert bn.running_var is not None, "a batch norm that keeps statistics"

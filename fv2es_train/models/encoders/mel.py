@@ -1,7 +1,7 @@
-"""Mel chunks to vectors: timm's NesT on a chunk seen as four square images.
+"""Mel chunks to vectors: timm's NesT on a chunk reshaped to four square images.
 
-Owns the reshaping, the input scale and the two published departures from timm (a 3x3 first
-convolution, no pooling at the end). Leaves cutting chunks to `batch`.
+Owns the reshaping, the input scale and two published changes to NesT: a 3x3 first convolution and
+no pooling at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MelEncoder(nn.Module):
-    """Each chunk on its own to a vector.
+    """Each chunk to a vector.
 
     ``nest`` has timm's names, which are the published ``A.0`` names without the unused head;
     ``project`` is the published ``a_flatten``. NesT: Zhang et al. 2021, arXiv 2105.12723.
@@ -64,7 +64,7 @@ class MelEncoder(nn.Module):
         """
         if self.mel_input == "log":
             mel = (torch.log(mel.clamp_min(self.floor)) - self.mean) / self.std
-        # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands becomes a channel.
+        # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands is a channel.
         features = self.nest.forward_features(mel.reshape(-1, *self.image))
         vectors: Tensor = self.project(features.flatten(1))
         return vectors

@@ -1,7 +1,4 @@
-"""The vectors of one utterance to a single vector: a transformer read at a learned CLS.
-
-Owns padding to the longest utterance and the mask. Leaves what the vectors are to `face` and `mel`.
-"""
+"""The vectors of an utterance to one vector: a transformer with a learned CLS token."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SequenceEncoder(nn.Module):
-    """torch's TransformerEncoder without positions, as published: it sees a set, not an order.
+    """torch's TransformerEncoder without positions, as published: it encodes a set.
 
     Args:
         config: the network's sizes.
@@ -32,12 +29,12 @@ class SequenceEncoder(nn.Module):
             dropout=config.dropout,
             batch_first=True,
         )
-        # Nested tensors would only save time on padding, and torch warns about them.
+        # torch warns about nested tensors, which only save time on padding.
         self.encoder = nn.TransformerEncoder(layer, config.trans_layers, enable_nested_tensor=False)
         self.cls_emb = nn.Embedding(1, config.trans_dim)
 
     def forward(self, vectors: Tensor, counts: Sequence[int]) -> Tensor:
-        """Encode each utterance's vectors.
+        """Encode the vectors of each utterance.
 
         Args:
             vectors: float32 (sum of counts, trans_dim), utterance after utterance.

@@ -1,7 +1,7 @@
-"""Token ids to a vector: ALBERT through transformers, read at token 0.
+"""Token ids to a vector: the hidden state at token 0 of ALBERT or another transformers encoder.
 
-Owns finding the pretrained encoder, its errors, and the small random one of `fv2es-tiny`. Leaves
-making tokens to fv2es_prep. The pooler is left out: nothing reads it and it would never train.
+Owns loading the pretrained encoder, its errors, and the small random one of `fv2es-tiny`. The
+pooler is left out, because nothing reads it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(nn.Module):
-    """The hidden state of token 0 of a transformers encoder.
+    """A transformers encoder.
 
     Args:
-        albert: the encoder; ALBERT, or another that takes ids and mask.
+        albert: ALBERT, or another encoder that takes ids and mask.
     """
 
     def __init__(self, albert: nn.Module) -> None:
@@ -36,14 +36,14 @@ class TextEncoder(nn.Module):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids it knows."""
+        """Number of token ids it accepts."""
         return int(self.albert.config.vocab_size)  # type: ignore[union-attr,arg-type]  # transformers
 
     @property
     def config(self) -> dict[str, Any]:
-        """The transformers configuration, from which `from_config` builds the same encoder."""
+        """Its transformers configuration, see `from_config`."""
         values: dict[str, Any] = self.albert.config.to_dict()  # type: ignore[union-attr,operator]
-        # A local path is no part of the network, and would tell where it was made.
+        # A path of this machine does not belong in a checkpoint.
         values.pop("_name_or_path", None)
         return values
 
@@ -68,16 +68,16 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
     Args:
         vocabulary_size: number of token ids, from the shards' settings.
-        pad_id: the id that fills a batch.
+        pad_id: token id of padding.
 
     Raises:
-        TrainError: the shards do not say how many token ids there are.
+        TrainError: the vocabulary size is unknown.
     """
     from transformers import AlbertConfig
 
     if vocabulary_size < 1:
         raise TrainError(
-            "the shards do not say how large the tokenizer's vocabulary is",
+            "the size of the tokenizer's vocabulary is unknown",
             "pass a text encoder: --text-encoder NAME_OR_DIR",
         )
     config = AlbertConfig(
@@ -94,10 +94,10 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
 
 def from_config(values: dict[str, Any]) -> TextEncoder:
-    """An encoder with random weights, to be filled from a checkpoint.
+    """An encoder with random weights, to load a checkpoint into.
 
     Args:
-        values: what `TextEncoder.config` gave.
+        values: the `TextEncoder.config` of the encoder.
     """
     from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
 
@@ -110,14 +110,14 @@ def from_config(values: dict[str, Any]) -> TextEncoder:
 
 
 def pretrained(name: str) -> TextEncoder:
-    """A pretrained encoder, to begin training with.
+    """A pretrained encoder.
 
     Args:
-        name: a directory in transformers' format, or a name at the Hugging Face hub.
+        name: a directory in transformers' format, or a name on the Hugging Face hub.
 
     Raises:
-        TokenizerError: the directory is not complete, or the hub cannot be reached and the name
-            was not downloaded before.
+        TokenizerError: the directory is incomplete, or the name is neither cached nor on a hub that
+            can be reached.
     """
     from transformers import AutoModel
 
@@ -146,7 +146,7 @@ def pretrained(name: str) -> TextEncoder:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its report on weights that we leave out on purpose."""
+    """Silence transformers' progress bar and its report on omitted weights."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
