@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 	if command -v $$p >/dev/null && $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# A worker for each core; the tests of a file share their fixtures, so they stay together.
+PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-browser check fmt bench bench-full guard docs wheel-test lock clean
@@ -29,10 +31,10 @@ demo: setup ## generate a corpus, prepare it, train on it, measure: into build/d
 	$(BIN)/fv2es demo --out build/demo
 
 test: setup ## the default tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: setup ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
 	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
+
+# Workers of pytest-xdist are as many as there are cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fv2es_prep.demo import make_corpus, make_text_model
 from pipelines.plan import Plan
@@ -19,17 +24,46 @@ from pipelines.run import Summary, run
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Once:
+    """``once(name, make)``: a directory that ``make`` fills once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+
+    def directory(name: str, make: Callable[[Path], object]) -> Path:
+        place, done = shared / "once" / name, shared / "once" / f"{name}.done"
+        place.parent.mkdir(exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            if not done.exists():
+                # What a maker that failed has left.
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                make(place)
+                done.touch()
+        return place
+
+    return directory
+
+
+@pytest.fixture(scope="session")
+def demo(once: Once) -> Path:
     """Three sessions of one dialogue with six labelled turns each, in IEMOCAP's layout."""
-    root = tmp_path_factory.mktemp("corpus")
-    return make_corpus(root, sessions=3, dialogues=1, turns=6)
+    return once("corpus", lambda root: make_corpus(root, sessions=3, dialogues=1, turns=6))
 
 
 @pytest.fixture(scope="session")
-def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(demo: Path) -> Path:
+    """The demo corpus, where a package has no other one."""
+    return demo
+
+
+@pytest.fixture(scope="session")
+def text_model(once: Once) -> Path:
     """A small ALBERT and its tokenizer."""
-    return make_text_model(tmp_path_factory.mktemp("albert"))
+    return once("albert", make_text_model)
 
 
 @pytest.fixture(scope="session")
@@ -60,16 +94,14 @@ def prepare() -> Callable[..., tuple[Plan, Summary]]:
 
 @pytest.fixture(scope="session")
 def prepared(
-    corpus: Path,
+    demo: Path,
     text_model: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    once: Once,
     prepare: Callable[..., tuple[Plan, Summary]],
     options_for: Callable[..., PrepOptions],
 ) -> Path:
-    """The corpus as shards; to be read, not written."""
-    out = tmp_path_factory.mktemp("prepared") / "shards"
-    prepare(options_for(corpus, out, text_model))
-    return out
+    """The demo corpus as shards; to be read, not written."""
+    return once("shards", lambda out: prepare(options_for(demo, out, text_model)))
 
 
 @pytest.fixture

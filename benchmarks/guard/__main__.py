@@ -1,6 +1,6 @@
 """Show that a change moves no value: `python -m benchmarks.guard against REV`.
 
-    python -m benchmarks.guard record OUT.json         record this checkout
+    python -m benchmarks.guard record OUT.json         record this checkout; the run goes to OUT-run
     python -m benchmarks.guard compare A.json B.json   list what differs; exit status 1 if anything
     python -m benchmarks.guard against REV             record REV and this checkout, and compare
 
@@ -11,7 +11,8 @@ Recorded are the SHA-256 of every column of every shard (the demo corpus as it i
 ``--preset published`` and tokenized anew from the cache; a small corpus in CMU-MOSEI's layout; with
 ``--grid`` recordings of GRID), what a reader finds in the shards of formats 1.0 and 1.1, the ids of
 every split recipe, the metrics of a fixed training without dropout, and the answers of ``eval``,
-``predict`` and the HTTP API.
+``predict`` and the HTTP API. `against` answers with REV's run in both checkouts, so its answers are
+equal also where training rounds differently.
 
 Owns the commands. Leaves what is recorded to `record`, and what counts as different to `compare`.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("record", help="record this checkout")
     one.add_argument("out", type=Path, metavar="OUT.json")
+    one.add_argument("--run", type=Path, help="answer with this run, e.g. another record's")
     two = commands.add_parser("compare", help="compare two records; exit status 1 if they differ")
     two.add_argument("files", type=Path, nargs=2, metavar="RECORD.json")
     three = commands.add_parser("against", help="compare a revision with this checkout")
@@ -59,14 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
         )
     options = parser.parse_args(arguments)
     if options.command == "record":
-        _write(options.out, record(HERE, options.only, options.grid))
+        keep = options.out.with_name(f"{options.out.stem}-run")
+        shutil.rmtree(keep, ignore_errors=True)
+        _write(options.out, record(HERE, options.only, options.grid, options.run, keep))
         return 0
     if options.command == "compare":
         before, after = (json.loads(path.read_text(encoding="utf-8")) for path in options.files)
     else:
         with worktree_of(options.revision) as tree:
-            before = record(tree, options.only, options.grid)
-        after = record(HERE, options.only, options.grid)
+            run = tree.with_name("run")
+            before = record(tree, options.only, options.grid, keep=run)
+            answering = run if run.exists() else None
+            after = record(HERE, options.only, options.grid, answering)
     found = compare(before, after, options.ignore, options.tolerance)
     print(found.text())
     return int(found.differs)

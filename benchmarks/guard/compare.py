@@ -13,9 +13,10 @@ from typing import Any
 
 Record = dict[str, Any]
 
-# Derived from other recorded values, or a version number: listed, but no difference.
-NOTED = ("*@format_version", "*@settings_digest", "*@task_digest")
-_SHOWN = 40
+# Version numbers, what is derived from settings, and the options of corpora, of which a shard once
+# stored also those that its corpus does not have: listed, but no difference.
+NOTED = ("*@format_version", "*@settings_digest", "*@task_digest", "*@settings.corpus.*")
+_SHOWN, _SHOWN_NOTED = 40, 5
 _WIDTH = 60
 
 
@@ -45,16 +46,16 @@ class Comparison:
     def text(self) -> str:
         """A report for people: the first keys of each kind."""
         lines = [f"{'DIFFERENT' if self.differs else 'EQUAL'}: {self.equal} equal values"]
-        for name, keys in (
-            ("changed", [f"{key}: {how}" for key, how in self.changed.items()]),
-            ("removed", list(self.removed)),
-            ("added", list(self.added)),
-            ("noted", [f"{key}: {how}" for key, how in self.noted.items()]),
+        for name, shown, keys in (
+            ("changed", _SHOWN, [f"{key}: {how}" for key, how in self.changed.items()]),
+            ("removed", _SHOWN, list(self.removed)),
+            ("added", _SHOWN, list(self.added)),
+            ("noted", _SHOWN_NOTED, [f"{key}: {how}" for key, how in self.noted.items()]),
         ):
             if keys:
                 lines.append(f"{name}: {len(keys)}")
-                lines += [f"  {key}" for key in keys[:_SHOWN]]
-                lines += [f"  ... and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+                lines += [f"  {key}" for key in keys[:shown]]
+                lines += [f"  ... and {len(keys) - shown} more"] if len(keys) > shown else []
         return "\n".join(lines)
 
 
@@ -77,11 +78,13 @@ def compare(
     both = sorted(before.keys() & after.keys())
     different = {key: _how(before[key], after[key], tolerance) for key in both}
     different = {key: how for key, how in different.items() if how}
+    gone = sorted(before.keys() - after.keys())
     noted = {key: how for key, how in different.items() if _is_noted(key)}
+    noted |= {key: "removed" for key in gone if _is_noted(key)}
     return Comparison(
         equal=len(both) - len(different),
         changed={key: how for key, how in different.items() if key not in noted},
-        removed=tuple(sorted(before.keys() - after.keys())),
+        removed=tuple(key for key in gone if key not in noted),
         added=tuple(sorted(after.keys() - before.keys())),
         noted=noted,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -116,13 +117,22 @@ class Tree:
         return {**os.environ, "PYTHONPATH": str(self.root), "HF_HUB_OFFLINE": "1"}
 
 
-def record(root: Path, sections: Sequence[str] = SECTIONS, grid: Path | None = None) -> Record:
+def record(
+    root: Path,
+    sections: Sequence[str] = SECTIONS,
+    grid: Path | None = None,
+    answering: Path | None = None,
+    keep: Path | None = None,
+) -> Record:
     """Record a checkout.
 
     Args:
         root: of the checkout.
         sections: some of `SECTIONS`.
         grid: directory of GRID, with manifest.csv and the videos; None leaves it out.
+        answering: directory of the run that eval, predict and the API answer with, such as an
+            earlier revision's; None: the one that this checkout trains.
+        keep: new directory for a copy of the run that this checkout trains; None keeps none.
 
     Returns:
         Key -> digest, number, text or null.
@@ -135,11 +145,15 @@ def record(root: Path, sections: Sequence[str] = SECTIONS, grid: Path | None = N
     with tempfile.TemporaryDirectory() as place:
         tree = Tree(root.resolve(), Path(place) / "guard")
         tree.folder.mkdir()
+        if answering is not None:
+            shutil.copytree(answering, tree.folder / "answering")
         for name, part in _PARTS.items():
             if name == "corpora" or name in sections:
                 _say(f"{root.name}: {name}")
                 values = part(tree, sections, grid)
                 found |= {f"{name}/{key}": value for key, value in values.items()}
+        if keep is not None and (tree.folder / "trained").exists():
+            shutil.copytree(tree.folder / "trained", keep)
     return found
 
 
@@ -219,11 +233,11 @@ def _fixtures(tree: Tree, *_: object) -> Record:
 
 def _model(tree: Tree, *_: object) -> Record:
     _train(tree)
-    measured = json.loads((tree.folder / "run/metrics.json").read_text(encoding="utf-8"))
-    asked = ["--shards", "shards/demo", "--split", "split.json", "--run", "run", "--json"]
+    measured = json.loads((tree.folder / "trained/metrics.json").read_text(encoding="utf-8"))
+    asked = ["--shards", "shards/demo", "--split", "split.json", "--run", "answering", "--json"]
     asked += ["--device", "cpu", "--subset", "test", "--by", "speaker", "--predictions", "p.csv"]
     told = json.loads(tree.fv2es("eval", *asked))
-    asked = ["demo/talk.avi", "--run", "run", "--tokenizer", "demo/albert", "--asr", "none"]
+    asked = ["demo/talk.avi", "--run", "answering", "--tokenizer", "demo/albert", "--asr", "none"]
     predicted = json.loads(
         tree.fv2es("predict", *asked, "--device", "cpu", "--view", VIEW, "--json")
     )
@@ -237,13 +251,15 @@ def _model(tree: Tree, *_: object) -> Record:
 
 def _train(tree: Tree) -> None:
     """Two epochs of the tiny model on the demo corpus, once."""
-    if (tree.folder / "run").exists():
+    if (tree.folder / "trained").exists():
         return
     asked = ["--recipe", "random", "--out", "split.json"]
     tree.fv2es("splits", "build", "shards/demo", *asked)
-    asked = ["--shards", "shards/demo", "--split", "split.json", "--out", "run", "--json"]
+    asked = ["--shards", "shards/demo", "--split", "split.json", "--out", "trained", "--json"]
     asked += ["--model", "fv2es-tiny", "--text-encoder", "demo/albert", "--epochs", "2"]
     tree.call("train", "train", *asked, "--threads", "1", "--device", "cpu", "--batch-size", "8")
+    if not (tree.folder / "answering").exists():
+        (tree.folder / "answering").symlink_to("trained")
 
 
 def _api(tree: Tree, *_: object) -> Record:
@@ -251,7 +267,17 @@ def _api(tree: Tree, *_: object) -> Record:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    asked = ["serve", "--run", "run", "--tokenizer", "demo/albert", "--asr", "none", "--port", port]
+    asked = [
+        "serve",
+        "--run",
+        "answering",
+        "--tokenizer",
+        "demo/albert",
+        "--asr",
+        "none",
+        "--port",
+        port,
+    ]
     log = tree.folder / "serve.log"
     with log.open("w", encoding="utf-8") as out:
         server = subprocess.Popen(

@@ -6,6 +6,7 @@ that a model with any one modality can learn it in seconds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +22,13 @@ from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, build_split, write_split
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+from fv2es_prep.utils.files import write_json
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
+from tests.conftest import Once
 from tests.train.media import NAME, ffmpeg
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
@@ -101,6 +104,7 @@ def write_shards(
 STILL = """
 from dataclasses import replace
 from fv2es_train.models.fv2es_config import FAMILY as FV2ES
+from fv2es_prep.utils.files import write_json
 from fv2es_train.models.families import Preset
 
 tiny = FV2ES.presets["fv2es-tiny"]
@@ -140,21 +144,23 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+def corpus(once: Once) -> Corpus:
     """36 utterances in four shards: 25 train, 4 valid, 7 test.
 
     The subsets are cut so that each has what its tests need: all classes in train.
     """
-    place = tmp_path_factory.mktemp("corpus")
     examples = make_examples(36)
-    shards = write_shards(place / "shards", examples)
     names = [example.utterance.id for example in examples]
-    made = build_split(read_catalogue(shards), "random")
-    split = replace(
-        made, train=tuple(names[:18]), valid=tuple(names[18:24]), test=tuple(names[24:])
-    )
-    write_split(split, place / "split.json")
-    return Corpus(shards, place / "split.json", examples)
+
+    def make(place: Path) -> None:
+        made = build_split(read_catalogue(write_shards(place / "shards", examples)), "random")
+        split = replace(
+            made, train=tuple(names[:18]), valid=tuple(names[18:24]), test=tuple(names[24:])
+        )
+        write_split(split, place / "split.json")
+
+    place = once("examples", make)
+    return Corpus(place / "shards", place / "split.json", examples)
 
 
 def options_of(corpus: Corpus, out: Path, **changes: Any) -> TrainConfig:
@@ -172,9 +178,14 @@ def tiny_config(shards: Path, split: Path, out: Path, **values: Any) -> TrainCon
 
 
 @pytest.fixture(scope="session")
-def summary(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def summary(corpus: Corpus, once: Once) -> dict[str, Any]:
     """The summary of a finished run of all modalities; tests must not write to its directory."""
-    return train(options_of(corpus, tmp_path_factory.mktemp("train") / "run"))
+
+    def make(place: Path) -> None:
+        write_json(place / "summary.json", train(options_of(corpus, place / "run")))
+
+    found: dict[str, Any] = json.loads((once("run", make) / "summary.json").read_text())
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -184,46 +195,24 @@ def run(summary: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sessions of one dialogue with six labelled turns each."""
-    from fv2es_prep.demo import make_corpus
-
-    root = tmp_path_factory.mktemp("demo")
-    return make_corpus(root, sessions=3, dialogues=1, turns=6)
-
-
-@pytest.fixture(scope="session")
-def demo_shards(
-    demo: Path,
-    text_model: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    prepare: Callable[..., Any],
-    options_for: Callable[..., Any],
-) -> Path:
-    out = tmp_path_factory.mktemp("predict") / "shards"
-    prepare(options_for(demo, out, text_model))
-    return out
-
-
-@pytest.fixture(scope="session")
-def trained(
-    demo_shards: Path, text_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def trained(prepared: Path, text_model: Path, once: Once) -> Callable[[str], Path]:
     """A short run on some modalities, trained once each."""
-    place = tmp_path_factory.mktemp("runs")
-    write_split(build_split(read_catalogue(demo_shards), "random"), place / "split.json")
-    done: dict[str, Path] = {}
+    split = once("split", lambda place: random_split(prepared, place)) / "split.json"
 
     def run_of(modalities: str) -> Path:
-        if modalities not in done:
-            done[modalities] = place / modalities
-            split, encoder = place / "split.json", str(text_model)
-            asked: dict[str, Any] = {"epochs": 1, "modalities": modalities, "batch_size": 4}
-            asked |= {"text_encoder": encoder if "t" in modalities else ""}
-            train(tiny_config(demo_shards, split, place / modalities, **asked))
-        return done[modalities]
+        asked: dict[str, Any] = {"epochs": 1, "modalities": modalities, "batch_size": 4}
+        asked |= {"text_encoder": str(text_model) if "t" in modalities else ""}
+
+        def make(place: Path) -> None:
+            train(tiny_config(prepared, split, place / modalities, **asked))
+
+        return once(f"run-{modalities}", make) / modalities
 
     return run_of
+
+
+def random_split(shards: Path, place: Path) -> None:
+    write_split(build_split(read_catalogue(shards), "random"), place / "split.json")
 
 
 @pytest.fixture(scope="session")
@@ -239,11 +228,14 @@ def files(demo: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def talk(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def talk(files: tuple[Path, Path], once: Once) -> Path:
     """Eight seconds of it in one file."""
-    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
-    ffmpeg("-i", files[0], "-i", files[1], "-t", "8", "-c:v", "copy", "-c:a", "aac", path)
-    return path
+
+    def make(place: Path) -> None:
+        inputs = ("-i", files[0], "-i", files[1])
+        ffmpeg(*inputs, "-t", "8", "-c:v", "copy", "-c:a", "aac", place / "talk.mp4")
+
+    return once("talk", make) / "talk.mp4"
 
 
 @pytest.fixture

@@ -39,13 +39,13 @@ def spans_of(shards: Path) -> tuple[list[str], tuple[Span, ...]]:
 def test_predicting_equals_evaluating(
     modalities: str,
     trained: Callable[[str], Path],
-    demo_shards: Path,
+    prepared: Path,
     files: tuple[Path, Path],
     text_model: Path,
 ) -> None:
-    ids, spans = spans_of(demo_shards)
+    ids, spans = spans_of(prepared)
     checkpoint = load_checkpoint(trained(modalities))
-    dataset = ShardDataset(demo_shards, ids)
+    dataset = ShardDataset(prepared, ids)
     batch = collate([dataset[i] for i in range(len(ids))], checkpoint.settings.text.pad_id)
     with torch.no_grad():
         expected = torch.sigmoid(checkpoint.model(batch).double()).numpy()
