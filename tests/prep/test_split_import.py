@@ -1,4 +1,4 @@
-"""Lists of others are known again, and what is changed in them is named."""
+"""Published lists are recognised, and changed subsets are reported."""
 
 from __future__ import annotations
 
