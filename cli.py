@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.utils.console import say
 from fv2es_train.commands.config_group import config
+from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
 from fv2es_train.commands.eval import compare, eval_
 from fv2es_train.commands.predict import predict
@@ -26,6 +27,7 @@ from fv2es_train.predict.predict_config import PredictConfig
 from fv2es_train.training.run_config import train_config
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.prep import prep, prepare
+from pipelines.commands.prep import show as show_prep
 from pipelines.commands.shards import shards
 from pipelines.commands.shared import said
 from pipelines.commands.splits import splits, splits_build
@@ -58,6 +60,7 @@ app = typer.Typer(
 app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
 app.add_typer(shards, name="shards")
+show_config.add_typer(show_prep, name="prep")
 app.add_typer(config, name="config")
 app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)
 app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")(
@@ -93,7 +96,7 @@ def demo(
     """Generate a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
     from fv2es_prep.demo import make_corpus, make_talk, make_text_model
     from fv2es_prep.utils.files import make_directory
-    from pipelines.prepare import PrepOptions
+    from pipelines.config import prep_config
 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty", "choose a new directory with --out")
@@ -107,8 +110,14 @@ def demo(
         return
     shards, split = out / "shards", out / "split.json"
     say("2/5 fv2es prep iemocap: decode, sample frames, find faces, spectra, tokens")
-    options = PrepOptions("iemocap", corpus, shards, tokenizer=str(albert), shard_mb=2)
-    prepare(options, executor)
+    job = {
+        "raw": corpus,
+        "out": shards,
+        "tokenizer": str(albert),
+        "shard_mb": 2,
+        "executor": executor,
+    }
+    prepare(prep_config("iemocap", **job))
     say("3/5 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
     say("4/5 fv2es train --model fv2es-tiny")

@@ -18,7 +18,8 @@ import numpy as np
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.types import Example
-from pipelines.prepare import PrepOptions, plan_corpus
+from pipelines.config import prep_config
+from pipelines.prepare import plan_corpus
 from pipelines.run import run
 
 PRESETS = ("ours", "published")
@@ -39,10 +40,9 @@ def main() -> None:
 
 
 def _prepare(asked: argparse.Namespace, out: Path, preset: str) -> dict[str, Example]:
-    options = PrepOptions(
-        asked.corpus, asked.raw, out, tokenizer=asked.tokenizer, shard_mb=2, preset=preset
-    )
-    run(plan_corpus(options), options.out, asked.executor, lambda _: None)
+    given = {"raw": asked.raw, "out": out, "tokenizer": asked.tokenizer, "shard_mb": 2}
+    config = prep_config(asked.corpus, **given, preset=preset)
+    run(plan_corpus(config), config.out, asked.executor, lambda _: None)
     return read_all(out)
 
 

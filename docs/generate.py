@@ -66,7 +66,9 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     yield name, command
-    for word, child in getattr(command, "commands", {}).items():
+    words = command.list_commands(None) if hasattr(command, "list_commands") else ()
+    for word in words:
+        child = command.get_command(None, word)
         yield from _walk(f"{name} {word}", child)
 
 

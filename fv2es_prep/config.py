@@ -85,7 +85,7 @@ class FaceSettings:
             ``published``, the patch that the published model takes, which lies left of it.
     """
 
-    detector: str = "exact"
+    detector: Literal["exact", "fast", "facenet"] = "exact"
     image_size_px: int = 48
     margin_px: int = 2
     min_face_px: int = 20
@@ -140,10 +140,10 @@ class TextSettings:
         max_tokens: longest sequence, special tokens included; longer ones are cut.
     """
 
-    tokenizer: str = "albert-base-v2"
-    vocabulary_sha256: str = ""
-    vocabulary_size: int = 0
-    pad_id: int = 0
+    tokenizer: str = field(default="albert-base-v2", metadata={"derived": True})
+    vocabulary_sha256: str = field(default="", metadata={"derived": True})
+    vocabulary_size: int = field(default=0, metadata={"derived": True})
+    pad_id: int = field(default=0, metadata={"derived": True})
     max_tokens: int = 100
 
     def __post_init__(self) -> None:

@@ -16,12 +16,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fv2es_prep.demo import make_corpus, make_text_model
+from pipelines.config import PrepConfig, prep_config
 from pipelines.plan import Plan
-from pipelines.prepare import PrepOptions, plan_corpus
+from pipelines.prepare import plan_corpus
 from pipelines.run import Summary, run
 
 # No test asks the hub, also where there is a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Names of keyword arguments for fields of sections.
+PATHS = {
+    "interval_s": "frames.interval_s",
+    "max_tokens": "text.max_tokens",
+    "detector": "faces.detector",
+}
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -67,12 +75,13 @@ def text_model(once: Once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def options_for() -> Callable[..., PrepOptions]:
-    """Options that give one shard for each recording."""
+def options_for() -> Callable[..., PrepConfig]:
+    """A configuration that gives one shard for each recording."""
 
-    def options(corpus: Path, out: Path, text_model: Path, **changes: Any) -> PrepOptions:
-        chosen = {"tokenizer": str(text_model), "shard_mb": 0.1, **changes}
-        return PrepOptions("iemocap", corpus, out, **chosen)
+    def options(corpus: Path, out: Path, text_model: Path, **changes: Any) -> PrepConfig:
+        given = {"raw": corpus, "out": out, "tokenizer": str(text_model), "shard_mb": 0.1}
+        given |= {PATHS.get(name, name): value for name, value in changes.items()}
+        return prep_config("iemocap", **given)
 
     return options
 
@@ -82,7 +91,7 @@ def prepare() -> Callable[..., tuple[Plan, Summary]]:
     """Plan and run."""
 
     def plan_and_run(
-        options: PrepOptions,
+        options: PrepConfig,
         executor: str = "inline",
         report: Callable[[int], None] = lambda _: None,
     ) -> tuple[Plan, Summary]:
@@ -98,7 +107,7 @@ def prepared(
     text_model: Path,
     once: Once,
     prepare: Callable[..., tuple[Plan, Summary]],
-    options_for: Callable[..., PrepOptions],
+    options_for: Callable[..., PrepConfig],
 ) -> Path:
     """The demo corpus as shards; to be read, not written."""
     return once("shards", lambda out: prepare(options_for(demo, out, text_model)))

@@ -40,7 +40,7 @@ class ProcessedOptions:
         layout: Corpus that the tree was made from.
     """
 
-    layout: Literal["iemocap", "mosei"] = field(metadata={"flag": "--corpus"})
+    layout: Literal["iemocap", "mosei"] = field(metadata={"flags": ("--corpus", "--layout")})
 
 
 @dataclass(frozen=True)

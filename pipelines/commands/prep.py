@@ -1,229 +1,185 @@
-"""The commands that turn a raw corpus into shards."""
+"""``fv2es prep CORPUS``: one command for each corpus of the registry, from `PrepConfig`.
+
+Owns which fields are options, and the words on stdout. Leaves what they mean to `pipelines.config`.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from fv2es_prep.errors import UsageError
+from fv2es_prep.config import DEFAULT_STAGES
+from fv2es_prep.corpora import CORPORA
+from fv2es_prep.corpora.base import Corpus
+from fv2es_prep.utils.flags import Flag, Given, options_of
 from pipelines.commands.shared import Json, print_json, said
+from pipelines.config import OURS, PrepConfig, config_type, preset_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipelines.plan import Plan
-    from pipelines.prepare import PrepOptions
     from pipelines.run import Summary
 
-_PROCESSED = ("iemocap", "mosei")
-
-prep = typer.Typer(no_args_is_help=True, help="Turn a raw corpus into shards.")
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 
 
-def _options(
-    out: Annotated[Path, typer.Option(help="Directory for the shards.", metavar="SHARDS")],
-    merge: Annotated[
-        list[str], typer.Option(help="SOURCE=TARGET: count one class as another, e.g. exc=hap.")
-    ] = [],  # noqa: B006  # typer reads it as the option's default and copies it
-    preset: Annotated[
-        str, typer.Option(help="ours, or published: pictures chosen and cut as published.")
-    ] = "ours",
-    tokenizer: Annotated[
-        str, typer.Option(help="Tokenizer: a directory, or a name at the hub.")
-    ] = "albert-base-v2",
-    max_tokens: Annotated[int, typer.Option(help="Longest token sequence.")] = 100,
-    stages: Annotated[
-        str, typer.Option(help="Stages to make, e.g. faces,mel,tokens,landmarks.")
-    ] = "faces,mel,tokens",
-    interval_ms: Annotated[float, typer.Option(help="Milliseconds between two frames.")] = 500.0,
-    detector: Annotated[
-        str, typer.Option(help="exact, fast (99.5 % the same faces) or facenet.")
-    ] = "exact",
-    device: Annotated[
-        str, typer.Option(help="Where faces are looked for: cpu, cuda or cuda:N.")
-    ] = "cpu",
-    shard_mb: Annotated[float, typer.Option(help="Expected megabytes of a shard.")] = 16.0,
-    limit: Annotated[int | None, typer.Option(help="Only the first N utterances.")] = None,
-    sample: Annotated[
-        int | None, typer.Option(help="Only N utterances, evenly spread over the corpus.")
-    ] = None,
-    trust_mtime: Annotated[
-        bool, typer.Option("--trust-mtime", help="Do not hash files of known size and time again.")
-    ] = False,
-    retry_dropped: Annotated[
-        bool, typer.Option("--retry-dropped", help="Try utterances again that were dropped.")
-    ] = False,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first recording that fails.")
-    ] = False,
-    compact: Annotated[
-        bool, typer.Option("--compact", help="Smaller, with a loss: JPEG faces, 8-bit spectra.")
-    ] = False,
-) -> dict[str, Any]:
-    """The options that every corpus has, by the names of `PrepOptions`."""
-    return {**locals(), "merge": _pairs(merge), "stages": _names(stages)}
+class _Corpora(TyperGroup):
+    """A command for each corpus, made when it is called by its name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(CORPORA.names())
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in self.commands and name in self.list_commands(ctx):
+            self.commands[name] = _click_command(name, self.chosen)
+        return self.commands.get(name)
+
+    @staticmethod
+    def chosen(command: Any) -> Callable[..., None]:
+        """The function to run, of the command that `corpus_command` made."""
+        function: Callable[..., None] = command
+        return function
 
 
-def _running(
-    executor: Annotated[
-        str, typer.Option(help="inline, local, local:N, or tcp://HOST:PORT of a Dask scheduler.")
-    ] = "local",
-    max_dropped: Annotated[
-        str, typer.Option(help="Status 1 if more utterances could not be prepared, e.g. 5%.")
-    ] = "100%",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    as_json: Json = False,
-) -> dict[str, Any]:
-    """How the preparation is run, by the names of `prepare`."""
-    return {**locals(), "max_dropped": _share(max_dropped)}
+class _Shown(_Corpora):
+    """The same with commands that print their configuration."""
+
+    @staticmethod
+    def chosen(command: Any) -> Callable[..., None]:
+        function: Callable[..., None] = command.show
+        return function
 
 
-def corpus_command(name: str, example: str) -> Callable[[Callable[..., dict[str, Any]]], None]:
-    """Make a command of a function that takes what only its corpus has.
+prep = typer.Typer(cls=_Corpora, no_args_is_help=True, help="Prepare a raw corpus: make shards.")
+prep.callback()(lambda: None)
+show = typer.Typer(cls=_Shown, no_args_is_help=True, help="Configuration of `fv2es prep`.")
+show.callback()(lambda: None)
 
-    The function returns options by the names of `PrepOptions`; the command has those that all
-    corpora share besides.
+
+def _click_command(name: str, chosen: Callable[[Any], Callable[..., None]]) -> Any:
+    corpus, app = CORPORA.load(name), typer.Typer(add_completion=False)
+    epilog = f"Example: fv2es prep {name} {corpus.example} --out shards"
+    app.command(name, epilog=epilog)(chosen(corpus_command(corpus)))
+    return get_command(app)
+
+
+def corpus_command(corpus: Corpus) -> Callable[..., None]:
+    """The function behind ``fv2es prep CORPUS``, with the options of `PrepConfig` and the corpus.
+
+    Its attribute ``show`` prints the configuration instead, see `options_of`.
     """
 
-    def register(own: Callable[..., dict[str, Any]]) -> None:
-        parts: tuple[Callable[..., dict[str, Any]], ...] = (own, _options, _running)
-        taken = [dict(inspect.signature(part, eval_str=True).parameters) for part in parts]
+    def command(given: Given[PrepConfig], dry_run: DryRun = False, as_json: Json = False) -> None:
+        prepare(given.resolve(), dry_run, as_json)
 
-        def command(**given: Any) -> None:
-            from pipelines.prepare import PrepOptions
-
-            special, shared, running = (
-                part(**{key: given[key] for key in names})
-                for part, names in zip(parts, taken, strict=True)
-            )
-            prepare(PrepOptions(**{"corpus": name, **special, **shared}), **running)
-
-        # Typer asks the signature for the options, and wants those without a default first.
-        asked = sorted(
-            (parameter for names in taken for parameter in names.values()),
-            key=lambda parameter: parameter.default is not parameter.empty,
-        )
-        command.__signature__ = inspect.Signature(asked)  # type: ignore[attr-defined]
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in asked}
-        command.__doc__ = own.__doc__
-        prep.command(name, epilog=f"Example: fv2es prep {name} {example} --out shards")(command)
-
-    return register
+    command.__doc__ = corpus.title
+    return options_of(config_type(), _options(corpus), partial(preset_values, corpus.name))(command)
 
 
-@corpus_command("iemocap", "IEMOCAP_full_release")
-def prep_iemocap(
-    raw: Annotated[
-        Path, typer.Argument(help="Directory that holds Session1 to Session5.", metavar="RAW")
-    ],
-    labels: Annotated[str, typer.Option(help="Classes, e.g. ang,hap,neu,sad.")] = (
-        "ang,exc,fru,hap,neu,sad"
-    ),
-) -> dict[str, Any]:
-    """Prepare IEMOCAP: faces, mel spectra and tokens of every labelled utterance."""
-    return {"raw": raw, "labels": _names(labels)}
+def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
+    from fv2es_prep.stages.registry import STAGES
+    from pipelines.executors.base import EXECUTORS
 
-
-@corpus_command("mosei", "CMU_MOSEI/Raw")
-def prep_mosei(
-    raw: Annotated[
-        Path,
-        typer.Argument(help="Directory that holds Videos, Transcript and Labels.", metavar="RAW"),
-    ],
-    labels: Annotated[str, typer.Option(help="Classes, e.g. happy,sad,anger.")] = (
-        "anger,disgust,fear,happy,sad,surprise"
-    ),
-    label_source: Annotated[
-        str, typer.Option(help="raters (Labels/*.csv), csd (CMU_MOSEI_Labels.csd) or auto.")
-    ] = "auto",
-    label_threshold: Annotated[
-        float, typer.Option(help="An emotion holds if its mean rating, 0 to 3, is above this.")
-    ] = 0.0,
-    picture: Annotated[
-        str, typer.Option(help="whole, or published: only the square in the middle.")
-    ] = "whole",
-) -> dict[str, Any]:
-    """Prepare CMU-MOSEI: faces, mel spectra and tokens of every utterance with text and labels."""
-    from fv2es_prep.corpora.mosei import MoseiOptions
-
-    own = MoseiOptions(label_source, label_threshold, picture)  # type: ignore[arg-type]
-    return {"raw": raw, "labels": _names(labels), "options": own}
-
-
-@corpus_command("table", "meld.csv")
-def prep_table(
-    table: Annotated[
-        Path, typer.Argument(help="CSV, JSONL or Parquet: one row for each utterance.")
-    ],
-    labels: Annotated[
-        str, typer.Option(help="Classes, e.g. anger,joy; all of the table where none is named.")
-    ] = "",
-) -> dict[str, Any]:
-    """Prepare any corpus that is given as a table: videos, spans, words, labels."""
-    return {"raw": table, "labels": _names(labels)}
-
-
-@corpus_command("processed", "IEMOCAP_RAW_PROCESSED --corpus iemocap")
-def prep_processed(
-    tree: Annotated[Path, typer.Argument(help="Directory that holds meta.pkl.", metavar="DIR")],
-    corpus: Annotated[str, typer.Option(help="What it was made from: iemocap or mosei.")],
-    labels: Annotated[
-        str, typer.Option(help="Classes, e.g. ang,hap,neu,sad; all six where none is named.")
-    ] = "",
-) -> dict[str, Any]:
-    """Prepare a published processed tree: a folder of JPEGs and sound for each utterance."""
-    from fv2es_prep.corpora.processed import ProcessedOptions
-
-    if corpus not in _PROCESSED:
-        raise UsageError(
-            f"there is no processed corpus {corpus!r}", f"--corpus {' or '.join(_PROCESSED)}"
-        )
+    own = (Flag(f"corpus.{f.name}", f.metadata.get("flags", ())) for f in fields(corpus.options))
+    classes = f"; default {','.join(corpus.classes) or 'all that occur'}"
     return {
-        "raw": tree,
-        "labels": _names(labels),
-        "options": ProcessedOptions(corpus),  # type: ignore[arg-type]
+        "Corpus": (
+            Flag("raw", help=corpus.raw, metavar="RAW", argument=True),
+            *own,
+            Flag("labels", help=f"Classes in the order of the columns{classes}.", metavar="NAMES"),
+            "merge",
+            "limit",
+            "sample",
+        ),
+        "Examples": (
+            Flag("preset", help=f"Preset: {', '.join((OURS, *corpus.presets))}."),
+            Flag(
+                "stages",
+                help=f"Stages, with commas between: {', '.join(STAGES.names())}; default "
+                f"{','.join(DEFAULT_STAGES)}.",
+                metavar="NAMES",
+            ),
+            Flag(
+                *("frames.interval_s", ("--interval-ms",)),
+                help="Milliseconds between two frames; default 500.",
+                metavar="MS",
+                read=_seconds,
+            ),
+            "faces.detector",
+            "device",
+            "tokenizer",
+            "text.max_tokens",
+        ),
+        "Output": (Flag("out", metavar="SHARDS"), "shard_mb", "compact"),
+        "Run": (
+            Flag(
+                "executor",
+                help=f"Executor: {', '.join(EXECUTORS.names())}; local:N: N processes; tcp://HOST:PORT: a "
+                "Dask scheduler.",
+            ),
+            "trust_mtime",
+            "retry_dropped",
+            "fail_fast",
+            Flag(
+                "max_dropped",
+                help="Exit with status 1 if more utterances are dropped, e.g. 5%.",
+                metavar="SHARE",
+                read=_share,
+            ),
+        ),
     }
 
 
-def prepare(
-    options: PrepOptions,
-    executor: str,
-    dry_run: bool = False,
-    as_json: bool = False,
-    max_dropped: float = 1.0,
-) -> None:
-    """Plan a preparation, run it and tell what became of it.
+def _seconds(milliseconds: str) -> float | str:
+    try:
+        return float(milliseconds) / 1000
+    except ValueError:
+        return milliseconds
+
+
+def _share(percent: str) -> float | str:
+    try:
+        return float(percent.removesuffix("%")) / 100
+    except ValueError:
+        return percent
+
+
+def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) -> None:
+    """Plan a preparation, run it and print its summary.
 
     Raises:
-        typer.Exit: with status 1, where a shard failed or more was left out than allowed.
+        typer.Exit: status 1: a shard failed, or more utterances were dropped than allowed.
     """
     from pipelines.commands.progress import progress
     from pipelines.executors.base import executor_of
     from pipelines.prepare import plan_corpus
     from pipelines.run import run
 
-    workers = executor_of(executor).workers
-    plan = plan_corpus(options, dry_run)
+    workers = executor_of(config.executor).workers
+    plan = plan_corpus(config, dry_run)
     if dry_run:
         _print_plan(plan, workers, as_json)
         return
     left = sum(len(task.utterances) for task in plan.todo)
     with progress(left, "utterances") as report:
-        summary = run(plan, options.out, executor, report)
+        summary = run(plan, config.out, config.executor, report)
     if as_json:
         print_json(summary.to_json())
     else:
         _print_summary(summary)
-    if summary.dropped_share > max_dropped:
-        typer.secho(
-            f"failed   {summary.dropped_share:.1%} of the utterances could not be prepared, "
-            f"at most {max_dropped:.1%} were allowed",
-            fg="red",
-            err=True,
+    allowed = summary.dropped_share <= config.max_dropped
+    if not allowed:
+        _fail(
+            f"{summary.dropped_share:.1%} of the utterances could not be prepared, at most "
+            f"{config.max_dropped:.1%} were allowed"
         )
-    if not summary.complete or summary.dropped_share > max_dropped:
+    if not (summary.complete and allowed):
         raise typer.Exit(1)
 
 
@@ -238,7 +194,7 @@ def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
 
 
 def _lines(value: object) -> list[object]:
-    """What is printed of a value, line by line."""
+    """The printed lines of a value."""
     if isinstance(value, dict):
         return [f"{count:7} {name}" for name, count in value.items()]
     return value if isinstance(value, list) else [value]
@@ -259,36 +215,13 @@ def _print_summary(summary: Summary) -> None:
     for reason, count in summary.dropped.items():
         typer.echo(f"left out {count:6} {reason}")
     for name, error in summary.failed_shards.items():
-        typer.secho(f"failed   {name}: {error}", fg="red", err=True)
-    if summary.recordings_failed:
-        typer.secho(
-            f"failed   {len(summary.recordings_failed)} recording(s): see "
-            f"{summary.out / 'dropped.jsonl'}",
-            fg="red",
-            err=True,
-        )
+        _fail(f"{name}: {error}")
+    if lost := summary.recordings_failed:
+        _fail(f"{len(lost)} recording(s): see {summary.out / 'dropped.jsonl'}")
     if summary.failed_shards:
         typer.echo(f"hint: the same command continues: fv2es {said()}", err=True)
     typer.echo(f"shards   {summary.out}")
 
 
-def _pairs(merge: list[str]) -> dict[str, str]:
-    pairs = dict(entry.partition("=")[::2] for entry in merge)
-    for source, target in pairs.items():
-        if not source or not target:
-            raise UsageError(f"--merge {source}{target} is not understood", "write --merge exc=hap")
-    return pairs
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(f"--max-dropped {text} is not understood", "write --max-dropped 5%")
-    return share
-
-
-def _names(labels: str) -> tuple[str, ...]:
-    return tuple(filter(None, labels.split(",")))
+def _fail(sentence: str) -> None:
+    typer.secho(f"failed   {sentence}", fg="red", err=True)

@@ -313,7 +313,7 @@ def outcomes(
     """The dataset directory, how long it took in seconds, and how each recording ended."""
     out = tmp_path_factory.mktemp("out")
     began = time.monotonic()
-    _, summary = prepare(options_for(hostile, out, text_model, interval_ms=1000))
+    _, summary = prepare(options_for(hostile, out, text_model, interval_s=1.0))
     seconds = time.monotonic() - began
     assert summary.prepared + sum(summary.dropped.values()) == len(EXPECTED)
     found = {}

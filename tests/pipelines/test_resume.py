@@ -76,11 +76,11 @@ def test_another_spectrum_touches_no_video(corpus, text_model, shards, tmp_path,
 def test_another_interval_makes_faces_alone(
     corpus, text_model, shards, tmp_path, prepare, options_for
 ):
-    _, summary = prepare(options_for(corpus, shards, text_model, interval_ms=900))
+    _, summary = prepare(options_for(corpus, shards, text_model, interval_s=0.9))
     counts = summary.counts
     assert counts["videos_decoded"] == 3
     assert counts["mel_kept"] == counts["tokens_kept"] == 18
-    prepare(options_for(corpus, tmp_path / "fresh", text_model, interval_ms=900))
+    prepare(options_for(corpus, tmp_path / "fresh", text_model, interval_s=0.9))
     assert digests(shards) == digests(tmp_path / "fresh")
 
 

@@ -30,7 +30,8 @@ from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
 from pipelines.commands.prep import prep
-from pipelines.prepare import PrepOptions, plan_corpus
+from pipelines.config import PrepConfig, prep_config
+from pipelines.prepare import plan_corpus
 from pipelines.rederive import rederive
 from tests.prep.mosei_corpus import FILMS, make_mosei, number_in
 
@@ -112,9 +113,9 @@ def copy(mosei: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(mosei, text_model, tmp_path_factory) -> PrepOptions:
+def asked(mosei, text_model, tmp_path_factory) -> PrepConfig:
     out = tmp_path_factory.mktemp("out") / "shards"
-    return PrepOptions("mosei", mosei, out, tokenizer=str(text_model), shard_mb=0.05)
+    return prep_config("mosei", raw=mosei, out=out, tokenizer=str(text_model), shard_mb=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -398,10 +399,10 @@ def test_shards_are_sound_and_are_derived_again(shards, mosei, text_model):
 
 def test_other_labels_decode_nothing(asked, shards, mosei):
     for own in (CSD, MoseiOptions(label_threshold=1.5)):
-        described = plan_corpus(dataclasses.replace(asked, options=own)).describe(1)
+        described = plan_corpus(dataclasses.replace(asked, corpus=own)).describe(1)
         assert described["faces_to_make"] == described["mel_to_make"] == 0
     published = MoseiOptions(picture="published")
-    described = plan_corpus(dataclasses.replace(asked, options=published)).describe(1)
+    described = plan_corpus(dataclasses.replace(asked, corpus=published)).describe(1)
     # Another view may show more: the four that were dropped on the way are tried again.
     assert (described["faces_to_make"], described["mel_to_make"]) == (12, 4)
 
@@ -418,7 +419,7 @@ def test_a_face_at_the_edge_is_kept_whole_and_cut_by_the_published_rule(
             path.unlink()
     own = MoseiOptions(picture="published")
     out = copy / "published"
-    prepare(dataclasses.replace(asked, raw=copy, out=out, options=own))
+    prepare(dataclasses.replace(asked, raw=copy, out=out, corpus=own))
     cut = example_of(out, "abc__0").faces
     # The square in the middle of 960 x 540 begins at 300.
     assert (np.abs(cut.box[:, 0] + 300 - 2 * whole.box[:, 0]) > 10).all()

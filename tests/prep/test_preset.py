@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -32,7 +31,8 @@ from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
-from pipelines.prepare import PrepOptions, plan_corpus
+from pipelines.config import prep_config
+from pipelines.prepare import plan_corpus
 from pipelines.rederive import rederive
 from tests.prep.mosei_corpus import Film, make_film
 
@@ -213,8 +213,7 @@ def test_iemocap_by_the_preset_is_sound_and_derived_again(
     corpus, prepared, text_model, tmp_path, options_for, prepare
 ):
     out = tmp_path / "shards"
-    options = options_for(corpus, out, text_model, preset="published")
-    prepare(options)
+    prepare(options_for(corpus, out, text_model, preset="published"))
     settings = read_index(out).settings
     assert (settings.frames.rule, settings.faces.fallback) == ("numbered", "published")
     assert verify(out) == []
@@ -229,7 +228,7 @@ def test_iemocap_by_the_preset_is_sound_and_derived_again(
         assert np.array_equal(example.mel.log_power, ours[name].mel.log_power)
         assert np.array_equal(example.tokens, ours[name].tokens)
     # Going back to ours makes faces alone.
-    described = plan_corpus(dataclasses.replace(options, preset="ours")).describe(1)
+    described = plan_corpus(options_for(corpus, out, text_model)).describe(1)
     assert (described["faces_to_make"], described["mel_to_make"]) == (18, 0)
 
 
@@ -265,8 +264,8 @@ def make_mosei(root: Path) -> Path:
 
 def test_mosei_by_the_preset_is_thinned_twice(tmp_path, text_model, prepare):
     raw, out = make_mosei(tmp_path / "raw"), tmp_path / "shards"
-    tokenizer = str(text_model)
-    prepare(PrepOptions("mosei", raw, out, tokenizer=tokenizer, preset="published"))
+    given = {"raw": raw, "out": out, "tokenizer": str(text_model), "preset": "published"}
+    prepare(prep_config("mosei", **given))
     settings = read_index(out).settings
     assert (settings.frames.rule, settings.corpus["picture"]) == ("thinned", "published")
     found = examples_of(out)

@@ -28,7 +28,7 @@ from fv2es_prep.splits import Split, write_split
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.training.folds import train_folds
-from pipelines.prepare import PrepOptions
+from pipelines.config import prep_config
 from tests.train.conftest import tiny_config
 
 GRID = Path(__file__).parents[3] / "shared/data/media/grid_s1"
@@ -139,8 +139,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory, prepare) -> Path:
     tokenizer = save_tokenizer(folder / "tokenizer")
     table = write_table(folder / "grid.csv")
     draw_folds(folder / "folds")
-    asked = {"tokenizer": str(tokenizer), "detector": "fast", "interval_ms": 100}
-    _, summary = prepare(PrepOptions("table", table, folder / "shards", **asked))
+    given = {"raw": table, "out": folder / "shards", "tokenizer": str(tokenizer)}
+    chosen = {"faces.detector": "fast", "frames.interval_s": 0.1}
+    _, summary = prepare(prep_config("table", **given, **chosen))
     assert summary.prepared == 60 * len(AFTER_S)
     return folder
 

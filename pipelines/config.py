@@ -1,0 +1,162 @@
+"""The configuration of `fv2es prep`: from it come its options, its TOML file and the settings.
+
+Owns what a user can set and what a preset changes. Leaves the settings' ranges to
+`fv2es_prep.config` and the work to `prepare`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.config import (
+    DEFAULT_STAGES,
+    FaceSettings,
+    FrameSettings,
+    MediaSettings,
+    MelSettings,
+    PrepSettings,
+    QualitySettings,
+    SpanSettings,
+    StorageSettings,
+    TextSettings,
+)
+from fv2es_prep.corpora import CORPORA
+from fv2es_prep.corpora.base import NoOptions
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.configuration import resolve
+from fv2es_prep.utils.fields import fields_of
+
+OURS = "ours"
+_SETTINGS = PrepSettings()
+_COMPACT = {"storage.faces": "jpeg", "storage.mel": "uint8"}
+
+
+@dataclass(frozen=True)
+class PrepConfig:
+    """A preparation. Make one with `prep_config`, which applies ``preset`` and ``compact``.
+
+    Attributes:
+        name: Corpus to prepare.
+        raw: Path of the raw corpus.
+        out: Dataset directory.
+        labels: Classes that become label columns, in order, e.g. ang,hap,neu,sad; empty: all
+            classes that occur.
+        merge: Count one class as another, e.g. exc=hap.
+        preset: Values that replace defaults: ours, or published: frames and pictures chosen as
+            in the published code.
+        compact: Store faces as JPEG and spectra in 8 bits: smaller, lossy.
+        stages: What is made of every utterance.
+        tokenizer: Tokenizer: a directory, or a name on the Hugging Face hub.
+        device: Device for face detection: cpu, cuda or cuda:N.
+        shard_mb: Expected size of a shard in megabytes (10^6 bytes).
+        limit: Prepare only the first N utterances.
+        sample: Prepare only N utterances, evenly spread over the corpus.
+        trust_mtime: Do not hash files again whose size and modification time are known.
+        retry_dropped: Prepare utterances again that an earlier run dropped.
+        fail_fast: Stop at the first recording that cannot be read.
+        executor: Where tasks run.
+        max_dropped: Exit with status 1 if a larger share of the utterances is dropped, 0 to 1.
+        frames: frames that are sampled.
+        faces: face detection.
+        mel: mel spectra.
+        text: tokens.
+        media: limits on media files.
+        spans: spans that exceed their media.
+        quality: silent, black and frozen utterances.
+        storage: form of faces and spectra in shards.
+        corpus: options of the corpus.
+    """
+
+    name: str = field(metadata={"derived": True})
+    raw: Path
+    out: Path
+    labels: tuple[str, ...] = ()
+    merge: dict[str, str] = field(default_factory=dict)
+    preset: str = OURS
+    compact: bool = False
+    stages: tuple[str, ...] = DEFAULT_STAGES
+    tokenizer: str = "albert-base-v2"
+    device: str = "cpu"
+    shard_mb: float = 16.0
+    limit: int | None = None
+    sample: int | None = None
+    trust_mtime: bool = False
+    retry_dropped: bool = False
+    fail_fast: bool = False
+    executor: str = "local"
+    max_dropped: float = 1.0
+    frames: FrameSettings = _SETTINGS.frames
+    faces: FaceSettings = _SETTINGS.faces
+    mel: MelSettings = _SETTINGS.mel
+    text: TextSettings = _SETTINGS.text
+    media: MediaSettings = _SETTINGS.media
+    spans: SpanSettings = _SETTINGS.spans
+    quality: QualitySettings = _SETTINGS.quality
+    storage: StorageSettings = _SETTINGS.storage
+    corpus: Any = NoOptions
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_dropped <= 1:
+            raise UsageError(f"max_dropped is {self.max_dropped}, expected 0 to 1")
+
+
+def prep_config(corpus: str, **given: Any) -> PrepConfig:
+    """The configuration of a preparation: defaults, over them the preset, over both ``given``.
+
+    Args:
+        corpus: name of the corpus.
+        given: values by dotted path, e.g. ``raw=RAW, out=OUT, **{"mel.n_mels": 80}``.
+
+    Raises:
+        UsageError: the corpus or the preset is unknown.
+        SettingsError: a path or a value is invalid, or a required value is missing.
+    """
+    return resolve(config_type(), given, preset_values(corpus, given))
+
+
+@functools.cache
+def config_type() -> type[PrepConfig]:
+    """`PrepConfig` with a section for each installed stage that has settings of its own."""
+    from fv2es_prep.stages.registry import STAGES
+
+    others = [stage for stage in map(STAGES.load, STAGES.names()) if not stage.section]
+    sections = [(section_of(s.name), Any, s.settings()) for s in others if fields(s.settings)]
+    return make_dataclass(
+        "PrepConfig", sections, bases=(PrepConfig,), frozen=True, namespace={"__doc__": ""}
+    )
+
+
+def section_of(stage: str) -> str:
+    """The section of a stage's own settings; a name of a field has no hyphen."""
+    return stage.replace("-", "_")
+
+
+def preset_values(corpus: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What replaces the defaults of `PrepConfig`: the corpus's own, and those of its presets.
+
+    Args:
+        corpus: name of the corpus.
+        given: what the user gave, by path; ``preset`` and ``compact`` in it count.
+
+    Raises:
+        UsageError: the corpus or its preset is unknown.
+    """
+    chosen = CORPORA.load(corpus)
+    preset = given.get("preset", OURS)
+    if preset not in (OURS, *chosen.presets):
+        raise UsageError(
+            f"unknown preset {preset!r} of {corpus}",
+            f"choose from {', '.join((OURS, *chosen.presets))}",
+        )
+    compact = fields_of(PrepConfig)["compact"].convert(given.get("compact", False))
+    values = {**(_COMPACT if compact else {}), **chosen.presets.get(preset, {})}
+    sections: dict[str, Any] = {"corpus": chosen.options}
+    for path, value in values.items():
+        section, _, name = path.partition(".")
+        base = sections.get(section) or getattr(_SETTINGS, section)
+        sections[section] = replace(base() if isinstance(base, type) else base, **{name: value})
+    return {"name": corpus, "labels": chosen.classes, **sections}
