@@ -120,8 +120,8 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
         "Run": (
             Flag(
                 "executor",
-                help=f"Executor: {', '.join(EXECUTORS.names())}; local:N: N processes; tcp://HOST:PORT: a "
-                "Dask scheduler.",
+                help=f"Executor: {', '.join(EXECUTORS.names())}; e.g. local:4 (processes) or "
+                "tcp://HOST:PORT (Dask).",
             ),
             "trust_mtime",
             "retry_dropped",

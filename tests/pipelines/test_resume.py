@@ -171,7 +171,7 @@ def test_a_plan_says_why_it_builds(corpus, text_model, shards, tmp_path, options
     assert why(tmp_path / "new") == ["there are no shards yet"]
     assert why(shards) == []
     assert why(shards, limit=10)[0].startswith("8 utterance(s) are gone")
-    assert "frames.interval_s was 0.5 and is 0.25" in why(shards, interval_ms=250)
+    assert "frames.interval_s was 0.5 and is 0.25" in why(shards, interval_s=0.25)
     (shards / "iemocap-00001.h5").unlink()
     assert why(shards)[0].startswith("6 utterance(s) are new")
 
