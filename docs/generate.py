@@ -29,7 +29,7 @@ from fv2es_prep.utils.configuration import toml_value
 from fv2es_prep.utils.fields import fields_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.predict.predict_config import PredictConfig
-from fv2es_train.serve.settings import ServeOptions
+from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.training.run_config import preset_of
 
 DOCS = Path(__file__).parent
@@ -166,7 +166,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
     "train-fields": lambda: fields_table(TrainConfig, preset_of({})),
-    "serve-fields": lambda: fields_table(ServeOptions, {}),
+    "serve-fields": lambda: fields_table(ServeConfig, {}),
     "predict-fields": lambda: fields_table(PredictConfig, {}),
 }
 

@@ -12,7 +12,7 @@ import typer
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import say
 from fv2es_prep.utils.flags import Flag, Given, options_of, scaled
-from fv2es_train.serve.settings import MIB, ServeOptions
+from fv2es_train.serve.settings import MIB, ServeConfig
 
 TOKEN = "FV2ES_TOKEN"  # noqa: S105  # the name of the variable
 
@@ -42,9 +42,9 @@ _OPTIONS = {
 }
 
 
-@options_of(ServeOptions, _OPTIONS)
+@options_of(ServeConfig, _OPTIONS)
 def serve(
-    given: Given[ServeOptions],
+    given: Given[ServeConfig],
     token_file: Annotated[
         Path | None,
         typer.Option(

@@ -7,7 +7,7 @@ in `timeline` and `annotated_video`; imports no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 TEXT, VIDEO, AUDIO = "t", "v", "a"
@@ -126,8 +126,10 @@ class VideoPrediction:
 def video_json(
     summary: VideoPrediction, utterances: Sequence[UtterancePrediction]
 ) -> dict[str, Any]:
-    """A video and its utterances as plain JSON values."""
-    return {**asdict(summary), "utterances": [asdict(one) for one in utterances]}
+    """A video and its utterances as plain JSON values, without the fields of subclasses."""
+    names = [one.name for one in fields(UtterancePrediction)]
+    values = map(asdict, utterances)
+    return {**asdict(summary), "utterances": [{n: one[n] for n in names} for one in values]}
 
 
 def _most_probable(probability: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""A web page and an HTTP API that tell the emotions of videos, for a lab's own machine.
+"""A web page and an HTTP API that predict the emotions of videos, for a lab's own machine.
 
-Owns uploads, jobs and the server. What is told of a video is `fv2es_train.predict`'s alone.
+Owns uploads, jobs and the server. Predictions are made by `fv2es_train.predict`.
 """

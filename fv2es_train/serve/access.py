@@ -1,7 +1,7 @@
-"""Who may ask, and what every answer carries: an ASGI layer around the application.
+"""Access to the server, and security headers: an ASGI layer around the application.
 
-Owns the token, the names under which the server may be asked, the size of a body, and the headers
-that keep a page from loading or sending anything elsewhere. Leaves the pace of uploads to `upload`.
+Owns the token, the host names, the size of bodies, and the headers that keep a page from loading or
+sending anything elsewhere. `form` limits the duration of uploads.
 """
 
 from __future__ import annotations
@@ -9,26 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
-from fv2es_train.serve.api_errors import (
-    BAD_REQUEST,
-    FORBIDDEN,
-    TOO_LARGE,
-    UNAUTHORIZED,
-    RefusedError,
-    error_json,
-)
-from fv2es_train.serve.settings import MIB
+from fv2es_train.serve.api_errors import ApiError
+from fv2es_train.serve.settings import MIB, ServeConfig
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from fv2es_train.serve.settings import ServeOptions
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -44,142 +35,133 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_OWN = ("localhost", "127.0.0.1", "::1")
-# They tell nothing of anybody's videos.
-_FREE = ("/", "/healthz", "/favicon.ico")
-_FREE_UNDER = "/page/"
-# The one address that takes more than words.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Served without a token: they contain nothing of any video.
+_FREE, _FREE_UNDER = ("/", "/healthz", "/favicon.ico"), "/page/"
+# The only address with bodies larger than text.
 UPLOAD = "/v1/predict"
 _DRAIN_S, _DRAIN_BYTES = 10.0, 64 * MIB
 
 
-class Guard:
-    """Refuses who may not ask, and adds the headers.
+class AccessControl:
+    """Refuses unauthorised requests and adds the headers.
 
     Args:
         app: the application.
-        options: the server's.
+        config: options of the server.
     """
 
-    def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
-        self._app, self._token, self._limits = app, options.token, options.limits
-        # A server that others can reach has names that we cannot know.
-        known = not options.open_to_others or bool(options.names)
-        self._names = {*_OWN, options.host, *options.names} if known else None
+    def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
+        self._app, self._token, self._limits = app, config.token, config.limits
+        # The names of a public server are unknown unless they are given.
+        known = not config.is_public or bool(config.names)
+        self._names = {*_LOOPBACK, config.host, *config.names} if known else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._limits.upload_bytes if scope["path"] == UPLOAD else self._limits.text_bytes
+        body = _Body(receive, limit)
 
-        most = self._limits.upload_bytes if scope["path"] == UPLOAD else self._limits.text_bytes
-        body = _Body(receive, most)
-
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _add_headers(MutableHeaders(scope=message), scope["path"])
-                if message["status"] >= BAD_REQUEST:
+                if message["status"] >= HTTPStatus.BAD_REQUEST:
                     await body.drain()
             await send(message)
 
+        app = self._app
         try:
-            self._check(scope, most)
-        except RefusedError as refusal:
-            await refused_response(refusal)(scope, body.receive, with_headers)
-            return
-        await self._app(scope, body.receive, with_headers)
+            self._check(scope, limit)
+        except ApiError as error:
+            app = error.response()
+        await app(scope, body.receive, send_with_headers)
 
-    def _check(self, scope: Scope, most: int) -> None:
-        headers = Headers(scope=scope)
+    def _check(self, scope: Scope, limit: int) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
         name = _without_port(headers.get("host", ""))
         if self._names is not None and name not in self._names:
-            raise RefusedError(
-                FORBIDDEN,
-                f"this server is not asked under the name {name[:80]!r}",
-                "whoever runs it can admit the name with --name",
+            raise ApiError(
+                HTTPStatus.FORBIDDEN,
+                f"unknown host name {name[:80]!r}",
+                "the server's administrator can add the name with --name",
             )
-        path = scope["path"]
         if path in _FREE or path.startswith(_FREE_UNDER):
             return
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise RefusedError(FORBIDDEN, "another site asked", "open the server's own page")
+            raise ApiError(
+                HTTPStatus.FORBIDDEN, "request from another site", "open the server's own page"
+            )
         declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > most:
-            raise RefusedError(TOO_LARGE, too_large(most), "send less")
-        if self._token is None:
-            return
+        if declared.isdecimal() and int(declared) > limit:
+            sentence = _too_large(limit)
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, "send less")
+        if self._token is not None:
+            self._check_token(headers)
+
+    def _check_token(self, headers: Headers) -> None:
+        assert self._token is not None
         kind, _, value = headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(value.strip().encode(), self._token.encode())
-        if kind.lower() != "bearer" or not right:
-            raise RefusedError(
-                UNAUTHORIZED,
-                "this server wants a token",
+        same = hmac.compare_digest(value.strip().encode(), self._token.encode())
+        if kind.lower() != "bearer" or not same:
+            raise ApiError(
+                HTTPStatus.UNAUTHORIZED,
+                "this server requires a token",
                 "send the header `Authorization: Bearer TOKEN`",
                 {"WWW-Authenticate": "Bearer"},
             )
 
 
 class _Body:
-    """The body of a request, of which it is known whether it was read to its end.
+    """The body of a request, with a limit; knows whether it was read to its end.
 
     Args:
-        receive: what gives it.
-        most: bytes that are read of it.
+        receive: gives the body.
+        limit: maximum size in bytes.
     """
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._left = receive, most, most
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._limit, self._left = receive, limit, limit
         self._ended = False
 
     async def receive(self) -> Message:
         """See the ASGI specification.
 
         Raises:
-            HTTPException: it is too long; the framework lets no other error through.
+            HTTPException: the body is too large; the framework converts any other error.
         """
-        message = await self._receive()
+        message = await self._next()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise HTTPException(TOO_LARGE, too_large(self._most))
-        self._ended = _is_last(message)
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._limit))
         return message
 
     async def drain(self) -> None:
-        """Read what is left of a refused request, within bounds.
+        """Read the rest of a refused request, within bounds.
 
-        A client that is still sending when the answer comes would meet a broken connection, and
-        would not see why.
+        A client that is still sending would otherwise see a broken connection, not the reason.
         """
         left = _DRAIN_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 while left > 0 and not self._ended:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    self._ended = _is_last(message)
+                    left -= len((await self._next()).get("body", b""))
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._ended = message["type"] != "http.request" or not message.get("more_body")
+        return message
 
 
-def too_large(most: int) -> str:
-    """The sentence for a body of more than so many bytes."""
-    return f"the body is larger than {most / MIB:g} MiB"
+def _too_large(limit: int) -> str:
+    return f"the body is larger than {limit / MIB:g} MiB"
 
 
-def _is_last(message: Message) -> bool:
-    return message["type"] != "http.request" or not message.get("more_body")
-
-
-def refused_response(refusal: RefusedError) -> JSONResponse:
-    """The answer to a refused request."""
-    return JSONResponse(
-        error_json(refusal.sentence, refusal.hint), refusal.status, headers=refusal.headers
-    )
-
-
-def _add_headers(headers: Any, path: str) -> None:
-    for name, value in _HEADERS.items():
-        headers[name] = value
-    # The page's files may change with the next version; everything else is somebody's.
+def _add_headers(headers: MutableHeaders, path: str) -> None:
+    headers.update(_HEADERS)
+    # The page's files may change with the next version; everything else is private.
     headers.setdefault("Cache-Control", "no-cache" if path.startswith("/page/") else "no-store")
 
 

@@ -1,160 +1,199 @@
-"""What each address of the HTTP API does.
+"""The HTTP API and the page: their addresses and what each of them does.
 
-Owns the answers. Leaves their addresses and description to `app`, who may ask to `guard`, uploads
-to `upload` and `asking`, forms of answers to `schema`.
+`access` decides who may use them, `form` reads uploads, `api_schema` has the forms of answers, and
+`api_errors` those of errors.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from fastapi import APIRouter, FastAPI, Query
 from fastapi import Path as InPath
-from fastapi import Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
+from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
 from fv2es_train.predict import render
 from fv2es_train.predict.outputs import NO_TEXT, video_json
-from fv2es_train.serve.api_errors import NOT_DONE, NOT_FOUND, NOT_READY, UNUSABLE, RefusedError
-from fv2es_train.serve.api_schema import Words, job_json
-from fv2es_train.serve.form import job_of
+from fv2es_train.serve.api_errors import ApiError, handle_errors
+from fv2es_train.serve.api_schema import About, Error, Health, JobAnswer, Words, job_answer
+from fv2es_train.serve.form import FIELDS, job_of, receive_form
 from fv2es_train.serve.jobs import PREVIEW, Job, Jobs
-from fv2es_train.serve.messages import Reword
-from fv2es_train.serve.prometheus import Measures
-from fv2es_train.serve.settings import ServeOptions
-from fv2es_train.serve.upload import receive_form
-from fv2es_train.serve.worker_pool import Pool
+from fv2es_train.serve.messages import RewordTask
+from fv2es_train.serve.prometheus import ServerMetrics
+from fv2es_train.serve.settings import ServeConfig
+from fv2es_train.serve.worker_pool import WorkerPool
 
 _LOG = logging.getLogger("fv2es.serve")
-Id = Annotated[str, InPath(description="As `POST /v1/predict` gave it.", max_length=64)]
-After = Annotated[int, Query(ge=0, description="Leave out the utterances before this one.")]
+_PAGE = Path(__file__).parent / "page"
+Id = Annotated[str, InPath(description="Id from `POST /v1/predict`.", max_length=64)]
+After = Annotated[int, Query(ge=0, description="Number of utterances to skip.")]
 Form = Literal["json", "csv", "srt"]
-_KINDS = {"json": "application/json", "csv": "text/csv", "srt": "application/x-subrip"}
+_TEXT_TYPES = {"csv": "text/csv; charset=utf-8", "srt": "application/x-subrip; charset=utf-8"}
 
 
 class Api:
-    """The answers of one server.
+    """The endpoints of one server.
 
     Args:
-        options: the server's.
+        config: options of the server.
         jobs: its jobs.
-        pool: what works on them.
-        measures: what is counted.
-        place: the private folder for uploads.
+        pool: the workers that run them.
+        metrics: its metrics.
+        workspace: the private directory of uploads.
     """
 
     def __init__(
-        self, options: ServeOptions, jobs: Jobs, pool: Pool, measures: Measures, place: Path
+        self,
+        config: ServeConfig,
+        jobs: Jobs,
+        pool: WorkerPool,
+        metrics: ServerMetrics,
+        workspace: Path,
     ) -> None:
-        self._options, self._jobs, self._pool = options, jobs, pool
-        self._measures, self._place = measures, place
-        self._run = options.run.resolve().name
+        self._config, self._jobs, self._pool = config, jobs, pool
+        self._metrics, self._workspace = metrics, workspace
+        self._run = config.run.resolve().name
+
+    def app(self) -> FastAPI:
+        """The application: routes, error handlers and the page's files."""
+        # No documentation pages: they load scripts from other sites.
+        app = FastAPI(
+            title="fv2es",
+            version=__version__,
+            description="The emotions of videos, utterance by utterance.",
+            docs_url=None,
+            redoc_url=None,
+        )
+        app.get("/", include_in_schema=False)(_page)
+        app.get("/healthz", response_model=Health)(self.health)
+        app.get("/metrics", response_class=Response)(self.metrics)
+        refused: dict[int | str, dict[str, Any]] = {
+            "4XX": {"model": Error, "description": "Why it is refused, and how to correct it."}
+        }
+        v1 = APIRouter(prefix="/v1", responses=refused)
+        v1.get("/about")(self.about)
+        v1.post("/predict", status_code=202, openapi_extra=_form_description())(self.predict)
+        v1.get("/jobs/{id_}")(self.job)
+        v1.delete("/jobs/{id_}", status_code=204)(self.remove)
+        v1.post("/jobs/{id_}/words", status_code=202)(self.reword)
+        v1.get("/jobs/{id_}/result.{form}", response_class=Response)(self.result)
+        v1.get("/jobs/{id_}/preview.webm", response_class=FileResponse)(self.preview)
+        app.include_router(v1)
+        app.mount("/page", StaticFiles(directory=_PAGE))
+        handle_errors(app, self._metrics.count_refusal)
+        return app
 
     def health(self) -> JSONResponse:
-        """Whether a job would be worked on; asked without a token."""
+        """Whether jobs are being run; needs no token."""
         up = self._pool.up
-        return JSONResponse({"status": "ok" if up else "loading"}, 200 if up else NOT_READY)
+        return JSONResponse({"status": "ok" if up else "loading"}, 200 if up else 503)
 
     def metrics(self) -> Response:
-        """Figures in Prometheus' text format."""
-        return Response(self._measures.text(self._pool), media_type="text/plain; version=0.0.4")
+        """Metrics in Prometheus' text format."""
+        text = self._metrics.text(self._pool.restarts)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> About:
         """The server, its model and its limits."""
-        ready, limits = self._pool.ready, vars(self._options.limits)
-        return {
-            **vars(ready),
-            "version": __version__,
-            "run": self._run,
-            "ready": self._pool.up,
-            "limits": limits,
-        }
+        return About.model_validate(
+            {
+                **vars(self._pool.model),
+                "version": __version__,
+                "run": self._run,
+                "ready": self._pool.up,
+                "limits": vars(self._config.limits),
+            }
+        )
 
-    async def predict(self, request: Request) -> JSONResponse:
-        """Take a video, and put it into the queue."""
-        limits = self._options.limits
+    async def predict(self, request: Request, response: Response) -> JobAnswer:
+        """Upload a video and add a job to the queue."""
         if not self._pool.up:
-            raise RefusedError(
-                NOT_READY, "the model is being loaded", "try again", {"Retry-After": "10"}
-            )
-        with self._jobs.place():
+            raise ApiError(503, "the model is loading", "try again", {"Retry-After": "10"})
+        limits, pictures_hz = self._config.limits, self._pool.model.pictures_hz
+        with self._jobs.reserve():
             form = await receive_form(request, limits)
             try:
-                job = await run_in_threadpool(
-                    job_of, form, self._place, limits, self._pool.ready.pictures_hz
-                )
+                job = await run_in_threadpool(job_of, form, self._workspace, limits, pictures_hz)
             finally:
                 await form.close()
             self._jobs.add(job)
         _LOG.info("job %s waits", job.id[:6])
-        return self._accepted(job)
+        return self._accepted(job, response)
 
-    def job(self, id_: Id, after: After = 0) -> dict[str, Any]:
-        """A job as far as it is done."""
-        return job_json(self._jobs.find(id_), self._jobs, self._pool.ready.thresholds, after)
+    def job(self, id_: Id, after: After = 0) -> JobAnswer:
+        """A job and its results so far."""
+        return self._answer(self._jobs.find(id_), after)
 
-    def forget(self, id_: Id) -> Response:
-        """Stop a job, and forget everything of it."""
-        self._jobs.forget(self._jobs.find(id_))
+    def remove(self, id_: Id) -> Response:
+        """Stop a job, and remove its results and files."""
+        self._jobs.remove(self._jobs.find(id_))
         return Response(status_code=204)
 
-    def words(self, id_: Id, words: Words) -> JSONResponse:
-        """Score a job's utterances again with other words; nothing is decoded again."""
+    def reword(self, id_: Id, words: Words, response: Response) -> JobAnswer:
+        """Score a job's utterances again with other text; nothing is decoded again."""
         job = self._done(id_)
-        known = {told.prediction.id for told in job.told}
+        known = {one.id for one in job.utterances}
         unknown = next((name for name in words.words if name not in known), None)
         if unknown is not None:
-            raise RefusedError(
-                UNUSABLE, f"the job has no utterance {unknown[:40]!r}", "send ids of its utterances"
+            raise ApiError(
+                422, f"the job has no utterance {unknown[:40]!r}", "send ids of its utterances"
             )
-        task = job.task
-        again = Reword(task.name, tuple(job.told), words.words, task.length_s, task.size)
-        with self._jobs.place():
-            # What the video lacks it lacks still; that its words were not known may be over.
+        task = RewordTask(job.task.video, tuple(job.utterances), words.words)
+        with self._jobs.reserve():
+            # Video and audio stay missing; the text may be known now.
             notes = [note for note in job.notes if not note.startswith(NO_TEXT)]
-            added = self._jobs.add(Job(again, notes=notes))
-        return self._accepted(added)
+            added = self._jobs.add(Job(task, notes=notes))
+        return self._accepted(added, response)
 
     def result(self, id_: Id, form: Form) -> Response:
-        """What `fv2es predict` prints with --json, --csv or --srt."""
+        """The output of `fv2es predict` with --json, --csv or --srt."""
         job = self._done(id_)
-        ready = self._pool.ready
+        model = self._pool.model
         if form == "json":
-            video = video_json(job.summary(ready.thresholds), job.found)
-            answer = {"run": self._run, "classes": list(ready.classes), "videos": [video]}
-            return Response(json.dumps(answer, ensure_ascii=False), media_type=_KINDS[form])
-        lines = _csv(job, ready.classes) if form == "csv" else render.srt_blocks(job.found)
-        return Response("".join(lines), media_type=f"{_KINDS[form]}; charset=utf-8")
+            video = video_json(job.summary(model.thresholds), job.utterances)
+            answer = {"run": self._run, "classes": list(model.classes), "videos": [video]}
+            return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
+        lines = render.lines(form, job.task.video.name, job.utterances, model.classes)
+        head = f"{render.csv_head(model.classes)}\n" if form == "csv" else ""
+        return Response(head + "".join(f"{line}\n" for line in lines), media_type=_TEXT_TYPES[form])
 
     def preview(self, id_: Id) -> FileResponse:
-        """A small film of the video that every browser plays, where it was asked for."""
+        """A small video that every browser plays, if it was requested."""
         job = self._jobs.find(id_)
         if not job.previewed or job.folder is None:
-            raise RefusedError(
-                NOT_FOUND, "the job has no preview", "send preview=true with the video"
-            )
+            raise ApiError(404, "the job has no preview", "send preview=true with the video")
         return FileResponse(job.folder / PREVIEW, media_type="video/webm")
 
     def _done(self, id_: str) -> Job:
         job = self._jobs.find(id_)
         if job.state != "done":
-            raise RefusedError(
-                NOT_DONE, f"the job is {job.state}", "ask again when its state is done"
-            )
+            raise ApiError(409, f"the job is {job.state}", "try again when its state is done")
         return job
 
-    def _accepted(self, job: Job) -> JSONResponse:
-        answer = job_json(job, self._jobs, self._pool.ready.thresholds)
-        return JSONResponse(answer, 202, headers={"Location": f"/v1/jobs/{job.id}"})
+    def _answer(self, job: Job, after: int = 0) -> JobAnswer:
+        return job_answer(job, self._jobs, self._pool.model.thresholds, after)
+
+    def _accepted(self, job: Job, response: Response) -> JobAnswer:
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        return self._answer(job)
 
 
-def _csv(job: Job, classes: Sequence[str]) -> Iterator[str]:
-    yield f"{render.csv_head(classes)}\n"
-    for one in job.found:
-        yield f"{render.csv_row(job.task.name, one, classes)}\n"
+def _page() -> FileResponse:
+    return FileResponse(_PAGE / "index.html", media_type="text/html; charset=utf-8")
+
+
+def _form_description() -> dict[str, Any]:
+    """The description of the form, which `form` reads with limits that FastAPI lacks."""
+    fields: dict[str, Any] = {
+        name: {"type": "string", "description": text} for name, text in FIELDS.items()
+    }
+    fields["video"]["format"] = "binary"
+    content = {"schema": {"type": "object", "required": ["video"], "properties": fields}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}

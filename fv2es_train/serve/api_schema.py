@@ -1,42 +1,39 @@
-"""What the API answers, field by field: the source of its OpenAPI description.
-
-Owns the forms of answers and of corrected words. Leaves their content to `jobs` and `task`.
-"""
+"""The JSON of the API, field by field: the source of its OpenAPI description."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from fv2es_train.predict.outputs import FaceBox
+from fv2es_train.predict.outputs import VideoPrediction
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
+from fv2es_train.serve.messages import Part, UtteranceResult
 
-_MOST_WORDS, _LONGEST_WORDS = 10_000, 5_000
+_MAX_UTTERANCES = 10_000
 
 
 class Trouble(BaseModel):
     """Why something failed."""
 
     sentence: str
-    hint: str = Field(description="What to do about it; may be empty.")
+    hint: str = Field(description="How to correct it; may be empty.")
 
 
 class Error(BaseModel):
-    """The body of every answer that is an error."""
+    """The body of every error response."""
 
     error: Trouble
 
 
 class Health(BaseModel):
-    """Whether a job would be worked on."""
+    """Whether jobs are being run."""
 
     status: Literal["ok", "loading"]
 
 
 class ServerLimits(BaseModel):
-    """How much is admitted."""
+    """The limits that a client needs to know."""
 
     upload_bytes: int
     duration_s: float
@@ -55,62 +52,10 @@ class About(BaseModel):
     device: str
     classes: list[str]
     thresholds: dict[str, float]
-    modalities: str = Field(description="Some of t (words), v (faces), a (sound).")
-    recogniser: str | None = Field(description="What hears the words; null: nothing does.")
+    modalities: str = Field(description="Some of t (text), v (video), a (audio).")
+    recogniser: str | None = Field(description="The speech recogniser; null if there is none.")
     ready: bool
     limits: ServerLimits
-
-
-class Place(BaseModel):
-    """A face at a sampled moment, in fractions of the whole picture."""
-
-    time_s: float
-    found: bool
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-class UtteranceAnswer(BaseModel):
-    """What the model says of one utterance, or of one face in it."""
-
-    id: str
-    start_s: float
-    end_s: float
-    text: str | None = Field(description="Its words; null where they are not known.")
-    text_from: Literal["transcript", "asr", ""]
-    speaker: str
-    view: str
-    faces_seen: int
-    faces_found: int
-    used: str = Field(description="The modalities that were used.")
-    missing: dict[str, str] = Field(description="Letter of each other modality -> why.")
-    probability: dict[str, float]
-    decided: list[str] = Field(description="Classes above the run's thresholds.")
-    contribution: dict[str, dict[str, float]] = Field(
-        description="class -> letter -> that modality's term of the logit; the terms add up to it."
-    )
-    boxes: list[FaceBox] = Field(description="In pixels of the view.")
-    seconds: dict[str, float]
-    top: str
-    places: list[Place]
-    faces: list[str] = Field(description="Pictures that the model saw, as data: addresses.")
-
-
-class Summary(BaseModel):
-    """What the model says of the whole video."""
-
-    video: str
-    scored: int
-    unscored: int
-    spoken_s: float
-    probability: dict[str, float]
-    share: dict[str, float]
-    decided: list[str]
-    thresholds: dict[str, float]
-    notes: list[str]
-    top: str
 
 
 class Picture(BaseModel):
@@ -121,65 +66,62 @@ class Picture(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job as far as it is done."""
+    """A job and its results so far."""
 
     id: str
     state: State
     video: str
-    position: int = Field(description="How many jobs begin before it.")
-    part: Literal["", "speech", "utterances", "preview"]
+    position: int = Field(description="Number of jobs before it.")
+    part: Part
     progress: float
-    length_s: float = Field(description="Of the video; 0 where it announces none.")
+    length_s: float = Field(description="Of the video; 0 if its header has none.")
     picture: Picture | None
-    preview: bool = Field(description="Whether preview.webm can be fetched.")
+    preview: bool = Field(description="Whether preview.webm is available.")
     notes: list[str]
     count: int = Field(description="Utterances so far.")
     first: int = Field(description="Number of the first one in `utterances`.")
-    utterances: list[UtteranceAnswer]
-    summary: Summary | None
+    utterances: list[UtteranceResult]
+    summary: VideoPrediction | None
     error: Trouble | None
     expires_s: float
 
 
 class Words(BaseModel):
-    """Corrected words."""
+    """Corrected text."""
 
     words: dict[str, str | None] = Field(
-        description="id -> words; empty: nothing is said, null: not known. Others keep theirs.",
-        max_length=_MOST_WORDS,
+        description="id -> text; empty: nothing is said, null: unknown. Others keep theirs.",
+        max_length=_MAX_UTTERANCES,
     )
 
 
-def job_json(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 0) -> dict[str, Any]:
-    """A job as `JobAnswer` has it.
+def job_answer(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 0) -> JobAnswer:
+    """The answer for a job.
 
     Args:
         job: the job.
-        jobs: all of them.
-        thresholds: of the run.
-        after: the utterances before this one are left out.
+        jobs: all jobs.
+        thresholds: class -> threshold of the run.
+        after: number of utterances to skip.
     """
-    task = job.task
-    size = task.size
-    # One list: others may grow while we look.
-    told = list(job.told)
-    return {
-        "id": job.id,
-        "state": job.state,
-        "video": task.name,
-        "position": jobs.position(job),
-        "part": job.part,
-        "progress": job.progress,
-        "length_s": task.length_s,
-        "picture": {"width": size[0], "height": size[1]} if size else None,
-        "preview": job.previewed,
-        "notes": list(job.notes),
-        "count": len(told),
-        "first": after,
-        "utterances": [one.to_json() for one in told[after:]],
-        "summary": asdict(job.summary(thresholds)) if job.state in ENDED and told else None,
-        "error": None
-        if job.error is None
-        else {"sentence": job.error.sentence, "hint": job.error.hint},
-        "expires_s": jobs.expires_s(job),
-    }
+    video, error = job.task.video, job.error
+    # A copy: a worker may append to it at any time.
+    utterances = list(job.utterances)
+    return JobAnswer(
+        id=job.id,
+        state=job.state,
+        video=video.name,
+        position=jobs.position(job),
+        part=job.part,
+        progress=job.progress,
+        length_s=video.length_s,
+        picture=Picture(width=video.size[0], height=video.size[1]) if video.size else None,
+        preview=job.previewed,
+        notes=list(job.notes),
+        count=len(utterances),
+        first=after,
+        utterances=utterances[after:],
+        summary=job.summary(thresholds) if job.state in ENDED and utterances else None,
+        error=Trouble(sentence=error.sentence, hint=error.hint) if error else None,
+        expires_s=jobs.expires_s(job),
+    )

@@ -1,13 +1,9 @@
-"""What a file is, by its first bytes; its name is never asked.
-
-Owns the signatures. Whether a container can be decoded is for ffmpeg to find out.
-"""
+"""The type of a file by its first bytes, never by its name; ffmpeg decides if it can be decoded."""
 
 from __future__ import annotations
 
 import re
 
-# So many bytes are looked at.
 HEAD_BYTES = 4096
 _EBML, _RIFF, _FTYP = b"\x1a\x45\xdf\xa3", b"RIFF", b"ftyp"
 _CONTAINERS = (
@@ -41,7 +37,7 @@ _TS_PACKET = 188
 
 
 def is_container(head: bytes) -> bool:
-    """Whether a file begins as one of the containers that are read."""
+    """Whether a file begins like one of the supported containers."""
     if head[:4] == _RIFF:
         return head[8:12] in (b"AVI ", b"WAVE")
     if head[4:8] in (_FTYP, b"moov", b"mdat", b"free", b"wide", b"skip"):
@@ -52,8 +48,8 @@ def is_container(head: bytes) -> bool:
     return head.startswith(_CONTAINERS)
 
 
-def what_else(head: bytes) -> str:
-    """What a file is that is no media file, in words; empty where that is not known."""
+def other_type(head: bytes) -> str:
+    """The type of a file that is no media file, in words; empty if unknown."""
     if not head:
         return "an empty file"
     for start, name in _OTHERS:
@@ -62,7 +58,7 @@ def what_else(head: bytes) -> str:
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # A character may be cut at the end of what was read.
+        # A character may be cut at the end of the head.
         if error.start < len(head) - 4:
             return ""
         text = head[: error.start].decode("utf-8-sig")

@@ -1,98 +1,148 @@
-"""What the parts of a form ask for: a video, and how it is to be scored.
-
-Owns their names and meaning, and storing the video in a folder of its own.
-"""
+"""The form of an upload: receiving it within limits, and turning it into a job."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.predict.predict_config import FaceChoice
 from fv2es_train.predict.request import WHOLE, Request, parse_view
 from fv2es_train.predict.spans import given_spans, parse_spans
 from fv2es_train.predict.subtitles import Transcript, decode_text, parse_transcript
-from fv2es_train.serve.admission import check_room
-from fv2es_train.serve.api_errors import BAD_REQUEST, TOO_LARGE, UNUSABLE, RefusedError
-from fv2es_train.serve.intake import checked_name, examine
+from fv2es_train.serve.admission import check_content, check_name, check_spans
+from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.jobs import PREVIEW, Job
-from fv2es_train.serve.messages import Score
+from fv2es_train.serve.messages import ScoreTask
 from fv2es_train.serve.settings import MIB, Limits
 from fv2es_train.serve.workspace import new_folder
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
+    from starlette.requests import Request as HttpRequest
 
-# form field -> what it is, for the description of the API.
+# Field -> its description in the API.
 FIELDS = {
-    "video": "The video or sound; any container that ffmpeg reads by itself. Required.",
-    "transcript": "Its words, as text or file: srt, vtt, IEMOCAP's transcription, or plain text.",
-    "spans": "What is scored, as text or file: JSON or CSV with start_s, end_s, text, id, view.",
-    "view": "HALF[:SIDE[:CHANNEL]] of a speaker, such as left:224:0; may come several times.",
-    "faces": "largest, or all: each face on its own.",
-    "preview": "true: also make a small film that every browser plays.",
+    "video": "The video or audio, in any container that ffmpeg reads by itself. Required.",
+    "transcript": "Transcript, as text or file: srt, vtt, IEMOCAP's transcription or plain text.",
+    "spans": "Spans, as text or file: JSON or CSV with start_s, end_s, text, id, view.",
+    "view": "HALF[:SIDE[:CHANNEL]] of a speaker, such as left:224:0; may be repeated.",
+    "faces": "largest, or all to score each face.",
+    "preview": "true: also make a small video that every browser plays.",
 }
-_FILE = "upload"
+_UPLOAD = "upload"
 _TRUE, _FALSE = ("true", "1", "on"), ("", "false", "0", "off")
-_MOST_VIEWS = 8
+_MAX_FILES, _MAX_FIELDS, _MAX_VIEWS = 4, 20, 8
 
 
-def job_of(form: FormData, place: Path, limits: Limits, pictures_hz: float) -> Job:
-    """Store and examine the video of a form, and make a job of it; blocks while it does.
+async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
+    """Read the form of a request; its files are unnamed temporary files.
 
     Args:
-        form: what was received.
-        place: the private folder.
-        limits: what is admitted.
-        pictures_hz: how many pictures the model wants of each second.
+        request: nothing else may read its body.
+        limits: limits of the upload.
 
     Raises:
-        RefusedError: a part is missing or cannot be used; nothing is left on disk.
+        ApiError: the body is no form, the upload is too slow, or the client has disconnected.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise _bad_request(
+            f"the body is {kind or 'of no type'}, expected multipart/form-data",
+            "send the file in the field `video` of a form: curl -F video=@FILE",
+        )
+    parser = MultiPartParser(
+        request.headers,
+        _paced(request, limits),
+        max_files=_MAX_FILES,
+        max_fields=_MAX_FIELDS,
+        max_part_size=limits.text_bytes,
+    )
+    try:
+        return await parser.parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+        raise _bad_request(
+            f"invalid form: {getattr(error, 'message', 'it has no boundary')}",
+            f"at most {_MAX_FILES} files and {_MAX_FIELDS} fields, each field of at most "
+            f"{limits.text_bytes / MIB:g} MiB",
+        ) from error
+
+
+async def _paced(request: HttpRequest, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """The body, as long as it keeps coming; `access` limits its size."""
+    end = time.monotonic() + limits.upload_s
+    more = True
+    while more:
+        wait_s = min(limits.pause_s, end - time.monotonic())
+        try:
+            message = await asyncio.wait_for(request.receive(), max(wait_s, 0))
+        except TimeoutError:
+            raise ApiError(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "the upload took too long",
+                "use a faster connection, or send a smaller file",
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise _bad_request("the client disconnected", "send the upload again")
+        more = message.get("more_body", False)
+        if body := message.get("body", b""):
+            yield body
+
+
+def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) -> Job:
+    """Store and check the video of a form and make its job; blocks meanwhile.
+
+    Args:
+        form: the form.
+        workspace: the private directory of uploads.
+        limits: limits of the upload.
+        pictures_hz: sampled pictures a second.
+
+    Raises:
+        ApiError: a field is missing or invalid; nothing is left on disk.
     """
     unknown = sorted(set(form) - set(FIELDS))
     if unknown:
-        raise RefusedError(
-            BAD_REQUEST,
-            f"the form has a part {unknown[0][:40]!r}",
-            f"the parts are {', '.join(FIELDS)}",
-        )
-    video = form.get("video")
-    if not isinstance(video, UploadFile):
-        raise RefusedError(
-            BAD_REQUEST, "the form has no file in its part `video`", "send -F video=@FILE"
-        )
-    name = checked_name(video.filename)
+        fields = ", ".join(FIELDS)
+        raise _bad_request(f"unknown field {unknown[0][:40]!r}", f"the fields are {fields}")
+    upload = form.get("video")
+    if not isinstance(upload, UploadFile):
+        raise _bad_request("the field `video` has no file", "send -F video=@FILE")
+    name = check_name(upload.filename)
     wants_preview = _wants_preview(form)
-    folder = new_folder(place)
-    path = folder / _FILE
+    folder = new_folder(workspace)
+    path = folder / _UPLOAD
     try:
         request = _request(form, path, limits)
         with path.open("wb") as file:
-            shutil.copyfileobj(video.file, file, MIB)
-        look = examine(path, name, limits)
-        check_room(request, look.size, pictures_hz, limits)
+            shutil.copyfileobj(upload.file, file, MIB)
+        video = check_content(path, name, limits)
+        check_spans(request, video.size, pictures_hz, limits)
     except UsageError as error:
         shutil.rmtree(folder)
-        raise RefusedError(UNUSABLE, error.sentence, error.hint) from error
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, error.sentence, error.hint) from error
     except BaseException:
         shutil.rmtree(folder)
         raise
-    preview = folder / PREVIEW if wants_preview and look.size is not None else None
-    return Job(Score(request, name, look.length_s, look.size, preview), folder)
+    preview = folder / PREVIEW if wants_preview and video.size is not None else None
+    return Job(ScoreTask(video, request, preview), folder)
 
 
 def _request(form: FormData, path: Path, limits: Limits) -> Request:
-    """What is asked of the video that will lie at a path."""
-    words = _text(form, "transcript", limits)
+    """The request for the video that will be at a path."""
     views = [part for text in form.getlist("view") for part in str(text).split()]
-    if len(views) > _MOST_VIEWS:
-        raise RefusedError(BAD_REQUEST, f"there are {len(views)} views", f"at most {_MOST_VIEWS}")
-    transcript = parse_transcript(words) if words.strip() else Transcript()
-    spans = _text(form, "spans", limits)
+    if len(views) > _MAX_VIEWS:
+        raise _bad_request(f"there are {len(views)} views", f"send at most {_MAX_VIEWS}")
+    text, spans = _text(form, "transcript", limits), _text(form, "spans", limits)
+    transcript = parse_transcript(text) if text.strip() else Transcript()
     return Request(
         path,
         spans=given_spans(parse_spans(spans) if spans else None, transcript.spans),
@@ -105,18 +155,21 @@ def _request(form: FormData, path: Path, limits: Limits) -> Request:
 def _wants_preview(form: FormData) -> bool:
     value = str(form.get("preview") or "").lower()
     if value not in _TRUE + _FALSE:
-        raise RefusedError(BAD_REQUEST, f"preview is {value[:40]!r}", "send true or false")
+        raise _bad_request(f"preview is {value[:40]!r}", "send true or false")
     return value in _TRUE
 
 
 def _text(form: FormData, field: str, limits: Limits) -> str:
-    """A field that may be text or a file of text."""
+    """A field that is text or a text file."""
     value = form.get(field) or ""
     if isinstance(value, str):
         return value
     data = value.file.read(limits.text_bytes + 1)
     if len(data) > limits.text_bytes:
-        raise RefusedError(
-            TOO_LARGE, f"{field} is larger than {limits.text_bytes / MIB:g} MiB", "send less"
-        )
+        sentence = f"{field} is larger than {limits.text_bytes / MIB:g} MiB"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, "send less")
     return decode_text(data)
+
+
+def _bad_request(sentence: str, hint: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, sentence, hint)

@@ -1,6 +1,6 @@
-"""The jobs of a server: a bounded queue, those at work, and results that are kept for a while.
+"""The jobs of a server: a bounded queue, running jobs, and results that are kept for a while.
 
-Owns their states; every method may be called from any thread. Leaves doing them to `pool`.
+Owns their states. Every method is safe to call from any thread. `worker_pool` runs the jobs.
 """
 
 from __future__ import annotations
@@ -13,58 +13,48 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from fv2es_prep.errors import Fv2esError
-from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction, summarise
-from fv2es_train.serve.api_errors import NEVER_FOUND, NOT_FOUND, QUEUE_FULL, RefusedError
-from fv2es_train.serve.messages import (
-    Done,
-    Failed,
-    Message,
-    Note,
-    Part,
-    Previewed,
-    Reword,
-    Stopped,
-    Task,
-    Told,
-)
+from fv2es_train.predict.outputs import VideoPrediction, summarise
+from fv2es_train.serve.api_errors import ApiError
+from fv2es_train.serve.messages import EndState, Part, RewordTask, Task, Update, UtteranceResult
 from fv2es_train.serve.settings import Limits
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 PREVIEW = "preview.webm"
-ENDED = ("done", "failed", "stopped")
-_LAST_TIMES = 8
-_LONGEST_RETRY_S = 60
+ENDED: tuple[str, ...] = get_args(EndState)
+# Durations of the last jobs, from which the time to retry is estimated.
+_LAST_JOBS, _FIRST_ESTIMATE_S, _MAX_RETRY_S = 8, 5.0, 60
 
 
 @dataclass
 class Job:
-    """One task and how it goes.
+    """A task and its progress.
 
     Attributes:
-        task: what is to be done.
-        folder: where its upload lies; None where it has none.
-        id: nobody can guess it; who knows it may see the job.
-        state: how far it is.
-        part: see `task.Part`.
-        told: the utterances so far.
-        notes: what was missing.
-        previewed: whether there is a film for browsers.
+        task: the task.
+        folder: directory of its upload; None if it has none.
+        id: unguessable; whoever knows it may see the job.
+        state: its state.
+        part: see `Update.part`.
+        utterances: the utterances so far.
+        notes: what is missing.
+        previewed: whether there is a preview.
         error: why it failed.
-        stop: set where it is to be given up.
-        ended: when it ended, on the clock of `time.monotonic`.
-        began: when it began, likewise.
+        stop: set to stop it.
+        began: when it began, on the clock of `time.monotonic`.
+        ended: when it ended, on the same clock.
     """
 
     task: Task
     folder: Path | None = None
     id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     state: State = "waiting"
-    part: str = ""
-    told: list[Told] = field(default_factory=list)
+    part: Part = ""
+    utterances: list[UtteranceResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     previewed: bool = False
     error: Fv2esError | None = None
@@ -72,25 +62,20 @@ class Job:
     began: float = 0.0
     ended: float = 0.0
 
-    @property
-    def found(self) -> list[UtterancePrediction]:
-        """What the model says of each utterance so far."""
-        return [one.prediction for one in self.told]
-
     def summary(self, thresholds: dict[str, float]) -> VideoPrediction:
-        """The whole video, as far as it was scored."""
-        return summarise(self.task.name, self.found, thresholds, self.notes)
+        """The prediction for the whole video, as far as it is scored."""
+        return summarise(self.task.video.name, self.utterances, thresholds, self.notes)
 
     @property
     def progress(self) -> float:
-        """How much of it is done, 0 to 1."""
+        """The finished share of it, 0 to 1."""
         if self.state == "done":
             return 1.0
-        if isinstance(self.task, Reword):
-            return len(self.told) / max(len(self.task.utterances), 1)
-        if not self.told or not self.task.length_s:
+        if isinstance(self.task, RewordTask):
+            return len(self.utterances) / max(len(self.task.utterances), 1)
+        if not self.utterances or not self.task.video.length_s:
             return 0.0
-        return min(self.told[-1].prediction.end_s / self.task.length_s, 1.0)
+        return min(self.utterances[-1].end_s / self.task.video.length_s, 1.0)
 
 
 class Jobs:
@@ -106,29 +91,29 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._all: dict[str, Job] = {}
         self._reserved = self._running = 0
-        self._took_s: deque[float] = deque(maxlen=_LAST_TIMES)
+        self._took_s: deque[float] = deque(maxlen=_LAST_JOBS)
 
     @property
     def waiting(self) -> int:
-        """How many wait, uploads that are under way included."""
+        """Number of waiting jobs, including uploads in progress."""
         return len(self._waiting) + self._reserved
 
     @property
     def running(self) -> int:
-        """How many are at work."""
+        """Number of running jobs."""
         return self._running
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place in the queue while an upload comes in and is examined; `add` it within.
+    def reserve(self) -> Iterator[None]:
+        """Reserve a place in the queue during an upload; `add` the job inside the block.
 
         Raises:
-            RefusedError: the queue is full.
+            ApiError: the queue is full.
         """
         with self._changed:
             if self.waiting >= self._limits.queue:
-                raise RefusedError(
-                    QUEUE_FULL,
+                raise ApiError(
+                    HTTPStatus.TOO_MANY_REQUESTS,
                     f"the queue is full: {self.waiting} of {self._limits.queue} places are taken",
                     "try again later",
                     {"Retry-After": str(self._retry_s())},
@@ -141,10 +126,10 @@ class Jobs:
                 self._reserved -= 1
 
     def add(self, job: Job) -> Job:
-        """Put a job into the queue; new words, which take a moment, come before videos."""
+        """Add a job to the queue; corrected text, which is quick, goes before videos."""
         with self._changed:
             self._all[job.id] = job
-            if isinstance(job.task, Reword):
+            if isinstance(job.task, RewordTask):
                 self._waiting.appendleft(job)
             else:
                 self._waiting.append(job)
@@ -152,7 +137,7 @@ class Jobs:
         return job
 
     def next(self, timeout_s: float) -> Job | None:
-        """The next job, which is running from now on; None where none comes in time."""
+        """Start the next job; None if there is none in time."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting), timeout_s)
             if not self._waiting:
@@ -163,46 +148,38 @@ class Jobs:
             return job
 
     def find(self, id_: str) -> Job:
-        """The job that goes by an id.
+        """The job of an id.
 
         Raises:
-            RefusedError: there is none, or it was forgotten.
+            ApiError: no such job, or it was removed.
         """
         self.sweep()
         with self._changed:
             job = self._all.get(id_)
         if job is None:
-            raise RefusedError(
-                NOT_FOUND, NEVER_FOUND, f"results are kept for {self._limits.keep_s / 60:g} minutes"
-            )
+            kept = f"results are kept for {self._limits.keep_s / 60:g} minutes"
+            raise ApiError(HTTPStatus.NOT_FOUND, "there is no such job", kept)
         return job
 
     def position(self, job: Job) -> int:
-        """How many jobs begin before one that waits; 0 where it does not wait."""
+        """Number of jobs before a waiting one; 0 if it does not wait."""
         with self._changed:
             return self._waiting.index(job) + self._running if job in self._waiting else 0
 
-    def hear(self, job: Job, message: Message) -> None:
-        """Take note of what a worker tells of a running job."""
-        match message:
-            case Told():
-                job.told.append(message)
-            case Note(sentence):
-                job.notes.append(sentence)
-            case Part(name):
-                job.part = name
-            case Previewed():
-                job.previewed = True
-            case Done():
-                self._end(job, "done")
-            case Stopped():
-                self._end(job, "stopped")
-            case Failed(error):
-                job.error = error
-                self._end(job, "failed")
+    def update(self, job: Job, update: Update) -> None:
+        """Apply an update to a running job."""
+        job.part = update.part or job.part
+        job.previewed |= update.previewed
+        job.error = update.error or job.error
+        if update.note:
+            job.notes.append(update.note)
+        if update.utterance is not None:
+            job.utterances.append(update.utterance)
+        if update.end is not None:
+            self._end(job, update.end)
 
-    def forget(self, job: Job) -> None:
-        """Stop a job and remove all that is left of it."""
+    def remove(self, job: Job) -> None:
+        """Stop a job and remove it with its files."""
         with self._changed:
             self._all.pop(job.id, None)
             job.stop.set()
@@ -213,23 +190,22 @@ class Jobs:
                 _remove(job.folder)
 
     def sweep(self) -> None:
-        """Forget results that were kept for long enough, and the oldest where there are many."""
+        """Remove expired results, and the oldest if there are too many."""
         limit = time.monotonic() - self._limits.keep_s
         with self._changed:
-            ended = sorted(
-                (job for job in self._all.values() if job.state in ENDED), key=lambda job: job.ended
-            )
-            many = len(ended) - self._limits.kept
+            ended = [job for job in self._all.values() if job.state in ENDED]
+            ended.sort(key=lambda job: job.ended)
+            too_many = len(ended) - self._limits.kept
             for place, job in enumerate(ended):
-                if place < many or job.ended < limit:
-                    self.forget(job)
+                if place < too_many or job.ended < limit:
+                    self.remove(job)
 
     def expires_s(self, job: Job) -> float:
-        """For how many seconds the result is kept yet."""
+        """Seconds until the result is removed."""
         since = time.monotonic() - job.ended if job.state in ENDED else 0.0
         return max(self._limits.keep_s - since, 0.0)
 
-    def _end(self, job: Job, state: State) -> None:
+    def _end(self, job: Job, state: EndState) -> None:
         with self._changed:
             if job.state in ENDED:
                 return
@@ -239,14 +215,15 @@ class Jobs:
             if job.id not in self._all:
                 _remove(job.folder)
             elif job.folder is not None:
-                # Of the upload nothing is needed any more.
+                # Only the preview of an upload is still needed.
                 for path in job.folder.iterdir():
                     if not (job.previewed and path.name == PREVIEW):
                         path.unlink(missing_ok=True)
 
     def _retry_s(self) -> int:
-        usual = sum(self._took_s) / len(self._took_s) if self._took_s else 5.0
-        return max(1, min(round(usual), _LONGEST_RETRY_S))
+        took_s = self._took_s
+        usual_s = sum(took_s) / len(took_s) if took_s else _FIRST_ESTIMATE_S
+        return max(1, min(round(usual_s), _MAX_RETRY_S))
 
 
 def _remove(folder: Path | None) -> None:

@@ -1,96 +1,103 @@
-"""What a worker is told to do, and what it tells on the way; both cross to another process.
-
-Owns the messages. Leaves doing to `worker` and keeping to `jobs`; imports no torch.
-"""
+"""Tasks for a worker process and its replies; imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal, Self
 
 from fv2es_prep.errors import Fv2esError
 from fv2es_train.predict.boxes import RelativeBox
 from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.request import Request
 
+Part = Literal["", "speech", "utterances", "preview"]
+EndState = Literal["done", "failed", "stopped"]
+# Sent to a worker to stop its task.
+STOP = "stop"
+
 
 @dataclass(frozen=True)
-class Score:
-    """Score a video.
+class UtteranceResult(UtterancePrediction):
+    """A prediction with what the page shows of the video.
 
     Attributes:
-        request: the video and what is asked of it.
-        name: of the video, for people; sentences about the file have it in the place of its path.
-        length_s: as announced; 0 where it is not known.
-        size: width and height of the picture; None where there is none.
-        preview: where a film for browsers is written; None writes none.
+        places: its boxes as fractions of the whole picture.
+        faces: pictures that the model saw, each a JPEG as a ``data:`` address.
     """
 
-    request: Request
+    places: tuple[RelativeBox, ...] = ()
+    faces: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, one: UtterancePrediction, places: tuple[RelativeBox, ...], faces: tuple[str, ...]
+    ) -> Self:
+        """A prediction with these places and faces."""
+        values = {f.name: getattr(one, f.name) for f in fields(one) if f.init}
+        return cls(**values, places=places, faces=faces)
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """An uploaded video.
+
+    Attributes:
+        name: its name, used in messages instead of its path.
+        length_s: length in its header, in seconds; 0 if there is none.
+        size: width and height of the picture in pixels; None for audio alone.
+    """
+
     name: str
     length_s: float = 0.0
     size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Score a video.
+
+    Attributes:
+        video: the video.
+        request: its request.
+        preview: file to write a preview to; None for no preview.
+    """
+
+    video: VideoFile
+    request: Request
     preview: Path | None = None
 
 
 @dataclass(frozen=True)
-class Reword:
-    """Score utterances again with other words.
+class RewordTask:
+    """Score utterances again with other text.
 
     Attributes:
-        name: of the video.
-        utterances: as they were found.
-        words: id -> words; None where they are not known. Others keep theirs.
-        length_s: see `Score`.
-        size: see `Score`.
+        video: the video.
+        utterances: its predictions.
+        text: id -> text, None if unknown; other utterances keep theirs.
     """
 
-    name: str
-    utterances: tuple[Told, ...]
-    words: dict[str, str | None]
-    length_s: float = 0.0
-    size: tuple[int, int] | None = None
+    video: VideoFile
+    utterances: tuple[UtteranceResult, ...]
+    text: dict[str, str | None]
 
 
-Task = Score | Reword
+Task = ScoreTask | RewordTask
 
 
 @dataclass(frozen=True)
-class Told:
-    """One utterance that is done.
-
-    Attributes:
-        prediction: what the model says.
-        places: its boxes as fractions of the whole picture.
-        faces: pictures that the model saw, each a ``data:`` address of a JPEG.
-    """
-
-    prediction: UtterancePrediction
-    places: list[RelativeBox] = field(default_factory=list)
-    faces: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            **asdict(self.prediction),
-            "places": [asdict(box) for box in self.places],
-            "faces": list(self.faces),
-        }
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The worker has loaded its model.
+class LoadedModel:
+    """First reply of a worker: its model is loaded.
 
     Attributes:
         model: name of the model.
-        classes: in the order of the model.
-        thresholds: class -> the stored threshold.
-        modalities: of the model.
-        recogniser: what hears the words, or None.
-        device: where the model computes.
-        pictures_hz: how many pictures the model wants of each second.
+        classes: in the order of the model's outputs.
+        thresholds: class -> threshold of the run.
+        modalities: letters of the model's modalities.
+        recogniser: name of the speech recogniser, or None.
+        device: device of the model.
+        pictures_hz: sampled pictures a second.
     """
 
     model: str
@@ -103,46 +110,26 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is being done now: ``speech``, ``utterances`` or ``preview``."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Note:
-    """A sentence on what was missing, and what was done instead."""
-
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Previewed:
-    """The film for browsers is there."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The task is done."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The task, or loading, cannot be done.
+class Update:
+    """A reply on a running task: what is new.
 
     Attributes:
-        error: why; its sentence names no path of the server.
-        mistake: whether it is one of ours, or of the machine's, and not of the video's.
+        part: the part that begins: ``speech``, ``utterances`` or ``preview``.
+        note: a sentence on what is missing.
+        utterance: an utterance that is scored.
+        previewed: whether the preview is written.
+        end: how the task ended; it is the last update.
+        error: why the task, or loading the model, failed; names no path of the server.
     """
 
-    error: Fv2esError
-    mistake: bool = False
+    part: Part = ""
+    note: str = ""
+    utterance: UtteranceResult | None = None
+    previewed: bool = False
+    end: EndState | None = None
+    error: Fv2esError | None = None
 
 
-@dataclass(frozen=True)
-class Stopped:
-    """The task was given up, as it was asked to be."""
-
-
-Message = Ready | Part | Note | Told | Previewed | Done | Failed | Stopped
-STOP = "stop"
+def failure(error: Fv2esError) -> Update:
+    """The last update of a task that failed."""
+    return Update(end="failed", error=error)

@@ -1,7 +1,7 @@
-"""The process that scores: it holds the model, takes tasks through a pipe and tells how they go.
+"""The worker process: holds the model, receives tasks through a pipe and replies with updates.
 
-Owns doing a task. A process of its own keeps the server answering while the model computes, and can
-be ended when a task takes too long or brings it down; `pool` does that.
+A process of its own keeps the server responsive while the model computes, and can be killed if a
+task takes too long; `worker_pool` does that.
 """
 
 from __future__ import annotations
@@ -23,20 +23,15 @@ from fv2es_prep.errors import Fv2esError, WorkError
 from fv2es_train.predict.boxes import relative_boxes
 from fv2es_train.serve.messages import (
     STOP,
-    Done,
-    Failed,
-    Message,
-    Note,
-    Part,
-    Previewed,
-    Ready,
-    Reword,
-    Score,
-    Stopped,
+    LoadedModel,
+    RewordTask,
+    ScoreTask,
     Task,
-    Told,
+    Update,
+    UtteranceResult,
+    failure,
 )
-from fv2es_train.serve.settings import ServeOptions
+from fv2es_train.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Faces
@@ -44,171 +39,147 @@ if TYPE_CHECKING:
     from fv2es_train.predict.predictor import Predictor
 
 _LOG = logging.getLogger("fv2es.serve")
-_FACES, _QUALITY = 6, 85
+_MAX_FACES, _JPEG_QUALITY = 6, 85
 
 
-def run_worker(connection: Connection, options: ServeOptions, folder: Path) -> None:
-    """Load the model, then do tasks until the other end of the pipe is gone.
+def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> None:
+    """Load the model, then run tasks until the other end of the pipe is closed.
 
     Args:
-        connection: tasks come in, messages go out; the first one is `Ready` or `Failed`.
-        options: the server's.
-        folder: where its temporary files lie.
+        connection: receives tasks, sends replies; the first one is a `LoadedModel` or a failure.
+        config: options of the server.
+        folder: directory of its temporary files.
     """
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    # Ctrl-C reaches the whole group of processes; the server decides when we end.
+    # Ctrl-C reaches the whole process group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         try:
-            worker = Worker(options)
+            predictor = _load(config)
         except Fv2esError as error:
-            connection.send(Failed(error))
+            connection.send(failure(error))
             return
-        connection.send(worker.ready())
+        connection.send(_loaded_model(predictor))
         while True:
             task = connection.recv()
             if task != STOP:
-                _do(task, worker, connection)
+                _run(task, predictor, connection)
 
 
-def _follow(parent: int) -> None:
-    """End with the server, however it ends: a killed one cannot tell us."""
+def _exit_with(parent: int) -> None:
+    """Exit with the server, however it ends: a killed one cannot tell its workers."""
     while os.getppid() == parent:
         threading.Event().wait(1)
     os._exit(1)
 
 
-def _do(task: Task, worker: Worker, connection: Connection) -> None:
+def _load(config: ServeConfig) -> Predictor:
+    import torch
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    from fv2es_train.predict.predictor import Predictor
+
+    predictor = Predictor.load(
+        config.run, config.device, config.tokenizer, config.asr, media=config.limits.media
+    )
+    predictor.check_tokenizer()
+    predictor.warm()
+    return predictor
+
+
+def _loaded_model(predictor: Predictor) -> LoadedModel:
+    model, recogniser = predictor.scorer.model, predictor.recogniser
+    return LoadedModel(
+        model=model.config.name,
+        classes=predictor.classes,
+        thresholds=predictor.thresholds,
+        modalities=predictor.modalities,
+        recogniser=recogniser.name if recogniser is not None else None,
+        device=str(next(model.parameters()).device),
+        pictures_hz=1 / predictor.settings.frames.spacing_s,
+    )
+
+
+def _run(task: Task, predictor: Predictor, connection: Connection) -> None:
+    updates = _reword(task, predictor) if isinstance(task, RewordTask) else _score(task, predictor)
     try:
-        for message in worker.messages(task):
-            connection.send(message)
+        for update in updates:
+            connection.send(update)
             if connection.poll() and connection.recv() == STOP:
-                connection.send(Stopped())
+                connection.send(Update(end="stopped"))
                 return
-        connection.send(Done())
+        connection.send(Update(end="done"))
     except Fv2esError as error:
-        connection.send(Failed(_without_path(error, task)))
+        if isinstance(task, ScoreTask):
+            error = WorkError(_without_path(error.sentence, task), error.hint)
+        connection.send(failure(error))
     except (EOFError, ConnectionError):
         raise
     except Exception:  # noqa: BLE001  # whatever a task meets, the next one is served
-        _LOG.exception("a task met a mistake")
-        sentence = "the server made a mistake with this video; its log tells which"
-        connection.send(Failed(WorkError(sentence, "tell who runs the server"), mistake=True))
+        _LOG.exception("a task failed")
+        sentence = "internal error with this video; see the server's log"
+        connection.send(failure(WorkError(sentence, "tell the server's administrator")))
 
 
-def _without_path(error: Fv2esError, task: Task) -> Fv2esError:
-    if isinstance(task, Reword):
-        return error
-    return WorkError(_plain(error.sentence, task), error.hint)
+def _without_path(sentence: str, task: ScoreTask) -> str:
+    """A sentence with the upload's own name in place of its path."""
+    path, name = task.request.video, task.video.name
+    return sentence.replace(str(path), name).replace(path.name, name)
 
 
-def _plain(sentence: str, task: Score) -> str:
-    """A sentence with the video's own name in the place of the one it has here."""
-    video = task.request.video
-    return sentence.replace(str(video), task.name).replace(video.name, task.name)
+def _score(task: ScoreTask, predictor: Predictor) -> Iterator[Update]:
+    notes: list[str] = []
+    faces: dict[str, Faces] = {}
+
+    def new_notes() -> Iterator[Update]:
+        while notes:
+            yield Update(note=_without_path(notes.pop(0), task))
+
+    yield Update(part="speech" if task.request.spans is None else "utterances")
+    for one in predictor.predict(task.request, notes.append, faces.__setitem__):
+        yield from new_notes()
+        yield Update(part="utterances", utterance=_result(one, task, faces.pop(one.id, None)))
+    yield from new_notes()
+    if task.preview is not None:
+        yield Update(part="preview")
+        yield _write_preview(task, task.preview, predictor)
 
 
-class Worker:
-    """A loaded model and what it does.
+def _write_preview(task: ScoreTask, out: Path, predictor: Predictor) -> Update:
+    from fv2es_train.predict.preview import make_preview
 
-    Args:
-        options: the server's.
-    """
-
-    def __init__(self, options: ServeOptions) -> None:
-        import torch
-
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        from fv2es_train.predict.predictor import Predictor
-
-        self.predictor: Predictor = Predictor.load(
-            options.run, options.device, options.tokenizer, options.asr, media=options.limits.media
-        )
-        self.predictor.check_tokenizer()
-        self.predictor.warm()
-
-    def ready(self) -> Ready:
-        """What it has loaded."""
-        one, model = self.predictor, self.predictor.scorer.model
-        return Ready(
-            model=model.config.name,
-            classes=one.classes,
-            thresholds=one.thresholds,
-            modalities=one.modalities,
-            recogniser=one.recogniser.name if one.recogniser is not None else None,
-            device=str(next(model.parameters()).device),
-            pictures_hz=1 / one.settings.frames.spacing_s,
-        )
-
-    def messages(self, task: Task) -> Iterator[Message]:
-        """Do a task, and tell how it goes.
-
-        Raises:
-            Fv2esError: it cannot be done.
-        """
-        if isinstance(task, Reword):
-            yield from self._reword(task)
-        else:
-            yield from self._score(task)
-
-    def _score(self, task: Score) -> Iterator[Message]:
-        notes: list[str] = []
-        seen: dict[str, Faces] = {}
-        yield Part("speech" if task.request.spans is None else "utterances")
-        found = self.predictor.predict(task.request, notes.append, seen.__setitem__)
-        for number, one in enumerate(found):
-            if number == 0:
-                yield Part("utterances")
-            yield from _notes(notes, task)
-            yield _told(one, task, seen.pop(one.id, None))
-        yield from _notes(notes, task)
-        if task.preview is not None:
-            yield Part("preview")
-            yield self._preview(task)
-
-    def _preview(self, task: Score) -> Message:
-        from fv2es_train.predict.preview import make_preview
-
-        assert task.preview is not None
-        try:
-            make_preview(task.request.video, task.preview, self.predictor.settings.media)
-        except WorkError as error:
-            return Note(f"no preview: {_plain(error.sentence, task)}")
-        return Previewed()
-
-    def _reword(self, task: Reword) -> Iterator[Message]:
-        yield Part("utterances")
-        for told in task.utterances:
-            one = told.prediction
-            if one.id in task.words:
-                one = self.predictor.reword(one, task.words[one.id])
-            yield replace(told, prediction=one)
+    try:
+        make_preview(task.request.video, out, predictor.settings.media)
+    except WorkError as error:
+        return Update(note=f"no preview: {_without_path(error.sentence, task)}")
+    return Update(previewed=True)
 
 
-def _notes(notes: list[str], task: Score) -> Iterator[Note]:
-    """The sentences that have come since."""
-    while notes:
-        yield Note(_plain(notes.pop(0), task))
+def _reword(task: RewordTask, predictor: Predictor) -> Iterator[Update]:
+    yield Update(part="utterances")
+    for one in task.utterances:
+        reworded = predictor.reword(one, task.text[one.id]) if one.id in task.text else one
+        assert isinstance(reworded, UtteranceResult), "it keeps places and faces"
+        yield Update(utterance=reworded)
 
 
-def _told(one: UtterancePrediction, task: Score, faces: Faces | None) -> Told:
-    lost = {letter: _plain(why, task) for letter, why in one.missing.items()}
-    places = [] if task.size is None else relative_boxes(one, *task.size)
+def _result(one: UtterancePrediction, task: ScoreTask, faces: Faces | None) -> UtteranceResult:
+    missing = {letter: _without_path(reason, task) for letter, reason in one.missing.items()}
+    places = relative_boxes(one, *task.video.size) if task.video.size else []
     shown = () if faces is None else tuple(_jpegs(faces))
-    return Told(replace(one, missing=lost), places, shown)
+    return UtteranceResult.of(replace(one, missing=missing), tuple(places), shown)
 
 
 def _jpegs(faces: Faces) -> Iterator[str]:
-    """Some of the pictures that the model saw, spread over the utterance."""
+    """Some of the pictures that the model saw, evenly spread over the utterance."""
     import cv2
     import numpy as np
 
     count = len(faces.rgb)
-    for k in np.unique(np.linspace(0, count - 1, min(_FACES, count)).round().astype(int)):
+    for k in np.unique(np.linspace(0, count - 1, min(_MAX_FACES, count)).round().astype(int)):
         bgr = np.ascontiguousarray(faces.rgb[k][..., ::-1])
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         yield f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

@@ -1,7 +1,4 @@
-"""What a server is asked to be, and how much it may be asked for.
-
-Owns the options and limits with their defaults; imports nothing heavy.
-"""
+"""Options and limits of the server, with their defaults; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -20,23 +17,23 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one upload, one job and all of them may take.
+    """Limits of uploads, jobs and results.
 
     Attributes:
-        upload_bytes: size of an upload, everything in it.
-        text_bytes: size of a transcript, of a list of spans, or of corrected words.
+        upload_bytes: size of an upload, including all of its parts.
+        text_bytes: size of a transcript, of a list of spans, or of corrected text.
         duration_s: length of a video in seconds.
-        pixels: of one picture, width times height.
-        least_px: width and height of the smallest picture.
+        pixels: width times height of a picture.
+        least_px: minimum width and height of a picture in pixels.
         spans: utterances of one video, counted for each view.
         span_s: length of an utterance in seconds.
-        held_bytes: pictures that are held for spans that overlap.
-        queue: jobs that wait; one more is refused.
-        job_s: seconds that a job may work.
-        upload_s: seconds that an upload may take.
-        pause_s: seconds within which the next bytes of an upload must come.
+        held_bytes: memory for pictures of overlapping spans.
+        queue: waiting jobs.
+        job_s: run time of a job in seconds.
+        upload_s: duration of an upload in seconds.
+        pause_s: seconds without a byte during an upload.
         keep_s: seconds for which the result of a job is kept.
-        kept: results that are kept; the oldest goes first.
+        kept: results that are kept; the oldest is removed first.
     """
 
     upload_bytes: int = 2048 * MIB
@@ -57,31 +54,31 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise UsageError(f"the limit {name} is {value}", "a limit is above 0")
+                raise UsageError(f"the limit {name} is {value}", "a limit must be above 0")
 
     @property
     def media(self) -> MediaSettings:
-        """The same as limits of decoding; a decoder that says nothing is given up soon."""
+        """The limits of decoding; a decoder that stalls is stopped soon."""
         return MediaSettings(self.pixels, self.duration_s, stall_s=20.0, time_factor=2.0)
 
 
 @dataclass(frozen=True)
-class ServeOptions:
-    """What `fv2es serve` is asked to be.
+class ServeConfig:
+    """Options of `fv2es serve`.
 
     Attributes:
         run: directory of the run.
-        host: address to listen at.
-        port: port to listen at.
-        token: who does not send it is refused; None admits everybody.
-        names: further host names under which it may be asked, such as a proxy's.
-        device: where the model computes.
-        threads: of each worker; None leaves it to torch.
-        workers: processes that score, each with a model of its own.
-        tokenizer: directory or name, where the settings' name leads nowhere.
-        asr: see `predict.words.recogniser`.
-        temporary: where the private folder for uploads is made; None: the system's place.
-        limits: how much it may be asked for.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        token: token that requests must send; None to accept every request.
+        names: further host names of the server, such as a proxy's.
+        device: device of the model.
+        threads: torch threads of each worker; None for torch's default.
+        workers: worker processes, each with its own model.
+        tokenizer: directory or hub name of the tokenizer, if it was moved.
+        asr: speech recogniser, see `predict.recognisers.load_recogniser`.
+        temporary: directory of the private workspace; None for the system's.
+        limits: limits of uploads, jobs and results.
     """
 
     run: Path
@@ -103,11 +100,11 @@ class ServeOptions:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"there are {self.threads} threads", "pass --threads 1 or more")
         if self.token is not None and len(self.token) < 8:
-            raise UsageError("the token has fewer than 8 characters", "take a longer one")
+            raise UsageError("the token has fewer than 8 characters", "use a longer token")
 
     @property
-    def open_to_others(self) -> bool:
-        """Whether other machines can reach it."""
+    def is_public(self) -> bool:
+        """Whether other machines can reach the server."""
         if self.host == "localhost":
             return False
         try:

@@ -1,7 +1,4 @@
-"""The processes that score: started, given jobs, ended where a job takes too long, started again.
-
-Owns their lives. Leaves what they do to `worker`, and the queue to `jobs`.
-"""
+"""The worker processes: started, given jobs, killed if a job takes too long, restarted."""
 
 from __future__ import annotations
 
@@ -17,163 +14,151 @@ from pathlib import Path
 
 from fv2es_prep.errors import WorkError
 from fv2es_train.serve.jobs import Job, Jobs
-from fv2es_train.serve.messages import STOP, Done, Failed, Message, Ready, Stopped
+from fv2es_train.serve.messages import STOP, LoadedModel, Update, failure
 from fv2es_train.serve.model_worker import run_worker
-from fv2es_train.serve.settings import ServeOptions
+from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.serve.workspace import new_folder
 
 _LOG = logging.getLogger("fv2es.serve")
-# A worker that is told to stop is ended where it does not within this.
+# A worker that does not stop a job within this time is killed.
 _GRACE_S = 5.0
-_LOOK_S = 0.1
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_ENDS = (Done, Failed, Stopped)
+_POLL_S = 0.1
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 
 
-class Process:
+class WorkerProcess:
     """One worker process.
 
     Args:
-        options: the server's.
-        place: the private folder; what it leaves there goes with it.
+        config: options of the server.
+        workspace: the private directory; the worker's files in it are removed with the worker.
     """
 
-    def __init__(self, options: ServeOptions, place: Path) -> None:
+    def __init__(self, config: ServeConfig, workspace: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self._folder = new_folder(place)
+        self._folder = new_folder(workspace)
         self._connection: Connection
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=run_worker, args=(theirs, options, self._folder), daemon=True
+            target=run_worker, args=(theirs, config, self._folder), daemon=True
         )
         self._process.start()
-        # Ours alone is left: the pipe ends when the process does.
+        # With only our end open the pipe closes when the process ends.
         theirs.close()
 
     @property
     def alive(self) -> bool:
-        """Whether it is there; the system may have killed it while it waited."""
+        """Whether it runs; the system may have killed it while it waited."""
         return self._process.is_alive()
 
-    def wait_until_ready(self) -> Ready:
+    def wait_until_ready(self) -> LoadedModel:
         """Wait until the model is loaded.
 
         Raises:
-            Fv2esError: it cannot be.
+            Fv2esError: it cannot be loaded.
         """
         try:
-            message = self._connection.recv()
+            reply = self._connection.recv()
         except (EOFError, OSError):
             raise WorkError(
-                "the worker died while it loaded the model",
-                "see what it said before; is memory free?",
+                "the worker died while loading the model", "check its log and the free memory"
             ) from None
-        if isinstance(message, Failed):
-            raise message.error
-        assert isinstance(message, Ready), message
-        return message
+        if isinstance(reply, Update):
+            assert reply.error is not None
+            raise reply.error
+        assert isinstance(reply, LoadedModel), reply
+        return reply
 
-    def work(self, job: Job, limit_s: float, hear: Callable[[Message], None]) -> bool:
-        """Do a job.
+    def run(self, job: Job, limit_s: float, on_update: Callable[[Update], None]) -> bool:
+        """Run a job.
 
         Args:
-            job: what is to be done; `Job.stop` is heeded.
-            limit_s: seconds that it may take.
-            hear: called with each message, and with exactly one that is an end.
+            job: the job; `Job.stop` stops it.
+            limit_s: maximum run time in seconds.
+            on_update: called with each update; exactly one, the last, has an end.
 
         Returns:
-            Whether the process can do another one.
+            Whether the process can run another job.
         """
         limit = time.monotonic() + limit_s
-        asked = 0.0
+        stopping = 0.0
         try:
             self._connection.send(job.task)
             while True:
-                if self._connection.poll(_LOOK_S):
-                    message = self._connection.recv()
-                    hear(message)
-                    if isinstance(message, _ENDS):
+                if self._connection.poll(_POLL_S):
+                    update = self._connection.recv()
+                    on_update(update)
+                    if update.end is not None:
                         return True
                 now = time.monotonic()
                 if now > limit:
-                    hear(Failed(_took_too_long(limit_s)))
+                    sentence = f"the job was ended after {limit_s:g} s"
+                    hint = "send a shorter video, or ask for a higher limit"
+                    on_update(failure(WorkError(sentence, hint)))
                     return False
-                if job.stop.is_set() and not asked:
-                    asked = now
+                if job.stop.is_set() and not stopping:
+                    stopping = now
                     self._connection.send(STOP)
-                if asked and now > asked + _GRACE_S:
-                    hear(Stopped())
+                if stopping and now > stopping + _GRACE_S:
+                    on_update(Update(end="stopped"))
                     return False
         except Exception as error:  # noqa: BLE001  # its thread must go on to the next job
             if not isinstance(error, (EOFError, OSError)):
-                _LOG.exception("a job met a mistake")
-            hear(Failed(_died(), mistake=True))
+                _LOG.exception("a job failed")
+            hint = "try again, or tell the server's administrator"
+            on_update(failure(WorkError("the video's worker process died", hint)))
             return False
 
-    def end(self) -> None:
-        """Kill it, and wait until it is gone."""
+    def kill(self) -> None:
+        """Kill it, and wait until it has ended."""
         self._process.kill()
         self._process.join()
         self._connection.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _took_too_long(limit_s: float) -> WorkError:
-    return WorkError(
-        f"the job was ended after {limit_s:g} s", "send a shorter video, or ask for a higher limit"
-    )
-
-
-def _died() -> WorkError:
-    return WorkError("the process that worked on the video died", "try again, or tell who runs it")
-
-
-class Pool:
+class WorkerPool:
     """All worker processes, and a thread for each that gives it jobs.
 
     Args:
-        options: the server's.
-        jobs: where jobs come from.
-        place: the private folder.
-        ended: called with each job that ended, and its last message.
+        config: options of the server.
+        jobs: the queue.
+        workspace: the private directory.
+        on_end: called with each job that ended.
 
     Attributes:
-        ready: what the workers have loaded; set by `start`.
-        restarts: how often a worker had to be started again.
+        model: the model that the workers have loaded; set by `start`.
+        restarts: number of restarted workers.
     """
 
     def __init__(
-        self,
-        options: ServeOptions,
-        jobs: Jobs,
-        place: Path,
-        ended: Callable[[Job], None] = lambda _: None,
+        self, config: ServeConfig, jobs: Jobs, workspace: Path, on_end: Callable[[Job], None]
     ) -> None:
-        self._options, self._jobs, self._place, self._ended = options, jobs, place, ended
+        self._config, self._jobs, self._workspace, self._on_end = config, jobs, workspace, on_end
         self._closing = threading.Event()
-        self._alive: dict[int, Process] = {}
+        self._alive: dict[int, WorkerProcess] = {}
         self._threads: list[threading.Thread] = []
-        self.ready: Ready
+        self.model: LoadedModel
         self.restarts = 0
 
     @property
     def up(self) -> bool:
-        """Whether a worker is there that can take a job."""
+        """Whether any worker can take a job."""
         return any(process.alive for process in list(self._alive.values()))
 
     def start(self) -> None:
         """Start all workers, and wait until each has loaded its model.
 
         Raises:
-            Fv2esError: one cannot load it.
+            Fv2esError: a worker cannot load it.
         """
-        processes = [Process(self._options, self._place) for _ in range(self._options.workers)]
+        processes = [self._new_process() for _ in range(self._config.workers)]
         try:
             for process in processes:
-                self.ready = process.wait_until_ready()
+                self.model = process.wait_until_ready()
         except BaseException:
             for process in processes:
-                process.end()
+                process.kill()
             raise
         for number, process in enumerate(processes):
             self._alive[number] = process
@@ -182,47 +167,50 @@ class Pool:
             self._threads.append(thread)
 
     def close(self) -> None:
-        """End all workers, whatever they do."""
+        """Kill all workers."""
         self._closing.set()
         for process in list(self._alive.values()):
-            process.end()
+            process.kill()
         for thread in self._threads:
             thread.join(timeout=_GRACE_S)
+
+    def _new_process(self) -> WorkerProcess:
+        return WorkerProcess(self._config, self._workspace)
 
     def _serve(self, number: int) -> None:
         while not self._closing.is_set():
             process = self._alive.get(number)
             if process is not None and not process.alive:
-                process.end()
+                process.kill()
                 process = None
-            process = process or self._again(number)
+            process = process or self._restart(number)
             self._jobs.sweep()
             job = self._jobs.next(1.0) if process is not None else None
             if job is None or process is None:
                 continue
-            whole = process.work(job, self._options.limits.job_s, self._listener(job))
-            self._ended(job)
-            if not whole and not self._closing.is_set():
+            reusable = process.run(job, self._config.limits.job_s, self._updater(job))
+            self._on_end(job)
+            if not reusable and not self._closing.is_set():
                 del self._alive[number]
-                process.end()
+                process.kill()
 
-    def _listener(self, job: Job) -> Callable[[Message], None]:
-        return lambda message: self._jobs.hear(job, message)
+    def _updater(self, job: Job) -> Callable[[Update], None]:
+        return lambda update: self._jobs.update(job, update)
 
-    def _again(self, number: int) -> Process | None:
-        """A new process in the place of one that is gone; tried until it comes up."""
+    def _restart(self, number: int) -> WorkerProcess | None:
+        """A new process in place of one that ended; retried until it is ready."""
         pause_s = _FIRST_PAUSE_S
         while not self._closing.is_set():
-            _LOG.warning("worker %d is started again", number)
+            _LOG.warning("restarting worker %d", number)
             self.restarts += 1
-            process = Process(self._options, self._place)
+            process = self._new_process()
             try:
                 process.wait_until_ready()
-            except Exception as error:  # noqa: BLE001  # it is told, and tried again
-                _LOG.warning("worker %d did not come up: %s", number, error)
-                process.end()
+            except Exception as error:  # noqa: BLE001  # logged and retried
+                _LOG.warning("worker %d failed to start: %s", number, error)
+                process.kill()
                 self._closing.wait(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
             else:
                 self._alive[number] = process
                 return process

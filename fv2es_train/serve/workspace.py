@@ -1,7 +1,7 @@
-"""The private folder in which uploads lie for as long as they are needed.
+"""The private directory of a server's uploads.
 
-Owns making and emptying it. A folder that a killed server left behind is removed by the next one:
-the operating system lets go of a lock when its holder dies.
+A directory that a killed server left behind is removed by the next one: the operating system
+releases a lock when its holder dies.
 """
 
 from __future__ import annotations
@@ -21,38 +21,53 @@ _LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def private_folder(place: Path | None = None) -> Iterator[Path]:
-    """A folder that nobody else may enter, removed at the end with all that is in it.
+def private_workspace(place: Path | None = None) -> Iterator[Path]:
+    """A directory with mode 0700, removed at the end; all temporary files go into it.
 
     Args:
-        place: where it is made; None: the system's place for temporary files.
+        place: its parent; None for the system's directory of temporary files.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     parent = Path(tempfile.gettempdir()) if place is None else place
     _sweep(parent)
     try:
-        # It is made with mode 0700.
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        folder = new_folder(parent, _PREFIX)
         lock = (folder / _LOCK).open("w")
     except OSError as error:
         raise cannot_write(parent, error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            yield folder
+            with _temporary_files_in(folder):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_folder(parent: Path) -> Path:
-    """A folder of its own for one upload."""
-    return Path(tempfile.mkdtemp(dir=parent))
+def new_folder(parent: Path, prefix: str | None = None) -> Path:
+    """A new private directory, for one upload or one worker."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Put the temporary files of this process and its children into a directory."""
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what dead servers of ours left."""
+    """Remove the directories of dead servers of this user."""
     for folder in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():

@@ -15,7 +15,7 @@ from fv2es_prep.utils.fields import Field, fields_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.predict.predict_config import PredictConfig
-from fv2es_train.serve.settings import ServeOptions
+from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.training.run_config import preset_of
 from tests.train.conftest import Corpus
 
@@ -25,7 +25,7 @@ CONFIGS: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
         name: (TrainConfig, {**PLACES, "model.name": name}, dict(preset_of({"model.name": name})))
         for name in FAMILIES.names()
     },
-    "serve": (ServeOptions, {"run": "run"}, {}),
+    "serve": (ServeConfig, {"run": "run"}, {}),
     "predict": (PredictConfig, {"videos": ["talk.mp4"], "run": "run"}, {}),
 }
 # Fields whose values are bound by a rule of their own.

@@ -113,7 +113,7 @@ def server(serve: Serve) -> Server:
 def _listening(process: subprocess.Popen[str], log: Path) -> str:
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"listening at (http://\S+)", log.read_text()):
+        if found := re.search(r"listening on (http://\S+)", log.read_text()):
             return found[1]
         time.sleep(0.1)
     raise AssertionError(f"the server did not come up: {log.read_text()}")

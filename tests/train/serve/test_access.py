@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.serve.settings import Limits, ServeOptions
+from fv2es_train.serve.settings import Limits, ServeConfig
 from tests.train.serve.conftest import Serve, Server
 
 TOKEN = "a-long-secret"
@@ -57,11 +57,11 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="queue"):
         Limits(queue=0)
     with pytest.raises(UsageError, match="workers"):
-        ServeOptions(tmp_path, workers=0)
+        ServeConfig(tmp_path, workers=0)
     with pytest.raises(UsageError, match="8 characters"):
-        ServeOptions(tmp_path, token="short")
-    assert ServeOptions(tmp_path, host="0.0.0.0").open_to_others
-    assert not ServeOptions(tmp_path, host="::1").open_to_others
+        ServeConfig(tmp_path, token="short")
+    assert ServeConfig(tmp_path, host="0.0.0.0").is_public
+    assert not ServeConfig(tmp_path, host="::1").is_public
 
 
 def test_an_answer_to_a_refused_upload_arrives(closed: Server, talk: Path) -> None:

@@ -13,14 +13,14 @@ from starlette.requests import Request as HttpRequest
 
 from fv2es_prep.errors import WorkError
 from fv2es_train.predict.request import Request, Span, View, named
-from fv2es_train.serve.admission import _most_held_s, check_room
-from fv2es_train.serve.api_errors import RefusedError
-from fv2es_train.serve.file_type import is_container, what_else
+from fv2es_train.serve.admission import _max_held_s, check_spans
+from fv2es_train.serve.api_errors import ApiError
+from fv2es_train.serve.file_type import is_container, other_type
+from fv2es_train.serve.form import receive_form
 from fv2es_train.serve.jobs import Job, Jobs
-from fv2es_train.serve.messages import Done, Failed, Note, Reword, Score
+from fv2es_train.serve.messages import RewordTask, ScoreTask, Update, VideoFile, failure
 from fv2es_train.serve.settings import Limits
-from fv2es_train.serve.upload import receive_form
-from fv2es_train.serve.workspace import new_folder, private_folder
+from fv2es_train.serve.workspace import new_folder, private_workspace
 from tests.train.media import ffmpeg
 
 PATH = Path("video.mp4")
@@ -44,13 +44,13 @@ def test_what_ffmpeg_writes_is_known_by_its_first_bytes(
 
 
 def test_what_is_no_media_is_named() -> None:
-    assert what_else(b"") == "an empty file"
-    assert what_else(b"PK\x03\x04") == "a ZIP archive"
-    assert what_else("\ufeff  <!doctype HTML>".encode()) == "an HTML page"
-    assert what_else(b"#EXTM3U\n") == "a playlist"
+    assert other_type(b"") == "an empty file"
+    assert other_type(b"PK\x03\x04") == "a ZIP archive"
+    assert other_type("\ufeff  <!doctype HTML>".encode()) == "an HTML page"
+    assert other_type(b"#EXTM3U\n") == "a playlist"
     # A character that is cut at the end does not make it something else.
-    assert what_else(b"words " * 100 + "ä".encode()[:1]) == "a text"
-    assert what_else(b"\x80\x81\x82" * 100) == what_else(b"\0\1") == ""
+    assert other_type(b"words " * 100 + "ä".encode()[:1]) == "a text"
+    assert other_type(b"\x80\x81\x82" * 100) == other_type(b"\0\1") == ""
     assert not is_container(b"RIFF\0\0\0\0WEBP")
 
 
@@ -73,33 +73,33 @@ def test_the_estimate_of_what_is_held_is_never_too_low(spans: list[Span]) -> Non
             max(min(later.end_s, end_s) - later.start_s, 0) for later in ordered[place + 1 :]
         )
         most = max(most, held)
-    assert _most_held_s(ordered) >= most - 1e-9
+    assert _max_held_s(ordered) >= most - 1e-9
 
 
 def test_speech_in_one_view_needs_no_room_and_in_many_large_ones_too_much() -> None:
     limits = Limits()
-    check_room(Request(PATH), (4096, 2304), 2.0, limits)
-    check_room(Request(PATH, views=(View("left"), View("right"))), (1280, 720), 2.0, limits)
-    with pytest.raises(RefusedError, match="overlap so much"):
-        check_room(Request(PATH, views=(View(),) * 4), (4096, 2304), 2.0, limits)
+    check_spans(Request(PATH), (4096, 2304), 2.0, limits)
+    check_spans(Request(PATH, views=(View("left"), View("right"))), (1280, 720), 2.0, limits)
+    with pytest.raises(ApiError, match="overlap so much"):
+        check_spans(Request(PATH, views=(View(),) * 4), (4096, 2304), 2.0, limits)
 
 
 def _job(name: str = "v", folder: Path | None = None) -> Job:
-    return Job(Score(Request(PATH), name), folder)
+    return Job(ScoreTask(VideoFile(name), Request(PATH)), folder)
 
 
 def test_words_come_before_videos_and_a_place_is_held_while_an_upload_comes() -> None:
     jobs = Jobs(Limits(queue=3))
     first, second = jobs.add(_job()), jobs.add(_job())
-    words = jobs.add(Job(Reword("v", (), {})))
+    words = jobs.add(Job(RewordTask(VideoFile("v"), (), {})))
     assert [jobs.position(job) for job in (words, first, second)] == [0, 1, 2]
-    with pytest.raises(RefusedError) as refused, jobs.place():
+    with pytest.raises(ApiError) as refused, jobs.reserve():
         pass
     assert refused.value.status == 429 and refused.value.headers["Retry-After"]
     assert jobs.next(0) is words
-    with jobs.place(), pytest.raises(RefusedError), jobs.place():
+    with jobs.reserve(), pytest.raises(ApiError), jobs.reserve():
         pass
-    with jobs.place():
+    with jobs.reserve():
         assert jobs.position(second) == 2
 
 
@@ -111,12 +111,12 @@ def test_what_became_of_a_job_is_kept_and_its_upload_is_not(tmp_path: Path) -> N
         (folder / "upload").write_text("video")
         job = jobs.add(_job(str(k), folder))
         assert jobs.next(0) is job and jobs.running == 1
-        jobs.hear(job, Note("no sound"))
-        jobs.hear(job, Failed(WorkError("broken")) if k == 1 else Done())
+        jobs.update(job, Update(note="no sound"))
+        jobs.update(job, failure(WorkError("broken")) if k == 1 else Update(end="done"))
         done.append(job)
     assert not list(tmp_path.rglob("upload")) and jobs.running == 0
     assert jobs.find(done[1].id).error is not None and jobs.find(done[2].id).notes == ["no sound"]
-    with pytest.raises(RefusedError, match="no such job"):
+    with pytest.raises(ApiError, match="no such job"):
         jobs.find(done[0].id)
     assert done[0].folder is not None and not done[0].folder.exists()
 
@@ -128,17 +128,17 @@ def test_an_upload_that_dawdles_is_given_up() -> None:
 
     headers = [(b"content-type", b"multipart/form-data; boundary=a")]
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ApiError) as refused:
         asyncio.run(receive_form(HttpRequest(scope, receive), Limits(pause_s=0.05)))
     assert refused.value.status == 408
 
 
-def test_a_private_folder_is_private_and_goes_with_its_server(tmp_path: Path) -> None:
-    with private_folder(tmp_path) as first:
+def test_a_private_workspace_is_private_and_goes_with_its_server(tmp_path: Path) -> None:
+    with private_workspace(tmp_path) as first:
         assert first.stat().st_mode & 0o777 == 0o700
         (new_folder(first) / "upload").write_text("video")
         # A server beside it leaves it alone.
-        with private_folder(tmp_path) as second:
+        with private_workspace(tmp_path) as second:
             assert first.exists() and second != first
     assert not list(tmp_path.iterdir())
 
@@ -149,7 +149,7 @@ def test_a_folder_that_was_left_is_removed_and_nobody_elses(tmp_path: Path) -> N
         folder.mkdir()
         (folder / ".lock").touch()
     (tmp_path / "fv2es-serve-link").symlink_to(other)
-    with private_folder(tmp_path):
+    with private_workspace(tmp_path):
         assert not left.exists() and other.exists()
 
 
@@ -160,7 +160,7 @@ def test_many_threads_share_the_queue() -> None:
     def work() -> None:
         while (job := jobs.next(0.2)) is not None:
             taken.append(job.id)
-            jobs.hear(job, Done())
+            jobs.update(job, Update(end="done"))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
