@@ -61,7 +61,7 @@ class UtterancePrediction:
         contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
         seconds: step -> wall time: ``sound``, ``asr``, ``prepare`` and ``model``.
-        top: the most probable class; empty if nothing was scored.
+        top: the most probable class, computed; empty if nothing was scored.
     """
 
     id: str
@@ -80,7 +80,7 @@ class UtterancePrediction:
     contribution: dict[str, dict[str, float]]
     boxes: tuple[FaceBox, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    top: str = field(init=False)
+    top: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top", _most_probable(self.probability))
@@ -105,7 +105,7 @@ class VideoPrediction:
         decided: classes with a mean above the run's threshold.
         thresholds: class -> threshold of the run.
         notes: what was missing and what was done instead, one sentence each.
-        top: the class with the highest mean; empty if nothing was scored.
+        top: the class with the highest mean, computed; empty if nothing was scored.
     """
 
     video: str
@@ -117,7 +117,7 @@ class VideoPrediction:
     decided: tuple[str, ...]
     thresholds: dict[str, float]
     notes: tuple[str, ...] = ()
-    top: str = field(init=False)
+    top: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top", _most_probable(self.probability))

@@ -34,7 +34,7 @@ class UtteranceResult(UtterancePrediction):
         cls, one: UtterancePrediction, places: tuple[RelativeBox, ...], faces: tuple[str, ...]
     ) -> Self:
         """A prediction with these places and faces."""
-        values = {f.name: getattr(one, f.name) for f in fields(one) if f.init}
+        values = {f.name: getattr(one, f.name) for f in fields(one)}
         return cls(**values, places=places, faces=faces)
 
 
