@@ -31,6 +31,7 @@ from fv2es_train.config import TrainConfig
 from fv2es_train.predict.predict_config import PredictConfig
 from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.training.run_config import preset_of
+from pipelines.config import PrepConfig, preset_values
 
 DOCS = Path(__file__).parent
 WIDTH = 80
@@ -165,6 +166,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
+    "prep-fields": lambda: fields_table(PrepConfig, preset_values("iemocap", {})),
     "train-fields": lambda: fields_table(TrainConfig, preset_of({})),
     "serve-fields": lambda: fields_table(ServeConfig, {}),
     "predict-fields": lambda: fields_table(PredictConfig, {}),
