@@ -1,6 +1,6 @@
-"""What the media files of a corpus contain, as SHA-256: the ground on which work is kept.
+"""SHA-256 of the media files of a corpus: by them a run knows what of earlier work it can keep.
 
-Owns hashing and its cache. Leaves what depends on a file to `plan`.
+Owns hashing and the file of earlier hashes. Leaves what depends on a file to `plan`.
 """
 
 from __future__ import annotations
@@ -18,99 +18,91 @@ from fv2es_prep.media.picture_folder import picture_paths
 from fv2es_prep.types import PictureFiles, Recording
 from fv2es_prep.utils.files import sha256_of, write_json
 
-CACHE_NAME = ".sources.json"
+HASHES_NAME = ".sources.json"
 UNREADABLE = "unreadable"
 
-Sources = dict[str, tuple[str, str]]
-_Source = tuple[Path, PictureFiles | None]
+MediaHashes = dict[str, tuple[str, str]]
+"""Recording id -> SHA-256 of its video and of its audio."""
+_Media = tuple[Path, PictureFiles | None]
 
 
-def hash_sources(
+def hash_media(
     recordings: Sequence[Recording],
     out: Path,
     trust_mtime: bool = False,
     report: Callable[[int], None] = lambda _: None,
-) -> Sources:
+) -> MediaHashes:
     """SHA-256 of the video and the audio file of each recording.
 
     Args:
-        recordings: whose files are read.
-        out: the dataset directory; an earlier run's digests are kept there.
-        trust_mtime: take an earlier digest where path, size and time of change are the same.
+        recordings: their files are read.
+        out: the dataset directory; it keeps the hashes for the next run.
+        trust_mtime: reuse an earlier hash where path, size and modification time are the same.
         report: called with 1 for each file that is done.
 
     Returns:
-        Recording id -> the two digests, see `source_digests`; a file that is none or cannot be
-        read has ``unreadable``.
+        The two hashes of each recording; ``unreadable`` for what is no regular file or cannot be
+        read. Of pictures in a folder: of their names, their bytes and their `PictureFiles`.
     """
-    known = _read_cache(out) if trust_mtime else {}
-    files = sorted({source for r in recordings for source in _sources(r)}, key=repr)
+    known = _read_hashes(out) if trust_mtime else {}
+    files = sorted({media for r in recordings for media in _media_of(r)}, key=repr)
 
-    def digest(source: _Source) -> tuple[str, str]:
-        key = _key(source)
-        found = known.get(key) or _digest(source, key)
+    def hashed(media: _Media) -> tuple[str, str]:
+        key = _key(media)
+        found = known.get(key) or _hash(media, key)
         report(1)
         return key, found
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        pairs = dict(zip(files, pool.map(digest, files), strict=True))
+        pairs = dict(zip(files, pool.map(hashed, files), strict=True))
     if out.is_dir():
-        write_json(out / CACHE_NAME, {key: found for key, found in pairs.values() if key})
-    digests = {r.id: tuple(pairs[source][1] for source in _sources(r)) for r in recordings}
-    return {name: (video, audio) for name, (video, audio) in digests.items()}
+        write_json(out / HASHES_NAME, {key: found for key, found in pairs.values() if key})
+    video_audio = {recording.id: _media_of(recording) for recording in recordings}
+    return {name: (pairs[v][1], pairs[a][1]) for name, (v, a) in video_audio.items()}
 
 
-def source_digests(recording: Recording) -> tuple[str, str]:
-    """SHA-256 of a recording's video and audio, as `hash_sources` has them.
-
-    Of pictures in a folder it is that of how they are read and of their names and bytes.
-    """
-    video, audio = (_digest(source, _key(source)) for source in _sources(recording))
-    return video, audio
+def hashes_of(recording: Recording) -> tuple[str, str]:
+    """SHA-256 of a recording's video and audio, as from `hash_media`."""
+    video, audio = _media_of(recording)
+    return _hash(video, _key(video)), _hash(audio, _key(audio))
 
 
-def _sources(recording: Recording) -> tuple[_Source, _Source]:
+def _media_of(recording: Recording) -> tuple[_Media, _Media]:
     return (recording.video, recording.pictures), (recording.audio, None)
 
 
-def _key(source: _Source) -> str:
-    """Path, size and time of change; empty for what is no regular file."""
-    path, pictures = source
+def _key(media: _Media) -> str:
+    """Path, size and modification time; empty for what is no regular file."""
+    path, pictures = media
     try:
-        if pictures is not None:
-            facts = [(p.name, p.stat()) for p in picture_paths(path, pictures).values()]
-            seen = [(name, f.st_size, f.st_mtime_ns) for name, f in facts]
-            plain = all(_regular(f) for _, f in facts)
-            return f"{path.absolute()}|{digest_of([asdict(pictures), seen])}" if plain else ""
-        found = path.stat()
+        paths = [path] if pictures is None else picture_paths(path, pictures).values()
+        stats = [(p.name, p.stat()) for p in paths]
     except OSError:
         return ""
-    # A pipe or a device would be waited for without end.
-    return f"{path.absolute()}|{found.st_size}|{found.st_mtime_ns}" if _regular(found) else ""
+    # Reading a pipe or a device would never end.
+    if not all(stat.S_ISREG(found.st_mode) for _, found in stats):
+        return ""
+    seen = [(name, found.st_size, found.st_mtime_ns) for name, found in stats]
+    if pictures is None:
+        return f"{path.absolute()}|{seen[0][1]}|{seen[0][2]}"
+    return f"{path.absolute()}|{digest_of([asdict(pictures), seen])}"
 
 
-def _regular(facts: os.stat_result) -> bool:
-    return stat.S_ISREG(facts.st_mode)
-
-
-def _digest(source: _Source, key: str) -> str:
-    path, pictures = source
+def _hash(media: _Media, key: str) -> str:
+    path, pictures = media
     try:
         if not key:
             return UNREADABLE
-        return sha256_of(path) if pictures is None else _folder_digest(path, pictures)
+        if pictures is None:
+            return sha256_of(path)
+        paths = picture_paths(path, pictures).values()
+        return digest_of([asdict(pictures), [(p.name, sha256_of(p)) for p in paths]])
     except OSError:
         return UNREADABLE
 
 
-def _folder_digest(folder: Path, pictures: PictureFiles) -> str:
-    paths = picture_paths(folder, pictures).values()
-    return digest_of([asdict(pictures), [(path.name, sha256_of(path)) for path in paths]])
-
-
-def _read_cache(out: Path) -> dict[str, str]:
+def _read_hashes(out: Path) -> dict[str, str]:
     try:
-        found = json.loads((out / CACHE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads((out / HASHES_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}

@@ -19,7 +19,7 @@ from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
 from pipelines.cache import Cache, OldShard, read_cache
-from pipelines.media_hashes import UNREADABLE, Sources
+from pipelines.media_hashes import UNREADABLE, MediaHashes
 from pipelines.task import ShardTask, estimate_s, with_kept
 
 _MB = 1_000_000
@@ -100,7 +100,7 @@ def make_plan(
     tokenizer: str,
     out: Path,
     shard_mb: float = 16,
-    media_hashes: Sources | None = None,
+    media_hashes: MediaHashes | None = None,
     retry_dropped: bool = False,
     fail_fast: bool = False,
     device: str = "cpu",
@@ -149,7 +149,7 @@ def _task(
     settings: PrepSettings,
     tokenizer: str,
     utterances: tuple[Utterance, ...],
-    media_hashes: Sources,
+    media_hashes: MediaHashes,
 ) -> ShardTask:
     names = dict.fromkeys(utterance.recording_id for utterance in utterances)
     recordings = tuple(recording for recording in inventory.recordings if recording.id in names)

@@ -18,7 +18,7 @@ from fv2es_prep.types import Inventory
 from fv2es_prep.utils.files import make_directory
 from pipelines.cache import holds_shards
 from pipelines.config import PrepConfig, section_of
-from pipelines.media_hashes import hash_sources
+from pipelines.media_hashes import hash_media
 from pipelines.plan import Plan, make_plan
 
 
@@ -51,7 +51,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         # The digests are kept there, also if the run stops early.
         make_directory(out)
     if not dry_run or holds_shards(out, inventory.corpus):
-        hashes = hash_sources(inventory.recordings, out, config.trust_mtime)
+        hashes = hash_media(inventory.recordings, out, config.trust_mtime)
     return make_plan(
         inventory,
         _settings(config, inventory),

@@ -30,7 +30,7 @@ from fv2es_prep.shards.writer import example_row
 from fv2es_prep.stages.context import StageContext
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
-from pipelines.media_hashes import source_digests
+from pipelines.media_hashes import hashes_of
 from pipelines.run import RUN_NAME
 
 
@@ -163,7 +163,7 @@ class _Source:
 def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
     stored = reader.media_hashes().get(recording.id, ("", ""))
     paths = recording.video, recording.audio
-    for path, found, digest in zip(paths, source_digests(recording), stored, strict=True):
+    for path, found, digest in zip(paths, hashes_of(recording), stored, strict=True):
         if found != digest:
             sentence = f"{path.name} has the SHA-256 {found[:12]}..., expected {digest[:12]}..."
             yield Finding("source", reader.path.name, sentence)

@@ -23,7 +23,7 @@ from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
 from pipelines.claims import Claim
 from pipelines.executors.worker import work
-from pipelines.media_hashes import hash_sources
+from pipelines.media_hashes import hash_media
 from pipelines.plan import make_plan
 from pipelines.plan_directory import write_plan
 from pipelines.prepare import plan_corpus
@@ -112,7 +112,7 @@ def odd_plan(tmp_path_factory, text_model):
             spoken = [replace(u, recording_id=u.id) for u in utterances]
             held = [Recording(u.id, *media[u.recording_id][:2]) for u in utterances]
         inventory = make_inventory("tests", held, spoken, [], LabelChoice(("ang",)))
-        sources = hash_sources(held, out)
+        sources = hash_media(held, out)
         return make_plan(inventory, settings, str(text_model), out, megabytes, sources)
 
     return plan

@@ -16,7 +16,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import quarantine_shard
 from pipelines.claims import locked
-from pipelines.media_hashes import CACHE_NAME, UNREADABLE, hash_sources
+from pipelines.media_hashes import HASHES_NAME, UNREADABLE, hash_media
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus
 from pipelines.run import run
@@ -61,7 +61,7 @@ def test_another_spectrum_touches_no_video(corpus, text_model, shards, tmp_path,
     def plan_for(out: Path):
         plan = plan_corpus(options_for(corpus, out, text_model))
         settings = replace(plan.settings, mel=MelSettings(n_mels=64))
-        sources = hash_sources(plan.inventory.recordings, out)
+        sources = hash_media(plan.inventory.recordings, out)
         return make_plan(plan.inventory, settings, str(text_model), out, 0.1, sources)
 
     counts = run(plan_for(shards), shards, "inline", silent).counts
@@ -204,15 +204,15 @@ def test_a_shard_whose_workers_died_is_quarantined(corpus, text_model, tmp_path,
 
 def test_hashes_are_of_content_and_may_be_trusted(copy, tmp_path, corpus, text_model, options_for):
     plan = plan_corpus(options_for(copy, tmp_path, text_model))
-    first = hash_sources(plan.inventory.recordings, tmp_path)
+    first = hash_media(plan.inventory.recordings, tmp_path)
     assert first["Ses02F_impro01"][0] == sha256_of(copy / VIDEO)
-    cache = tmp_path / CACHE_NAME
+    cache = tmp_path / HASHES_NAME
     cache.write_text(cache.read_text().replace(first["Ses02F_impro01"][0], "0" * 64))
-    trusted = hash_sources(plan.inventory.recordings, tmp_path, trust_mtime=True)
+    trusted = hash_media(plan.inventory.recordings, tmp_path, trust_mtime=True)
     assert trusted["Ses02F_impro01"][0] == "0" * 64
-    assert hash_sources(plan.inventory.recordings, tmp_path) == first
+    assert hash_media(plan.inventory.recordings, tmp_path) == first
     (copy / VIDEO).unlink()
-    gone = hash_sources(plan.inventory.recordings, tmp_path)
+    gone = hash_media(plan.inventory.recordings, tmp_path)
     assert gone["Ses02F_impro01"][0] == UNREADABLE
 
 
@@ -236,9 +236,9 @@ def test_a_dry_run_hashes_only_where_something_could_be_kept(
 
     def hashing(*arguments):
         asked.append(arguments)
-        return hash_sources(*arguments)
+        return hash_media(*arguments)
 
-    monkeypatch.setattr("pipelines.prepare.hash_sources", hashing)
+    monkeypatch.setattr("pipelines.prepare.hash_media", hashing)
     plan = plan_corpus(options_for(corpus, tmp_path / "new", text_model), dry_run=True)
     assert (len(plan.todo), asked) == (3, [])
     assert not (tmp_path / "new").exists()
