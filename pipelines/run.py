@@ -174,6 +174,7 @@ def _stoppable() -> Iterator[None]:
         os._exit(130)
 
     def stop(*_: object) -> None:
+        # These handlers stay: a second signal must not interrupt what is printed at the end.
         for number in signals:
             signal.signal(number, end)
         raise KeyboardInterrupt
@@ -182,7 +183,6 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
-        # After a signal the process is about to end, and a second one must not interrupt that.
         if signal.getsignal(signal.SIGINT) is stop:
             for number, handler in zip(signals, before, strict=True):
                 signal.signal(number, handler)
@@ -217,36 +217,28 @@ def _refuse_foreign(out: Path, ours: str) -> None:
 
 
 def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceipt]) -> None:
-    _check_sums(contents, receipts)
-    _remove_surplus(out, contents)
-    dropped = [*contents.inventory.dropped, *(d for r in receipts for d in r.dropped)]
+    inventory, expected = contents.inventory, contents.utterances
+    tried = [entry for receipt in receipts for entry in receipt.dropped]
+    found = sum(receipt.examples for receipt in receipts) + len(tried)
+    assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
+    # Shards of an earlier, longer cut of the same corpus.
+    for path in out.glob(f"{inventory.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
+        if path.name not in contents.shards:
+            path.unlink()
+    dropped = [*inventory.dropped, *tried]
     write_dropped(out, map(asdict, dropped))
     index = make_index(
-        contents.inventory.corpus,
-        contents.inventory.label_classes,
-        contents.inventory.rating_names,
+        inventory.corpus,
+        inventory.label_classes,
+        inventory.rating_names,
         contents.settings,
         receipts,
-        contents.inventory.reconciliation,
+        inventory.reconciliation,
     )
     write_catalogue(out, index)
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)
-
-
-def _check_sums(contents: Contents, receipts: Sequence[ShardReceipt]) -> None:
-    prepared = sum(receipt.examples for receipt in receipts)
-    dropped = sum(len(receipt.dropped) for receipt in receipts)
-    expected = contents.utterances
-    assert prepared + dropped == expected, f"{prepared} + {dropped} is not {expected} utterances"
-
-
-def _remove_surplus(out: Path, contents: Contents) -> None:
-    """Remove shards of an earlier, longer cut of the same corpus."""
-    for path in out.glob(f"{contents.inventory.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
-        if path.name not in contents.shards:
-            path.unlink()
 
 
 def _summary(

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar on a terminal, plain lines elsewhere.
+"""How far a command is, on stderr: a bar on a terminal, plain lines elsewhere.
 
 Owns how progress looks. Leaves counting to its callers.
 """
@@ -10,77 +10,69 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+Report = Callable[[int], None]
 _LINE_EVERY_S = 10.0
 
 
 @contextlib.contextmanager
-def progress(total: int, unit: str, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+def progress(total: int, unit: str) -> Iterator[Report]:
     """Show progress while the block runs.
 
     Args:
         total: how many there are to do.
         unit: what is counted, in the plural.
-        quiet: show nothing.
 
     Yields:
         A function to be called with how many were done since its last call.
     """
-    if quiet or total == 0:
+    if total == 0:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _bar(total, unit) as advance:
-            yield advance
+        with _bar(total, unit) as report:
+            yield report
     else:
-        yield _Lines(total, unit).advance
+        yield _lines(total, unit)
 
 
 @contextlib.contextmanager
-def _bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def _bar(total: int, unit: str) -> Iterator[Report]:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn(unit),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total, rate="")
         began = time.monotonic()
 
-        def advance(done: int) -> None:
+        def report(done: int) -> None:
             bar.advance(task, done)
             rate = bar.tasks[0].completed / max(time.monotonic() - began, 1e-9)
             bar.update(task, rate=f"{rate:.1f}/s")
 
-        yield advance
+        yield report
 
 
-class _Lines:
+def _lines(total: int, unit: str) -> Report:
     """A plain line now and then."""
+    began = printed = time.monotonic()
+    completed = 0
 
-    def __init__(self, total: int, unit: str) -> None:
-        self._total, self._unit, self._done = total, unit, 0
-        self._began = self._said = time.monotonic()
-
-    def advance(self, done: int) -> None:
-        self._done += done
+    def report(done: int) -> None:
+        nonlocal completed, printed
+        completed += done
         now = time.monotonic()
-        if now - self._said < _LINE_EVERY_S and self._done < self._total:
+        if now - printed < _LINE_EVERY_S and completed < total:
             return
-        self._said = now
-        rate = self._done / max(now - self._began, 1e-9)
-        left = (self._total - self._done) / max(rate, 1e-9)
-        print(
-            f"{self._done}/{self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        printed = now
+        rate = max(completed / max(now - began, 1e-9), 1e-9)
+        left_s = (total - completed) / rate
+        line = f"{completed}/{total} {unit}, {rate:.1f}/s, {left_s:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
+
+    return report
