@@ -3,16 +3,17 @@
 Owns the files of a plan: tasks and what finishing needs, which never change, and beside them
 claims, progress and results. Leaves building to `executors.worker`, the end of a run to `run`.
 
-    plan.json        what finishing needs, and the tasks' names, the longest first
-    tasks/NAME.json  one task
-    claims/          who builds what, see `claims`
-    progress/NAME    utterances done
+    plan.json          what finishing needs, and the tasks' names, the longest first
+    tasks/NAME.json    one task
+    claims/            who builds what, see `claims`
+    progress/NAME      utterances done
     results/NAME.json  a receipt, or the error
-    building/        unfinished shards
+    building/          unfinished shards
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import uuid
@@ -137,6 +138,8 @@ class PlanDirectory:
     def remove(self) -> None:
         """Remove the plan; workers that are still there stop at their next step."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
 
     def forget_failures(self) -> None:
         """Give tasks that failed, and those of dead workers, a new start."""

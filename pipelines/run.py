@@ -112,8 +112,10 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
         _make_room(out, plan)
         directory = write_plan(plan, out)
         try:
-            if plan.todo:
-                chosen.run(directory, report)
+            # A run that took the directory over has removed the plan.
+            with contextlib.suppress(FileNotFoundError):
+                if plan.todo:
+                    chosen.run(directory, report)
             if not lock.held:
                 raise OutputError(
                     f"another run has taken over {out}",

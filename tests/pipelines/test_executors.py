@@ -150,6 +150,7 @@ def test_nothing_calls_flock(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         path.name for path in prepared.iterdir()
     }
+    assert not list((tmp_path / "out").glob(".[lp]*"))
 
 
 @pytest.mark.slow
