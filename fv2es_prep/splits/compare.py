@@ -5,7 +5,10 @@ Owns the numbers of `fv2es splits diff` and `fv2es splits stats`.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
+
+import numpy as np
 
 from fv2es_prep.shards.table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
@@ -24,20 +27,24 @@ def diff_splits(a: Split, b: Split) -> dict[str, Any]:
         ``equal``; ``same``, the number of ids in the same subset of both; and ``moved``, for each
         subset of the first and other subset of the second the number of ids and the first few.
     """
-    before, after = ({i: s for s in SUBSETS for i in split.ids(s)} for split in (a, b))
-    moves: dict[tuple[str, str], list[str]] = {}
-    for name in before | after:
-        move = before.get(name, _NONE), after.get(name, _NONE)
-        moves.setdefault(move, []).append(name)
-    same = sum(len(moves.pop((subset, subset), ())) for subset in SUBSETS)
+    import pyarrow as pa
+
+    ids = [pa.array((*s.train, *s.valid, *s.test), pa.large_string()) for s in (a, b)]
+    encoded = pa.concat_arrays(ids).dictionary_encode()
+    # int8 (2, different ids): place of the subset in `order`, for each split.
     order = (*SUBSETS, _NONE)
-    moved = [
-        {"from": one, "to": other, "count": len(ids), "named": sorted(ids[:_NAMED])}
-        for one in order
-        for other in order
-        if (ids := moves.get((one, other), []))
-    ]
-    return {"equal": not moved, "same": same, "moved": moved}
+    places = np.full((2, len(encoded.dictionary)), len(SUBSETS), np.int8)
+    halves = np.split(encoded.indices.to_numpy(), [len(ids[0])])
+    for row, split, codes in zip(places, (a, b), halves, strict=True):
+        row[codes] = np.repeat(np.arange(len(SUBSETS)), [len(split.ids(s)) for s in SUBSETS])
+    moved = []
+    for one, other in itertools.permutations(range(len(order)), 2):
+        rows = np.flatnonzero((places[0] == one) & (places[1] == other))
+        if len(rows):
+            named = sorted(encoded.dictionary.take(pa.array(rows[:_NAMED])).to_pylist())
+            move = {"from": order[one], "to": order[other], "count": len(rows), "named": named}
+            moved.append(move)
+    return {"equal": not moved, "same": count(places[0] == places[1]), "moved": moved}
 
 
 def diff_text(diff: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ Leaves the choice of ids to `recipes` and `imported`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,15 +63,11 @@ class Split:
         return digest_of({subset: sorted(self.ids(subset)) for subset in SUBSETS})
 
 
-def repeats(ids: Iterable[str]) -> list[str]:
+def repeats(ids: Sequence[str]) -> list[str]:
     """Each id that occurs more than once."""
-    seen: set[str] = set()
-    again: dict[str, None] = {}
-    for name in ids:
-        if name in seen:
-            again[name] = None
-        seen.add(name)
-    return list(again)
+    if len(set(ids)) == len(ids):
+        return []
+    return [name for name, occurrences in Counter(ids).items() if occurrences > 1]
 
 
 def few(names: Sequence[str], most: int = 5) -> str:
