@@ -83,7 +83,7 @@ def test_without_a_recogniser_nothing_is_heard(whisper: Path, tmp_path: Path) ->
     assert recognisers.load_recogniser("none") is None
     with pytest.raises(WorkError, match="no speech recogniser"):
         recognisers.load_recogniser(str(tmp_path))
-    with pytest.raises(WorkError, match="could not be had"):
+    with pytest.raises(WorkError, match="did not provide it"):
         recognisers.load_recogniser("nobody/nothing")
     if not recognisers.has_embedded():
         assert recognisers.load_recogniser(None) is None
