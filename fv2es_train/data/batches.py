@@ -106,6 +106,7 @@ def collate(
     Returns:
         The batch, on the CPU.
     """
+    examples = [_completed(example) for example in examples]
     face_counts = tuple(len(example.faces.rgb) for example in examples)
     chunk_counts = tuple(chunk_count(example.mel, chunk_rows) for example in examples)
     longest = max(len(example.tokens) for example in examples)
@@ -140,22 +141,6 @@ def collate(
     )
 
 
-def mel_chunks(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> NDArray[np.float32]:
-    """Cut a spectrum into chunks of equal length.
-
-    Args:
-        mel: log power (T, M).
-        rows: rows of time in one chunk.
-
-    Returns:
-        float32 (ceil(T / rows), 1, M, rows), linear power, padded with zeros.
-    """
-    shape = (chunk_count(mel, rows), 1, mel.log_power.shape[1], rows)
-    chunks = np.empty(shape, np.float32)
-    fill_chunks(mel, chunks)
-    return chunks
-
-
 def chunk_count(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> int:
     """Number of chunks of a spectrum: ceil(T / rows)."""
     return -(-len(mel.log_power) // rows)
@@ -166,7 +151,7 @@ def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
 
     Args:
         mel: log power (T, M).
-        chunks: destination, of the shape that `mel_chunks` returns.
+        chunks: destination, float32 (ceil(T / R), 1, M, R).
     """
     _, _, bands, rows = chunks.shape
     whole, rest = divmod(len(mel.log_power), rows)
@@ -176,6 +161,22 @@ def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
     if rest:
         np.exp(mel.log_power[whole * rows :].T, out=chunks[whole, 0, :, :rest], dtype=np.float32)
         chunks[whole, 0, :, rest:] = 0
+
+
+def _completed(example: Example) -> Example:
+    """The example with empty values for stages that the dataset does not have."""
+    from fv2es_prep.types import Faces, MelSpectrum
+
+    if example.keys() >= {"faces", "mel", "tokens"}:
+        return example
+    none = np.zeros(0)
+    rgb, box = np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 4), np.float32)
+    empty = {
+        "faces": Faces(rgb, none, none.astype(np.bool_), box, none.astype(np.float32)),
+        "mel": MelSpectrum(np.zeros((0, 1), np.float16), 1.0),
+        "tokens": np.zeros(0, np.int32),
+    }
+    return example.replace(**{**empty, **example})
 
 
 def _parts(values: Tensor, counts: Sequence[int]) -> Iterator[NDArray[np.float32]]:

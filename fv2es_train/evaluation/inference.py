@@ -98,6 +98,7 @@ def run_terms(
         Modality -> float32 (N, C); they sum to the logits, up to rounding.
     """
     model.eval()
+    model.check_late_fusion()
     weights = model.fusion_weights()
     found: dict[str, list[Tensor]] = {m: [] for m in weights}
     batch: Batch

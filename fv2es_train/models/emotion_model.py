@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from fv2es_prep.errors import UsageError
+
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
     from fv2es_train.models.encoders.text import TextEncoder
@@ -44,8 +46,8 @@ class EmotionModel(nn.Module):
     ) -> dict[str, Tensor]:
         """The logits of each modality before late fusion, float32 (B, C) under its letter.
 
-        Empty for a network that joins its modalities earlier: contributions are not reported then,
-        and prediction needs every modality.
+        Empty for a network that fuses its modalities earlier. Such a network trains and evaluates;
+        ``eval --by modality`` and prediction, which report contributions, refuse it.
 
         Args:
             batch: B utterances.
@@ -58,6 +60,18 @@ class EmotionModel(nn.Module):
     def fusion_weights(self) -> dict[str, float]:
         """The weight of each modality's logits in their sum, which is what `forward` gives."""
         return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
+
+    def check_late_fusion(self) -> None:
+        """Make sure that the network reports logits by modality.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if not self.fusion_weights():
+            raise UsageError(
+                f"the model {self.config.name} does not report logits by modality",
+                "implement modality_logits and fusion_weights, see EmotionModel",
+            )
 
     @property
     def text_encoder(self) -> TextEncoder | None:

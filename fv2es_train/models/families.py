@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from fv2es_prep.errors import UsageError
+from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.utils.registry import Registry
 from fv2es_train.config import stored_fields
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fv2es_train.models.emotion_model import EmotionModel
 
 MODALITIES = "tav"
+# The stage that a model reads for each modality, unless its `check` says otherwise.
+STAGES = {"t": "tokens", "a": "mel", "v": "faces"}
 Extras = Callable[[Sequence["Example"]], dict[str, "Tensor"]]
 
 
@@ -71,11 +73,17 @@ class ModelConfig:
         return cls(**stored_fields(cls, {k: v for k, v in values.items() if k != "family"}))
 
     def check(self, settings: PrepSettings) -> None:
-        """Make sure that shards of these settings fit the model. By default all do.
+        """Make sure that shards of these settings have what the model reads.
 
         Raises:
-            SettingsError: a setting does not fit.
+            SettingsError: the stage of a modality is missing, or a setting does not fit.
         """
+        missing = [STAGES[m] for m in self.modalities if STAGES[m] not in settings.stages]
+        if missing:
+            raise SettingsError(
+                f"the shards lack the stages {', '.join(missing)}, which {self.name} reads",
+                "prepare them with fv2es prep ... --stages, or choose other --modalities",
+            )
 
 
 @dataclass(frozen=True)

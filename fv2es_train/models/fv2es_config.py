@@ -98,8 +98,9 @@ class FV2ESConfig(ModelConfig):
         """Make sure that shards of these settings fit the network.
 
         Raises:
-            SettingsError: the size of a face or of the spectrum differs.
+            SettingsError: a stage is missing, or the size of a face or of the spectrum differs.
         """
+        super().check(settings)
         for name, found, expected in (
             ("faces.image_size_px", settings.faces.image_size_px, self.face_px),
             ("mel.n_mels", settings.mel.n_mels, self.mel_bands),

@@ -54,6 +54,7 @@ class Scorer:
 
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
         self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
+        self.model.check_late_fusion()
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
             self.model.max_rows = _CPU_BATCH

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fv2es_prep.types import Faces, MelSpectrum
-from fv2es_train.data.batches import Batch, collate, mel_chunks
+from fv2es_prep.types import Example, Faces, MelSpectrum
+from fv2es_train.data.batches import Batch, chunk_count, collate, fill_chunks
 from tests.train.conftest import make_examples
 
 
@@ -41,8 +41,10 @@ def test_faces_keep_their_pixels() -> None:
 @pytest.mark.parametrize(("rows", "chunks"), [(1, 1), (32, 1), (33, 2), (64, 2), (70, 3)])
 def test_chunks_are_the_power_in_order_then_zeros(rows: int, chunks: int) -> None:
     log_power = np.random.default_rng(0).normal(-5, 2, (rows, 128)).astype(np.float16)
-    cut = mel_chunks(MelSpectrum(log_power, 0.0125))
-    assert cut.shape == (chunks, 1, 128, 32)
+    mel = MelSpectrum(log_power, 0.0125)
+    assert chunk_count(mel, 32) == chunks
+    cut = np.full((chunks, 1, 128, 32), np.nan, np.float32)
+    fill_chunks(mel, cut)
     whole = np.concatenate([chunk[0] for chunk in cut], axis=1)
     assert np.array_equal(whole[:, :rows], np.exp(log_power.astype(np.float32)).T)
     assert not whole[:, rows:].any()
@@ -87,3 +89,11 @@ def test_a_pinned_batch_is_the_same_on_the_gpu() -> None:
     assert pinned.faces.is_pinned() and pinned.label.is_pinned()
     moved = pinned.to("cuda").to("cpu")
     assert moved.mel.equal(batch.mel) and moved.faces.equal(batch.faces)
+
+
+def test_stages_that_the_shards_lack_are_empty() -> None:
+    examples = [Example(e.utterance, e.label, mel=e.mel) for e in make_examples(2)]
+    batch, whole = collate(examples), collate(make_examples(2))
+    assert batch.mel.equal(whole.mel) and batch.chunk_counts == whole.chunk_counts
+    assert batch.face_counts == (0, 0) and len(batch.faces) == 0
+    assert batch.tokens.shape == (2, 0)

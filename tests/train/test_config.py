@@ -118,6 +118,13 @@ def test_values_out_of_range_are_refused(change: dict[str, object]) -> None:
         tiny_config(**{**PLACES, **change})  # type: ignore[arg-type]  # wrong on purpose
 
 
+def test_shards_without_a_stage_that_the_model_reads_are_refused() -> None:
+    settings = PrepSettings(stages=("mel", "tokens"))
+    FV2ESConfig(modalities="ta").check(settings)
+    with pytest.raises(SettingsError, match="lack the stages faces, which fv2es reads"):
+        FV2ESConfig().check(settings)
+
+
 def test_shards_of_other_sizes_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"faces\.image_size_px is 64"):
         FV2ESConfig().check(PrepSettings(faces=FaceSettings(image_size_px=64)))

@@ -13,7 +13,8 @@ import pytest
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.models.checkpoint import load_checkpoint
-from fv2es_train.models.families import FAMILIES, config_from_json, preset
+from fv2es_train.models.emotion_model import EmotionModel
+from fv2es_train.models.families import FAMILIES, ModelConfig, config_from_json, preset
 from tests.train.conftest import Corpus
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +131,16 @@ def test_a_run_whose_package_is_not_installed_says_so(corpus: Corpus, toy_run: P
     with pytest.raises(UsageError, match="unknown model 'toy'") as caught:
         load_checkpoint(toy_run)
     assert "install the package" in caught.value.hint
+
+
+def test_a_network_that_fuses_early_reports_no_logits_by_modality() -> None:
+    class Early(EmotionModel):
+        """Two modalities, one output."""
+
+    early = Early(ModelConfig(name="early", modalities="av", label_classes=("x",)))
+    assert early.fusion_weights() == {}
+    with pytest.raises(UsageError, match="early does not report logits by modality"):
+        early.check_late_fusion()
 
 
 def test_runs_from_before_there_were_families_are_read() -> None:
