@@ -56,7 +56,7 @@ def read_audio(
         waveform = source.waveform(utterance)
         length_s = len(waveform.samples) / waveform.rate_hz
         if length_s < settings.spans.min_left * utterance.duration_s:
-            return None, f"its sound has {length_s:.3f} s of its {utterance.duration_s:.3f} s"
+            return None, f"its audio has {length_s:.3f} s of its {utterance.duration_s:.3f} s"
         check_sound(waveform, settings.quality)
         mel_spectrum(waveform, settings.mel)
     except UtteranceError as error:

@@ -197,7 +197,7 @@ class Predictor:
     def _note_text_source(self, spans: tuple[Span, ...], on_note: Callable[[str], None]) -> None:
         """Note where the text comes from, unless all of it is given."""
         if self.recogniser is not None and any(span.text is None for span in spans):
-            on_note(f"words are heard by {self.recogniser.name}")
+            on_note(f"missing text is recognised by {self.recogniser.name}")
         if self.recogniser is not None or any(span.text is not None for span in spans):
             return
         rest = [MODALITY_NAMES[letter] for letter in self.modalities if letter != TEXT]

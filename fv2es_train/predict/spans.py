@@ -46,23 +46,20 @@ def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
         UsageError: the text is invalid; names the first invalid entry.
     """
     try:
-        rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+        is_json = text.lstrip()[:1] in ("[", "{")
+        rows = _json_rows(text) if is_json else list(csv.DictReader(text.splitlines()))
     except csv.Error as error:
         raise UsageError(f"{name} is no CSV: {error}", _HINT) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{name} is no JSON: {error}", _HINT) from error
     if not isinstance(rows, list) or not rows:
-        raise UsageError(f"{name} holds no list of spans", _HINT)
+        raise UsageError(f"{name} contains no list of spans", _HINT)
     return tuple(_span(row, f"span {number} of {name}") for number, row in enumerate(rows, 1))
 
 
 def _json_rows(text: str) -> Any:
     value = json.loads(text)
     return value.get("spans", value.get("utterances")) if isinstance(value, dict) else value
-
-
-def _csv_rows(text: str) -> list[Any]:
-    return list(csv.DictReader(text.splitlines()))
 
 
 def _span(row: Any, name: str) -> Span:

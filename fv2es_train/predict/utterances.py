@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fv2es_train.predict.scoring import Scores
 
 OnFaces = Callable[[str, "Faces"], None]
-_UNKNOWN_TEXT = "its words are not known"
+_UNKNOWN_TEXT = "its text is unknown"
 
 
 @dataclass(frozen=True)
