@@ -42,7 +42,6 @@ class PyramidNetwork:
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-
         self.pyramid = [np.empty((*size, 3), np.float32) for size in sizes]
         self._request = _request(_first(sizes))
         for i, level in enumerate(self.pyramid):
@@ -133,7 +132,6 @@ def _request(model: Any) -> Any:
 
 
 def _first(sizes: Sequence[tuple[int, int]]) -> Any:
-
     weights, inputs, outputs = _weights("pnet"), [], []
     for height, width in sizes:
         level, x = _pixels([1, height, width, 3])
@@ -146,7 +144,6 @@ def _first(sizes: Sequence[tuple[int, int]]) -> Any:
 
 
 def _second() -> Any:
-
     weights = _weights("rnet")
     crops, x = _pixels([-1, 24, 24, 3])
     x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
@@ -158,7 +155,6 @@ def _second() -> Any:
 
 
 def _third() -> Any:
-
     weights = _weights("onet")
     crops, x = _pixels([-1, 48, 48, 3])
     x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
@@ -182,7 +178,6 @@ def _weights(name: str) -> dict[str, NDArray[np.float32]]:
 
 
 def _constant(values: Any) -> Any:
-
     return opset13.constant(np.ascontiguousarray(values))
 
 
@@ -193,30 +188,25 @@ def _pixels(shape: list[int]) -> tuple[Any, Any]:
 
 
 def _conv(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
-
     kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"].reshape(1, -1, 1, 1)
     x = opset13.convolution(x, _constant(kernel), [1, 1], [0, 0], [0, 0], [1, 1])
     return _prelu(opset13.add(x, _constant(bias)), weights, prelu)
 
 
 def _dense(x: Any, weights: dict[str, Any], name: str, prelu: str = "") -> Any:
-
     x = opset13.matmul(x, _constant(weights[f"{name}.weight"]), False, True)
     return _prelu(opset13.add(x, _constant(weights[f"{name}.bias"][None])), weights, prelu)
 
 
 def _prelu(x: Any, weights: dict[str, Any], name: str) -> Any:
-
     return opset13.prelu(x, _constant(weights[f"{name}.weight"])) if name else x
 
 
 def _pool(x: Any, side: int) -> Any:
-
     return opset1.max_pool(x, [2, 2], [0, 0], [0, 0], [side, side], "ceil")
 
 
 def _softmax(x: Any) -> Any:
-
     return opset13.softmax(x, 1)
 
 

@@ -45,6 +45,7 @@ class StageRows:
             [(c.path, self.columns[c.path]) for c in listed if c.kind == kind]
             for kind in ("row", "ragged", "bytes")
         )
+        self._mixed = bool(self._single or self.bytes)
         self.offsets: NDArray[np.int64] = (
             column(f"{stage.name}/offsets") if self.ragged else np.zeros(0, np.int64)
         )
@@ -64,13 +65,13 @@ class StageRows:
         if place is None:
             raise ValueError("its offsets lie outside the columns")
         values = {path: column[place] for path, column in self.ragged}
-        for path, column in self._single:
-            values[path] = column[number]
-        for path, column in self.bytes:
-            end = self.files[place.stop]
-            if end > len(column):
-                raise ValueError(f"its files end at byte {end} of {len(column)}")
-            values[path] = column[self.files[place.start] : end]
+        if self._mixed:
+            values |= {path: column[number] for path, column in self._single}
+            for path, column in self.bytes:
+                end = self.files[place.stop]
+                if end > len(column):
+                    raise ValueError(f"its files end at byte {end} of {len(column)}")
+                values[path] = column[self.files[place.start] : end]
         return values
 
     @functools.cached_property
