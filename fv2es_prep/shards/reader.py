@@ -229,9 +229,10 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
     check_version(str(path), found, version, requires)
     try:
         settings = PrepSettings.from_json(json.loads(attributes["settings"]))
-        missing = [column.path for column in columns_of(settings) if column.path not in file]
-    except (*DAMAGE, SettingsError) as error:
-        raise ShardError(f"{path} is damaged in settings: {error!r}", REBUILD_HINT) from error
+    except (*DAMAGE, SettingsError):
+        # What needs the settings reports the damage; ids and dropped utterances can be read.
+        settings = PrepSettings()
+    missing = [column.path for column in columns_of(settings) if column.path not in file]
     if missing:
         raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", REBUILD_HINT)
     return attributes

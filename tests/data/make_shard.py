@@ -25,7 +25,10 @@ from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt,
 
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")
 SETTINGS = PrepSettings(
-    frames=FrameSettings(0.1), text=TextSettings("tiny", "0" * 64, 50, 0, 12), storage=COMPACT
+    frames=FrameSettings(0.1),
+    text=TextSettings("tiny", "0" * 64, 50, 0, 12),
+    storage=COMPACT,
+    stages=("faces", "mel", "tokens", "landmarks"),
 )
 WORDS = ("Naïve — «yes».", "")
 
@@ -63,6 +66,7 @@ def example(number: int) -> Example:
         faces=stored_faces(faces, COMPACT),
         mel=stored_mel(mel, COMPACT, SETTINGS.mel),
         tokens=np.arange(2, 5 + 3 * number, dtype=np.int32),
+        landmarks=16 + np.arange(10 * count, dtype=np.float32).reshape(count, 5, 2) / 4,
     )
 
 
