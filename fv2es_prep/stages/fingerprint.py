@@ -30,7 +30,10 @@ def fingerprints_of(
         settings: the settings of every stage.
     """
     video, audio = media_hashes
-    span = [utterance.start_s, utterance.end_s]
+    # A start that the inventory moved to 0 is the integer 0 here, as in earlier shards: a plan on
+    # disk reads it back as 0.0, which JSON writes differently.
+    at_zero = utterance.clamped and utterance.start_s == 0
+    span = [0 if at_zero else utterance.start_s, utterance.end_s]
     view = asdict(utterance.view)
     channel = view.pop("audio_channel")
     inputs: dict[str, list[Any]] = {
