@@ -158,7 +158,7 @@ def test_many_threads_share_the_queue() -> None:
     taken: list[str] = []
 
     def work() -> None:
-        while (job := jobs.next(0.2)) is not None:
+        while (job := jobs.next(2.0)) is not None:
             taken.append(job.id)
             jobs.update(job, Update(end="done"))
 
