@@ -32,12 +32,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop
 class _Corpora(TyperGroup):
     """A command for each corpus, made when it is called by its name."""
 
+    example = "fv2es prep {} {} --out shards"
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # click's signature
         return list(CORPORA.names())
 
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in self.commands and name in self.list_commands(ctx):
-            self.commands[name] = _click_command(name, self.chosen)
+            self.commands[name] = _click_command(name, self.chosen, self.example)
         return self.commands.get(name)
 
     @staticmethod
@@ -49,6 +51,8 @@ class _Corpora(TyperGroup):
 
 class _Shown(_Corpora):
     """The same with commands that print their configuration."""
+
+    example = "fv2es config show prep {} {} --out shards"
 
     @staticmethod
     def chosen(command: Any) -> Callable[..., None]:
@@ -62,9 +66,9 @@ show = typer.Typer(cls=_Shown, no_args_is_help=True, help="Configuration of `fv2
 show.callback()(lambda: None)
 
 
-def _click_command(name: str, chosen: Callable[[Any], Callable[..., None]]) -> Any:
+def _click_command(name: str, chosen: Callable[[Any], Callable[..., None]], example: str) -> Any:
     corpus, app = CORPORA.load(name), typer.Typer(add_completion=False)
-    epilog = f"Example: fv2es prep {name} {corpus.example} --out shards"
+    epilog = f"Example: {example.format(name, corpus.example)}"
     app.command(name, epilog=epilog)(chosen(corpus_command(corpus)))
     return get_command(app)
 

@@ -19,13 +19,13 @@ def test_a_changed_value_a_removed_one_and_an_added_column_are_told(shards: Path
         file["faces/values"][0, 0, 0, 0] ^= 1
         del file["mel/values"]
         file["extra"] = [1, 2]
-        file.attrs["stages"] = b'["faces"]'
+        file.attrs["more"] = b"1"
         file.attrs["format_version"] = b"9.9"
     found = compare(before, dataset_record(shards))
     assert found.differs
     assert list(found.changed) == [f"{path.name}/faces/values"]
     assert found.removed == (f"{path.name}/mel/values",)
-    assert found.added == (f"{path.name}/extra", f"{path.name}@stages")
+    assert found.added == (f"{path.name}/extra", f"{path.name}@more")
     assert list(found.noted) == [f"{path.name}@format_version"]
     assert "DIFFERENT" in found.text()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fv2es_prep.shards.verify.dataset import verify
 from fv2es_prep.splits import build_split, write_split
 from fv2es_prep.utils.files import sha256_of
 
+DATA = Path(__file__).parents[1] / "data"
 PAGE = Path(__file__).parents[2] / "docs/shard-format.md"
 
 
@@ -563,3 +565,24 @@ def test_i25_a_compact_shard_requires_the_feature_and_no_other_does(
     only(compact, "I25", said="requires is []")
     break_shard(dataset, lambda file: set_text(file, "requires", '["compact"]'))
     only(dataset, "I25", said='requires is ["compact"]')
+
+
+def test_i26_stages_are_those_of_the_settings(dataset, break_shard):
+    break_shard(dataset, lambda file: set_text(file, "stages", '["faces", "mel"]'))
+    only(dataset, "I26", said='stages is ["faces", "mel"]')
+
+
+def test_i27_landmarks_are_finite_or_absent(tmp_path, break_shard):
+    dataset = tmp_path / "landmarks"
+    shutil.copytree(DATA / "shard-1.2", dataset)
+    assert verify(dataset) == []
+    break_shard(
+        dataset, lambda file: file["landmarks/points"].__setitem__((0, 0, 0), np.nan), digests=False
+    )
+    assert {finding.code for finding in verify(dataset)} == {"I23"}
+    break_shard(
+        dataset, lambda file: file["landmarks/points"].__setitem__((0, 0, 0), np.inf), digests=False
+    )
+    found = {finding.code: finding.sentence for finding in verify(dataset)}
+    assert found.keys() == {"I23", "I27"}
+    assert "a point is infinite" in found["I27"]
