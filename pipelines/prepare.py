@@ -42,6 +42,8 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:
         inventory = spread_utterances(inventory, config.sample)
+    # Everything that can be refused comes before the directory is made and media are hashed.
+    settings = _settings(config, inventory)
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(config.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
@@ -54,7 +56,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         hashes = hash_media(inventory.recordings, out, config.trust_mtime)
     return make_plan(
         inventory,
-        _settings(config, inventory),
+        settings,
         tokenizer,
         out,
         config.shard_mb,
