@@ -26,10 +26,10 @@ from fv2es_train.commands.train import train
 from fv2es_train.predict.predict_config import PredictConfig
 from fv2es_train.training.run_config import train_config
 from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
+from pipelines.commands.common import said
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.prep import show as show_prep
 from pipelines.commands.shards import shards
-from pipelines.commands.shared import said
 from pipelines.commands.splits import splits, splits_build
 
 

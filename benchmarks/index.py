@@ -124,7 +124,7 @@ def _texts(count: int, rng: Any) -> list[str]:
 def do(directory: str, work: str) -> dict[str, Any]:
     """One command's work, from the directory to the file or the text."""
     from fv2es_prep.splits.recipes import Rule
-    from pipelines.commands.shared import without_pandas
+    from pipelines.commands.common import without_pandas
 
     place = Path(directory)
     rules = {

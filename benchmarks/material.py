@@ -24,7 +24,7 @@ from scipy.io import wavfile
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.demo import make_text_model
 from fv2es_prep.demo.annotations import evaluation_text, transcription_text
-from fv2es_prep.demo.faces import film_dialogue
+from fv2es_prep.demo.film import film_dialogue
 from fv2es_prep.demo.portraits import EXPRESSIONS, Expression, express, make_portrait
 from fv2es_prep.demo.script import Dialogue, Turn
 from fv2es_prep.demo.sentences import EMOTIONS, make_sentence

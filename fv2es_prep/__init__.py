@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fv2es_prep.shards.index import Index, read_index
     from fv2es_prep.shards.reader import ShardReader
     from fv2es_prep.shards.tools.export import export
-    from fv2es_prep.shards.verify.dataset import verify
+    from fv2es_prep.shards.verify.checks import verify
     from fv2es_prep.shards.writer import ShardHeader, ShardWriter
     from fv2es_prep.splits.audit import Audit, audit_split
     from fv2es_prep.splits.manifest import Split, read_split, write_split

@@ -1,7 +1,7 @@
 """Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit.
 
 Owns going from a shard back to its corpus. Leaves the road of an utterance to `example` and all
-checks that need no corpus to `fv2es_prep.shards.verify.dataset`.
+checks that need no corpus to `fv2es_prep.shards.verify.checks`.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.cache import ASIDE_NAME
-from pipelines.claims import locked
 from pipelines.executors.base import executor_of
+from pipelines.executors.claims import locked
+from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 from pipelines.plan import Plan
-from pipelines.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 
 RUN_NAME = "run.json"
 

@@ -37,7 +37,7 @@ _SPOKEN = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:\s*(.*)")
 
 
 @dataclass(frozen=True)
-class Turn:
+class LabelLine:
     """One line of a label file: ratings are valence, activation, dominance, 1 to 5."""
 
     id: str
@@ -78,12 +78,12 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     )
 
 
-def parse_labels(text: str) -> Iterator[Turn | str]:
+def parse_labels(text: str) -> Iterator[LabelLine | str]:
     """The turns of a label file; a line that is no turn, rating or header comes as str."""
     for line in map(str.strip, text.splitlines()):
         if match := _TURN.fullmatch(line):
             start_s, end_s, turn, label, ratings = match.groups()
-            yield Turn(turn, float(start_s), float(end_s), label, _ratings(ratings))
+            yield LabelLine(turn, float(start_s), float(end_s), label, _ratings(ratings))
         elif line and not line.startswith("%") and not _RATER.match(line):
             yield line
 
@@ -199,7 +199,7 @@ def _words(root: Path, name: str, path: Path | None, found: _Found) -> dict[str,
     return words
 
 
-def _utterance(turn: Turn, recording: str, session: str, words: str) -> Utterance:
+def _utterance(turn: LabelLine, recording: str, session: str, words: str) -> Utterance:
     # Ses01F_impro01_M003 is spoken by the man of session 1.
     speaker = f"{turn.id.split('_')[0][:-1]}_{turn.id.split('_')[-1][:1]}"
     return Utterance(

@@ -1,6 +1,6 @@
 """A corpus as a table: one row per utterance, with its video, span, transcript and labels.
 
-Owns the meaning of the columns. Leaves table file formats to `rows`.
+Owns the meaning of the columns. Leaves table file formats to `table_rows`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
-from fv2es_prep.corpora.rows import Row, Rows, read_rows
+from fv2es_prep.corpora.table_rows import Row, TableRows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
@@ -81,7 +81,7 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     )
 
 
-def _labels_of(rows: Rows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
+def _labels_of(rows: TableRows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
     """The function that reads the labels of a row.
 
     Raises:
@@ -101,7 +101,7 @@ def _labels_of(rows: Rows, choice: LabelChoice) -> Callable[[Row], tuple[str, ..
     return lambda row: tuple(name for name in classes if _flag(row, name))
 
 
-def _check_columns(rows: Rows) -> None:
+def _check_columns(rows: TableRows) -> None:
     for name in rows.columns:
         meant = _MEANT.get(name.casefold(), name.casefold())
         if name not in COLUMNS and meant in COLUMNS and meant not in rows.columns:
@@ -114,7 +114,7 @@ def _check_columns(rows: Rows) -> None:
         _check_stems(rows)
 
 
-def _check_stems(rows: Rows) -> None:
+def _check_stems(rows: TableRows) -> None:
     seen: dict[str, str] = {}
     for row in rows.rows:
         stem = Path(str(row.values.get("video", row.place))).stem
@@ -127,14 +127,14 @@ def _check_stems(rows: Rows) -> None:
         seen[stem] = row.place
 
 
-def _columns_error(rows: Rows, problem: str) -> CorpusError:
+def _columns_error(rows: TableRows, problem: str) -> CorpusError:
     return CorpusError(
         f"{rows.name} has {problem}; its columns are {', '.join(rows.columns)}",
         f"columns with a meaning: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
     )
 
 
-def _no_class_column(rows: Rows, name: str, sound: list[Row]) -> CorpusError:
+def _no_class_column(rows: TableRows, name: str, sound: list[Row]) -> CorpusError:
     if name not in rows.columns or name in COLUMNS:
         return _columns_error(rows, f"no column labels, and none for the class {name!r}")
     row = next(row for row in sound if _flag(row, name) is None)
@@ -163,7 +163,7 @@ def _named_labels(row: Row) -> tuple[str, ...]:
 
 
 def _read_row(
-    row: Row, rows: Rows, folder: Path, labels_of: Callable[[Row], tuple[str, ...]]
+    row: Row, rows: TableRows, folder: Path, labels_of: Callable[[Row], tuple[str, ...]]
 ) -> tuple[Recording, Utterance]:
     if row.problem:
         raise UtteranceError(row.problem, DropReason.BAD_LINE)
@@ -183,7 +183,7 @@ def _read_row(
     )
 
 
-def _id(row: Row, rows: Rows, video: Path) -> str:
+def _id(row: Row, rows: TableRows, video: Path) -> str:
     if "id" not in rows.columns:
         return video.stem
     if "id" not in row.values:

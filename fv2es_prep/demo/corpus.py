@@ -1,7 +1,7 @@
 """The demo corpus on disk: folders and files in IEMOCAP's exact layout.
 
 Owns the tree. The plan comes from script.py, text files from annotations.py, sound from voice.py,
-video from faces.py.
+video from film.py.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fv2es_prep.demo.annotations import evaluation_text, transcription_text
-from fv2es_prep.demo.faces import film_dialogue
+from fv2es_prep.demo.film import film_dialogue
 from fv2es_prep.demo.script import Dialogue, plan_corpus
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue
 

@@ -1,6 +1,6 @@
 """Pictures of the demo speakers: one portrait, made into ten people and six expressions.
 
-Owns how a face looks. Which picture is shown in which frame is decided in faces.py.
+Owns how a face looks. Which picture is shown in which frame is decided in film.py.
 
 Positions on the face are in "portrait pixels": pixels of the original picture counted from the
 middle of the face, x to the right and y down. The face is about 87 wide and 110 high.

@@ -1,6 +1,6 @@
 """The plan of the demo dialogues: who says what, when, and with what emotion.
 
-Owns the plan. Words come from sentences.py; annotations.py, faces.py and voice.py make text files,
+Owns the plan. Words come from sentences.py; annotations.py, film.py and voice.py make text files,
 pictures and sound from the plan.
 """
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from fv2es_prep.demo.faces import film_dialogue
+from fv2es_prep.demo.film import film_dialogue
 from fv2es_prep.demo.script import Dialogue, plan_talk
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue
 

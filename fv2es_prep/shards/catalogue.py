@@ -14,10 +14,10 @@ from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import OutputError, ShardError
+from fv2es_prep.shards.catalogue_table import LABEL, TIMES, CatalogueTable
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import Catalogue, ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES
-from fv2es_prep.shards.table import LABEL, TIMES, CatalogueTable
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.stages.registry import media_of, stages_of
 from fv2es_prep.utils.files import whole_file

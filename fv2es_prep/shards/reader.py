@@ -27,7 +27,7 @@ from fv2es_prep.shards.schema import (
     check_version,
     columns_of,
 )
-from fv2es_prep.stages.rows import counted_columns, sums_of
+from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:

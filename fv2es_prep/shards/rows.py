@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.stages.registry import stages_of
-from fv2es_prep.stages.rows import StageRows
+from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Example, Utterance
 
 if TYPE_CHECKING:

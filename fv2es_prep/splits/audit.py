@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.shards.table import CatalogueTable
+from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, repeats, rows_of
 from fv2es_prep.splits.shared import Measure, Shared, sharing_names, sharing_values
 from fv2es_prep.splits.transcripts import Transcripts

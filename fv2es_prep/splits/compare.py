@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fv2es_prep.shards.table import CatalogueTable
+from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
 from fv2es_prep.splits.shared import count, present
 from fv2es_prep.utils.pages import text_table

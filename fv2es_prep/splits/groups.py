@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.table import CatalogueTable, Names, names_of
+from fv2es_prep.shards.catalogue_table import CatalogueTable, Names, names_of
 from fv2es_prep.splits.manifest import repeats
 
 COLUMNS = ("recording_id", "speaker", "session")

@@ -17,7 +17,7 @@ from fv2es_prep.splits.manifest import SUBSETS, Split, few, split_of_rows
 from fv2es_prep.splits.published import Published, recognise
 
 if TYPE_CHECKING:
-    from fv2es_prep.shards.table import CatalogueTable
+    from fv2es_prep.shards.catalogue_table import CatalogueTable
 
 
 @dataclass(frozen=True)

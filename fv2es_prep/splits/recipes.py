@@ -15,8 +15,8 @@ import numpy as np
 
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import table_of
+from fv2es_prep.shards.catalogue_table import CatalogueTable, Names
 from fv2es_prep.shards.reader import Catalogue
-from fv2es_prep.shards.table import CatalogueTable, Names
 from fv2es_prep.splits import groups, stratify
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, split_of_rows
 

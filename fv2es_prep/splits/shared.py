@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fv2es_prep.shards.table import Names
+    from fv2es_prep.shards.catalogue_table import Names
 
     Mask = NDArray[np.bool_]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.shards.table import CatalogueTable
+from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.shared import Measure, Shared, count, shared
 from fv2es_prep.splits.transcripts import bytes_of
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fv2es_prep.stages.context import StageContext
-    from fv2es_prep.stages.rows import StageRows
+    from fv2es_prep.stages.stage_rows import StageRows
 
 MEDIA = ("video", "sound")
 INPUTS = (*MEDIA, "transcript")

@@ -15,7 +15,7 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.stages.base import Check, Column, Pictures, Stage
 from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.faces import largest_faces
-from fv2es_prep.stages.rows import StageRows
+from fv2es_prep.stages.stage_rows import StageRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

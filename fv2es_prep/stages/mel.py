@@ -20,7 +20,7 @@ from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import resampled
 from fv2es_prep.stages.base import Check, Column, Stage
 from fv2es_prep.stages.context import StageContext
-from fv2es_prep.stages.rows import StageRows
+from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import MelSpectrum, Waveform
 
 if TYPE_CHECKING:

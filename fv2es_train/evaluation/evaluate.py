@@ -1,7 +1,7 @@
 """Evaluate a run on a subset of a split.
 
 Owns the checks that run, shards and split match, and prediction on a subset. Leaves the metrics to
-`measurement`, groups to `groups`, inference to `inference`, and loading to `models.checkpoint`.
+`measurement`, groups to `breakdown`, inference to `inference`, and loading to `models.checkpoint`.
 Thresholds come from the checkpoint; nothing is fitted here.
 """
 
@@ -18,7 +18,7 @@ from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.bootstrap import Bootstrap
-from fv2es_train.evaluation.groups import by_group, by_modality, check_by, group_names
+from fv2es_train.evaluation.breakdown import by_group, by_modality, check_by, group_names
 from fv2es_train.evaluation.inference import (
     choose_device,
     loader_of,
@@ -93,13 +93,13 @@ def evaluate(
         subset: ``train``, ``valid`` or ``test``.
         batch_size: utterances per batch; None takes the batch size of the training.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        by: also measure each group, one of `groups.BY`.
+        by: also measure each group, one of `breakdown.BY`.
         bootstrap: how to resample; None takes the defaults.
         predictions: also write the predictions to this CSV file.
 
     Returns:
         JSON-ready: what `measure_opened` returns and, with ``by``, the key ``by`` with ``kind``
-        and ``groups``, see `groups`.
+        and ``groups``, see `breakdown`.
 
     Raises:
         UsageError: the subset, the device or the grouping is unknown, or there is no such run.

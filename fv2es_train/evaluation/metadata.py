@@ -1,7 +1,7 @@
 """Metadata of a subset's utterances: speakers, sessions, durations, missing modalities.
 
 Owns the metadata that groups and describes results. Leaves reading it to fv2es_prep.shards and
-grouping to `groups`.
+grouping to `breakdown`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fv2es_prep.shards.catalogue import read_table
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, audit_split
 from fv2es_prep.utils.files import sha256_of, whole_file
-from fv2es_train.evaluation.groups import MODALITY_NAMES
+from fv2es_train.evaluation.breakdown import MODALITY_NAMES
 from fv2es_train.evaluation.metadata import metadata_of
 from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.single_label import SINGLE_METRICS
@@ -26,8 +26,8 @@ from fv2es_train.evaluation.single_label import SINGLE_METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fv2es_prep.shards.catalogue_table import CatalogueTable
     from fv2es_prep.shards.reader import Catalogue
-    from fv2es_prep.shards.table import CatalogueTable
     from fv2es_prep.splits import Split
     from fv2es_prep.splits.shared import Shared
     from fv2es_train.models.checkpoint import Checkpoint

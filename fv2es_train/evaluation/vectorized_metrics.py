@@ -2,7 +2,7 @@
 
 Owns the arithmetic behind resamples and groups: a resample is a row of weights (how often each
 utterance was drawn), a group is a row of zeros and ones. With unit weights the values equal those
-of `metrics` and `single_label`. Leaves drawing to `bootstrap` and grouping to `groups`.
+of `metrics` and `single_label`. Leaves drawing to `bootstrap` and grouping to `breakdown`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.shared import Dataset, Json, print_json
+from pipelines.commands.common import Dataset, Json, print_json
 from pipelines.commands.splits import splits
 
 SplitFile = Annotated[Path, typer.Argument(help="Split manifest.", metavar="SPLIT")]

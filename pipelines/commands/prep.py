@@ -17,7 +17,7 @@ from fv2es_prep.config import DEFAULT_STAGES
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.shared import Json, print_json, said
+from pipelines.commands.common import Json, print_json, said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fv2es_prep.errors import UsageError
-from pipelines.commands.shared import Dataset, Json, print_json
+from pipelines.commands.common import Dataset, Json, print_json
 
 if TYPE_CHECKING:
     from fv2es_prep.shards.verify.finding import Finding
@@ -40,7 +40,7 @@ def shards_verify(
     as_json: Json = False,
 ) -> None:
     """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
-    from fv2es_prep.shards.verify.dataset import shards_in, verify
+    from fv2es_prep.shards.verify.checks import shards_in, verify
     from pipelines.commands.progress import progress
 
     if sample is not None and against is None:
@@ -112,7 +112,7 @@ def shards_prune(
 ) -> None:
     """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
     from fv2es_prep.shards.tools.prune import prune
-    from pipelines.claims import locked
+    from pipelines.executors.claims import locked
 
     if dry_run or not directory.is_dir():
         pruned = prune(directory, dry_run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from pipelines.commands.shared import Dataset, Json, print_json, without_pandas
+from pipelines.commands.common import Dataset, Json, print_json, without_pandas
 
 if TYPE_CHECKING:
     from fv2es_prep.splits.manifest import Split

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fv2es_prep.utils.registry import Registry
-from pipelines.plan_directory import STOPPING, PlanDirectory
+from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
 Report = Callable[[int], None]
 
@@ -61,7 +61,7 @@ def executor_of(name: str) -> Executor:
     return EXECUTORS.load(name.partition(":")[0])(name)
 
 
-class Progress:
+class PlanProgress:
     """How far a plan is, whoever works on it.
 
     Args:

@@ -13,9 +13,9 @@ from typing import Any
 
 from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError
-from pipelines.executors.base import Progress, Report
+from pipelines.executors.base import PlanProgress, Report
+from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
-from pipelines.plan_directory import PlanDirectory
 
 _CONNECT_TIMEOUT_S = 10
 _POLL_S = 0.1
@@ -58,7 +58,7 @@ def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
         plan: the plan; workers find it under the same path.
         report: called with the number of utterances done since the last call.
     """
-    progress, loops = Progress(plan, report), dict[Any, str]()
+    progress, loops = PlanProgress(plan, report), dict[Any, str]()
     while not progress.update():
         threads = client.nthreads()
         for loop, worker in list(loops.items()):

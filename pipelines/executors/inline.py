@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fv2es_prep.errors import SettingsError
-from pipelines.executors.base import Progress, Report
+from pipelines.executors.base import PlanProgress, Report
+from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
-from pipelines.plan_directory import PlanDirectory
 
 
 class InlineExecutor:
@@ -23,6 +23,6 @@ class InlineExecutor:
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""
-        progress = Progress(plan, report)
+        progress = PlanProgress(plan, report)
         progress.update()
         work(plan, progress.update)

@@ -10,7 +10,7 @@ from fv2es_prep.errors import SettingsError
 from pipelines.executors.base import Report
 from pipelines.executors.cluster import run_on
 from pipelines.executors.inline import InlineExecutor
-from pipelines.plan_directory import PlanDirectory
+from pipelines.executors.plan_directory import PlanDirectory
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

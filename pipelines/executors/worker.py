@@ -12,8 +12,8 @@ from dataclasses import replace
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.files import cannot_write
 from pipelines.build import build_shard, quarantine_shard
-from pipelines.claims import Claim
-from pipelines.plan_directory import STOPPING, PlanDirectory
+from pipelines.executors.claims import Claim
+from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 from pipelines.task import ShardTask
 
 MOST_DEATHS = 4

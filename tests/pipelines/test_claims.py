@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fv2es_prep.errors import OutputError, UsageError
-from pipelines.claims import STALE_S, Claim, is_live, locked
+from pipelines.executors.claims import STALE_S, Claim, is_live, locked
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_process_on_another_host_is_dead_when_its_heartbeat_stops(tmp_path, de
 
 
 def test_a_heartbeat_keeps_a_claim(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.claims.BEAT_S", 0.01)
+    monkeypatch.setattr("pipelines.executors.claims.BEAT_S", 0.01)
     with Claim.take(tmp_path, "task") as claim:
         age(claim, STALE_S + 1)
         deadline = time.monotonic() + 5

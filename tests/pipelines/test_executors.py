@@ -18,8 +18,8 @@ from fv2es_prep.types import PictureFiles, Recording, Utterance
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
 from pipelines.executors.base import EXECUTORS, executor_of
+from pipelines.executors.plan_directory import PlanDirectory, write_plan
 from pipelines.executors.worker import work
-from pipelines.plan_directory import PlanDirectory, write_plan
 from pipelines.prepare import plan_corpus
 from pipelines.run import finish
 from pipelines.task import longest_first

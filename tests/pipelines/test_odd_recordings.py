@@ -21,11 +21,11 @@ from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
-from pipelines.claims import Claim
+from pipelines.executors.claims import Claim
+from pipelines.executors.plan_directory import write_plan
 from pipelines.executors.worker import work
 from pipelines.media_hashes import hash_media
 from pipelines.plan import make_plan
-from pipelines.plan_directory import write_plan
 from pipelines.prepare import plan_corpus
 from pipelines.run import finish, run
 

@@ -15,7 +15,7 @@ from fv2es_prep.errors import MediaError, OutputError, UsageError
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import quarantine_shard
-from pipelines.claims import locked
+from pipelines.executors.claims import locked
 from pipelines.media_hashes import HASHES_NAME, UNREADABLE, hash_media
 from pipelines.plan import make_plan
 from pipelines.prepare import plan_corpus

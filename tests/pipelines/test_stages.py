@@ -22,7 +22,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.export import export
 from fv2es_prep.shards.tools.info import dataset_info, info_text
 from fv2es_prep.shards.tools.show import draw_to_file, example_text, example_values, find_example
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.stages.registry import choose_stages
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.shards.catalogue import arrow_table
-from fv2es_prep.shards.table import LABEL, CatalogueTable
+from fv2es_prep.shards.catalogue_table import LABEL, CatalogueTable
 
 
 def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> CatalogueTable:

@@ -17,7 +17,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
 from fv2es_prep.shards.tools.merge import merge
 from fv2es_prep.shards.tools.prune import prune
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.utils.files import sha256_of
 
 

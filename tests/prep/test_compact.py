@@ -29,7 +29,7 @@ from fv2es_prep.shards.tools.export import export
 from fv2es_prep.shards.tools.info import dataset_info
 from fv2es_prep.shards.tools.merge import merge
 from fv2es_prep.shards.tools.show import draw_to_file, example_values, extract_example, find_example
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter, example_row
 from fv2es_prep.stages.faces import JpegFaces, stored_faces
 from fv2es_prep.stages.fingerprint import fingerprints_of

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fv2es_prep.demo import make_corpus, make_text_model
-from fv2es_prep.demo.faces import draw_frames, film_dialogue
+from fv2es_prep.demo.film import draw_frames, film_dialogue
 from fv2es_prep.demo.script import Turn, plan_corpus
 from fv2es_prep.demo.sentences import EMOTIONS
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue

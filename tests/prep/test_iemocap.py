@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fv2es_prep.corpora import iemocap
-from fv2es_prep.corpora.iemocap import LABELS, Turn, parse_labels, parse_transcript, view_of
+from fv2es_prep.corpora.iemocap import LABELS, LabelLine, parse_labels, parse_transcript, view_of
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, label_counts
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
 from fv2es_prep.types import Inventory
@@ -52,7 +52,7 @@ def test_a_label_file_gives_turns_and_what_it_does_not_understand():
         "something else\n"
     )
     turn, other = parse_labels(text)
-    assert turn == Turn("Ses01F_impro01_F000", 6.2901, 8.2357, "neu", (2.5, 2.5, 2.0))
+    assert turn == LabelLine("Ses01F_impro01_F000", 6.2901, 8.2357, "neu", (2.5, 2.5, 2.0))
     assert other == "something else"
 
 
@@ -67,7 +67,7 @@ def test_a_transcript_keeps_its_colons_and_its_carriage_returns_go():
 @given(st.binary(max_size=300))
 def test_the_parsers_take_any_bytes(data):
     text = data.decode("utf-8-sig", "replace")
-    assert all(isinstance(entry, Turn | str) for entry in parse_labels(text))
+    assert all(isinstance(entry, LabelLine | str) for entry in parse_labels(text))
     assert all(isinstance(entry, tuple | str) for entry in parse_transcript(text))
 
 

@@ -17,7 +17,7 @@ from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.schema import columns_of
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.splits import build_split, write_split
 from fv2es_prep.utils.files import sha256_of
 

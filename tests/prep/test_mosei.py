@@ -27,7 +27,7 @@ from fv2es_prep.media.view import cut_view, halve_until
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
 from pipelines.commands.prep import prep
 from pipelines.config import PrepConfig, prep_config

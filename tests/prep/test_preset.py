@@ -28,7 +28,7 @@ from fv2es_prep.media.view import cut_view
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
 from pipelines.config import prep_config

@@ -29,7 +29,7 @@ from fv2es_prep.shards.tools.show import (
     extract_example,
     find_example,
 )
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.utils.files import sha256_of
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")

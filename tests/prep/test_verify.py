@@ -19,7 +19,7 @@ from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.shards.verify.dataset import verify
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.utils.files import sha256_of

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from fv2es_train.evaluation.bootstrap import Bootstrap, draw, interval, p_value, weights_of
-from fv2es_train.evaluation.groups import by_group, decided
+from fv2es_train.evaluation.breakdown import by_group, decided
 from fv2es_train.evaluation.measurement import measurement
 from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds
 from fv2es_train.evaluation.predictions import Predictions

@@ -20,9 +20,9 @@ from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.published.convert import ConvertOptions, convert_file, count, export_run
-from fv2es_train.models.published.files import read_state
 from fv2es_train.models.published.mapping import from_published, published_name, to_published
 from fv2es_train.models.published.sizes import config_of
+from fv2es_train.models.published.weight_files import read_state
 from tests.train.conftest import CLASSES, VOCABULARY, Corpus, make_examples
 from tests.train.published_net import Branches, PublishedNet
 

@@ -23,7 +23,7 @@ from fv2es_prep.shards.schema import DAMAGE, columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.verify.layout import is_absolute
 from fv2es_prep.stages.registry import stages_of
-from fv2es_prep.stages.rows import StageRows
+from fv2es_prep.stages.stage_rows import StageRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _DROPPED_TEXT = ("id", "reason", "sentence", "file", "recording_id")
 
 
 @dataclass(frozen=True)
-class Rows:
+class CheckedRows:
     """The rows of one shard.
 
     Attributes:
@@ -60,7 +60,7 @@ class Rows:
         return {path: self.columns[path][number] for path in parts_of(self.settings)["row"]}
 
 
-def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], Rows]:
+def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], CheckedRows]:
     """The small columns of a shard whose layout is sound, and what of them cannot be read."""
     findings, columns = [], {}
     for column in columns_of(settings):
@@ -74,7 +74,7 @@ def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Findin
         except DAMAGE as error:
             words = " ".join(str(error).split())
             findings.append(Finding("unreadable", name, f"{column.path}: {words}"))
-    return findings, Rows(columns, settings)
+    return findings, CheckedRows(columns, settings)
 
 
 def _row_bytes(data: Any) -> int:
@@ -82,7 +82,7 @@ def _row_bytes(data: Any) -> int:
     return int(data.dtype.itemsize) * math.prod(row)
 
 
-def check_rows(name: str, rows: Rows) -> list[Finding]:
+def check_rows(name: str, rows: CheckedRows) -> list[Finding]:
     """Check every invariant of a shard's rows.
 
     Args:
@@ -104,7 +104,7 @@ def check_rows(name: str, rows: Rows) -> list[Finding]:
     return findings + [Finding(code, name, sentence) for code, sentence in problems]
 
 
-def _check_offsets(rows: Rows) -> Iterator[tuple[str, str]]:
+def _check_offsets(rows: CheckedRows) -> Iterator[tuple[str, str]]:
     for stage in rows.stages:
         if not stage.ragged:
             continue
@@ -121,28 +121,28 @@ def _check_offsets(rows: Rows) -> Iterator[tuple[str, str]]:
                 yield "I25", f"{group}/sizes {sentence}"
 
 
-def _i8(rows: Rows) -> NDArray[np.bool_]:
+def _i8(rows: CheckedRows) -> NDArray[np.bool_]:
     start, end = rows.columns["start_s"], rows.columns["end_s"]
     bad: NDArray[np.bool_] = ~(np.isfinite(end) & (start >= 0) & (start < end))
     return bad
 
 
-def _i9(rows: Rows) -> NDArray[np.bool_]:
+def _i9(rows: CheckedRows) -> NDArray[np.bool_]:
     bad: NDArray[np.bool_] = (rows.columns["label"] > 1).any(axis=1)
     return bad
 
 
-def _i14(rows: Rows) -> NDArray[np.bool_]:
+def _i14(rows: CheckedRows) -> NDArray[np.bool_]:
     bad: NDArray[np.bool_] = np.isinf(rows.columns["ratings"]).any(axis=1)
     return bad
 
 
-def _i21(rows: Rows) -> NDArray[np.bool_]:
+def _i21(rows: CheckedRows) -> NDArray[np.bool_]:
     bad: NDArray[np.bool_] = rows.columns["clamped"] > 1
     return bad
 
 
-_CHECKS: tuple[tuple[str, str, Callable[[Rows], NDArray[np.bool_]]], ...] = (
+_CHECKS: tuple[tuple[str, str, Callable[[CheckedRows], NDArray[np.bool_]]], ...] = (
     ("I8", "the span is not 0 <= start_s < end_s", _i8),
     ("I9", "label holds other values than 0 and 1", _i9),
     ("I14", "ratings are neither finite nor NaN", _i14),
@@ -150,7 +150,7 @@ _CHECKS: tuple[tuple[str, str, Callable[[Rows], NDArray[np.bool_]]], ...] = (
 )
 
 
-def _check_dropped(rows: Rows) -> Iterator[tuple[str, str]]:
+def _check_dropped(rows: CheckedRows) -> Iterator[tuple[str, str]]:
     prepared = set(rows.columns["id"])
     known = {reason.value for reason in DropReason}
     for place, text in enumerate(rows.columns["dropped"]):
@@ -165,7 +165,7 @@ def _check_dropped(rows: Rows) -> Iterator[tuple[str, str]]:
             yield "I17", f"the dropped {entry['id']} names the path {entry['file']}"
 
 
-def _check_sources(rows: Rows) -> Iterator[tuple[str, str]]:
+def _check_sources(rows: CheckedRows) -> Iterator[tuple[str, str]]:
     entries = [_object(text) for text in rows.columns["source"]]
     names = [entry.get("recording_id") for entry in entries]
     digests = [entry.get(part) for entry in entries for part in ("video", "audio")]
@@ -179,7 +179,7 @@ def _check_sources(rows: Rows) -> Iterator[tuple[str, str]]:
         yield "I22", f"source lacks the recording {unknown[0]}"
 
 
-def _check_parts(rows: Rows) -> Iterator[tuple[str, str]]:
+def _check_parts(rows: CheckedRows) -> Iterator[tuple[str, str]]:
     """The digests of each example and each value by itself, in one pass over the large columns."""
     problems: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(rows.columns["id"]):

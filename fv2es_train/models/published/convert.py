@@ -15,9 +15,9 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
-from fv2es_train.models.published.files import read_state, write_state
 from fv2es_train.models.published.mapping import from_published, to_published
 from fv2es_train.models.published.sizes import config_of, modalities_of
+from fv2es_train.models.published.weight_files import read_state, write_state
 
 if TYPE_CHECKING:
     from torch import nn

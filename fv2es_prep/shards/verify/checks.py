@@ -21,7 +21,7 @@ from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.shards.verify.finding import Finding
-from fv2es_prep.shards.verify.invariants import Rows, check_rows, read_rows
+from fv2es_prep.shards.verify.invariants import CheckedRows, check_rows, read_rows
 from fv2es_prep.shards.verify.layout import check_layout
 from fv2es_prep.utils.files import sha256_of
 
@@ -136,7 +136,7 @@ def _look_into(path: Path, size: int) -> tuple[list[Finding], _Facts | None]:
         return check_rows(path.name, rows), _facts_of(path.name, rows, attributes)
 
 
-def _facts_of(name: str, rows: Rows, attributes: dict[str, str]) -> _Facts:
+def _facts_of(name: str, rows: CheckedRows, attributes: dict[str, str]) -> _Facts:
     columns = rows.columns
     keys = list(
         zip(columns["recording_id"], columns["start_s"].tolist(), columns["id"], strict=True)

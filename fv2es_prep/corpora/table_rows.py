@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """All rows of a file.
 
     Attributes:
@@ -49,7 +49,7 @@ class Rows:
     rows: tuple[Row, ...]
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> TableRows:
     """Read a table; the suffix of its name decides the format.
 
     Raises:
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> Rows:
     if not any(columns) or twice:
         found = f"the column {twice[0]!r} twice" if twice else "no columns"
         raise CorpusError(f"{path.name} has {found}", "name each column once in the first line")
-    return Rows(path.name, tuple(columns), tuple(rows))
+    return TableRows(path.name, tuple(columns), tuple(rows))
 
 
 def _read_separated(path: Path, separator: str) -> tuple[Sequence[str], list[Row]]:

@@ -29,7 +29,7 @@ from fv2es_prep import errors
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.files import cannot_write, whole_file
-from pipelines.claims import Claim, is_live
+from pipelines.executors.claims import Claim, is_live
 from pipelines.plan import Plan
 from pipelines.task import ShardTask, longest_first
 
