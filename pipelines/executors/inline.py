@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from fv2es_prep.errors import SettingsError
 from pipelines.executors.base import PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
+
+_POLL_S = 0.1
 
 
 class InlineExecutor:
@@ -24,5 +28,8 @@ class InlineExecutor:
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""
         progress = PlanProgress(plan, report)
-        progress.update()
-        work(plan, progress.update)
+        while not progress.update():
+            work(plan, progress.update)
+            # What is left is claimed by a worker of a run that was killed: it finishes, or dies.
+            if not plan.open_tasks():
+                time.sleep(_POLL_S)

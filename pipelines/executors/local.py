@@ -39,10 +39,16 @@ class LocalExecutor:
 
         if not plan.contents.decodes:
             # Copying and tokenizing take less time than starting workers.
-            return InlineExecutor("inline").run(plan, report)
+            InlineExecutor("inline").run(plan, report)
+            return
         cluster = local_cluster(min(self.workers, len(plan.contents.tasks)))
         with cluster, Client(cluster, set_as_default=False) as client:
-            return run_on(client, plan, report)
+            try:
+                run_on(client, plan, report)
+            except KeyboardInterrupt:
+                # The signal may have reached the workers, too: Dask would log each lost connection.
+                logging.getLogger("distributed").setLevel(logging.CRITICAL)
+                raise
 
 
 def local_cluster(workers: int) -> Any:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from fv2es_prep.types import PictureFiles, Recording, Utterance
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
 from pipelines.executors.base import EXECUTORS, executor_of
+from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import PlanDirectory, write_plan
 from pipelines.executors.worker import work
 from pipelines.prepare import plan_corpus
@@ -98,8 +100,33 @@ def test_a_worker_that_lost_its_claim_or_its_plan_writes_nothing(
     assert directory.take() is None
 
 
+def test_a_task_that_a_dying_worker_still_holds_is_waited_for(
+    corpus, text_model, prepared, tmp_path, prepare, options_for
+):
+    out = tmp_path / "out"
+    options = options_for(corpus, out, text_model)
+    plan = write_plan(plan_corpus(options), out)
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    claim = Claim.take(plan.path / "claims", next(iter(plan.contents.tasks)))
+    holder = json.loads(claim.path.read_text())
+    claim.path.write_text(json.dumps({**holder, "process": orphan.pid}))
+
+    done = 0
+
+    def end_orphan(utterances: int) -> None:
+        nonlocal done
+        done += utterances
+        if done == 12:
+            threading.Timer(0.5, lambda: (orphan.kill(), orphan.wait())).start()
+
+    prepare(options, "inline", end_orphan)
+    assert orphan.returncode == -signal.SIGKILL
+    assert digests(out) == digests(prepared)
+
+
 PLUGIN = """
 from pipelines.build import build_shard
+from pipelines.executors.claims import Claim
 from pipelines.executors.worker import work
 
 class Backwards:
@@ -178,7 +205,8 @@ def test_a_signal_ends_a_run_in_a_sentence(
         os.killpg(process.pid, number)
         time.sleep(0.2)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    # A signal that comes while Python ends kills it as it would any process.
+    assert process.returncode in (130, *(-number for number in signals)), said
     assert "Traceback" not in said
     assert "finished shards" in said
     prepare(options_for(corpus, out, text_model))
