@@ -14,6 +14,7 @@ import io
 import math
 import pickle
 import re
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ def read_plain_pickle(path: Path) -> Any:
     except (
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
         *(LookupError, OverflowError, MemoryError, ImportError, RecursionError),
+        *(struct.error, AssertionError),
     ) as error:
         raise CorpusError(f"{path.name} is a damaged pickle: {error}", "fetch it again") from error
 
@@ -63,7 +65,8 @@ class _Name:
         raise pickle.UnpicklingError("it sets the state of a function")
 
 
-class _PlainUnpickler(pickle.Unpickler):
+# In Python: the compiled one allocates memory for any memo index that a damaged file names.
+class _PlainUnpickler(pickle._Unpickler):
     def __init__(self, name: str, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
         self._file = name

@@ -232,7 +232,10 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
     except (*DAMAGE, SettingsError):
         # What needs the settings reports the damage; ids and dropped utterances can be read.
         settings = PrepSettings()
-    missing = [column.path for column in columns_of(settings) if column.path not in file]
+    try:
+        missing = [column.path for column in columns_of(settings) if column.path not in file]
+    except DAMAGE as error:
+        raise ShardError(f"{path} is damaged: {error}", REBUILD_HINT) from error
     if missing:
         raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", REBUILD_HINT)
     return attributes

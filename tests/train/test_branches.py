@@ -74,8 +74,10 @@ def test_two_epochs_change_every_parameter_of_every_branch(
 
     text.small(40, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     watch = Watch(monkeypatch)
-    options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))
-    options = replace(options, model=name, lr=1e-3, threads=1)
+    encoder = str(tmp_path / "albert")
+    options = options_of(
+        corpus, tmp_path / "run", model=name, text_encoder=encoder, lr=1e-3, threads=1
+    )
     if name != "fv2es-tiny":
         few = {f"utt{number:03d}" for number in (*range(6), 18, 19)}
 
