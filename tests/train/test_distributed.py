@@ -90,11 +90,12 @@ def test_a_loss_that_is_no_number_stops_all_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_the_command(corpus: Corpus, tmp_path: Path, still: str) -> None:
-    train(options_of(corpus, tmp_path / "one", epochs=3, model="still", **GIVEN))
+    # At the model's own rate, Adam turns rounding of gradients near zero into whole steps.
+    train(options_of(corpus, tmp_path / "one", epochs=3, lr=1e-4, model="still", **GIVEN))
     result = torchrun(
         *("train", "--shards", corpus.shards, "--split", corpus.split, "--out", tmp_path / "two"),
         *("--model", "still", "--epochs", 3, "--batch-size", 17, "--augment", "flip,spec"),
-        *("--early-stop", 0, "--json"),
+        *("--early-stop", 0, "--lr", 1e-4, "--json"),
         packages=still,
     )
     assert result.returncode == 0, result.stderr
