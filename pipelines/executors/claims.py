@@ -52,6 +52,9 @@ class Claim:
         others = _claims(directory, name)
         if any(map(is_live, others)):
             return None
+        if not all(path.exists() for path in others):
+            # Released since it was listed, not dead: its number may be taken again.
+            return cls.take(directory, name)
         number = 1 + max((int(path.suffix[1:]) for path in others), default=0)
         claim = cls(directory / f"{name}.{number}", number)
         try:
@@ -77,7 +80,7 @@ class Claim:
 
     def __exit__(self, *_: object) -> None:
         self._released.set()
-        if self.held:
+        if holder_of(self.path).get("nonce") == self._nonce:
             self.path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
@@ -127,8 +130,10 @@ def locked(out: Path) -> Iterator[Claim]:
             f"{STALE_S:.0f} s",
         )
     with claim:
-        for dead in others:
-            dead.unlink(missing_ok=True)
+        for other in others:
+            # A live one belongs to somebody who is about to withdraw.
+            if not is_live(other):
+                other.unlink(missing_ok=True)
         yield claim
 
 
