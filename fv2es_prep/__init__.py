@@ -93,7 +93,7 @@ __getattr__, __dir__ = lazy_exports(
         "shards.index": ("Index", "read_index"),
         "shards.reader": ("ShardReader",),
         "shards.tools.export": ("export",),
-        "shards.verify.dataset": ("verify",),
+        "shards.verify.checks": ("verify",),
         "shards.writer": ("ShardHeader", "ShardWriter"),
         "splits.audit": ("Audit", "audit_split"),
         "splits.manifest": ("Split", "read_split", "write_split"),
