@@ -112,9 +112,13 @@ def read_cache(out: Path, corpus: str) -> Cache:
     return cache
 
 
+def shards_of(out: Path, corpus: str) -> list[Path]:
+    """The shards of a corpus that lie in a dataset directory, whatever its index lists."""
+    return sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
+
+
 def _shards_in(out: Path, corpus: str) -> list[Path]:
-    here = sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
-    return [*here, *sorted((out / ASIDE_NAME).glob("*.h5"))]
+    return [*shards_of(out, corpus), *sorted((out / ASIDE_NAME).glob("*.h5"))]
 
 
 def _is_aside(path: Path) -> bool:

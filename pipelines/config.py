@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.config import (
+    COMPACT,
     DEFAULT_STAGES,
     FaceSettings,
     FrameSettings,
@@ -32,7 +33,6 @@ from fv2es_prep.utils.fields import fields_of
 
 OURS = "ours"
 _SETTINGS = PrepSettings()
-_COMPACT = {"storage.faces": "jpeg", "storage.mel": "uint8"}
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,10 @@ def preset_values(corpus: str, given: Mapping[str, Any]) -> dict[str, Any]:
             f"choose from {', '.join((OURS, *chosen.presets))}",
         )
     compact = fields_of(PrepConfig)["compact"].convert(given.get("compact", False))
-    values = {**(_COMPACT if compact else {}), **chosen.presets.get(preset, {})}
-    sections: dict[str, Any] = {"corpus": chosen.options}
-    for path, value in values.items():
+    sections: dict[str, Any] = {"corpus": chosen.options} | (
+        {"storage": COMPACT} if compact else {}
+    )
+    for path, value in chosen.presets.get(preset, {}).items():
         section, _, name = path.partition(".")
         base = sections.get(section) or getattr(_SETTINGS, section)
         sections[section] = replace(base() if isinstance(base, type) else base, **{name: value})

@@ -27,7 +27,7 @@ from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_in
 from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
-from pipelines.cache import ASIDE_NAME
+from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.executors.base import executor_of
 from pipelines.executors.claims import locked
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
@@ -224,7 +224,7 @@ def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceip
     found = sum(receipt.examples for receipt in receipts) + len(tried)
     assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
     # Shards of an earlier, longer cut of the same corpus.
-    for path in out.glob(f"{inventory.corpus}-[0-9][0-9][0-9][0-9][0-9].h5"):
+    for path in shards_of(out, inventory.corpus):
         if path.name not in contents.shards:
             path.unlink()
     dropped = [*inventory.dropped, *tried]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.common import Dataset, Json, print_json
+from fv2es_prep.utils.console import Json, print_json
+from pipelines.commands.common import Dataset
 from pipelines.commands.splits import splits
 
 SplitFile = Annotated[Path, typer.Argument(help="Split manifest.", metavar="SPLIT")]

@@ -1,4 +1,4 @@
-"""What the commands share: options that mean the same everywhere, and how an answer is printed."""
+"""What the commands share: the dataset argument, the command as typed, pandas out of the way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from fv2es_prep.utils.console import Json as Json
-from fv2es_prep.utils.console import print_json as print_json
 
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")

@@ -16,8 +16,9 @@ from typer.main import get_command
 from fv2es_prep.config import DEFAULT_STAGES
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
+from fv2es_prep.utils.console import Json, print_json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import Json, print_json, said
+from pipelines.commands.common import said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 
 if TYPE_CHECKING:

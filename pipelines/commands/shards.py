@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fv2es_prep.errors import UsageError
-from pipelines.commands.common import Dataset, Json, print_json
+from fv2es_prep.utils.console import Json, print_json
+from pipelines.commands.common import Dataset
 
 if TYPE_CHECKING:
     from fv2es_prep.shards.verify.finding import Finding

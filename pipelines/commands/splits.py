@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from pipelines.commands.common import Dataset, Json, print_json, without_pandas
+from fv2es_prep.utils.console import Json, print_json
+from pipelines.commands.common import Dataset, without_pandas
 
 if TYPE_CHECKING:
     from fv2es_prep.splits.manifest import Split

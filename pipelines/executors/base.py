@@ -13,6 +13,8 @@ from fv2es_prep.utils.registry import Registry
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
 Report = Callable[[int], None]
+# Seconds between two looks at a plan that others work on.
+POLL_S = 0.1
 
 
 class Executor(Protocol):

@@ -64,7 +64,7 @@ class Claim:
             return None
         # Somebody who saw other claims may have taken another number meanwhile.
         if any(is_live(path) for path in _claims(directory, name) if path != claim.path):
-            claim.path.unlink(missing_ok=True)
+            claim.release()
             return None
         return claim
 
@@ -79,6 +79,10 @@ class Claim:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Stop the heartbeat, and remove the file if it is still this holder's."""
         self._released.set()
         if holder_of(self.path).get("nonce") == self._nonce:
             self.path.unlink(missing_ok=True)

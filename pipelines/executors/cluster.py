@@ -13,12 +13,11 @@ from typing import Any
 
 from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError
-from pipelines.executors.base import PlanProgress, Report
+from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 
 _CONNECT_TIMEOUT_S = 10
-_POLL_S = 0.1
 
 
 class ClusterExecutor:
@@ -72,7 +71,7 @@ def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
             # pure=False: what a loop does is on disk, Dask must not think that it has it already.
             loop = client.submit(_work, plan.path, workers=[worker], pure=False)
             loops[loop] = worker
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def _idle(threads: dict[str, int], loops: dict[Any, str]) -> list[str]:

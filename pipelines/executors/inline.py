@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 
 from fv2es_prep.errors import SettingsError
-from pipelines.executors.base import PlanProgress, Report
+from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
-
-_POLL_S = 0.1
 
 
 class InlineExecutor:
@@ -32,4 +30,4 @@ class InlineExecutor:
             work(plan, progress.update)
             # What is left is claimed by a worker of a run that was killed: it finishes, or dies.
             if not plan.open_tasks():
-                time.sleep(_POLL_S)
+                time.sleep(POLL_S)

@@ -93,7 +93,7 @@ class PlanDirectory:
                 claim = Claim.take(self.path / "claims", name)
                 # It may have been finished since it was seen open.
                 if claim and self._result(name).exists():
-                    claim.path.unlink(missing_ok=True)
+                    claim.release()
                 elif claim:
                     return name, claim
         except FileNotFoundError:
