@@ -23,11 +23,10 @@ from scipy.io import wavfile
 
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.demo import make_text_model
-from fv2es_prep.demo.annotations import evaluation_text, transcription_text
+from fv2es_prep.demo.corpus import evaluation_text, transcription_text
 from fv2es_prep.demo.film import film_dialogue
 from fv2es_prep.demo.portraits import EXPRESSIONS, Expression, express, make_portrait
-from fv2es_prep.demo.script import Dialogue, Turn
-from fv2es_prep.demo.sentences import EMOTIONS, make_sentence
+from fv2es_prep.demo.script import EMOTIONS, Dialogue, Turn, make_sentence
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.types import Inventory, Recording, Utterance

@@ -1,12 +1,11 @@
-"""The video of the demo dialogues: which picture is shown in which frame, and the encoding.
+"""The video of the demo dialogues: the picture of each frame, and the encoding.
 
-Owns the AVI files. How a face looks is the business of portraits.py. Frames are put together as
-YUV 4:2:0 planes, which is what the encoder takes, so that a frame costs a few copies.
+Frames are composed as YUV 4:2:0 planes, the encoder's input, so that a frame costs a few copies.
 """
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +25,18 @@ from fv2es_prep.demo.portraits import (
 from fv2es_prep.demo.script import Dialogue, Turn
 
 FRAME_RATE = (30_000, 1001)  # frames per second, as a fraction
-_NOISE_STEPS = 5  # sensor noise: brightness differs by up to this many of 255 steps
-_ROOM = 64  # the noise picture is larger by this, so that each frame takes another piece of it
+_NOISE_STEPS = 5  # largest sensor noise, in steps of 255
+_ROOM = 64  # margin of the noise picture, of which each frame takes another piece
 _BLINK = Expression(eyes=-1.0)
 _JAWS = (0.0, 2.5, 5.0)  # how far the mouth opens further in speaking, portrait pixels
 
 Plane = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A half picture with its margin as YUV 4:2:0: shapes (512, 392) and twice (256, 196)."""
-
-    y: Plane
-    u: Plane
-    v: Plane
+# A half picture with its margin as YUV 4:2:0: shapes (512, 392) and twice (256, 196).
+_Picture = tuple[Plane, Plane, Plane]
 
 
 class _Actor:
-    """One speaker before the camera; keeps the pictures of the turn being spoken."""
+    """One speaker; holds the pictures of the current turn."""
 
     def __init__(self, sex: str, dialogue: Dialogue, seed: int) -> None:
         self._portrait: Portrait = make_portrait(sex, dialogue.session, seed)
@@ -55,7 +47,7 @@ class _Actor:
         self._spoken: tuple[str, list[_Picture]] = ("", [])
 
     def picture(self, at_s: float) -> _Picture:
-        """The picture at an instant, seconds: the turn's expression, or a face at rest."""
+        """The picture at a time: the turn's expression, or a face at rest."""
         for turn in self._turns:
             if turn.start_s <= at_s < turn.end_s:
                 opened = abs(np.sin(2 * np.pi * 3.1 * at_s + self._phase))
@@ -63,16 +55,17 @@ class _Actor:
         return self._rest[int((at_s + self._phase) % 3.2 < 0.13)]
 
     def offset(self, at_s: float) -> tuple[int, int]:
-        """How far the head has moved down and right at an instant, pixels within MARGIN."""
+        """Top and left of the picture within its margin, pixels: the head sways."""
         down = 3 * np.sin(0.9 * at_s + self._phase) + 1.5 * np.sin(4.3 * at_s)
         right = 4 * np.sin(0.7 * at_s + 2 * self._phase) + 1.5 * np.sin(3.7 * at_s)
         return MARGIN + round(float(down)), MARGIN + round(float(right))
 
     def _speaking(self, turn: Turn) -> list[_Picture]:
-        """The pictures of a turn, mouth nearly closed to open; drawn when the turn begins."""
+        """The pictures of a turn, mouth nearly closed to open."""
         if self._spoken[0] != turn.turn_id:
             look = _vary(EXPRESSIONS[turn.face], self._rng)
-            pictures = [_to_yuv(express(self._portrait, _opened(look, jaw))) for jaw in _JAWS]
+            looks = [replace(look, jaw=look.jaw + jaw) for jaw in _JAWS]
+            pictures = [_to_yuv(express(self._portrait, opened)) for opened in looks]
             if turn.hidden:
                 pictures = [_behind_card(picture) for picture in pictures]
             self._spoken = (turn.turn_id, pictures)
@@ -80,64 +73,46 @@ class _Actor:
 
 
 def _vary(look: Expression, rng: np.random.Generator) -> Expression:
-    """The same expression, stronger or weaker, each part a little different."""
     strength = rng.uniform(0.75, 1.15)
-    parts = {
-        field.name: getattr(look, field.name) * strength * rng.uniform(0.8, 1.2)
-        for field in fields(look)
-    }
+    parts = {name: x * strength * rng.uniform(0.8, 1.2) for name, x in asdict(look).items()}
     parts["teeth"] = min(1.0, parts["teeth"])
     parts["tilt"] += rng.normal(0, 2.0)
     parts["light"] += rng.normal(0, 0.03)
     return Expression(**parts)
 
 
-def _opened(look: Expression, jaw: float) -> Expression:
-    """The same expression with the mouth further open, portrait pixels."""
-    parts = {field.name: getattr(look, field.name) for field in fields(look)}
-    return Expression(**{**parts, "jaw": look.jaw + jaw})
-
-
 def _to_yuv(rgb: npt.NDArray[np.uint8]) -> _Picture:
-    """Turns RGB, shape (512, 392, 3), into BT.601 planes."""
+    """RGB, shape (512, 392, 3), as BT.601 planes."""
     red, green, blue = (rgb[..., band].astype(np.float32) for band in range(3))
     luma = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
     chroma_u = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
     chroma_v = 128 + 0.439 * red - 0.368 * green - 0.071 * blue
-    return _Picture(luma.astype(np.uint8), _halve(chroma_u), _halve(chroma_v))
+    return luma.astype(np.uint8), _halve(chroma_u), _halve(chroma_v)
 
 
 def _halve(plane: npt.NDArray[np.float32]) -> Plane:
-    """Averages each square of four pixels."""
     rows, columns = plane.shape
     squares = plane.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
     return np.asarray(squares, dtype=np.uint8)
 
 
 def _behind_card(picture: _Picture) -> _Picture:
-    """Hides the face and the hair behind a dark card."""
-    y, u, v = picture.y.copy(), picture.u.copy(), picture.v.copy()
+    y, u, v = (plane.copy() for plane in picture)
     top, left = HALF_HEIGHT // 2 + MARGIN - 140, HALF_WIDTH // 2 + MARGIN - 110
     y[top : top + 260, left : left + 220] = 30
     for plane in (u, v):
         plane[top // 2 : top // 2 + 130, left // 2 : left // 2 + 110] = 128
-    return _Picture(y, u, v)
+    return y, u, v
 
 
 def draw_frames(dialogue: Dialogue, seed: int) -> Iterator[bytes]:
-    """Draws the frames of a dialogue, one after the other.
-
-    Args:
-        dialogue: the plan.
-        seed: random seed; equal arguments give equal frames.
-
-    Yields:
-        One frame as YUV 4:2:0 planes of a 720x480 picture, 518,400 bytes.
-    """
+    """The frames of a dialogue, each as YUV 4:2:0 planes of 720x480 pixels, 518,400 bytes."""
     rng = dialogue.chance(seed, 19)
     right = "FM".replace(dialogue.left, "")
     actors = [_Actor(sex, dialogue, seed) for sex in (dialogue.left, right)]
-    noise = _make_noise(rng)
+    shape = (HALF_HEIGHT + _ROOM, 2 * HALF_WIDTH + _ROOM)
+    # Negative steps are kept as 256 minus the step, which wraps when added.
+    noise = rng.integers(-_NOISE_STEPS, _NOISE_STEPS + 1, size=shape).astype(np.uint8)
     rate, unit = FRAME_RATE
     for number in range(int(dialogue.duration_s * rate / unit)):
         row, column = rng.integers(_ROOM, size=2)
@@ -145,44 +120,26 @@ def draw_frames(dialogue: Dialogue, seed: int) -> Iterator[bytes]:
         yield _compose(actors, number * unit / rate, grain)
 
 
-def _make_noise(rng: np.random.Generator) -> Plane:
-    """Sensor noise; negative steps are kept as 256 minus the step, which wraps when added."""
-    shape = (HALF_HEIGHT + _ROOM, 2 * HALF_WIDTH + _ROOM)
-    return rng.integers(-_NOISE_STEPS, _NOISE_STEPS + 1, size=shape).astype(np.uint8)
-
-
 def _compose(actors: list[_Actor], at_s: float, grain: Plane) -> bytes:
-    """Puts the two halves side by side and adds the noise to the brightness."""
-    halves = []
+    """The two halves side by side, with noise on the brightness."""
+    planes: list[list[Plane]] = [[], [], []]
     for actor in actors:
         picture, (top, left) = actor.picture(at_s), actor.offset(at_s)
-        halves.append((picture, top, left))
-    # Brightness stays within 16 to 235, so noise of a few steps cannot wrap round.
-    y = np.hstack([p.y[t : t + HALF_HEIGHT, x : x + HALF_WIDTH] for p, t, x in halves]) + grain
-    small = [
-        np.hstack(
-            [
-                plane[t // 2 : t // 2 + HALF_HEIGHT // 2, x // 2 : x // 2 + HALF_WIDTH // 2]
-                for plane, t, x in planes
-            ]
-        )
-        for planes in ([(p.u, t, x) for p, t, x in halves], [(p.v, t, x) for p, t, x in halves])
-    ]
-    return b"".join(plane.tobytes() for plane in (y, *small))
+        for plane, parts, step in zip(picture, planes, (1, 2, 2), strict=True):
+            t, x = top // step, left // step
+            parts.append(plane[t : t + HALF_HEIGHT // step, x : x + HALF_WIDTH // step])
+    y, u, v = map(np.hstack, planes)
+    # Brightness stays within 16 to 235, so the noise cannot overflow.
+    return b"".join(plane.tobytes() for plane in (y + grain, u, v))
 
 
 def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
-    """Draws and encodes the video of a dialogue the way IEMOCAP's are encoded.
-
-    Args:
-        dialogue: the plan.
-        path: the AVI file to write.
-        seed: random seed; equal arguments give equal bytes.
+    """Draw a dialogue and encode it as an AVI file like IEMOCAP's; equal arguments, equal bytes.
 
     Raises:
-        RuntimeError: the encoder failed; the message holds what it printed.
+        RuntimeError: the encoder failed; the message holds its output.
     """
-    # A killed run leaves only a .part file, which nobody takes for a video.
+    # A killed run leaves only a .part file.
     part = path.with_name(path.name + ".part")
     with _start_encoder(part) as encoder:
         assert encoder.stdin is not None
@@ -190,7 +147,7 @@ def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
             for frame in draw_frames(dialogue, seed):
                 encoder.stdin.write(frame)
         except BrokenPipeError:
-            pass  # The encoder has gone; what it printed and its exit status are raised below.
+            pass  # The encoder has ended; its output and exit status are raised below.
         said = encoder.communicate()[1].decode(errors="replace").strip()
     if encoder.returncode != 0:
         raise RuntimeError(f"{path}: the video encoder failed: {said}")
@@ -198,7 +155,6 @@ def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
 
 
 def _start_encoder(path: Path) -> subprocess.Popen[bytes]:
-    """Starts the encoder, which reads frames from its standard input."""
     import ffmpeg
     import imageio_ffmpeg
 
@@ -206,7 +162,7 @@ def _start_encoder(path: Path) -> subprocess.Popen[bytes]:
     frames = ffmpeg.input(
         "pipe:", format="rawvideo", pix_fmt="yuv420p", s=size, r="/".join(map(str, FRAME_RATE))
     )
-    # Bit-exact and on one thread, so that no version string or split shows in the bytes.
+    # Bit-exact and on one thread: no version string and no thread count in the bytes.
     exact = {"fflags": "+bitexact", "flags:v": "+bitexact", "threads": 1}
     codec = {"c:v": "mpeg4", "vtag": "DX50", "b:v": "1800k", "g": 250, "bf": 0}
     stream = ffmpeg.output(frames, str(path), format="avi", **codec, **exact)

@@ -1,9 +1,7 @@
 """Pictures of the demo speakers: one portrait, made into ten people and six expressions.
 
-Owns how a face looks. Which picture is shown in which frame is decided in film.py.
-
-Positions on the face are in "portrait pixels": pixels of the original picture counted from the
-middle of the face, x to the right and y down. The face is about 87 wide and 110 high.
+Positions on the face are in "portrait pixels": pixels of the original picture from the middle of
+the face, x to the right and y down. The face is about 87 wide and 110 high.
 """
 
 from dataclasses import dataclass
@@ -70,12 +68,11 @@ class Portrait:
     """A speaker's head and shoulders at rest.
 
     Attributes:
-        lips: shape (512, 392, 3), RGB 0 to 255, float32, mouth closed.
+        lips: float32 (512, 392, 3), RGB 0 to 255, mouth closed.
         smile: the same with the teeth showing.
-        right: portrait pixels to the right of the face's middle, per picture pixel, shape
-            (512, 392); mirrored speakers have it mirrored.
-        down: portrait pixels below the face's middle, shape (512, 392).
-        pixels: picture pixels per portrait pixel, (to the right, down); negative if mirrored.
+        right: float32 (512, 392), portrait pixels to the right of the middle of the face.
+        down: float32 (512, 392), portrait pixels below it.
+        pixels: picture pixels per portrait pixel, (right, down); negative if mirrored.
     """
 
     lips: Image
@@ -86,16 +83,7 @@ class Portrait:
 
 
 def make_portrait(sex: str, session: int, seed: int) -> Portrait:
-    """Makes one of the speakers out of the public-domain portrait.
-
-    Args:
-        sex: "F" or "M".
-        session: session number; the two speakers of each session differ from all others.
-        seed: random seed.
-
-    Returns:
-        The speaker at rest before a plain backdrop.
-    """
+    """The speaker of a session, sex "F" or "M", made from the public-domain portrait."""
     rng = np.random.default_rng([seed, session, ord(sex), 17])
     scale = rng.uniform(0.92, 1.05) * (1.04 if sex == "M" else 1.0)
     mirror = 1 if rng.random() < 0.5 else -1
@@ -103,7 +91,7 @@ def make_portrait(sex: str, session: int, seed: int) -> Portrait:
     rows, columns = np.mgrid[: HALF_HEIGHT + 2 * MARGIN, : HALF_WIDTH + 2 * MARGIN]
     right = ((columns - HALF_WIDTH / 2 - MARGIN) / pixels[0]).astype(np.float32)
     down = ((rows - HALF_HEIGHT / 2 - MARGIN) / pixels[1]).astype(np.float32)
-    # A heavier jaw for the men: the lower face is sampled from nearer the middle.
+    # Men have a heavier jaw: the lower face is sampled from nearer the middle.
     jaw = 1 - (0.10 if sex == "M" else 0.0) * _bell(right, down, 0, 45, 60, 25)
     smile = _sample(_original(), _FACE_Y + down, _FACE_X + right * jaw)
     smile = _dress(smile, right, down, sex, rng)
@@ -112,15 +100,14 @@ def make_portrait(sex: str, session: int, seed: int) -> Portrait:
 
 @cache
 def _original() -> Image:
-    """The portrait of Eileen Collins, shape (512, 512, 3), RGB, float32."""
+    """The portrait of Eileen Collins, float32 (512, 512, 3), RGB."""
     from skimage.data import astronaut
 
-    portrait = astronaut()
-    return np.asarray(portrait, dtype=np.float32)
+    return np.asarray(astronaut(), dtype=np.float32)
 
 
 def _sample(image: Image, rows: Image, columns: Image) -> Image:
-    """Reads the image at fractional positions, linearly; the edge goes on outside."""
+    """The image at fractional positions, linear; the edge continues outside."""
     from scipy.ndimage import map_coordinates
 
     planes = [
@@ -143,7 +130,7 @@ def _oval(right: Image, down: Image, x: float, y: float, width: float, height: f
 
 
 def _dress(image: Image, right: Image, down: Image, sex: str, rng: np.random.Generator) -> Image:
-    """Gives a speaker a skin, hair, clothes and backdrop of their own."""
+    """The image with a speaker's own skin, hair, clothes and backdrop."""
     original = image
     clothes = np.clip((image[..., 0] - image[..., 2] - 80) / 60, 0, 1) * (down > 55)
     grey = image.mean(axis=-1, keepdims=True)
@@ -162,7 +149,7 @@ def _dress(image: Image, right: Image, down: Image, sex: str, rng: np.random.Gen
 
 
 def _old_backdrop(image: Image, right: Image, down: Image) -> Image:
-    """Where the portrait's own backdrop is: bright and grey, outside the face and the collar."""
+    """The portrait's own backdrop: bright and grey, outside the face and the collar."""
     spread = image.max(axis=-1) - image.min(axis=-1)
     grey = np.clip((55 - spread) / 15, 0, 1) * np.clip((image.mean(axis=-1) - 120) / 25, 0, 1)
     face = _oval(right, down, 0, 10, 50, 64)
@@ -171,15 +158,14 @@ def _old_backdrop(image: Image, right: Image, down: Image) -> Image:
 
 
 def _blend(below: Image, above: Image, weight: Image) -> Image:
-    """Lays one image over another, by weight."""
     mixed = below + (above - below) * weight[..., None]
     return np.asarray(mixed, dtype=np.float32)
 
 
 def _close_lips(image: Image, right: Image, down: Image) -> Image:
-    """Paints lips over the portrait's teeth, along the curve of its smile."""
+    """Paint lips over the portrait's teeth, along the curve of its smile."""
     level = np.asarray(down + 6 * (right / 19) ** 2, dtype=np.float32)
-    # The lower lip of this very picture gives the colour.
+    # The colour is that of the picture's lower lip.
     lip = image[_bell(right, down, 0, 35.5, 6, 1.2) > 0.5].mean(axis=0)
     lips = _oval(right, level, 0, 28, 19, 5.5)
     image = _blend(image, np.broadcast_to(lip * 0.92, image.shape), lips)
@@ -187,15 +173,7 @@ def _close_lips(image: Image, right: Image, down: Image) -> Image:
 
 
 def express(portrait: Portrait, look: Expression) -> npt.NDArray[np.uint8]:
-    """Draws a speaker with an expression.
-
-    Args:
-        portrait: the speaker at rest.
-        look: the expression.
-
-    Returns:
-        Shape (512, 392, 3), uint8, RGB: the half picture with MARGIN more on each side.
-    """
+    """A speaker with an expression: uint8 (512, 392, 3), RGB, a half picture with MARGIN."""
     middle = (HALF_HEIGHT // 2 + MARGIN, HALF_WIDTH // 2 + MARGIN)
     box = tuple(slice(at - _REACH, at + _REACH) for at in middle)
     right, down = portrait.right[box], portrait.down[box]
@@ -211,7 +189,7 @@ def express(portrait: Portrait, look: Expression) -> npt.NDArray[np.uint8]:
 
 
 def _shifts(right: Image, down: Image, look: Expression) -> tuple[Image, Image]:
-    """How far each point of the face moves right and down, portrait pixels."""
+    """Displacement of each point of the face, right and down, portrait pixels."""
     head = _bell(right, down, 0, -10, 48, 52)
     turn = np.deg2rad(look.tilt)
     shift_x = -turn * (down - 60) * head
@@ -231,7 +209,7 @@ def _shifts(right: Image, down: Image, look: Expression) -> tuple[Image, Image]:
 
 
 def _open_mouth(face: Image, right: Image, down: Image, look: Expression) -> Image:
-    """Darkens the inside of an open mouth, below the upper teeth."""
+    """Darken the inside of an open mouth, below the upper teeth."""
     if look.jaw < 1.5:
         return face
     inside = _oval(right, down, 0, 29, 12, 1.5 + 0.35 * look.jaw)
@@ -239,7 +217,6 @@ def _open_mouth(face: Image, right: Image, down: Image, look: Expression) -> Ima
 
 
 def _light(face: Image, right: Image, down: Image, look: Expression) -> Image:
-    """Colours and lights the face."""
     near = _bell(right, down, 0, 5, 36, 42)
     cheeks = near * 0.6 + 0.7 * (
         _bell(right, down, -24, 12, 12, 12) + _bell(right, down, 24, 12, 12, 12)

@@ -1,7 +1,4 @@
-"""A small local ALBERT with random weights, and its tokenizer, in the transformers format.
-
-Owns the model that stands in for the published ALBERT where nothing can be downloaded.
-"""
+"""A small local ALBERT with random weights, and its tokenizer, in the transformers format."""
 
 import math
 from collections import Counter
@@ -9,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2es_prep.demo.sentences import EMOTIONS, make_sentence
+from fv2es_prep.demo.script import EMOTIONS, make_sentence
 
 _MAX_TOKENS = 128
 # In the order of the published ALBERT vocabularies.
@@ -19,18 +16,10 @@ _SPACE = "\u2581"  # how sentence pieces mark the start of a word
 
 
 def make_text_model(directory: Path, *, seed: int = 0) -> Path:
-    """Writes a small ALBERT and its tokenizer, which transformers loads without a network.
+    """Write a small ALBERT and its tokenizer into a directory; returns the directory.
 
-    The weights are random: the model has to be trained with the rest.
-
-    Args:
-        directory: the folder to fill; made if missing, files of the same name are replaced.
-        seed: random seed for the weights.
-
-    Returns:
-        directory.
+    The weights are random, drawn from the seed.
     """
-    directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     pieces = _make_pieces()
     _save_tokenizer(directory, pieces)
@@ -39,25 +28,20 @@ def make_text_model(directory: Path, *, seed: int = 0) -> Path:
 
 
 def _make_pieces() -> list[tuple[str, float]]:
-    """The vocabulary: special tokens, the words of the demo sentences, and single characters.
+    """The pieces and their log probabilities; the position is the token id.
 
-    Words are counted, not learned: training a Unigram runs on several threads and its bytes
-    depend on their order.
-
-    Returns:
-        Pieces with their log probabilities; the position is the token id.
+    Words are counted, not learned: the bytes of a trained Unigram depend on its threads.
     """
     counts = _count_words(3000)
     total = sum(counts.values())
     words = [(word, math.log(count / total)) for word, count in sorted(counts.items())]
-    # Characters are so unlikely that they only spell words that are not in the vocabulary.
+    # So unlikely that they only spell words outside the vocabulary.
     spelled = [(_SPACE, -9.0), *((character, -15.0) for character in _CHARACTERS)]
     known = dict(words)
     return [(s, 0.0) for s in _SPECIALS] + words + [p for p in spelled if p[0] not in known]
 
 
 def _count_words(sentences: int) -> Counter[str]:
-    """Counts the words and marks of many demo sentences, in lower case."""
     rng = np.random.default_rng(0)
     counts: Counter[str] = Counter()
     for number in range(sentences):
@@ -70,31 +54,25 @@ def _count_words(sentences: int) -> Counter[str]:
 
 
 def _save_tokenizer(directory: Path, pieces: list[tuple[str, float]]) -> None:
-    """Writes tokenizer.json and its configuration as ALBERT's tokenizer class does."""
-    from tokenizers import (
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        processors,
-    )
+    import tokenizers
+    from tokenizers import models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
 
     ids = {piece: number for number, (piece, _) in enumerate(pieces)}
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=ids["<unk>"], byte_fallback=False))
+    tokenizer = tokenizers.Tokenizer(
+        models.Unigram(pieces, unk_id=ids["<unk>"], byte_fallback=False)
+    )
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Strip(),
-            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
             normalizers.NFKD(),
             normalizers.StripAccents(),
             normalizers.Lowercase(),
         ]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -109,7 +87,6 @@ def _save_tokenizer(directory: Path, pieces: list[tuple[str, float]]) -> None:
 
 
 def _save_model(directory: Path, vocabulary: int, seed: int) -> None:
-    """Writes config.json and model.safetensors with weights drawn from the seed."""
     import torch
     from transformers import AlbertConfig, AlbertModel
     from transformers.utils import logging
@@ -123,9 +100,9 @@ def _save_model(directory: Path, vocabulary: int, seed: int) -> None:
         intermediate_size=128,
         max_position_embeddings=_MAX_TOKENS,
     )
-    # The caller's own stream of random numbers is left as it was.
+    # The caller's random state stays as it is.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        logging.disable_progress_bar()  # a bar for one small file says nothing
+        logging.disable_progress_bar()
         AlbertModel(config).save_pretrained(directory)
         logging.enable_progress_bar()

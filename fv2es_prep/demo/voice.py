@@ -1,7 +1,4 @@
-"""The sound of the demo dialogues: pulses through formants, shaped by the emotion.
-
-Owns synthesis of the stereo signal. Times and emotions come from the plan in script.py.
-"""
+"""The sound of the demo dialogues: pulses through formants, shaped by the emotion."""
 
 from dataclasses import dataclass
 
@@ -22,8 +19,8 @@ class _Manner:
     """How an emotion sounds.
 
     Attributes:
-        pitch: factor on the speaker's own pitch.
-        swing: how far pitch moves on each syllable, semitones.
+        pitch: factor on the speaker's pitch.
+        swing: change of pitch on each syllable, semitones.
         slope: change of pitch over the turn, semitones.
         rate: syllables per second.
         energy: factor on amplitude.
@@ -65,29 +62,18 @@ _VOWELS = (
 _BANDWIDTHS_HZ = (80.0, 100.0, 140.0, 200.0)
 
 
-@dataclass(frozen=True)
-class _Speaker:
-    """A speaker's own voice: pitch in Hz, factor on the formants, factor on amplitude."""
-
-    pitch_hz: float
-    tract: float
-    gain: float
+# First sample, end sample, vowel, pitch shift in semitones.
+_Syllable = tuple[int, int, int, float]
+# A speaker's pitch in Hz, factor on the formants, factor on amplitude.
+_Voice = tuple[float, float, float]
 
 
 def speak_dialogue(dialogue: Dialogue, seed: int) -> npt.NDArray[np.int16]:
-    """Synthesises the sound of a dialogue.
-
-    Args:
-        dialogue: the plan.
-        seed: random seed; equal arguments give equal samples.
-
-    Returns:
-        Shape (samples, 2), int16, 16 kHz; channel 0 is the left speaker's.
-    """
+    """The sound of a dialogue, int16 (samples, 2), 16 kHz; channel 0 is the left speaker's."""
     rng = dialogue.chance(seed, 11)
     samples = round(dialogue.duration_s * SAMPLE_RATE)
     clean = np.zeros((samples, 2))
-    voices = {sex: _make_speaker(sex, dialogue.session, seed) for sex in "FM"}
+    voices = {sex: _make_voice(sex, dialogue.session, seed) for sex in "FM"}
     for turn in dialogue.turns:
         sound = _speak_turn(turn, voices[turn.speaker], rng)
         first = round(turn.start_s * SAMPLE_RATE)
@@ -96,71 +82,62 @@ def speak_dialogue(dialogue: Dialogue, seed: int) -> npt.NDArray[np.int16]:
     return (np.clip(mixed, -1, 1) * 32_767).astype(np.int16)
 
 
-def _make_speaker(sex: str, session: int, seed: int) -> _Speaker:
-    """Draws a voice; the two sexes differ in pitch and in the length of the tract."""
+def _make_voice(sex: str, session: int, seed: int) -> _Voice:
     rng = np.random.default_rng([seed, session, ord(sex), 13])
     pitch, tract = (200.0, 1.15) if sex == "F" else (115.0, 1.0)
-    return _Speaker(
-        pitch * rng.uniform(0.93, 1.07), tract * rng.uniform(0.97, 1.03), rng.uniform(0.85, 1.15)
-    )
+    pitch, tract = pitch * rng.uniform(0.93, 1.07), tract * rng.uniform(0.97, 1.03)
+    return pitch, tract, rng.uniform(0.85, 1.15)
 
 
-def _speak_turn(turn: Turn, speaker: _Speaker, rng: np.random.Generator) -> Signal:
-    """One turn's sound, shape (samples,), peak below 1."""
+def _speak_turn(turn: Turn, voice: _Voice, rng: np.random.Generator) -> Signal:
+    """The sound of a turn, shape (samples,), peak below 1."""
     from scipy.signal import lfilter
 
-    manner = _MANNERS[turn.voice]
+    manner, (pitch_hz, tract, gain) = _MANNERS[turn.voice], voice
     samples = round((turn.end_s - turn.start_s) * SAMPLE_RATE)
     syllables = _syllables(samples, manner, rng)
-    source = _pulses(samples, syllables, manner, speaker, rng)
+    source = _pulses(samples, syllables, manner, pitch_hz, rng)
     source += manner.breath * rng.normal(0, 0.25, samples)
-    # Scaled so that a duller source is not also a louder one: loudness is the manner's energy.
+    # Scaled so that a duller source is not a louder one.
     dull = lfilter([1 - manner.tilt], [1, -manner.tilt], source)
-    voiced = _articulate(dull, syllables, speaker.tract * manner.bright)
-    level = 0.12 * manner.energy * speaker.gain * rng.uniform(0.85, 1.15)
+    voiced = _articulate(dull, syllables, tract * manner.bright)
+    level = 0.12 * manner.energy * gain * rng.uniform(0.85, 1.15)
     shaped = voiced * _envelope(samples, syllables, manner)
     rms = float(np.sqrt(np.mean(shaped**2))) + 1e-9
     return shaped * (level / rms)
 
 
-def _syllables(
-    samples: int, manner: _Manner, rng: np.random.Generator
-) -> list[tuple[int, int, int, float]]:
-    """Cuts a turn into syllables: (first sample, end sample, vowel, pitch shift in semitones)."""
+def _syllables(samples: int, manner: _Manner, rng: np.random.Generator) -> list[_Syllable]:
     count = max(2, round(samples / SAMPLE_RATE * manner.rate))
     widths = rng.uniform(0.75, 1.25, count)
     edges = np.concatenate([[0], np.cumsum(widths) / widths.sum()]) * samples
-    bounds = edges.round().astype(int)
+    bounds = edges.round().astype(int).tolist()
     shifts = manner.swing * rng.uniform(-1, 1, count)
     vowels = rng.integers(len(_VOWELS), size=count)
-    return [
-        (int(bounds[i]), int(bounds[i + 1]), int(vowels[i]), float(shifts[i])) for i in range(count)
-    ]
+    return list(zip(bounds, bounds[1:], vowels.tolist(), shifts.tolist(), strict=False))
 
 
 def _pulses(
     samples: int,
-    syllables: list[tuple[int, int, int, float]],
+    syllables: list[_Syllable],
     manner: _Manner,
-    speaker: _Speaker,
+    base_hz: float,
     rng: np.random.Generator,
 ) -> Signal:
-    """The glottal source: one pulse whenever the phase passes a whole turn, shape (samples,)."""
+    """The glottal source: a pulse at each whole turn of the phase, shape (samples,)."""
     semitones = manner.slope * (np.linspace(0, 1, samples) - 0.5)
     for first, end, _, shift in syllables:
         semitones[first:end] += shift * np.hanning(end - first)
     # Jitter changes every 5 ms: slower than a sample, faster than a syllable.
     rough = np.repeat(rng.normal(0, manner.jitter, samples // 80 + 1), 80)[:samples]
     vibrato = 0.01 * np.sin(2 * np.pi * 5.5 * np.arange(samples) / SAMPLE_RATE)
-    pitch_hz = speaker.pitch_hz * manner.pitch * 2 ** (semitones / 12) * (1 + rough + vibrato)
+    pitch_hz = base_hz * manner.pitch * 2 ** (semitones / 12) * (1 + rough + vibrato)
     phase = np.cumsum(pitch_hz / SAMPLE_RATE)
     return np.diff(np.floor(phase), prepend=0.0) * 4.0
 
 
-def _articulate(
-    source: Signal, syllables: list[tuple[int, int, int, float]], tract: float
-) -> Signal:
-    """Sends the source through each vowel's formants and keeps each syllable's own vowel."""
+def _articulate(source: Signal, syllables: list[_Syllable], tract: float) -> Signal:
+    """The source through the formants of each syllable's vowel."""
     voiced = np.zeros_like(source)
     for vowel in {syllable[2] for syllable in syllables}:
         heard = _resonate(source, tuple(tract * hz for hz in _VOWELS[vowel]))
@@ -171,7 +148,7 @@ def _articulate(
 
 
 def _resonate(source: Signal, formants_hz: tuple[float, ...]) -> Signal:
-    """Adds up parallel two-pole resonators, weaker with each formant."""
+    """The sum of parallel two-pole resonators, weaker with each formant."""
     from scipy.signal import lfilter
 
     total = np.zeros_like(source)
@@ -182,10 +159,8 @@ def _resonate(source: Signal, formants_hz: tuple[float, ...]) -> Signal:
     return total
 
 
-def _envelope(
-    samples: int, syllables: list[tuple[int, int, int, float]], manner: _Manner
-) -> Signal:
-    """Amplitude over the turn: one bump for each syllable, times the tremor."""
+def _envelope(samples: int, syllables: list[_Syllable], manner: _Manner) -> Signal:
+    """Amplitude over the turn: a bump for each syllable, times the tremor."""
     bumps = np.zeros(samples)
     for first, end, _, _ in syllables:
         bumps[first:end] = 0.15 + 0.85 * np.hanning(end - first) ** 0.7

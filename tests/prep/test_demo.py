@@ -10,8 +10,7 @@ import pytest
 
 from fv2es_prep.demo import make_corpus, make_text_model
 from fv2es_prep.demo.film import draw_frames, film_dialogue
-from fv2es_prep.demo.script import Turn, plan_corpus
-from fv2es_prep.demo.sentences import EMOTIONS
+from fv2es_prep.demo.script import EMOTIONS, Turn, plan_corpus
 from fv2es_prep.demo.voice import SAMPLE_RATE, speak_dialogue
 
 LABEL_LINE = re.compile(
@@ -68,10 +67,7 @@ def test_a_dialogue_does_not_depend_on_how_many_follow() -> None:
     assert many[:2] == few
 
 
-def test_progress_names_each_recording_and_bad_counts_are_refused(tmp_path: Path) -> None:
-    seen: list[str] = []
-    make_corpus(tmp_path, sessions=1, dialogues=2, turns=1, progress=seen.append)
-    assert seen == [NAME, "Ses01M_script01_1"]
+def test_bad_counts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="turns is 0, expected 1 to 99"):
         make_corpus(tmp_path, turns=0)
 
