@@ -153,8 +153,7 @@ def _build(place: Path, rule: Any, out: Path) -> None:
 
 def _audit(place: Path) -> None:
     from fv2es_prep.shards.catalogue import read_table
-    from fv2es_prep.splits.audit import audit_split
-    from fv2es_prep.splits.audit_report import audit_text
+    from fv2es_prep.splits.audit import audit_split, audit_text
     from fv2es_prep.splits.manifest import read_split
 
     split = read_split(place / "build random.json", allow_repeats=True)

@@ -1,22 +1,32 @@
-"""Audit of a split: what its subsets share, and whether its ids fit the dataset.
+"""Audit of a split: what its subsets share, limits of it, and the report.
 
-Owns the pairs of subsets and the kinds. Leaves the measures to `shared`, `turns` and `transcripts`,
-the text and the page to `audit_report`, limits to `audit_limits`.
+Leaves the measures to `shared` and `transcripts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, repeats, rows_of
-from fv2es_prep.splits.shared import Measure, Shared, sharing_names, sharing_values
+from fv2es_prep.splits.shared import (
+    Measure,
+    Shared,
+    adjacent_turns,
+    overlaps,
+    sharing_names,
+    sharing_values,
+)
 from fv2es_prep.splits.transcripts import Transcripts
-from fv2es_prep.splits.turns import adjacent_turns, overlaps
+from fv2es_prep.utils.pages import html_table, text_table, write_page
 
 if TYPE_CHECKING:
     from fv2es_prep.splits.shared import Mask
@@ -39,13 +49,7 @@ PAIRS = (("valid", "train"), ("test", "train"), ("test", "valid"))
 
 @dataclass(frozen=True)
 class Pair:
-    """What one subset shares with another.
-
-    Attributes:
-        of: the subset whose utterances are counted.
-        within: the subset that they share with.
-        shared: one result for each of `KINDS`.
-    """
+    """What the subset ``of`` shares with ``within``, one result for each of `KINDS`."""
 
     of: str
     within: str
@@ -102,12 +106,16 @@ def audit_split(table: CatalogueTable, split: Split) -> Audit:
         The audit; ids that the dataset lacks take no part in what is shared.
     """
     found = rows_of(table, split)
-    masks = {subset: _mask(len(table), rows) for subset, (_, rows) in found.items()}
+    masks = {subset: np.zeros(len(table), np.bool_) for subset in SUBSETS}
+    for subset, (_, rows) in found.items():
+        masks[subset][rows] = True
     classes = {subset: class_counts(table, mask) for subset, mask in masks.items()}
+    measures = _measure(table, [(masks[of], masks[within]) for of, within in PAIRS])
+    shared = zip(*measures, strict=True)
     left = table.ids.filter(~np.any([*masks.values()], axis=0))
     return Audit(
         listed={subset: len(split.ids(subset)) for subset in SUBSETS},
-        pairs=_pairs(table, masks),
+        pairs=tuple(Pair(*pair, found) for pair, found in zip(PAIRS, shared, strict=True)),
         classes=classes,
         drift=_drift(classes, {subset: int(mask.sum()) for subset, mask in masks.items()}),
         not_in_shards={subset: _ids(missing) for subset, (missing, _) in found.items()},
@@ -116,24 +124,12 @@ def audit_split(table: CatalogueTable, split: Split) -> Audit:
     )
 
 
-def _mask(rows: int, chosen: Any) -> Mask:
-    mask = np.zeros(rows, np.bool_)
-    mask[chosen] = True
-    return mask
-
-
 def _ids(ids: Sequence[str]) -> Ids:
     return Ids(len(ids), tuple(ids[:5]))
 
 
-def _pairs(table: CatalogueTable, masks: dict[str, Mask]) -> tuple[Pair, ...]:
-    results = _measure(table, [(masks[of], masks[within]) for of, within in PAIRS])
-    columns = zip(*results, strict=True)
-    return tuple(Pair(*pair, shared) for pair, shared in zip(PAIRS, columns, strict=True))
-
-
 def _measure(table: CatalogueTable, pairs: Sequence[tuple[Mask, Mask]]) -> Iterator[list[Shared]]:
-    """For each of `KINDS`, in order, what each pair shares."""
+    """For each of `KINDS`, what each pair shares."""
 
     def each(measure: Measure) -> list[Shared]:
         return [measure(*pair) for pair in pairs]
@@ -146,7 +142,7 @@ def _measure(table: CatalogueTable, pairs: Sequence[tuple[Mask, Mask]]) -> Itera
     transcripts = Transcripts(table.texts)
     yield each(transcripts.identical)
     yield transcripts.near(pairs)
-    # Free them before the next columns are read: they take gigabytes at ten million rows.
+    # They take gigabytes at ten million rows.
     del transcripts
     for kind, part in (("audio", "mel"), ("faces", "faces")):
         codes = table.content(part)
@@ -166,3 +162,116 @@ def _drift(
         }
         for subset in SUBSETS[1:]
     }
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that one subset may share with another, in utterances or percent of the first."""
+
+    kind: str
+    most: float
+    percent: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.most:g}{'%' if self.percent else ''}"
+
+
+def parse_limits(texts: Iterable[str]) -> list[Limit]:
+    """Parse limits ``KIND=NUMBER`` and ``KIND=PERCENT%``.
+
+    Raises:
+        SplitError: a limit has an unknown kind, or no number.
+    """
+    limits = []
+    for text in texts:
+        kind, _, most = text.partition("=")
+        if kind not in KINDS:
+            raise SplitError(f"unknown kind {kind!r}", f"choose from {', '.join(KINDS)}")
+        if not re.fullmatch(r"(\d+\.?\d*|\.\d+)%?", most):
+            raise SplitError(f"invalid limit {text!r}", f"write {kind}=0, or {kind}=1%")
+        limits.append(Limit(kind, float(most.removesuffix("%")), most.endswith("%")))
+    return limits
+
+
+def exceeded(audit: Audit, limits: Iterable[Limit]) -> Iterator[str]:
+    """A sentence for each limit that a pair of subsets exceeds."""
+    limits = list(limits)
+    for pair in audit.pairs:
+        shared = {found.kind: found for found in pair.shared}
+        for limit in limits:
+            found = shared[limit.kind]
+            if (100 * found.share if limit.percent else found.count) > limit.most:
+                yield (
+                    f"{found.count} of {found.of} {pair.of} utterance(s) ({found.share:.2%}) share "
+                    f"{KINDS[found.kind]} with {pair.within}; the limit is {limit}"
+                )
+
+
+def audit_text(audit: Audit, above: Sequence[str]) -> str:
+    """An audit for the terminal; ``above`` holds what `exceeded` yields."""
+    tables = [text_table([[title, *head[1:]], *rows]) for title, head, rows in _tables(audit)]
+    return "\n\n".join([*tables, *(f"limit exceeded: {sentence}" for sentence in above)])
+
+
+def write_audit_page(path: Path, title: str, audit: Audit, above: Sequence[str]) -> None:
+    """Write an audit as an HTML page; ``above`` holds what `exceeded` yields.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    kinds = html_table("Kinds", ("kind", "utterances that share"), list(KINDS.items()))
+    body = [
+        f"<h1>Audit of {html.escape(title)}</h1>",
+        *(f"<p><b>Limit exceeded:</b> {html.escape(sentence)}</p>" for sentence in above),
+        *(html_table(*table) for table in _tables(audit)),
+        kinds,
+    ]
+    write_page(path, f"fv2es audit: {title}", body)
+
+
+def _tables(audit: Audit) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    """Title, head and rows of each table."""
+    pairs = [f"{pair.of} with {pair.within}" for pair in audit.pairs]
+    shared = [
+        [kind, *(_share(pair.shared[place]) for pair in audit.pairs)]
+        for place, kind in enumerate(KINDS)
+    ]
+    yield "Shared", ("kind", *pairs), shared
+    yield "Extent", ("", *pairs), [list(row) for row in zip(*_extents(audit), strict=True)]
+    yield "Classes", ("class", *SUBSETS), list(_class_rows(audit))
+    yield "Ids", ("", "count", "first"), list(_id_rows(audit))
+
+
+def _share(shared: Shared) -> str:
+    if shared.of and shared.unknown == shared.of:
+        return "unknown"
+    return f"{shared.count} of {shared.of} {shared.share:7.2%}"
+
+
+def _extents(audit: Audit) -> Iterator[Sequence[str]]:
+    """The columns of the table: the names of its rows, then each pair."""
+    covered = ("overlap", "covered by half or more", "mean coverage")
+    yield (*covered, "identical transcripts of five words")
+    for pair in audit.pairs:
+        detail = {name: value for shared in pair.shared for name, value in shared.detail.items()}
+        yield (
+            f"{detail['seconds']:.1f} s {detail['share_of_seconds']:7.2%}",
+            str(detail["half_covered"]),
+            f"{detail['mean_coverage']:.2%}",
+            str(detail["five_words"]),
+        )
+
+
+def _class_rows(audit: Audit) -> Iterator[list[str]]:
+    yield ["utterances", *(str(audit.listed[subset]) for subset in SUBSETS)]
+    for name, trained in audit.classes["train"].items():
+        drift = [f"{audit.classes[s][name]} {audit.drift[s][name]:+.1%}" for s in SUBSETS[1:]]
+        yield [name, str(trained), *drift]
+
+
+def _id_rows(audit: Audit) -> Iterator[list[str]]:
+    lacking = {f"{subset}, not in the dataset": ids for subset, ids in audit.not_in_shards.items()}
+    others = {"in no subset": audit.in_no_subset, "listed more than once": audit.repeated}
+    for what, ids in (lacking | others).items():
+        more = ", …" if ids.count > len(ids.named) else ""
+        yield [what, str(ids.count), ", ".join(ids.named) + more]

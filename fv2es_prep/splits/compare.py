@@ -1,7 +1,4 @@
-"""Comparison of two splits, and statistics of one.
-
-Owns the numbers of `fv2es splits diff` and `fv2es splits stats`.
-"""
+"""Comparison of two splits, and statistics of one."""
 
 from __future__ import annotations
 
@@ -16,8 +13,6 @@ from fv2es_prep.splits.shared import count, present
 from fv2es_prep.utils.pages import text_table
 
 _NAMED = 5
-# Stands for the subset of an id that a split lacks.
-_NONE = "none"
 
 
 def diff_splits(a: Split, b: Split) -> dict[str, Any]:
@@ -31,8 +26,8 @@ def diff_splits(a: Split, b: Split) -> dict[str, Any]:
 
     ids = [pa.array((*s.train, *s.valid, *s.test), pa.large_string()) for s in (a, b)]
     encoded = pa.concat_arrays(ids).dictionary_encode()
-    # int8 (2, different ids): place of the subset in `order`, for each split.
-    order = (*SUBSETS, _NONE)
+    # int8 (2, distinct ids): place of the subset in `order`, for each split.
+    order = (*SUBSETS, "none")
     places = np.full((2, len(encoded.dictionary)), len(SUBSETS), np.int8)
     halves = np.split(encoded.indices.to_numpy(), [len(ids[0])])
     for row, split, codes in zip(places, (a, b), halves, strict=True):

@@ -1,7 +1,4 @@
-"""Split manifests: utterance ids of train, valid and test as a JSON file.
-
-Leaves the choice of ids to `recipes` and `imported`.
-"""
+"""Split manifests: utterance ids of train, valid and test as a JSON file."""
 
 from __future__ import annotations
 
@@ -82,35 +79,21 @@ def class_counts(table: CatalogueTable, rows: NDArray[Any]) -> dict[str, int]:
 
 
 def split_of_rows(
-    table: CatalogueTable,
-    recipe: str,
-    parameters: dict[str, Any],
-    rows: Sequence[NDArray[Any]],
+    table: CatalogueTable, recipe: str, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
 ) -> Split:
-    """Make a split from rows of a catalogue.
-
-    Args:
-        table: the catalogue.
-        recipe: how the rows were chosen.
-        parameters: parameters of the recipe.
-        rows: for each of `SUBSETS`, int (n,), in the order of the manifest.
-    """
+    """Make a split from rows of a catalogue, int (n,) for each of `SUBSETS`."""
     train, valid, test = (tuple(table.ids.take(chosen).to_pylist()) for chosen in rows)
     counts = {s: class_counts(table, chosen) for s, chosen in zip(SUBSETS, rows, strict=True)}
     return Split(recipe, parameters, train, valid, test, counts)
 
 
 def rows_of(table: CatalogueTable, split: Split) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
-    """Find the ids of a split in a catalogue.
-
-    Returns:
-        Subset -> ids that the catalogue lacks, and rows of the others.
-    """
+    """Subset -> ids of a split that the catalogue lacks, and rows of the others."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     ids = pa.array((*split.train, *split.valid, *split.test), pa.large_string())
-    # One look-up for all subsets: building the hash table of the catalogue's ids is costly.
+    # One look-up for all subsets: hashing the catalogue's ids is costly.
     rows, begin, found = pc.index_in(ids, value_set=table.ids), 0, {}
     for subset in SUBSETS:
         length = len(split.ids(subset))
@@ -121,10 +104,7 @@ def rows_of(table: CatalogueTable, split: Split) -> dict[str, tuple[list[str], N
 
 
 def write_split(split: Split, path: Path) -> str:
-    """Write a manifest.
-
-    Returns:
-        Its digest, see `Split.digest`.
+    """Write a manifest, and return its `Split.digest`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -154,11 +134,7 @@ def _list(ids: Sequence[str]) -> str:
 
 
 def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
-    """Read a manifest.
-
-    Args:
-        path: the file.
-        allow_repeats: accept ids that occur more than once, for an audit.
+    """Read a manifest; an audit accepts ids that occur more than once.
 
     Raises:
         SplitError: the file is missing, not a manifest, of a newer format, or repeats an id.

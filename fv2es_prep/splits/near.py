@@ -1,8 +1,7 @@
 """Near-identical transcripts: Jaccard similarity of their runs of five bytes.
 
-MinHash (Broder 1997) finds candidates, and each is compared exactly: every reported pair is near,
-and about one pair in twenty is missed at the threshold, one in a thousand at 0.8. Imports Numba, so
-import this module only where it is needed.
+MinHash (Broder 1997) finds candidates, which are compared exactly: every reported pair is near;
+about one pair in twenty is missed at the threshold, one in a thousand at 0.8. Imports Numba.
 """
 
 from __future__ import annotations
@@ -25,22 +24,18 @@ THRESHOLD = 0.7
 RUN_BYTES = 5
 # Candidates agree in all hashes of a band: 1 - (1 - 0.7 ** 5) ** 16 is 0.95.
 _BANDS, _ROWS = 16, 5
-# Comparisons per transcript and band, and neighbours considered for them: bounds the work where
-# thousands of transcripts are alike.
+# Comparisons per transcript and band, and neighbours considered for them.
 _MAX_COMPARED, _MAX_SEEN = 8, 64
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
 def find_near(texts: Any, pairs: Sequence[tuple[Mask, Mask]]) -> NDArray[np.bool_]:
-    """Find the transcripts of one set that are near to one of another set.
+    """Transcripts of the first set of each pair that are near to one of the second, bool (P, D).
 
     Args:
         texts: `pyarrow.LargeStringArray`, D distinct normalised transcripts.
         pairs: P pairs of sets, bool (D,) each, of transcripts of at least five bytes.
-
-    Returns:
-        bool (P, D): transcripts of the first set of each pair that are near to one of the second.
     """
     near = np.zeros((len(pairs), len(texts)), np.bool_)
     of, within = (np.stack(sets) for sets in zip(*pairs, strict=True))
@@ -100,16 +95,10 @@ def _compare(
     within: NDArray[np.bool_],
     found: NDArray[np.bool_],
 ) -> None:
-    """Compare texts with the same key; mark near ones in ``found``.
+    """Mark in ``found`` (P, D) the texts of ``of`` that are near to one of ``within``.
 
-    Args:
-        packed: sorted keys in the upper half, text numbers in the lower half.
-        data: bytes of all texts.
-        begin: start of each text.
-        end: end of each text.
-        of: bool (P, D), texts to mark.
-        within: bool (P, D), texts to compare with.
-        found: bool (P, D), written.
+    ``packed`` holds sorted keys in the upper half and text numbers in the lower half; texts with
+    the same key are compared.
     """
     first = 0
     while first < len(packed):

@@ -1,7 +1,4 @@
-"""Published splits: their metadata, and whether id lists equal one of them.
-
-Owns reading manifests/published.json, which stores counts and digests instead of the lists.
-"""
+"""Published splits: counts and digests of manifests/published.json, and whether lists equal one."""
 
 from __future__ import annotations
 
@@ -21,8 +18,8 @@ class Published:
     Attributes:
         name: its name in fv2es.
         title: its title.
-        source: where it was published, with the commit.
-        licence: the licence it was published under.
+        source: its URL, with the commit.
+        licence: licence of the lists.
         unit: what its ids name: ``utterance`` or ``recording``.
         counts: subset -> number of ids.
         digests: subset -> digest of its ids, see `list_digest`.
@@ -62,13 +59,10 @@ def list_digest(ids: Iterable[str]) -> str:
 
 
 def recognise(lists: Mapping[str, Sequence[str]]) -> tuple[Published, list[str]] | None:
-    """Find the published split that has the most ids in subsets equal to those of the lists.
-
-    Args:
-        lists: subset -> ids.
+    """The published split with the most ids in subsets equal to those of the lists.
 
     Returns:
-        The published split and the subsets that differ from it; None if all subsets differ.
+        The split and the subsets that differ from it; None if all subsets differ.
     """
     digests = {subset: list_digest(ids) for subset, ids in lists.items()}
 

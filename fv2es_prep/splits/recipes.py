@@ -1,7 +1,6 @@
 """Recipes: rules that put each utterance of a dataset into one subset, or into folds.
 
-Leaves balancing classes to `stratify` and reading groups to `groups`. No recipe depends on how
-utterances are distributed over shards.
+Leaves dealing to `stratify`. No recipe depends on how utterances are distributed over shards.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ import numpy as np
 
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import table_of
-from fv2es_prep.shards.catalogue_table import CatalogueTable, Names
+from fv2es_prep.shards.catalogue_table import CatalogueTable, Names, names_of
 from fv2es_prep.shards.reader import Catalogue
-from fv2es_prep.splits import groups, stratify
-from fv2es_prep.splits.manifest import SUBSETS, Split, few, split_of_rows
+from fv2es_prep.splits import stratify
+from fv2es_prep.splits.manifest import SUBSETS, Split, few, repeats, split_of_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 RECIPES = ("random", "session", "speaker", "group")
 SHARES = (0.7, 0.1, 0.2)
 ALL = "all"
+# Column of the catalogue -> attribute of a `CatalogueTable`.
+_COLUMNS = {"recording_id": "recordings", "speaker": "speakers", "session": "sessions"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Rule:
         seed: seed of the draw; leaving one session or speaker out draws nothing.
         shares: of train, valid and test, for random and group.
         test: name or number of the session or speaker to leave out; the last one if None.
-        by: column of the group recipe, one of `groups.COLUMNS`.
+        by: column of the group recipe: ``recording_id``, ``speaker`` or ``session``.
         table: CSV file with the columns id and group, instead of a column.
         stratify: balance the classes of the subsets.
         folds: number of folds; ``all`` for one per group; None for a single split.
@@ -77,36 +78,12 @@ class Rule:
             raise SplitError(f"leaving one {recipe} out cannot be stratified", "pass --folds K")
 
 
-def build_split(
-    catalogue: Catalogue | CatalogueTable,
-    recipe: str,
-    seed: int = 0,
-    test_session: str | None = None,
-) -> Split:
-    """Split a dataset by a recipe with its defaults.
-
-    ``random`` draws 70 % train, 10 % valid and 20 % test utterances, as the FV2ES paper does: the
-    subsets share dialogues and speakers. ``session`` uses one session as test and the session
-    before it (the last one before the first) as valid: no speaker is shared.
-
-    Args:
-        catalogue: the small columns of the dataset.
-        recipe: one of `RECIPES`.
-        seed: seed of the random draw.
-        test_session: name or number of the test session; the last one if None.
-
-    Raises:
-        SplitError: the recipe or session is unknown, or a subset would be empty.
-    """
-    test = test_session if recipe == "session" else None
-    return next(build_splits(catalogue, Rule(recipe, seed, test=test)))
-
-
 def build_splits(catalogue: Catalogue | CatalogueTable, rule: Rule) -> Iterator[Split]:
     """Split a dataset by a rule: one split, or one per fold, each made on demand.
 
-    In fold k part k is test, the part before it (the last one before the first) is valid, and all
-    others are train.
+    ``random`` draws utterances: the subsets share dialogues and speakers. ``session`` and
+    ``speaker`` share no speaker. In fold k part k is test, the part before it (the last one before
+    the first) is valid, and all others are train.
 
     Raises:
         SplitError: the rule does not fit the dataset, or a subset would be empty.
@@ -134,8 +111,60 @@ def _names(table: CatalogueTable, rule: Rule) -> Names | None:
     if rule.recipe == "random":
         return None
     if rule.table is not None:
-        return groups.read_group_names(table, rule.table)
-    return groups.group_names(table, _by(rule) if rule.recipe == "group" else rule.recipe)
+        return _read_groups(table, rule.table)
+    return _group_names(table, _by(rule) if rule.recipe == "group" else rule.recipe)
+
+
+def _group_names(table: CatalogueTable, column: str) -> Names:
+    if column not in _COLUMNS:
+        raise SplitError(
+            f"unknown group column {column!r}",
+            f"choose from {', '.join(_COLUMNS)}, or pass a CSV file with --groups",
+        )
+    found: Names = getattr(table, _COLUMNS[column])
+    if unknown := int((~found.known).sum()):
+        raise SplitError(
+            f"the {column} of {unknown} utterance(s) is unknown",
+            "use --recipe group --by recording_id, or pass a CSV file with --groups",
+        )
+    return found
+
+
+def _read_groups(table: CatalogueTable, path: Path) -> Names:
+    """The group of each row, from a CSV file with the columns id and group."""
+    import pyarrow.compute as pc
+
+    ids, values = _read_csv(path)
+    if again := repeats(ids.to_pylist()):
+        raise SplitError(
+            f"{path} lists {len(again)} id(s) more than once, first {again[0]!r}",
+            "give each utterance one group",
+        )
+    rows = pc.index_in(table.ids, value_set=ids)
+    if rows.null_count:
+        first = table.ids.filter(rows.is_null())[0].as_py()
+        raise SplitError(
+            f"{path} has no group for {rows.null_count} utterance(s), first {first!r}",
+            "give every utterance of the dataset a group",
+        )
+    return names_of(values.take(rows))
+
+
+def _read_csv(path: Path) -> list[Any]:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    types = {"id": pa.large_string(), "group": pa.large_string()}
+    # An id such as NA is no missing value.
+    options = csv.ConvertOptions(column_types=types, include_columns=[*types], null_values=[])
+    try:
+        table = csv.read_csv(path, convert_options=options)
+    except (OSError, ValueError, LookupError) as error:
+        raise SplitError(
+            f"cannot read {path}: {' '.join(str(error).split())}",
+            "write a CSV file with the columns id and group in its first line",
+        ) from error
+    return [column.combine_chunks() for column in table.columns]
 
 
 def _deal(
@@ -214,7 +243,7 @@ def _parameters(rule: Rule, **more: Any) -> dict[str, Any]:
 
 
 def _by(rule: Rule) -> str:
-    return rule.table.name if rule.table else rule.by or groups.COLUMNS[0]
+    return rule.table.name if rule.table else rule.by or "recording_id"
 
 
 def _split(

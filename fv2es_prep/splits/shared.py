@@ -1,6 +1,6 @@
-"""What two subsets share: the result of each measure, and measures of equal values.
+"""What two subsets share: equal values, adjacent turns and overlapping turns.
 
-Leaves turns and time to `turns`, transcripts to `transcripts`.
+Leaves transcripts to `transcripts`. Times are whole microseconds, so that sums are exact.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.shards.catalogue_table import CatalogueTable, Names
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fv2es_prep.shards.catalogue_table import Names
-
     Mask = NDArray[np.bool_]
+
+# Ids number the turns if nearly all numbers increase, and at least half of them by one.
+_INCREASING, _BY_ONE = 0.99, 0.5
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,9 @@ class Shared:
 
     Attributes:
         kind: what is shared.
-        count: utterances of the first subset that share it with at least one of the second.
+        count: utterances of the first subset that share it.
         of: utterances of the first subset.
-        unknown: utterances of the first subset without a value, e.g. without a speaker.
+        unknown: those without a value, e.g. without a speaker.
         detail: further numbers of this kind.
     """
 
@@ -58,15 +62,7 @@ def count(mask: Mask) -> int:
 
 
 def shared(kind: str, hits: Mask, of: Mask, known: Mask | None = None, **detail: float) -> Shared:
-    """Count the rows of a subset that share something.
-
-    Args:
-        kind: what is shared.
-        hits: bool (N,), rows that share it; only those of the subset that are known count.
-        of: bool (N,), rows of the subset.
-        known: bool (N,), rows with a value; all if None.
-        detail: further numbers of this kind.
-    """
+    """Count the hits among the rows of a subset that have a known value; None: all have one."""
     mine = of if known is None else of & known
     return Shared(kind, count(hits & mine), count(of), count(of) - count(mine), detail)
 
@@ -81,14 +77,7 @@ def present(codes: NDArray[np.int32], values: int, rows: NDArray[Any]) -> Mask:
 def sharing_values(
     kind: str, codes: NDArray[np.int32], values: int, known: Mask | None = None
 ) -> Measure:
-    """A measure of utterances with equal values.
-
-    Args:
-        kind: its name.
-        codes: int32 (N,), the number of each utterance's value.
-        values: number of different values.
-        known: bool (N,), where there is a value; everywhere if None.
-    """
+    """A measure of utterances with equal codes, int32 (N,) below ``values``."""
 
     def measure(of: Mask, within: Mask) -> Shared:
         return shared(kind, present(codes, values, within)[codes], of, known)
@@ -99,3 +88,113 @@ def sharing_values(
 def sharing_names(kind: str, names: Names) -> Measure:
     """A measure of utterances with equal text in a column; empty text counts as unknown."""
     return sharing_values(kind, names.codes, len(names.values), names.known)
+
+
+def adjacent_turns(table: CatalogueTable) -> Measure:
+    """A measure of utterances whose speaker's previous or next turn is in the other subset.
+
+    Turns in no subset count too; turns without a speaker count as one speaker's. Where ids number
+    the turns, two turns with a number missing between them are not adjacent.
+    """
+    start, end = table.spans_us
+    key = table.recordings.codes.astype(np.int64) * max(len(table.speakers.values), 1)
+    key += table.speakers.codes
+    order = np.lexsort((end, start, key))
+    adjacent = key[order][1:] == key[order][:-1]
+    steps = _steps(table.ids, order)
+    if _number_turns(steps[adjacent]):
+        adjacent &= steps == 1
+
+    def measure(of: Mask, within: Mask) -> Shared:
+        there = within[order]
+        hits = np.zeros(len(order), np.bool_)
+        hits[1:] = adjacent & there[:-1]
+        hits[:-1] |= adjacent & there[1:]
+        return shared("adjacent_turn", hits, of[order])
+
+    return measure
+
+
+def _number_turns(steps: NDArray[np.int64]) -> bool:
+    """Whether ids number the turns; other numbers in ids, such as times, do not."""
+    return bool(
+        len(steps) and np.mean(steps >= 1) >= _INCREASING and np.mean(steps == 1) >= _BY_ONE
+    )
+
+
+def _steps(ids: Any, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Differences of the numbers at the end of successive ids, int64 (N - 1,).
+
+    0 where two ids differ in more than that number, or it has more than nine digits.
+    """
+    import pyarrow.compute as pc
+
+    from fv2es_prep.splits.transcripts import bytes_of
+
+    data, offsets = bytes_of(ids)
+    heads = pc.ascii_rtrim(ids, "0123456789")
+    digits = np.diff(offsets) - pc.binary_length(heads).to_numpy()
+    number = np.zeros(len(ids), np.int64)
+    for place in range(min(digits.max(initial=0), _MAX_DIGITS)):
+        rows = np.flatnonzero(digits > place)
+        number[rows] += (data[offsets[rows + 1] - 1 - place] - np.int64(48)) * 10**place
+    head = heads.dictionary_encode().indices.to_numpy()[order]
+    numbered = ((digits > 0) & (digits <= _MAX_DIGITS))[order]
+    comparable = numbered[1:] & numbered[:-1] & (head[1:] == head[:-1])
+    return np.where(comparable, np.diff(number[order]), 0)
+
+
+def overlaps(table: CatalogueTable) -> Measure:
+    """A measure of turns that overlap a turn of the other subset in the same recording.
+
+    Coverage is the fraction of a turn that the union of the other subset's turns covers.
+    """
+    start, end = _on_one_axis(table)
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], end[order]
+
+    def measure(of: Mask, within: Mask) -> Shared:
+        mine, theirs = of[order], within[order]
+        covered = _covered(start[mine], end[mine], start[theirs], end[theirs])
+        length = np.maximum(end[mine] - start[mine], 1)
+        share = covered / length
+        overlapping = count(covered > 0)
+        detail = {
+            "seconds": int(covered.sum()) / 1e6,
+            "share_of_seconds": round(int(covered.sum()) / max(int(length.sum()), 1), 6),
+            "half_covered": count(2 * covered >= length),
+            "mean_coverage": round(float(share.sum()) / max(len(share), 1), 6),
+            "mean_coverage_of_these": round(float(share.sum()) / max(overlapping, 1), 6),
+        }
+        return Shared("time_overlap", overlapping, len(share), detail=detail)
+
+    return measure
+
+
+def _on_one_axis(table: CatalogueTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start and end on one time axis, on which the recordings follow each other."""
+    start, end = table.spans_us
+    codes = table.recordings.codes
+    lengths = np.zeros(len(table.recordings.values), np.int64)
+    np.maximum.at(lengths, codes, end + 1)
+    before = (np.cumsum(lengths) - lengths)[codes]
+    return start + before, end + before
+
+
+def _covered(
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    others_start: NDArray[np.int64],
+    others_end: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """How much of each span the union of the others covers, int64; all sorted by start."""
+    if not len(others_start):
+        return np.zeros(len(start), np.int64)
+    reach = np.maximum.accumulate(others_end)
+    opens = np.append(True, others_start[1:] > reach[:-1])
+    edges = np.stack([others_start[opens], reach[np.append(opens[1:], True)]], axis=1)
+    # The time covered before a moment has slope 1 or 0, so interpolation is exact.
+    total = np.repeat(np.cumsum(edges[:, 1] - edges[:, 0]), 2)
+    before = [np.interp(moment, edges.ravel(), np.append(0, total[:-1])) for moment in (start, end)]
+    covered: NDArray[np.int64] = (before[1] - before[0]).astype(np.int64)
+    return covered

@@ -20,14 +20,9 @@ _TOLERANCE = 1e-12
 
 
 def deal(label: NDArray[np.uint8], shares: Sequence[float]) -> NDArray[np.int32]:
-    """Deal utterances.
+    """Deal utterances to K parts with these shares, which sum to 1: int32 (N,).
 
-    Args:
-        label: uint8 (N, C), in the order in which utterances are dealt.
-        shares: of the K parts; they sum to 1.
-
-    Returns:
-        int32 (N,), the part of each; among equal classes the first utterances go to part 0.
+    Labels, uint8 (N, C), are in dealing order; of equal rows the first go to part 0.
     """
     kinds, kind = np.unique(_keys(label), return_inverse=True)
     order = np.argsort(kind, kind="stable")
@@ -92,16 +87,13 @@ def deal_groups(
     seed: int,
     label: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.int32]:
-    """Deal whole groups.
+    """Deal whole groups to K parts with these shares, which sum to 1: int32 (N,).
 
     Args:
         codes: int32 (N,), the group of each utterance, 0 to G - 1.
-        shares: of the K parts; they sum to 1.
+        shares: shares of the K parts.
         seed: decides the order among groups of the same size.
         label: uint8 (N, C), to balance classes as well as sizes.
-
-    Returns:
-        int32 (N,), the part of each utterance.
     """
     # Float64 (G, 1 or C + 1): utterances of each group, then those of each class.
     columns = [None, *([] if label is None else label.T)]

@@ -1,7 +1,4 @@
-"""What two subsets share in words: identical and near-identical transcripts.
-
-Owns normalisation and both measures. Leaves finding near-identical transcripts to `near`.
-"""
+"""What two subsets share in words: identical and near-identical transcripts (see `near`)."""
 
 from __future__ import annotations
 
@@ -60,8 +57,7 @@ class Transcripts:
     def near(self, pairs: Sequence[tuple[Mask, Mask]]) -> list[Shared]:
         """Utterances with a near-identical, but no identical, transcript in the other subset.
 
-        Args:
-            pairs: of subsets, bool (N,) each; one search serves all of them.
+        One search serves all pairs of subsets, bool (N,) each.
         """
         from fv2es_prep.splits.near import find_near
 
@@ -79,11 +75,7 @@ class Transcripts:
 
 
 def normalised(texts: Any) -> Any:
-    """Transcripts in lower case, without punctuation and symbols, with single blanks.
-
-    Args:
-        texts: `pyarrow.LargeStringArray` without nulls.
-    """
+    """Transcripts in lower case, without punctuation and symbols, with single blanks."""
     import pyarrow.compute as pc
 
     # Arrow's expressions take twenty times as long as a translation of bytes.

@@ -29,9 +29,13 @@ def splits_audit(
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
     from fv2es_prep.shards.catalogue import read_table
-    from fv2es_prep.splits.audit import audit_split
-    from fv2es_prep.splits.audit_limits import exceeded, parse_limits
-    from fv2es_prep.splits.audit_report import audit_text, write_audit_page
+    from fv2es_prep.splits.audit import (
+        audit_split,
+        audit_text,
+        exceeded,
+        parse_limits,
+        write_audit_page,
+    )
     from fv2es_prep.splits.manifest import read_split
 
     limits = parse_limits(allow or [])
@@ -56,7 +60,7 @@ def splits_diff(
 ) -> None:
     """Compare two splits: ids that are in another subset. Exit status 1 if there are any."""
     from fv2es_prep.splits.compare import diff_splits, diff_text
-    from fv2es_prep.splits.lists import read_split_or_lists
+    from fv2es_prep.splits.imported import read_split_or_lists
 
     found = diff_splits(read_split_or_lists(a), read_split_or_lists(b))
     if as_json:

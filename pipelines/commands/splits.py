@@ -93,8 +93,7 @@ def splits_import(
 ) -> None:
     """Import id lists as a manifest and recognise published splits."""
     from fv2es_prep.shards.catalogue import read_table
-    from fv2es_prep.splits.imported import import_lists, import_text
-    from fv2es_prep.splits.lists import read_lists
+    from fv2es_prep.splits.imported import import_lists, import_text, read_lists
     from fv2es_prep.splits.manifest import write_split
 
     imported = import_lists(read_lists(lists), read_table(shards) if shards else None)

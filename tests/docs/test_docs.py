@@ -17,7 +17,7 @@ from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
-from fv2es_prep.splits import RECIPES, SHARES
+from fv2es_prep.splits.recipes import RECIPES, SHARES
 from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from fv2es_prep.shards.reader import read_catalogue
-from fv2es_prep.splits import build_split, write_split
+from fv2es_prep.splits import write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -14,7 +15,7 @@ def test_a_trainer_of_ones_own_in_ten_lines(shards, monkeypatch, capsys):
     assert code is not None
     lines = [line for line in code[1].splitlines() if line.strip()]
     assert len(lines) <= 10
-    write_split(build_split(read_catalogue(shards), "random"), shards.parent / "split.json")
+    write_split(next(build_splits(read_catalogue(shards), Rule())), shards.parent / "split.json")
     monkeypatch.chdir(shards.parent)
     exec(compile(code[1], "README.md", "exec"), {})
     said = capsys.readouterr().out.splitlines()

@@ -15,10 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.splits.audit import KINDS, PAIRS, Audit, audit_split
-from fv2es_prep.splits.audit_limits import exceeded, parse_limits
-from fv2es_prep.splits.audit_report import audit_text, write_audit_page
-from fv2es_prep.splits.lists import read_lists
+from fv2es_prep.splits.audit import (
+    KINDS,
+    PAIRS,
+    Audit,
+    audit_split,
+    audit_text,
+    exceeded,
+    parse_limits,
+    write_audit_page,
+)
+from fv2es_prep.splits.imported import read_lists
 from fv2es_prep.splits.manifest import SUBSETS, Split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.splits.transcripts import normalised

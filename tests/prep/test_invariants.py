@@ -18,7 +18,8 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.checks import verify
-from fv2es_prep.splits import build_split, write_split
+from fv2es_prep.splits import write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.utils.files import sha256_of
 
 DATA = Path(__file__).parents[1] / "data"
@@ -432,7 +433,7 @@ def test_i19_nothing_in_a_shard_depends_on_a_split(make_dataset, tmp_path):
     dataset = make_dataset(tmp_path / "larger", turns=8)
     before = {path.name: sha256_of(path) for path in dataset.iterdir()}
     for seed in range(2):
-        split = build_split(read_catalogue(dataset), "random", seed)
+        split = next(build_splits(read_catalogue(dataset), Rule("random", seed)))
         write_split(split, tmp_path / f"{seed}.json")
     assert before == {path.name: sha256_of(path) for path in dataset.iterdir()}
     words = " ".join(f"{column.path} {column.meaning}" for column in columns_of(PrepSettings()))

@@ -10,8 +10,7 @@ import pytest
 from fv2es_prep.errors import SplitError
 from fv2es_prep.splits import SUBSETS, published, read_split, write_split
 from fv2es_prep.splits.compare import diff_splits
-from fv2es_prep.splits.imported import import_lists, import_text
-from fv2es_prep.splits.lists import read_lists, read_split_or_lists
+from fv2es_prep.splits.imported import import_lists, import_text, read_lists, read_split_or_lists
 from fv2es_prep.splits.published import list_digest
 from tests.prep.catalogues import CLASSES, dialogue_ids, dialogue_rows, table_from
 

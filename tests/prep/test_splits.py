@@ -7,7 +7,8 @@ import pytest
 
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.reader import Catalogue
-from fv2es_prep.splits import SUBSETS, build_split, read_split, write_split
+from fv2es_prep.splits import SUBSETS, read_split, write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 
 
 def make_catalogue(count: int = 100, sessions: int = 5, order: int = 1) -> Catalogue:
@@ -33,23 +34,23 @@ def make_catalogue(count: int = 100, sessions: int = 5, order: int = 1) -> Catal
 
 
 def test_random_takes_each_utterance_once_in_the_papers_shares():
-    split = build_split(make_catalogue(), "random", seed=3)
+    split = next(build_splits(make_catalogue(), Rule("random", seed=3)))
     assert [len(split.ids(subset)) for subset in SUBSETS] == [70, 10, 20]
     assert len({*split.train, *split.valid, *split.test}) == 100
     assert sum(split.class_counts["train"].values()) == 70
 
 
 def test_random_depends_on_the_seed_alone_and_not_on_the_order_of_shards():
-    first = build_split(make_catalogue(), "random", seed=3)
-    turned = build_split(make_catalogue(order=-1), "random", seed=3)
+    first = next(build_splits(make_catalogue(), Rule("random", seed=3)))
+    turned = next(build_splits(make_catalogue(order=-1), Rule("random", seed=3)))
     assert first.digest() == turned.digest()
-    assert first.digest() != build_split(make_catalogue(), "random", seed=4).digest()
+    assert first.digest() != next(build_splits(make_catalogue(), Rule("random", seed=4))).digest()
 
 
 @pytest.mark.parametrize("name", ["2", "Session2"])
 def test_session_shares_no_session_between_subsets(name):
     catalogue = make_catalogue()
-    split = build_split(catalogue, "session", test_session=name)
+    split = next(build_splits(catalogue, Rule("session", test=name)))
     session_of = dict(zip(catalogue.ids, catalogue.sessions, strict=True))
     held = {subset: {session_of[i] for i in split.ids(subset)} for subset in SUBSETS}
     assert held == {
@@ -62,17 +63,17 @@ def test_session_shares_no_session_between_subsets(name):
 
 def test_what_cannot_be_split_is_refused():
     with pytest.raises(SplitError, match="unknown session '9'"):
-        build_split(make_catalogue(), "session", test_session="9")
+        next(build_splits(make_catalogue(), Rule("session", test="9")))
     with pytest.raises(SplitError, match="2 session"):
-        build_split(make_catalogue(sessions=2), "session")
+        next(build_splits(make_catalogue(sessions=2), Rule("session")))
     with pytest.raises(SplitError, match="unknown recipe 'magic'"):
-        build_split(make_catalogue(), "magic")
+        next(build_splits(make_catalogue(), Rule("magic")))
     with pytest.raises(SplitError, match="valid subset of 3"):
-        build_split(make_catalogue(3), "random")
+        next(build_splits(make_catalogue(3), Rule()))
 
 
 def test_a_manifest_comes_back_and_damage_is_told(tmp_path):
-    split = build_split(make_catalogue(), "random")
+    split = next(build_splits(make_catalogue(), Rule()))
     path = tmp_path / "split.json"
     write_split(split, path)
     assert read_split(path) == split

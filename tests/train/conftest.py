@@ -20,7 +20,8 @@ from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.shards.index import make_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
-from fv2es_prep.splits import Split, build_split, write_split
+from fv2es_prep.splits import Split, write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
 from fv2es_prep.utils.files import write_json
 from fv2es_train.config import TrainConfig
@@ -129,7 +130,7 @@ class Corpus:
 
     def resplit(self, change: Callable[[Split], Split], path: Path) -> Path:
         """Write a changed copy of the manifest."""
-        made = build_split(read_catalogue(self.shards), "random")
+        made = next(build_splits(read_catalogue(self.shards), Rule()))
         write_split(change(made), path)
         return path
 
@@ -153,7 +154,7 @@ def corpus(once: Once) -> Corpus:
     names = [example.utterance.id for example in examples]
 
     def make(place: Path) -> None:
-        made = build_split(read_catalogue(write_shards(place / "shards", examples)), "random")
+        made = next(build_splits(read_catalogue(write_shards(place / "shards", examples)), Rule()))
         split = replace(
             made, train=tuple(names[:18]), valid=tuple(names[18:24]), test=tuple(names[24:])
         )
@@ -212,7 +213,7 @@ def trained(prepared: Path, text_model: Path, once: Once) -> Callable[[str], Pat
 
 
 def random_split(shards: Path, place: Path) -> None:
-    write_split(build_split(read_catalogue(shards), "random"), place / "split.json")
+    write_split(next(build_splits(read_catalogue(shards), Rule())), place / "split.json")
 
 
 @pytest.fixture(scope="session")
