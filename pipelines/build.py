@@ -210,8 +210,8 @@ class _Builder:
                     self.writer.append(example, task.fingerprints(utterance))
                     self._count(example, made, context)
             if source is not None:
-                self.counts["videos_decoded"] += source.video_opened
-                self.counts["sounds_decoded"] += source.sound_opened
+                self.counts["videos_decoded"] += source.pictures.opened
+                self.counts["sounds_decoded"] += source.sound.opened
 
     def _count(self, example: Example, made: Mapping[str, Any], context: StageContext) -> None:
         sampled, counts = 0, self.counts

@@ -1,7 +1,7 @@
-"""The inner loops of the MTCNN cascade, compiled by Numba when they are first called.
+"""Inner loops of the MTCNN cascade, compiled by Numba on the first call.
 
-Owns exact means over windows of a table of sums, and greedy suppression. All arithmetic is float32
-in torch's and facenet-pytorch's order of steps, so that no bit differs from theirs.
+Owns exact window means and greedy suppression: float32 in the order of operations of torch and
+facenet-pytorch, so that no bit differs.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
 
 @_compiled
 def fill_level(sums: NDArray[Any], level: NDArray[np.float32]) -> None:
-    """One pyramid level: torch's ``interpolate(mode="area")``, then (x - 127.5) / 128.
+    """Fill one pyramid level: torch's ``interpolate(mode="area")``, then (x - 127.5) / 128.
 
     Args:
-        sums: (H + 1, W + 1, 3) sums of all pixels above and to the left (Crow 1984).
-        level: float32 (h, w, 3), filled.
+        sums: (H + 1, W + 1, 3), see `mtcnn.sum_table`.
+        level: float32 (h, w, 3), the output.
     """
     _fill(sums, 0, 0, sums.shape[0] - 1, sums.shape[1] - 1, level)
 
 
 @_compiled
 def fill_crops(sums: NDArray[Any], corners: NDArray[np.int64], crops: NDArray[np.float32]) -> None:
-    """What lies in each box, shrunk or grown to a square by the same means.
+    """Fill ``crops``, float32 (N, S, S, 3), with each box scaled to a square by the same means.
 
     Args:
-        sums: as for `fill_level`.
-        corners: (N, 4) left, top, right, bottom in whole pixels; not empty, inside the picture.
-        crops: float32 (N, S, S, 3), filled.
+        sums: (H + 1, W + 1, 3), see `mtcnn.sum_table`.
+        corners: (N, 4) left, top, right, bottom in pixels; not empty, inside the picture.
+        crops: the output.
     """
     for i in range(len(corners)):
         left, top, right, bottom = corners[i]
@@ -76,13 +76,13 @@ def collect(
     scale: np.float32,
     threshold: np.float32,
 ) -> NDArray[np.float32]:
-    """Where the first network sees a face on one level.
+    """The candidates of the first network on one level.
 
     Args:
         probability: float32 (y, x).
         correction: float32 (4, y, x).
         scale: of the level.
-        threshold: the probability from which a face is seen.
+        threshold: lowest probability of a face.
 
     Returns:
         float32 (N, 9): box in pixels of the picture, probability, correction.
@@ -116,17 +116,14 @@ def suppress(
     edge: np.float32,
     of_smaller: bool,
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression.
+    """Greedy non-maximum suppression: the rows that stay, in the given order.
 
     Args:
         boxes: float32 (N, 4 or more): left, top, right, bottom.
         order: the rows, the most probable first.
-        overlap: a box goes if it shares more than this with one that stays.
+        overlap: a box goes if it overlaps a kept one by more than this share.
         edge: added to each width and height.
-        of_smaller: measured as a share of the smaller box, else of the union.
-
-    Returns:
-        The rows that stay, in the given order.
+        of_smaller: whether the share is that of the smaller box; otherwise of the union.
     """
     count, zero = len(order), np.float32(0)
     gone = np.zeros(count, np.bool_)

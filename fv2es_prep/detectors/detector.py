@@ -1,7 +1,6 @@
-"""From a view to the speaker's face: found by a network, cut to a small square, or the centre.
+"""From a view to the speaker's face: detect, crop to a small square, or fall back to the centre.
 
-Owns which face is taken, the crop and the fall-back. Leaves finding faces to `mtcnn` and
-`facenet`.
+Owns the choice of the face, the crop and the fallback. Leaves detection to `mtcnn` and `facenet`.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Finder(Protocol):
-    """Finds all faces of pictures.
-
-    Attributes:
-        batch: how many pictures of one size it is best given at once.
-    """
+    """Finds all faces of pictures of one size; ``batch`` pictures per call are fastest."""
 
     batch: int
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """float32 (N, 15) for each uint8 (H, W, 3): the box, its probability, x, y of 5 points."""
+        """float32 (N, 15) per uint8 (H, W, 3) picture: box, probability, x and y of five points.
+
+        The box is left, top, right, bottom in pixels; the points are eyes, nose and corners of the
+        mouth, from left to right.
+        """
         ...
 
 
@@ -38,9 +37,9 @@ class Face(NamedTuple):
         rgb: uint8 (S, S, 3).
         box: float32 (4,), left, top, right, bottom in pixels of the view.
         prob: probability from 0 to 1.
-        found: False where the centre of the view stands in.
+        found: False for the fallback.
         points: float32 (5, 2), x and y of eyes, nose and corners of the mouth in pixels of the
-            view; None where no face was found.
+            view; None for the fallback.
     """
 
     rgb: NDArray[np.uint8]
@@ -53,12 +52,14 @@ class Face(NamedTuple):
 class FaceDetector:
     """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights and crops.
 
+    Pictures are uint8 (H, W, 3) RGB of any sizes.
+
     Args:
-        settings: which of the detectors, and how it is set.
-        device: where it runs, ``cpu`` or torch's name of a GPU; a GPU takes pictures in batches.
+        settings: the detector and its options.
+        device: ``cpu`` or torch's name of a GPU, which takes pictures in batches.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device does not exist.
     """
 
     def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
@@ -67,35 +68,25 @@ class FaceDetector:
 
     @property
     def batch(self) -> int:
-        """How many pictures it is best given at once."""
+        """The fastest number of pictures per call."""
         return self._finder.batch
 
     def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
-        """The largest face of each picture, or its centre where there is none.
-
-        Args:
-            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
-
-        Returns:
-            The faces; ``found`` is False and ``prob`` 0 where the centre, or the patch that the
-            settings name, stands in, cut without scaling.
-        """
-        boxes = self._find(pictures)
-        return [self._face(rgb, rows) for rgb, rows in zip(pictures, boxes, strict=True)]
+        """The largest face of each picture, or the fallback where there is none."""
+        # facenet-pytorch crops the largest box, and the centre where that lies outside.
+        found = zip(pictures, self._find(pictures), strict=True)
+        return [next(self._faces(rgb, rows[:1]), None) or self.fallback(rgb) for rgb, rows in found]
 
     def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """All faces of each picture, the one that `largest` takes first; none where there is none.
+        """All faces of each picture, the largest first; ``fast`` may miss small ones."""
+        found = zip(pictures, self._find(pictures), strict=True)
+        return [list(self._faces(rgb, rows)) for rgb, rows in found]
 
-        Only the largest can be trusted where the detector is ``fast``.
+    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """The rows of `Finder.detect`, the largest box first; of equal ones the last."""
+        import numpy as np
 
-        Args:
-            pictures: uint8 (H, W, 3), colour order RGB, of any sizes.
-        """
-        boxes = self._find(pictures)
-        return [list(self._faces(rgb, rows)) for rgb, rows in zip(pictures, boxes, strict=True)]
-
-    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
-        found: list[NDArray[np.float32] | None] = [None] * len(pictures)
+        found = [np.zeros((0, 15), np.float32)] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for place, rgb in enumerate(pictures):
             # Below the smallest face there is no pyramid level to look at.
@@ -104,19 +95,12 @@ class FaceDetector:
         for places in shapes.values():
             boxes = self._finder.detect([pictures[place] for place in places])
             for place, rows in zip(places, boxes, strict=True):
-                found[place] = rows
+                areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+                found[place] = rows[np.argsort(areas)[::-1]]
         return found
 
-    def _face(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Face:
-        # facenet-pytorch takes the largest box, and the centre where that lies outside.
-        first = None if rows is None or not len(rows) else rows[_by_size(rows)[0]]
-        crop = None if first is None else self._crop(rgb, first[:4])
-        if first is None or crop is None:
-            return self.fallback(rgb)
-        return Face(crop, first[:4], first[4], True, first[5:].reshape(5, 2))
-
-    def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32] | None) -> Iterator[Face]:
-        for row in () if rows is None or not len(rows) else rows[_by_size(rows)]:
+    def _faces(self, rgb: NDArray[np.uint8], rows: NDArray[np.float32]) -> Iterator[Face]:
+        for row in rows:
             crop = self._crop(rgb, row[:4])
             if crop is not None:
                 yield Face(crop, row[:4], row[4], True, row[5:].reshape(5, 2))
@@ -139,7 +123,7 @@ class FaceDetector:
         return crop.astype(np.uint8, copy=False)
 
     def fallback(self, rgb: NDArray[np.uint8]) -> Face:
-        """What stands in for the face of a picture that shows none."""
+        """The patch that stands in for a missing face, cut without scaling; its ``prob`` is 0."""
         import numpy as np
 
         side = self.settings.image_size_px
@@ -156,14 +140,6 @@ class FaceDetector:
         left, top = (width - side) / 2, (height - side) / 2
         box = np.array([left, top, left + side, top + side], np.float32)
         return Face(centre_square(rgb, side), box, 0.0, False)
-
-
-def _by_size(rows: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The places of boxes, the largest first; of equally large ones facenet-pytorch's last."""
-    import numpy as np
-
-    areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-    return np.argsort(areas)[::-1]
 
 
 def _finder(settings: FaceSettings, device: str) -> Finder:

@@ -1,7 +1,6 @@
-"""MTCNN, the cascade of three networks that finds faces, with facenet-pytorch's weights on the CPU.
+"""The MTCNN cascade with facenet-pytorch's weights on the CPU.
 
-Owns the cascade: pyramid, candidates, what each network keeps. Leaves running the networks to
-`networks`, and which face is taken to `faces`.
+Owns the cascade: pyramid, candidates, what each network keeps. Leaves inference to `networks`.
 """
 
 from __future__ import annotations
@@ -33,18 +32,11 @@ _INT32_MAX = 2**31 - 1
 
 
 class Mtcnn:
-    """Finds faces as facenet-pytorch's ``MTCNN.detect`` does, one picture at a time.
+    """Finds faces like facenet-pytorch's ``MTCNN.detect``, one picture at a time.
 
-    The cascade is that of Zhang et al. 2016 (arXiv 1604.02878). Each step computes the same
-    numbers: the pyramid and the crops are exact means over the same windows, taken from one table
-    of sums instead of from the pixels again; the networks differ in the last bits, so that of two
-    nearly equal candidates the other one may be kept.
-
-    Args:
-        settings: smallest face, thresholds, step of the pyramid, and whether to be exact.
-
-    Attributes:
-        batch: pictures it is best given at once; more than one gain nothing.
+    The cascade is that of Zhang et al. 2016 (arXiv 1604.02878). Pyramid and crops are exact means
+    from a table of sums; the networks differ in the last bits, so that of two nearly equal
+    candidates the other one may stay. With the ``fast`` detector only the largest face is reliable.
     """
 
     batch = 1
@@ -55,15 +47,7 @@ class Mtcnn:
         self._second, self._third = CropNetwork("rnet"), CropNetwork("onet")
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """All faces of each picture; with the ``fast`` detector only the largest can be trusted.
-
-        Args:
-            pictures: uint8 (H, W, 3), colour order RGB.
-
-        Returns:
-            float32 (N, 15) for each: left, top, right, bottom in pixels, probability, x and y of
-            five points: the eyes, the nose, the corners of the mouth, from left to right.
-        """
+        """See `detector.Finder.detect`."""
         return [self._detect(rgb) for rgb in pictures]
 
     def _detect(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -80,7 +64,7 @@ class Mtcnn:
         return self._verified(sums, self._candidates(sums, scales))
 
     def _candidates(self, sums: Sums, scales: Sequence[float]) -> list[NDArray[np.float32]]:
-        """The first network: of each level, float32 (N, 9) box, probability and its correction."""
+        """First network: per level float32 (N, 9) box, probability, correction."""
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
         sizes = tuple((int(height * s + 1), int(width * s + 1)) for s in scales)
         first = self._pyramids.of(sizes)
@@ -93,7 +77,7 @@ class Mtcnn:
         ]
 
     def _verified(self, sums: Sums, levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """What the second and the third network leave of the candidates."""
+        """Second and third network: float32 (N, 15)."""
         _, second, third = self._settings.thresholds
         found = np.concatenate([level[keep(level, _OVERLAP_IN_LEVEL)] for level in levels])
         found = found[keep(found, _OVERLAP)]
@@ -113,7 +97,7 @@ class Mtcnn:
         boxes: NDArray[np.float32],
         threshold: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The boxes, as squares, that a network takes for faces: (N, 5), and its regression."""
+        """The boxes, as squares, that a network accepts: (N, 5), and its regression."""
         crops, boxes = crop_all(sums, _squares(boxes), network.side)
         if not len(boxes):
             return np.zeros((0, 5), np.float32), np.zeros((0, network.width), np.float32)
@@ -123,7 +107,7 @@ class Mtcnn:
 
 
 def scales_of(height: int, width: int, settings: FaceSettings) -> list[float]:
-    """The scale of each pyramid level, from the finest: it makes the smallest face 12 pixels."""
+    """The scale of each pyramid level, the finest first: it maps the smallest face to 12 pixels."""
     scale = _CELL / settings.min_face_px
     shortest, scales = min(height, width) * scale, []
     while shortest >= _CELL:
@@ -142,15 +126,15 @@ def sum_table(rgb: NDArray[np.uint8]) -> Sums:
 def crop_all(
     sums: Sums, boxes: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What lies in each box, shrunk or grown to a square by exact means over its pixels.
+    """Each box scaled to a square by exact means over its pixels.
 
     Args:
-        sums: from `sum_table`.
+        sums: see `sum_table`.
         boxes: float32 (N, 4).
-        side: of the squares.
+        side: of the squares in pixels.
 
     Returns:
-        float32 (M, side, side, 3) and the M boxes that lie in the picture at least partly.
+        float32 (M, side, side, 3), and the M boxes that overlap the picture.
     """
     height, width = sums.shape[0] - 1, sums.shape[1] - 1
     corners = boxes[:, :4].astype(np.int64)
@@ -166,16 +150,13 @@ def crop_all(
 def keep(
     boxes: NDArray[np.float32], overlap: float, of: Literal["union", "smaller"] = "union"
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression, the most probable box first.
+    """Greedy non-maximum suppression: the rows kept, the most probable first.
 
     Args:
         boxes: float32 (N, 5 or more), the fifth column is the probability.
-        overlap: a box goes if it shares more than this with a kept one.
-        of: measured as a share of the union (torchvision's ``nms``), or of the smaller box with
-            edges counted in whole pixels (facenet-pytorch's ``Min``).
-
-    Returns:
-        The rows kept, the most probable first.
+        overlap: a box goes if it overlaps a kept one by more than this share.
+        of: the share is of the union (torchvision's ``nms``), or of the smaller box with edges
+            counted in whole pixels (facenet-pytorch's ``Min``).
     """
     # Of equal ones the first, or the last: so the two models of this do.
     smaller = of == "smaller"
@@ -190,7 +171,7 @@ def keep(
 
 
 def _squares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each box grown about its centre to a square of its longer side."""
+    """Each box extended about its centre to a square of its longer side."""
     half = np.float32(0.5)
     size = boxes[:, 2:4] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
@@ -201,13 +182,13 @@ def _squares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def _moved(
     boxes: NDArray[np.float32], correction: NDArray[np.float32], edge: int
 ) -> NDArray[np.float32]:
-    """Each box with its sides moved by so many times its size, edges counted or not."""
+    """Each side moved by a share of the box's size, plus ``edge`` pixels."""
     size = boxes[:, 2:4] - boxes[:, :2] + np.float32(edge)
     return boxes[:, :4] + correction * np.hstack([size, size])
 
 
 def _points(boxes: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Five points as x, y, x, y, ... in pixels, from their shares of the box, x before y."""
+    """Five points as x, y, x, y, ... in pixels, from shares of the box, x before y."""
     one = np.float32(1)
     size = boxes[:, 2:4] - boxes[:, :2] + one
     axes = [

@@ -1,6 +1,6 @@
-"""MTCNN's three networks, built for OpenVINO from the weights in facenet-pytorch's wheel.
+"""MTCNN's three networks in OpenVINO, with the weights of facenet-pytorch's wheel.
 
-Owns the graphs and how they are run: on one thread, in float32. Leaves the cascade to `mtcnn`.
+Owns the graphs and their inference: one thread, float32.
 """
 
 from __future__ import annotations
@@ -32,13 +32,10 @@ _OPTIONS = {
 
 
 class PyramidNetwork:
-    """The first network over all levels of a pyramid at once.
-
-    Args:
-        sizes: height and width of each level.
+    """The first network over all levels of a pyramid.
 
     Attributes:
-        pyramid: float32 (h, w, 3) of each level: what the network reads, to be filled.
+        pyramid: float32 (h, w, 3) per level, the input, to be filled.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
@@ -48,24 +45,19 @@ class PyramidNetwork:
             self._request.set_input_tensor(i, ov.Tensor(level[None], shared_memory=True))
 
     def run(self) -> list[Map]:
-        """For each level probability float32 (y, x) and correction (4, y, x).
-
-        They lie in the network's own memory, and the next run writes over them.
-        """
+        """Per level probability float32 (y, x), correction (4, y, x); valid until the next run."""
         self._request.infer()
         maps = [self._request.get_output_tensor(i).data[0] for i in range(2 * len(self.pyramid))]
         return [(maps[i][1], maps[i + 1]) for i in range(0, len(maps), 2)]
 
 
 class Pyramids:
-    """The first network for each pyramid that was met of late, built when it is met.
-
-    A network takes about 110 bytes for each pixel of its pyramid, and a moment to be built.
+    """The most recently used first networks by pyramid; about 110 bytes per pixel of a pyramid.
 
     Args:
-        most: so many are held.
-        most_pixels: and so many pixels; but always the two newest, since the ``fast`` detector
-            takes two for each picture.
+        most: number of networks held.
+        most_pixels: number of pixels held; the two newest always stay, since the ``fast`` detector
+            takes two per picture.
     """
 
     def __init__(self, most: int = 16, most_pixels: int = 4_000_000) -> None:
@@ -76,11 +68,7 @@ class Pyramids:
         return len(self._held)
 
     def of(self, sizes: tuple[tuple[int, int], ...]) -> PyramidNetwork:
-        """The network of a pyramid.
-
-        Args:
-            sizes: height and width of each level.
-        """
+        """The network of a pyramid, by height and width of each level."""
         network = self._held.pop(sizes, None) or PyramidNetwork(sizes)
         self._held[sizes] = network
         while len(self._held) > 2 and self._too_much():
@@ -93,11 +81,11 @@ class Pyramids:
 
 
 class CropNetwork:
-    """The second network (``rnet``, 24 pixels) or the third (``onet``, 48 pixels).
+    """The second network (``rnet``) or the third (``onet``).
 
     Attributes:
-        side: height and width of what it reads.
-        width: numbers of its regression: 4 corrections of the box; of ``onet`` also x of five
+        side: height and width of the input in pixels.
+        width: outputs of the regression: 4 corrections of the box; of ``onet`` also x of five
             points and y of five points, as shares of the box.
     """
 
@@ -108,7 +96,7 @@ class CropNetwork:
     def run(self, crops: NDArray[np.float32]) -> Map:
         """From float32 (N, side, side, 3), N > 0, to probability (N,) and regression (N, width).
 
-        The probability lies in the network's own memory, and the next run writes over it.
+        The probability is valid until the next run.
         """
         self._request.set_input_tensor(0, ov.Tensor(crops, shared_memory=True))
         self._request.infer()
@@ -119,11 +107,7 @@ class CropNetwork:
 
 @functools.cache
 def _core() -> Any:
-    """One for the process, held to its end.
-
-    Each lays a stack for signals of its own and takes it away when it goes, whether or not another
-    one's is under it: after that any signal, a Ctrl-C too, would bring the process down.
-    """
+    """One per process, never freed: the order in which cores restore signal handlers crashes."""
     return ov.Core()
 
 
@@ -168,7 +152,6 @@ def _third() -> Any:
 
 @functools.cache
 def _weights(name: str) -> dict[str, NDArray[np.float32]]:
-    """The weights of a network: of facenet-pytorch only its data files are touched."""
     spec = importlib.util.find_spec("facenet_pytorch")
     assert spec is not None
     assert spec.origin is not None
@@ -182,7 +165,7 @@ def _constant(values: Any) -> Any:
 
 
 def _pixels(shape: list[int]) -> tuple[Any, Any]:
-    """An input of pictures (N, H, W, 3), and the same as the networks want it: (N, 3, H, W)."""
+    """An input of pictures (N, H, W, 3), and the same transposed to (N, 3, H, W)."""
     pictures = opset13.parameter(ov.PartialShape(shape), np.float32)
     return pictures, opset13.transpose(pictures, _constant(np.array([0, 3, 1, 2])))
 
@@ -211,6 +194,6 @@ def _softmax(x: Any) -> Any:
 
 
 def _flat(x: Any, features: int) -> Any:
-    """(N, C, H, W) to (N, features) in the order W, H, C, in which the weights were trained."""
+    """(N, C, H, W) to (N, features) in the order W, H, C of the trained weights."""
     x = opset13.transpose(x, _constant(np.array([0, 3, 2, 1])))
     return opset13.reshape(x, _constant(np.array([-1, features])), False)

@@ -1,6 +1,6 @@
 """From a media file to one speaker's sound.
 
-Owns reading, channels and resampling. Leaves what is computed from it to the stages.
+Owns decoding, channels and resampling.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.errors import DropReason, UtteranceError
@@ -40,26 +40,17 @@ def sample_index(seconds: float, rate_hz: int) -> int:
 
 
 class SoundReader:
-    """The sound of one file, read once from front to back, span by span.
-
-    Request spans in order of their start; memory holds only what a later span can need.
-
-    Args:
-        path: a local media file.
-        media: the limits.
+    """The sound of one file, decoded once, front to back. Request spans in order of their start.
 
     Attributes:
         opened: whether a decoder was started.
         ended: whether the end was reached; ``reached_s`` is then the end of the sound.
-        reached_s: how many seconds have been read.
-        damaged: after the end, whether ffmpeg met errors and went on.
+        reached_s: seconds read so far.
+        damaged: after the end, whether ffmpeg reported errors and went on.
     """
 
     def __init__(self, path: Path, media: MediaSettings = DEFAULT_MEDIA) -> None:
-        self.opened = False
-        self.ended = False
-        self.reached_s = 0.0
-        self.damaged = False
+        self.reached_s, self.opened, self.ended, self.damaged = 0.0, False, False, False
         self._path, self._media = path, media
         self._blocks = self._read()
         self._rate_hz = 0
@@ -68,18 +59,15 @@ class SoundReader:
         self._held_from = 0
 
     def span(self, start_s: float, end_s: float, channel: int | None) -> Waveform:
-        """The sound of one span.
+        """The sound of one span: float32 samples at the file's rate, less what lies past its end.
 
         Args:
-            start_s: start in seconds, not before that of the span asked for last.
-            end_s: end in seconds; what lies past the end of the file is left out.
+            start_s: start in seconds, not before that of the previous span.
+            end_s: end in seconds.
             channel: index of the channel; None averages all.
 
-        Returns:
-            float32 samples at the file's own rate.
-
         Raises:
-            MediaError: the file holds no sound, none that can be decoded, or is over a limit.
+            MediaError: the file holds no sound, cannot be decoded, or exceeds a limit.
             UtteranceError: the file does not have that channel.
         """
         import numpy as np
@@ -126,10 +114,15 @@ class SoundReader:
         return np.ascontiguousarray(cut[:, channel])
 
     def _read(self) -> Generator[NDArray[np.float32]]:
-        """float32 (S, channels) blocks of a few seconds; sets the rate before the first one."""
+        """float32 (S, channels) blocks; sets the rate before the first one."""
         import numpy as np
 
-        stream = _decoder(self._media)
+        # aresample fills gaps in the time stamps with silence and starts at the file's beginning,
+        # so that sound stays under the picture; it changes no sample where there is no gap.
+        resample = "aresample=async=1:first_pts=0"
+        stream = input_of("sound", self._media).output(
+            "pipe:", format="au", acodec="pcm_f32be", map="0:a:0", af=resample
+        )
         with contextlib.closing(Process(self._path, "sound", stream, self._media)) as process:
             self.opened = True
             process.check_announced()
@@ -148,7 +141,6 @@ class SoundReader:
             self.ended = True
 
     def _read_header(self, process: Process) -> int:
-        """Set the rate; returns the number of channels."""
         header = self._wait_for(process, _AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
             process.finish(self._until_s, anything=False)
@@ -167,25 +159,8 @@ class SoundReader:
             return process.stdout.read(count)
 
 
-def _decoder(media: MediaSettings) -> Any:
-    # aresample fills gaps in the time stamps with silence and starts at the file's beginning, so
-    # that sound stays under the picture; it changes no sample where there is no gap.
-    return input_of("sound", media).output(
-        "pipe:",
-        format="au",
-        acodec="pcm_f32be",
-        map="0:a:0",
-        af="aresample=async=1:first_pts=0",
-    )
-
-
 def resampled(waveform: Waveform, rate_hz: int) -> Waveform:
-    """The same sound at another rate, by torchaudio's windowed sinc.
-
-    Args:
-        waveform: one channel.
-        rate_hz: the wanted rate; the waveform itself comes back where it has it or is empty.
-    """
+    """The same sound at another rate, by torchaudio's windowed sinc."""
     if waveform.rate_hz == rate_hz or not len(waveform.samples):
         return waveform
     import torch
@@ -197,10 +172,10 @@ def resampled(waveform: Waveform, rate_hz: int) -> Waveform:
 
 
 def _ratio(rate_hz: int, wanted_hz: int) -> Fraction:
-    """The ratio of two rates, in terms that are low enough for torchaudio's kernel.
+    """The ratio of two rates, reduced until torchaudio's kernel fits in memory.
 
-    44 101 Hz to 16 000 Hz would take gigabytes. Such a rate is taken for one that is off by less
-    than 1 in 10 000; all usual rates are exact.
+    44 101 Hz to 16 000 Hz would take gigabytes; such a rate is off by less than 1 in 10 000. All
+    usual rates are exact.
     """
     ratio = Fraction(rate_hz, wanted_hz)
     cells = ratio.numerator * ratio.denominator

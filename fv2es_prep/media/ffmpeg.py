@@ -1,7 +1,4 @@
-"""Which ffmpeg runs, and its restrictions.
-
-Owns the choice of the program, of containers and of protocols. Leaves running it to `process`.
-"""
+"""The ffmpeg that runs, and its restrictions: containers and protocols."""
 
 from __future__ import annotations
 
@@ -77,10 +74,7 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
 
 
 def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
-    """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
-
-    Other streams, subtitles and data are disabled. `Process` fills in the file name.
-    """
+    """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread."""
     import ffmpeg
 
     return ffmpeg.input(
@@ -96,7 +90,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
 
 
 def environment() -> dict[str, str]:
-    """Our environment, without what makes ffmpeg colour its lines or write a report."""
+    """Our environment, without variables that colour ffmpeg's lines or write a report."""
     gone = ("AV_LOG_FORCE_COLOR", "AV_LOG_FORCE_256COLOR", "FFREPORT")
     kept = {name: value for name, value in os.environ.items() if name not in gone}
     return {**kept, "AV_LOG_FORCE_NOCOLOR": "1"}

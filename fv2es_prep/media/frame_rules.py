@@ -1,7 +1,8 @@
 """Frame rules of published code, which counts pictures instead of sampling by time.
 
-Owns the two rules as pure functions and their translation into times. Leaves reading the pictures
-to `video`; docs/differences.md compares the rules with ours.
+docs/differences.md compares them with ours. Both take the span from ``start_s`` (at least 0) to
+``end_s`` in seconds, and ``rate_hz``, the pictures per second, exact for a constant frame rate;
+``first_s`` is the presentation time of picture 0 in seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Moment(NamedTuple):
     """A wanted picture.
 
     Attributes:
-        sought_s: a time at which it is on screen (the middle of its display time), in seconds.
+        sought_s: the middle of its display time, in seconds.
         counted_s: the time that the rule assigns to it, in seconds.
     """
 
@@ -31,15 +32,7 @@ def numbered_moments(
     """The rule ``numbered``.
 
     The published code writes pictures int(rate * start) to int(rate * end) - 1 of the recording to
-    disk, counted from 0; all but the last are readable, and every ``step``-th of those is read,
-    beginning with the first. int truncates towards zero.
-
-    Args:
-        start_s: start of the span in seconds, at least 0.
-        end_s: end of the span in seconds.
-        step: distance of two sampled pictures, in pictures.
-        rate_hz: pictures per second; exact if the frame rate is constant.
-        first_s: presentation time of picture 0 in seconds.
+    disk, counted from 0; all but the last are readable, and every ``step``-th of those is read.
     """
     begin, end = int(rate_hz * start_s), int(rate_hz * end_s)
     numbers = range(begin, end - 1, step)
@@ -55,13 +48,6 @@ def thinned_moments(
     e = round(0.5 * rate), ties to even, and counts them at 2 Hz: an utterance has those from
     int(2 * start) to int(2 * end) - 1, and every ``step``-th of these is read. A step of 15 gives
     one picture per 7.5 s, and none for a short span that contains no extracted picture.
-
-    Args:
-        start_s: start of the span in seconds, at least 0.
-        end_s: end of the span in seconds.
-        step: distance of two sampled pictures, in extracted pictures.
-        rate_hz: pictures per second; exact if the frame rate is constant.
-        first_s: presentation time of picture 0 in seconds.
     """
     every = max(round(_EXTRACT_S * rate_hz), 1)
     extracted = math.ceil(int(rate_hz * _LIMIT_S) / every)

@@ -1,6 +1,6 @@
 """A folder of picture files, read like a video.
 
-Owns file names, order and presentation times. Leaves views to `view`.
+Owns file names, order and presentation times.
 """
 
 from __future__ import annotations
@@ -39,28 +39,14 @@ def picture_paths(folder: Path, files: PictureFiles) -> dict[int, Path]:
 class PictureFolder:
     """The pictures on screen at wanted times; same interface as `video.PictureReader`.
 
-    Picture n appears n / rate after picture 0 and stays until the next existing picture. A missing
-    number extends the picture before it; a time before the first picture takes the first. Only the
-    wanted pictures are read.
-
-    Args:
-        folder: the folder.
-        files: their names and times.
-        times_s: wanted times in seconds, in ascending order.
-        media: the limits.
-
-    Attributes:
-        reached_s: end time of the last picture, once the folder is open.
-        ended: whether ``reached_s`` is known.
-        damaged: always False; a damaged file raises.
+    Picture n appears n / rate after picture 0 and stays until the next existing picture. A time
+    before the first picture takes the first. Only the wanted pictures are read.
     """
 
     def __init__(
         self, folder: Path, files: PictureFiles, times_s: Sequence[float], media: MediaSettings
     ) -> None:
-        self.reached_s = 0.0
-        self.ended = False
-        self.damaged = False
+        self.reached_s, self.opened, self.ended, self.damaged = 0.0, False, False, False
         self._folder, self._files, self._media = folder, files, media
         self._times, self._done = times_s, 0
         self._paths: list[Path] = []
@@ -68,19 +54,8 @@ class PictureFolder:
         self._until_s = 0.0
         self._shown: tuple[Path, NDArray[np.uint8]] | None = None
 
-    @property
-    def opened(self) -> bool:
-        """Whether the folder was read."""
-        return self.ended
-
     def next(self, until_s: float = math.inf) -> tuple[int, NDArray[np.uint8]] | None:  # noqa: ARG002
-        """The next wanted picture.
-
-        Args:
-            until_s: ignored: the end of the pictures is known from the start.
-
-        Returns:
-            (i, rgb): rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``; None at the end.
+        """See `PictureReader.next`; ``until_s`` is ignored, since the end is known from the start.
 
         Raises:
             MediaError: a file cannot be decoded or exceeds a limit, or the folder cannot be read.
@@ -120,7 +95,7 @@ class PictureFolder:
         self._until_s = self._starts[-1] + step_s
         # Without the time of picture 0 the end is uncertain by up to one step.
         self.reached_s = self._until_s + (step_s if first_s is None else 0)
-        self.ended = True
+        self.opened = self.ended = True
 
 
 def _read(path: Path, media: MediaSettings) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Stated duration and frame rate of a media file.
 
-Owns what a file states. Leaves where the media really end to the decoders, see `SpanSettings`.
+Owns what a file states. The decoders find where the media really end, see `SpanSettings`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,7 @@ class Pace(NamedTuple):
 
 
 def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
-    """The duration of a file in seconds, to a hundredth.
-
-    The stated duration; a file that states none is decoded to its end.
-
-    Args:
-        path: a local media file.
-        media: the limits.
+    """The stated duration in seconds, to a hundredth; a file that states none is decoded.
 
     Raises:
         MediaError: the file holds no picture, cannot be decoded, or exceeds a limit.
@@ -44,12 +38,7 @@ def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
 
 
 def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) -> float:
-    """The duration that a file states, in seconds; 0 if it states none or is not a media file.
-
-    Args:
-        path: a local media file.
-        kind: the stream that has to exist.
-        media: the limits.
+    """The stated duration in seconds; 0 if the file states none or has no stream of that kind.
 
     Raises:
         MediaError: the file is not a regular file, or exceeds a limit.
@@ -62,18 +51,12 @@ def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) ->
 
 
 def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
-    """The frame rate that a file states, equal to OpenCV's ``CAP_PROP_FPS``.
+    """The stated frame rate, equal to OpenCV's ``CAP_PROP_FPS``.
 
-    Args:
-        path: a local media file.
-        media: the limits.
-
-    Returns:
-        The frame rate; 30000/1001 Hz from 0 s if the file states none or cannot be decoded (the
-        decoder reports why).
+    30000/1001 Hz from 0 s if the file states none or cannot be decoded (the decoder reports why).
 
     Raises:
-        MediaError: there is no regular file of that name, or it exceeds a limit.
+        MediaError: the file is not a regular file, or exceeds a limit.
         MediaKilledError: ffmpeg was killed from outside.
     """
     mark = f"fv2es{secrets.token_hex(8)}"

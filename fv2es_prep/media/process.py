@@ -1,7 +1,4 @@
-"""A running ffmpeg: its limits, and its error messages.
-
-Owns the process and its error text. Leaves the meaning of its output to `video` and `audio`.
-"""
+"""A running ffmpeg: its limits, and its error messages."""
 
 from __future__ import annotations
 
@@ -57,24 +54,24 @@ _DESCRIBING = (" ", "Input #", "Output #", "Stream mapping")
 class Process:
     """A running ffmpeg; a thread reads its stderr while the caller reads its stdout.
 
-    It is killed if the file states a duration above the limit, or if the time spent waiting for it
-    exceeds what `MediaSettings` allow; `finish` then raises the reason.
+    It is killed if the stated duration or the time spent waiting for it exceeds `MediaSettings`;
+    `finish` then raises the reason.
 
     Args:
         path: the file to read.
-        kind: which stream to read.
+        kind: the stream to read.
         stream: an ffmpeg-python output that reads it.
         media: the limits.
         on_line: called in the listener thread with each stderr line that contains ``mark``, and
             with an empty line at the end.
-        mark: a random word; lines that contain it do not enter the error text.
+        mark: a random word; lines that contain it stay out of the error text.
         others: placeholder of another file in the stream -> the file; it may be written.
 
     Attributes:
-        announced_s: the duration that the file states, in seconds; 0 if it states none.
+        announced_s: the stated duration in seconds; 0 if none.
 
     Raises:
-        MediaError: the file does not exist, is not a regular file, or is not readable.
+        MediaError: the file is not a readable regular file.
     """
 
     def __init__(
@@ -131,11 +128,7 @@ class Process:
 
     @contextlib.contextmanager
     def waiting(self, until_s: float) -> Iterator[None]:
-        """Count the time of the block as waiting for ffmpeg.
-
-        Args:
-            until_s: the time of the recording that ffmpeg has to reach, in seconds.
-        """
+        """Count the block as waiting for ffmpeg to reach ``until_s`` of the recording."""
         until_s = min(until_s, self._media.max_duration_s)
         self._allowed_s = self._media.stall_s + self._media.time_factor * until_s
         began = time.monotonic()
@@ -158,14 +151,7 @@ class Process:
             self.finish(0, anything=True)
 
     def wait(self, until_s: float) -> int:
-        """Wait for ffmpeg to exit.
-
-        Args:
-            until_s: how far it has to read, in seconds.
-
-        Returns:
-            The exit status; negative if a signal ended it.
-        """
+        """Wait for ffmpeg to read to ``until_s`` and exit: its status, negative after a signal."""
         with self.waiting(until_s):
             status = self._process.wait()
             self._listener.join()
@@ -179,8 +165,8 @@ class Process:
             anything: whether it decoded any picture or sound.
 
         Returns:
-            Whether it met errors and went on. The errors are not returned: lines of several threads
-            may interleave, and equal media must give equal text.
+            Whether it reported errors and went on; lines of several threads may interleave, so the
+            errors themselves would differ between runs.
 
         Raises:
             MediaError: a limit was exceeded, or nothing could be decoded.
@@ -214,11 +200,9 @@ class Process:
         return MediaError(sentence, reason, "play the file to see if it is whole")
 
     def last_words(self) -> str:
-        """The error messages of ffmpeg, as one line.
+        """The first error message of each component on one line, demuxers before their callers.
 
-        The first message of each component, demuxers and decoders before their callers. Memory
-        addresses and the file's directory are removed: equal damage gives equal text on any
-        machine.
+        Free of memory addresses and directories: equal damage gives equal text on any machine.
         """
         parts = sorted(self._telling, key=lambda name: (not name, "#" in name, name))
         said = [self._telling[part] for part in parts[:2]] or list(self._last)
@@ -308,8 +292,8 @@ def _tells(line: str) -> bool:
 def _lines_of(pipe: Any) -> Iterator[bytes]:
     """The lines of a pipe; overlong lines come in parts.
 
-    ffmpeg writes a line in about ten parts. A short pause lets whole lines arrive; waking up for
-    each part costs more than all processing of the lines.
+    ffmpeg writes a line in about ten parts. A short pause lets whole lines arrive: waking up for
+    each part costs more than all processing.
     """
     begun = b""
     while data := pipe.read1(_LONGEST_LINE):
@@ -324,7 +308,7 @@ def _lines_of(pipe: Any) -> Iterator[bytes]:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Enlarge a pipe to hold a picture, so that ffmpeg decodes while we process the last one."""
+    """Enlarge a pipe to hold a picture, so that ffmpeg decodes ahead."""
     if sys.platform == "linux":
         # Refused if the user's pipes already hold much memory.
         with contextlib.suppress(OSError):

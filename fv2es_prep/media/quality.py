@@ -1,7 +1,4 @@
-"""Quality checks: silence, black pictures and frozen pictures.
-
-Owns the rules of `QualitySettings`. Leaves dropping the utterance to the caller.
-"""
+"""Quality rules: silence, black pictures and frozen pictures, see `QualitySettings`."""
 
 from __future__ import annotations
 
@@ -20,11 +17,7 @@ Frame = tuple[float, "NDArray[np.uint8]"]
 
 
 def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
-    """Check that the sound is not silent.
-
-    Raises:
-        UtteranceError: no audio sample exceeds the silent level.
-    """
+    """Raise UtteranceError if no audio sample exceeds the silent level."""
     import numpy as np
 
     loudest = float(np.abs(waveform.samples).max(initial=0))
@@ -37,7 +30,7 @@ def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
 
 
 class PictureCheck:
-    """Checks the pictures of one utterance as they stream by; holds only the first."""
+    """Checks the pictures of one utterance as they stream through; holds only the first."""
 
     def __init__(self, settings: QualitySettings) -> None:
         self._settings = settings
@@ -61,11 +54,7 @@ class PictureCheck:
             yield time_s, rgb
 
     def judge(self) -> None:
-        """Raise if the pictures, all passed, show nothing.
-
-        Raises:
-            UtteranceError: all pictures are black, or all are equal.
-        """
+        """Raise UtteranceError if all pictures, after all have passed, are black or equal."""
         settings = self._settings
         if self._count and self._brightest <= settings.black_level:
             raise UtteranceError(

@@ -1,6 +1,6 @@
 """One open recording: its pictures and its sound, utterance by utterance.
 
-Owns decoding each file once although utterances overlap. Leaves what is computed to the stages.
+Owns decoding each file once although utterances overlap.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Frame = tuple[float, "NDArray[np.uint8]"]
 class OpenRecording:
     """The media of some utterances of one recording, decoded once, in order of time.
 
-    Request the utterances in the given order; requesting the next one discards what the last one
-    did not use. Memory holds one picture, the views of utterances that overlap with the current
-    one, and the current one's sound.
+    Request the utterances in the given order; the next one discards what the last one did not use.
+    Memory holds one picture, the views of overlapping utterances, and the current sound.
+    ``pictures`` and ``sound`` are the readers.
 
     Args:
         recording: the files.
@@ -80,31 +80,18 @@ class OpenRecording:
         # pictures are halved first.
         sides = {u.view.crop_px if u.view.max_lines is None else None for u in utterances}
         rows = sides.pop() if len(sides) == 1 else None
-        self._pictures: PictureReader | PictureFolder = (
+        self.pictures: PictureReader | PictureFolder = (
             PictureFolder(recording.video, recording.pictures, times_s, media)
             if recording.pictures
             else PictureReader(recording.video, times_s, media, rows)
         )
-        self._sound = SoundReader(recording.audio, media)
-
-    @property
-    def video_opened(self) -> bool:
-        """Whether a video decoder was started."""
-        return self._pictures.opened
-
-    @property
-    def sound_opened(self) -> bool:
-        """Whether a sound decoder was started."""
-        return self._sound.opened
+        self.sound = SoundReader(recording.audio, media)
 
     def frames(self, utterance: Utterance) -> Iterator[Frame]:
-        """The speaker's view at each sampled time that has a picture.
+        """The speaker's view, uint8 (H, W, 3), and time in seconds of each sampled picture.
 
         Args:
-            utterance: one of the given utterances; it may end earlier than given.
-
-        Yields:
-            (time in seconds, uint8 (H, W, 3)).
+            utterance: one of the given ones; it may end earlier than given.
 
         Raises:
             MediaError: the file holds no picture, or none can be decoded.
@@ -127,20 +114,17 @@ class OpenRecording:
     def waveform(self, utterance: Utterance) -> Waveform:
         """The speaker's sound over the span; see `SoundReader.span`."""
         channel = utterance.view.audio_channel
-        return self._sound.span(utterance.start_s, utterance.end_s, channel)
+        return self.sound.span(utterance.start_s, utterance.end_s, channel)
 
     def clamped(self, utterance: Utterance) -> Utterance:
-        """The utterance, clamped to the media; see `SpanSettings`.
-
-        Args:
-            utterance: as in the corpus; media that have not been read do not clamp it.
+        """The utterance, clamped to the media read so far; see `SpanSettings`.
 
         Raises:
             UtteranceError: too little of the span is left.
         """
         ends = [
             (source.reached_s, name, source.damaged)
-            for name, source in (("picture", self._pictures), ("sound", self._sound))
+            for name, source in (("picture", self.pictures), ("sound", self.sound))
             if source.ended
         ]
         end_s, name, damaged = min(ends, default=(math.inf, "", False))
@@ -157,7 +141,7 @@ class OpenRecording:
 
     def _advance(self, present: int, until_s: float = math.inf) -> bool:
         """Store the next picture for its utterance; False at the end or at ``until_s``."""
-        following = self._pictures.next(until_s)
+        following = self.pictures.next(until_s)
         if following is None:
             return False
         position, rgb = following
@@ -169,8 +153,8 @@ class OpenRecording:
 
     def close(self) -> None:
         """Stop both decoders."""
-        self._pictures.close()
-        self._sound.close()
+        self.pictures.close()
+        self.sound.close()
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +166,6 @@ class OpenRecording:
 def _rule(
     recording: Recording, settings: FrameSettings, media: MediaSettings
 ) -> Callable[[float, float], list[Moment]]:
-    """How the moments of an utterance come from its start and end."""
     if settings.rule == "time":
         return lambda start_s, end_s: [
             Moment(time_s, time_s) for time_s in sample_times(start_s, end_s, settings.interval_s)

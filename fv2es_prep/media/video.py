@@ -1,6 +1,6 @@
 """The pictures of a video file at given times.
 
-Owns sampling by presentation time. Leaves the speaker's part of a picture to `view`.
+Owns sampling by presentation time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import re
 import secrets
 import tempfile
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
+from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
@@ -34,16 +34,7 @@ _REPORT_EVERY = 8
 
 
 def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]:
-    """The sampling times of one utterance: start + k * interval for k = 0, 1, ..., before the end.
-
-    Args:
-        start_s: start of the span in seconds.
-        end_s: end of the span in seconds, exclusive.
-        interval_s: seconds between two samples.
-
-    Returns:
-        Times in seconds, rounded to whole microseconds.
-    """
+    """Sampling times in seconds: start + k * interval before the end, in whole microseconds."""
     times: list[float] = []
     while (moment := round(start_s + len(times) * interval_s, 6)) < round(end_s, 6):
         times.append(moment)
@@ -53,31 +44,30 @@ def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]
 class PictureReader:
     """The pictures on screen at wanted times, decoded once from front to back.
 
-    The picture on screen at t is the one with the largest presentation time <= t. Times are
-    counted from the beginning of the file (the earliest of its streams). A time before the first
-    picture takes the first; a time after the last picture's end gets none. Only the pictures
-    that are wanted are converted to RGB and leave the decoder. If the picture size changes
-    mid-stream, each picture keeps its size, and the last one before the change may be lost.
+    The picture on screen at t is the one with the largest presentation time <= t, counted from the
+    beginning of the file (the earliest of its streams). A time before the first picture takes the
+    first; a time after the last picture's end gets none. Only wanted pictures are converted to RGB
+    and leave the decoder. If the picture size changes mid-stream, each picture keeps its size, and
+    the last one before the change may be lost.
 
     Args:
         path: a local media file.
         times_s: wanted times in seconds, in ascending order.
         media: the limits.
-        rows: return only this many middle rows of each picture, if it has more and the margins
-            above and below are equal; None returns all rows.
+        rows: return only this many middle rows of a picture that has more and equal margins above
+            and below; None returns all rows.
 
     Attributes:
+        opened: whether a decoder was started.
         reached_s: end time of the last decoded picture.
         ended: whether the end was reached; ``reached_s`` is then the end of the video.
-        damaged: after the end, whether ffmpeg met errors and went on.
+        damaged: after the end, whether ffmpeg reported errors and went on.
     """
 
     def __init__(
         self, path: Path, times_s: Sequence[float], media: MediaSettings, rows: int | None = None
     ) -> None:
-        self.reached_s = 0.0
-        self.ended = False
-        self.damaged = False
+        self.reached_s, self.opened, self.ended, self.damaged = 0.0, False, False, False
         self._path, self._media, self._rows = path, media, rows
         self._limits = [float(f"{t + _TOLERANCE_S:.6f}") for t in times_s]
         self._done, self._met = 0, False
@@ -94,20 +84,10 @@ class PictureReader:
         self._time_base = re.compile(rf"{at} config in time_base: (\d+)/(\d+)")
         self._shown = re.compile(rf"{at} n: *\d+ pts: *(-?\d+|NOPTS) .*? s:(\d+)x(\d+) ")
 
-    @property
-    def opened(self) -> bool:
-        """Whether a decoder was started."""
-        return self._process is not None
-
     def next(self, until_s: float = math.inf) -> tuple[int, NDArray[np.uint8]] | None:
-        """The next wanted picture.
+        """The next (i, rgb): uint8 (H, W, 3) on screen at ``times_s[i]``; i ascends.
 
-        Args:
-            until_s: stop as soon as the pictures are known to last until this time.
-
-        Returns:
-            (i, rgb): rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``; i ascends. None at
-            the end, or if ``until_s`` was reached first.
+        None at the end, or as soon as the pictures are known to last until ``until_s``.
 
         Raises:
             MediaError: the file holds no picture, none could be decoded, or a limit is exceeded.
@@ -127,17 +107,26 @@ class PictureReader:
         self._stack.enter_context(script)
         script.write(_filters(self._limits, self._mark, self._rows))
         script.flush()
-        stream = _sampler(self._media, script.name)
+        option = "/filter:v" if ffmpeg_version(ffmpeg_path()) >= (7, 0) else "filter_script:v"
+        stream = input_of("picture", self._media).output(
+            "pipe:",
+            format="rawvideo",
+            pix_fmt="rgb24",
+            fps_mode="passthrough",
+            noautoscale=None,
+            map="0:V:0",
+            **{option: script.name},
+        )
         process = Process(self._path, "picture", stream, self._media, self._hear, self._mark)
         self._process = self._stack.enter_context(contextlib.closing(process))
+        self.opened = True
         self._process.check_announced()
         return self._process
 
     def _hear(self, line: str) -> None:
-        """Pass on a line of ffmpeg; runs in the listener thread.
+        """Pass on a line of ffmpeg, in the listener thread.
 
-        Of the skipped pictures every eighth is reported, and always the last one before another
-        line.
+        Of the skipped pictures it passes every eighth and the last one before another line.
         """
         told = self._mark in line and "time_base" not in line
         if told and " pts:" not in line:
@@ -190,32 +179,14 @@ class PictureReader:
             self._done = max(self._done, after)
 
 
-def frames_at(
-    path: Path, times_s: Sequence[float], media: MediaSettings = DEFAULT_MEDIA
-) -> Generator[tuple[int, NDArray[np.uint8]]]:
-    """The picture on screen at each wanted time; see `PictureReader`.
-
-    Yields:
-        (i, rgb) in ascending order of i: rgb, uint8 (H, W, 3), was on screen at ``times_s[i]``.
-
-    Raises:
-        MediaError: as `PictureReader.next`.
-    """
-    with contextlib.closing(PictureReader(path, times_s, media)) as reader:
-        while (found := reader.next()) is not None:
-            yield found
-
-
 def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
     """The filter chain that passes only the picture on screen at each limit.
-
-    ``showinfo`` prints a line for each picture, with the time at which it leaves the screen, and
-    again for each picture that passes; `PictureReader` parses these lines.
 
     Whether a picture was on screen at t is known only when the next picture arrives. So `tblend`,
     with its weight on the previous picture, emits each picture at the time at which it leaves the
     screen, and `select` passes it if an unserved limit lies before that time (register 1 counts
-    served limits). `tpad` repeats the last picture as its own successor.
+    served limits). `tpad` repeats the last picture as its own successor. `PictureReader` parses
+    the lines that ``showinfo`` prints for each picture, and again for each that passes.
     """
     # Crop after the conversion to RGB, where pixels are independent.
     height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
@@ -236,16 +207,3 @@ def _count_below(limits: Sequence[float], low: int, high: int) -> str:
     middle = (low + high) // 2
     above, below = _count_below(limits, middle + 1, high), _count_below(limits, low, middle)
     return f"if(gt(t,{limits[middle]:.6f}),{above},{below})"
-
-
-def _sampler(media: MediaSettings, script: str) -> object:
-    option = "/filter:v" if ffmpeg_version(ffmpeg_path()) >= (7, 0) else "filter_script:v"
-    return input_of("picture", media).output(
-        "pipe:",
-        format="rawvideo",
-        pix_fmt="rgb24",
-        fps_mode="passthrough",
-        noautoscale=None,
-        map="0:V:0",
-        **{option: script},
-    )

@@ -1,7 +1,4 @@
-"""The speaker's part of a picture.
-
-Owns cropping and halving of views.
-"""
+"""The speaker's part of a picture: crops and halving."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """Cut the speaker's part out of a picture.
+    """Copy the speaker's part of a picture.
 
-    The picture is split at ``width // 2``; the half is downscaled by 2 until it has at most
-    ``max_lines`` lines; a square is cut from its centre, padded with black if it is smaller.
+    The picture is split at ``width // 2``; the half is halved until it has at most ``max_lines``
+    lines; a square is cut from its centre, padded with black if it is smaller.
 
     Args:
         rgb: uint8 (H, W, 3).
         view: which half, how many lines, and the side of the square in pixels.
 
     Returns:
-        uint8 (crop_px, crop_px, 3), or the whole half if ``crop_px`` is None; a copy.
+        uint8 (crop_px, crop_px, 3), or the whole half if ``crop_px`` is None.
     """
     middle = rgb.shape[1] // 2
     columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
@@ -38,18 +35,10 @@ def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
 def halve_until(
     rgb: NDArray[np.uint8], max_lines: int, times: int | None = None
 ) -> NDArray[np.uint8]:
-    """Halve width and height of a picture until it has at most ``max_lines`` lines.
+    """Halve width and height, at most ``times`` times, until at most ``max_lines`` lines are left.
 
-    Each pixel is the mean of four, rounded half up. An odd last line or column is dropped, so that
-    an output pixel covers exactly 2, 4, 8, ... input pixels per axis.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        max_lines: at least 1.
-        times: halve at most this often; None: no limit.
-
-    Returns:
-        uint8 (H // 2**n, W // 2**n, 3) with the smallest n that fits, or ``times`` if it is less.
+    Each pixel of the uint8 (H // 2**n, W // 2**n, 3) result is the mean of four, rounded half up.
+    An odd last line or column is dropped, so that a pixel covers whole pixels of the input.
     """
     import cv2
 
@@ -64,15 +53,7 @@ def halve_until(
 
 
 def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Cut the centre square of a picture, padded with black if the picture is smaller.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        side_px: side of the square.
-
-    Returns:
-        uint8 (side_px, side_px, 3), a copy.
-    """
+    """Copy the centre square, uint8 (side_px, side_px, 3), padded with black if need be."""
     import numpy as np
 
     for axis in (0, 1):

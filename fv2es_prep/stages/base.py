@@ -1,7 +1,6 @@
-"""What a stage is: a name, what it needs, its columns, and how its values are made and stored.
+"""The interface of a stage: its inputs, columns and invariants, how its values are made and stored.
 
-Owns the interface that every stage implements and that all generic code iterates over. Leaves
-each stage to its file and the list of stages to `registry`.
+Owns what all generic code iterates over. Leaves the list of stages to `registry`.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Column:
             ragged column ``sizes`` of the same stage) or ``offsets`` (where each example begins).
         dtype: NumPy's name of the type; empty for text.
         row: shape of one row; ``C`` is the number of classes, ``R`` of ratings.
-        unit: unit of the values, empty where there is none.
+        unit: unit of the values, or empty.
         meaning: one sentence.
-        rows: the number of rows in words.
+        rows: number of rows in words.
         counted: 0 or 1 in each row; the number of ones is reported.
     """
 
@@ -70,8 +69,8 @@ class Check:
 
     Attributes:
         code: its number, e.g. ``I11``.
-        sentence: what is wrong where it does not hold.
-        bad: bool (N,), the examples for which it does not hold.
+        sentence: the error message.
+        bad: bool (N,), the examples that violate it.
     """
 
     code: str
@@ -86,7 +85,7 @@ class Pictures:
     Attributes:
         times_s: seconds from the recording's beginning.
         rgb: the views, uint8 (H, W, 3) each.
-        shared: what one stage computed from them and others may use.
+        shared: results that stages share.
     """
 
     times_s: Sequence[float]
@@ -96,11 +95,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class NoSettings:
-    """The settings of a stage that has none."""
+    """No settings."""
 
 
 class Stage:
-    """One thing that is made of every utterance. Subclass it and register an instance.
+    """One thing made from every utterance. Subclass it and register an instance.
 
     The value of a stage is an array, or a mapping from column to array; a stage with another
     value overrides `encode`, `decode`, `join` and `arrays`.
@@ -114,10 +113,10 @@ class Stage:
         symbol: number of rows of its ragged columns, in words, e.g. ``ΣF``.
         settings: its settings, a frozen dataclass; become a section of `PrepSettings.others`.
         section: the section of `PrepSettings` that it uses instead.
-        version: raise it when the output changes: work of another version is made again.
+        version: raise it when the output changes: values of another version are made again.
         can_drop: whether its maker may raise `UtteranceError`.
         checks: its numbered invariants.
-        drawn_height: relative height of its picture, see `draw`; 0: it has none.
+        drawn_height: relative height of its picture, see `draw`; 0: none.
     """
 
     name: ClassVar[str]
@@ -145,17 +144,17 @@ class Stage:
         raise NotImplementedError
 
     def batch(self, context: StageContext) -> int:
-        """How many pictures its maker is best given at once."""
+        """The fastest number of pictures per call of the maker."""
         return 1
 
     def join(self, parts: Sequence[Any]) -> Any:
-        """The value of an utterance from the values of its pictures in turn."""
+        """The value of an utterance from the values of its consecutive pictures."""
         if isinstance(parts[0], Mapping):
             return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         return np.concatenate(parts)
 
     def store(self, value: Any, settings: PrepSettings) -> Any:
-        """The value in the form in which it is stored, where that loses something."""
+        """The value after the loss of the stored form."""
         return value
 
     def encode(self, value: Any) -> Mapping[str, Any]:
@@ -171,11 +170,7 @@ class Stage:
         return self.encode(value)
 
     def settings_of(self, settings: PrepSettings) -> Any:
-        """Its own settings.
-
-        Raises:
-            SettingsError: they have unknown fields or values.
-        """
+        """Its own settings; raises SettingsError for unknown fields."""
         if self.section:
             return getattr(settings, self.section)
         try:
@@ -192,15 +187,15 @@ class Stage:
         return []
 
     def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
-        """A code and a sentence where the columns of one example break an invariant."""
+        """Code and sentence of an invariant that the columns of one example break."""
         return None
 
     def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
-        """About how many bytes of a shard an utterance takes; what is small counts nothing."""
+        """About how many bytes of a shard an utterance takes; 0 for little."""
         return 0
 
     def describe(self, value: Any) -> Any:
-        """The value as JSON; of the main column, if it is large, only the shape."""
+        """The value as JSON; of a main column that is an array only the shape."""
         arrays = {name: np.asarray(array) for name, array in self.arrays(value).items()}
         main = arrays.pop(self.main)
         if not main.ndim and not arrays:

@@ -1,4 +1,4 @@
-"""What stages have loaded: settings, tokenizer, the face detector, and the maker of each stage."""
+"""What stages load once per process: settings, tokenizer, face detector, makers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What the stages of a dataset have loaded: once per process, for any number of utterances.
+    """What the stages of a dataset have loaded, for any number of utterances.
 
     Attributes:
         settings: the settings of all stages.
@@ -33,18 +33,18 @@ class StageContext:
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages that are made, in this order."""
+        """The stages, in the order in which they are made."""
         return stages_of(self.settings)
 
     @functools.cached_property
     def detector(self) -> FaceDetector:
-        """The face detector, loaded when the first picture comes."""
+        """The face detector."""
         from fv2es_prep.detectors.detector import FaceDetector
 
         return FaceDetector(self.settings.faces, self.device)
 
     def maker(self, stage: Stage) -> Callable[..., Any]:
-        """What makes the values of a stage, loaded when it is first needed."""
+        """The maker of a stage, loaded on first use."""
         if stage.name not in self._makers:
             self._makers[stage.name] = stage.load(self)
         return self._makers[stage.name]

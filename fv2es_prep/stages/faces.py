@@ -1,8 +1,7 @@
 """The stage ``faces``: the speaker's face in each sampled picture.
 
-Owns its columns, its compact form (JPEG files) and its invariants. Encoding as JPEG loses
-something, so it happens once; from then on the files travel with the example, and what is trained
-on is what they decode to. Leaves finding and cutting faces to `detectors`.
+Owns its columns, its compact form (JPEG files) and its invariants. JPEG is lossy, so encoding
+happens once; training reads what the files decode to.
 """
 
 from __future__ import annotations
@@ -34,20 +33,17 @@ _FIELDS = ("times_s", "found", "box", "prob")
 
 
 class JpegFaces(Faces):
-    """Faces as JPEG files; the pixels are decoded when they are first looked at.
+    """Faces as JPEG files, decoded on first access to ``rgb``.
 
     Args:
         files: uint8 (B,), the files of all faces end to end.
         sizes: uint32 (F,), bytes of each file.
         side_px: side of a face.
-        times_s: as of `Faces`.
-        found: as of `Faces`.
-        box: as of `Faces`.
-        prob: as of `Faces`.
-        place: where the files are from, for the message of an error.
+        others: ``times_s``, ``found``, ``box`` and ``prob`` of `Faces`.
+        place: where the files come from, for messages.
 
     Raises:
-        ShardError: on looking at ``rgb``, if a file cannot be decoded.
+        ShardError: on access to ``rgb``, if a file cannot be decoded.
     """
 
     files: NDArray[np.uint8]
@@ -60,15 +56,11 @@ class JpegFaces(Faces):
         files: NDArray[np.uint8],
         sizes: NDArray[np.uint32],
         side_px: int,
-        times_s: NDArray[np.float64],
-        found: NDArray[np.bool_],
-        box: NDArray[np.float32],
-        prob: NDArray[np.float32],
+        others: Mapping[str, NDArray[Any]],
         place: str = "",
     ) -> None:
         # Faces is frozen, and its constructor would look at the pixels.
-        vars(self).update(files=files, sizes=sizes, side_px=side_px, place=place)
-        vars(self).update(times_s=times_s, found=found, box=box, prob=prob)
+        vars(self).update(others, files=files, sizes=sizes, side_px=side_px, place=place)
 
     @functools.cached_property
     def rgb(self) -> NDArray[np.uint8]:
@@ -98,12 +90,7 @@ class JpegFaces(Faces):
 
 
 def stored_faces(faces: Faces, storage: StorageSettings) -> Faces:
-    """Faces in the form in which they are stored; those that have it already are left as they are.
-
-    Args:
-        faces: as cut, or as read from a shard with the same settings.
-        storage: the form: JPEG has the full resolution of colour (4:4:4).
-    """
+    """Faces in their stored form; JPEG has the full resolution of colour (4:4:4)."""
     if storage.faces == "raw" or isinstance(faces, JpegFaces):
         return faces
     import cv2
@@ -118,19 +105,17 @@ def stored_faces(faces: Faces, storage: StorageSettings) -> Faces:
         cv2.imencode(".jpg", np.ascontiguousarray(face[..., ::-1]), options)[1].ravel()
         for face in faces.rgb
     ]
-    return JpegFaces(
-        files=np.concatenate([np.zeros(0, np.uint8), *files]),
-        sizes=np.array([len(file) for file in files], np.uint32),
-        side_px=faces.rgb.shape[1],
-        times_s=faces.times_s,
-        found=faces.found,
-        box=faces.box,
-        prob=faces.prob,
-    )
+    sizes = np.array([len(file) for file in files], np.uint32)
+    joined = np.concatenate([np.zeros(0, np.uint8), *files])
+    return JpegFaces(joined, sizes, faces.rgb.shape[1], _others(faces))
+
+
+def _others(faces: Faces) -> dict[str, NDArray[Any]]:
+    return {name: getattr(faces, name) for name in _FIELDS}
 
 
 def largest_faces(pictures: Pictures, detector: FaceDetector) -> list[Face]:
-    """The largest face of each picture; stages that look at the same pictures detect once."""
+    """The largest face of each picture; stages that share the pictures detect once."""
     if "largest_faces" not in pictures.shared:
         pictures.shared["largest_faces"] = detector.largest(pictures.rgb)
     faces: list[Face] = pictures.shared["largest_faces"]
@@ -138,12 +123,7 @@ def largest_faces(pictures: Pictures, detector: FaceDetector) -> list[Face]:
 
 
 def crop_faces(pictures: Pictures, detector: FaceDetector) -> Faces:
-    """The largest face of each picture, or what stands in for it.
-
-    Args:
-        pictures: F pictures, possibly none.
-        detector: a loaded detector.
-    """
+    """The largest face of each picture, or the fallback."""
     side, faces = detector.settings.image_size_px, largest_faces(pictures, detector)
     return Faces(
         rgb=np.array([face.rgb for face in faces], np.uint8).reshape(-1, side, side, 3),
@@ -173,7 +153,7 @@ def _not_on_time(rows: StageRows) -> NDArray[np.bool_]:
 
 
 def _on_time(times: list[float], start_s: float, frames: FrameSettings) -> bool:
-    """Whether faces are of the moments that the rule of their shard gives."""
+    """Whether the times follow the frame rule."""
     places = range(len(times))
     if frames.rule == "time":
         return times == [round(start_s + k * frames.interval_s, 6) for k in places]
@@ -230,23 +210,20 @@ class FacesStage(Stage):
         return stored_faces(value, settings.storage)
 
     def encode(self, value: Faces) -> dict[str, Any]:
-        others = {name: getattr(value, name) for name in _FIELDS}
         if isinstance(value, JpegFaces):
-            return {"values": value.files, "sizes": value.sizes, **others}
-        return {"values": value.rgb, **others}
+            return {"values": value.files, "sizes": value.sizes, **_others(value)}
+        return self.arrays(value)
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Faces:
-        times_s, box, prob = columns["times_s"], columns["box"], columns["prob"]
-        values, found = columns["values"], columns["found"]
-        if found.dtype != np.bool_:
-            found = found.astype(np.bool_)
+        values, others = columns["values"], {name: columns[name] for name in _FIELDS}
+        if others["found"].dtype != np.bool_:
+            others["found"] = others["found"].astype(np.bool_)
         if settings.storage.faces == "raw":
-            return Faces(values, times_s, found, box, prob)
-        sizes, side = columns["sizes"], settings.faces.image_size_px
-        return JpegFaces(values, sizes, side, times_s, found, box, prob, place)
+            return Faces(values, **others)
+        return JpegFaces(values, columns["sizes"], settings.faces.image_size_px, others, place)
 
     def arrays(self, value: Faces) -> dict[str, Any]:
-        return {"values": value.rgb, **{name: getattr(value, name) for name in _FIELDS}}
+        return {"values": value.rgb, **_others(value)}
 
     def form(self, storage: StorageSettings) -> list[Any]:
         return ["raw"] if storage.faces == "raw" else [storage.faces, storage.jpeg_quality]
@@ -270,7 +247,6 @@ class FacesStage(Stage):
         return [f"{int(value.found.sum())} found of {len(each)}", *each]
 
     def draw(self, axes: Any, value: Faces, start_s: float) -> None:
-        """The first faces side by side, with their times."""
         shown = min(len(value.rgb), _DRAWN)
         gap = np.full((value.rgb.shape[1], _GAP_PX, 3), 255, np.uint8)
         strip = np.concatenate([p for face in value.rgb[:shown] for p in (face, gap)], axis=1)

@@ -1,7 +1,6 @@
-"""What each part of an example is made from, as a digest: equal fingerprints, equal parts.
+"""Fingerprints: digests of all inputs of each part of an example. Equal fingerprints, equal parts.
 
-Owns which facts decide the value of a stage. By it a run knows what it can keep of an earlier one,
-whatever shard it lies in.
+Owns which facts decide the value of a stage, so that a run can reuse parts of any shard.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ FINGERPRINT_BYTES = 16
 def fingerprints_of(
     utterance: Utterance, media_hashes: tuple[str, str], settings: PrepSettings
 ) -> dict[str, bytes]:
-    """Stage -> 16 bytes: the digest of all that decides the value of the stage.
+    """Stage -> 16 bytes: the digest of all that decides its value.
 
     Args:
-        utterance: as the inventory has it, before any clamping.
+        utterance: as in the inventory, before any clamping.
         media_hashes: SHA-256 of the video file and of the audio file of its recording.
         settings: the settings of every stage.
     """
@@ -50,7 +49,7 @@ def fingerprints_of(
 
 
 def drop_fingerprint(fingerprints: Mapping[str, bytes], settings: PrepSettings) -> str:
-    """One digest, in hexadecimal, of all that decides whether an utterance is dropped."""
+    """The digest, in hexadecimal, of all that decides whether an utterance is dropped."""
     decisive = [fingerprints[s.name].hex() for s in stages_of(settings) if s.can_drop]
     return digest_of(decisive)[: 2 * FINGERPRINT_BYTES]
 

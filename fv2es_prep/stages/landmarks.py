@@ -1,7 +1,6 @@
 """The stage ``landmarks``: five points of the speaker's face in each sampled picture.
 
-Owns its column and its invariant. The points are those that MTCNN gives with the face that the
-stage ``faces`` takes; pictures are searched once for both.
+They come from MTCNN with the face of the stage ``faces``; both share one detection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The stage ``mel``: the log-mel power spectrum of an utterance.
 
 Owns the spectrum, its columns, its compact form (8-bit steps of the logarithm) and its invariants.
-Steps lose something, so they are made once; what is trained on is what they decode to. Leaves
-reading and resampling to `media.audio`, the cutting into chunks to the model.
+Steps are lossy, so quantization happens once; training reads what they decode to.
 """
 
 from __future__ import annotations
@@ -47,22 +46,15 @@ def _mel_transform(settings: MelSettings) -> Any:
 
 
 def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
-    """Compute the mel power spectrum of a whole utterance, stored as its natural logarithm.
+    """The log-mel power spectrum of a whole utterance: float16 (T, M), T = 1 + samples // hop.
 
-    The spectrum is torchaudio's MelSpectrogram. float16 keeps 11 significant bits, so that the
-    power that `MelSpectrum.power` gives back is within 0.4 % where it is above 1.2e-7
-    (|log| < 16), and within 0.8 % from there down to the floor.
-
-    Args:
-        waveform: one channel; resampled by torchaudio where its rate differs from the settings'.
-        settings: window, hop, bands and floor.
-
-    Returns:
-        float16 (T, M) with T = 1 + samples // hop.
+    torchaudio's MelSpectrogram at the settings' rate, then the natural logarithm. float16 keeps 11
+    significant bits: the power that `MelSpectrum.power` gives back is within 0.4 % where it is
+    above 1.2e-7 (|log| < 16), and within 0.8 % from there down to the floor.
 
     Raises:
         UtteranceError: there is too little sound for one window (reflect padding needs
-            n_fft // 2 + 1 audio samples), or some of it or its power is no finite number.
+            n_fft // 2 + 1 audio samples), or a sample or power is not finite.
     """
     import torch
 
@@ -84,7 +76,7 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
 
 
 class MelSteps(MelSpectrum):
-    """A spectrum as steps of a fixed grid; the logarithm is looked up when it is first asked for.
+    """A spectrum as steps of a fixed grid; the logarithm is looked up on first access.
 
     Args:
         steps: uint8 (T, M).
@@ -106,13 +98,7 @@ class MelSteps(MelSpectrum):
 
 
 def stored_mel(mel: MelSpectrum, storage: StorageSettings, settings: MelSettings) -> MelSpectrum:
-    """A spectrum in the form in which it is stored; one that has it already is left as it is.
-
-    Args:
-        mel: as computed, or as read from a shard with the same settings.
-        storage: the form.
-        settings: of the spectrum; what is above their grid is stored as its top.
-    """
+    """A spectrum in its stored form; power above the grid becomes its top."""
     if storage.mel == "float16" or isinstance(mel, MelSteps):
         return mel
     low, width = _grid(settings)
@@ -122,7 +108,7 @@ def stored_mel(mel: MelSpectrum, storage: StorageSettings, settings: MelSettings
 
 @functools.lru_cache(maxsize=8)
 def mel_grid(settings: MelSettings) -> NDArray[np.float16]:
-    """The logarithm of power that each of the 256 steps stands for: float16 (256,).
+    """The logarithm of power of each of the 256 steps: float16 (256,).
 
     The grid goes in equal steps from the logarithm of the floor to that of 3/16 of the window's
     length squared, 30 000 for 400: by Parseval's theorem no sound within full scale has more power
@@ -204,7 +190,6 @@ class MelStage(Stage):
         return ["{} rows of {} bands".format(*value.log_power.shape)]
 
     def draw(self, axes: Any, value: MelSpectrum, start_s: float) -> None:
-        """The spectrum in decibels over time."""
         decibels = 10 / np.log(10) * value.log_power.T.astype(np.float32)
         axes.imshow(
             np.maximum(decibels, decibels.max() - 80),

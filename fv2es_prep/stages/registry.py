@@ -1,4 +1,4 @@
-"""The stages there are: the built-in ones and those of installed packages (``fv2es.stages``)."""
+"""The registry of stages: built-in ones and those of installed packages (``fv2es.stages``)."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ load_stage: Callable[[str], Stage] = functools.cache(STAGES.load)
 
 @functools.cache
 def stages_of(settings: PrepSettings) -> tuple[Stage, ...]:
-    """The stages of a dataset as far as they are installed here."""
+    """The stages of a dataset that are installed here."""
     return tuple(load_stage(name) for name in settings.stages if is_installed(name))
 
 
 def sections_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The default settings of stages that have no section of their own in `PrepSettings`."""
+    """The default settings of stages without a section of their own in `PrepSettings`."""
     stages = [load_stage(name) for name in names]
     return {s.name: asdict(s.settings()) for s in stages if not s.section and fields(s.settings)}
 
 
 def is_installed(name: str) -> bool:
-    """Whether there is a stage of that name here."""
+    """Whether a stage of that name exists here."""
     return name in STAGES.builtin or name in STAGES.names()
 
 
 def needs_media(stages: Iterable[Stage], made: Container[str]) -> bool:
-    """Whether video or sound has to be decoded for the stages that are not made yet."""
+    """Whether the stages that are not made yet need video or sound."""
     return any({*stage.needs} & {*MEDIA} for stage in stages if stage.name not in made)
 
 
@@ -59,7 +59,7 @@ _RESERVED = {
 
 
 def media_of(stage: Stage) -> set[str]:
-    """``video`` and ``sound``, as far as the stage or what it needs is made of them."""
+    """Which of ``video`` and ``sound`` the stage needs, directly or through other stages."""
     others = (need for need in stage.needs if need not in INPUTS)
     return {*MEDIA} & {*stage.needs} | {m for name in others for m in media_of(load_stage(name))}
 
@@ -69,7 +69,7 @@ def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         SettingsError: a stage is unknown, needs another one that is not chosen, or needs video
-            beside something else.
+            and something else.
     """
     wanted = dict.fromkeys(names)
     chosen: list[str] = []

@@ -1,7 +1,4 @@
-"""The rows of one stage in one shard: which part of each column belongs to which example.
-
-Owns offsets and the lengths of files. Leaves opening columns to `shards`.
-"""
+"""The rows of one stage in one shard: which part of each column belongs to which example."""
 
 from __future__ import annotations
 
@@ -26,15 +23,14 @@ class StageRows:
     Args:
         stage: the stage.
         settings: of the shard.
-        column: gives a column by its path in the shard; one with large rows may be anything that
-            slices like an array.
+        column: returns a column by its path in the shard, as anything that slices like an array.
 
     Attributes:
         columns: column -> all of its rows.
         offsets: int64 (N+1,); empty where all columns have one row per example.
         ragged: (column, its rows) of the ragged columns.
         bytes: (column, its bytes) of the byte columns.
-        shard: gives other columns of the shard, e.g. ``start_s``.
+        shard: returns other columns of the shard, e.g. ``start_s``.
     """
 
     def __init__(self, stage: Stage, settings: PrepSettings, column: Callable[[str], Any]) -> None:
@@ -54,11 +50,7 @@ class StageRows:
         return self.columns[column]
 
     def row(self, number: int) -> dict[str, Any]:
-        """Column -> what belongs to one example.
-
-        Raises:
-            ValueError: its offsets lie outside the columns.
-        """
+        """Column -> the rows of one example; raises ValueError if its offsets are out of range."""
         if not self.ragged:
             return {path: column[number] for path, column in self._single}
         place = self.slices[number]
@@ -97,7 +89,7 @@ class StageRows:
 
     @functools.cached_property
     def slices(self) -> list[slice | None]:
-        """Where the rows of each example lie; None where they are not all there."""
+        """The rows of each example; None where they are not all there."""
         # A slice that goes too far would be silently shorter.
         most = min(len(column) for _, column in self.ragged)
         return [
@@ -114,10 +106,9 @@ def sums_of(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def counted_columns(settings: PrepSettings) -> dict[str, tuple[str, str]]:
-    """What is counted of each example: name -> path of the offsets, path of the column of ones.
+    """What is counted per example: name -> path of the offsets, path of the column of ones.
 
-    A stage's name stands for its rows (no column), ``STAGE/COLUMN`` for the ones in a counted
-    column.
+    A stage's name counts its rows (no column), ``STAGE/COLUMN`` the ones of a counted column.
     """
     found = {}
     for stage in stages_of(settings):

@@ -1,7 +1,6 @@
 """The stage ``tokens``: the token ids of a transcript, from any Hugging Face tokenizer.
 
-Owns loading a tokenizer, what identifies it, the column and its invariant. Leaves padding to the
-model's batch.
+Owns loading a tokenizer, its identity, the column and its invariant.
 """
 
 from __future__ import annotations
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
 def load_tokenizer(name_or_dir: str) -> Any:
     """A tokenizer from a directory or from the hub, loaded once per process.
 
-    Args:
-        name_or_dir: a directory in the standard format, or a name such as ``albert-base-v2``.
-
     Raises:
-        TokenizerError: there is no such directory, and the hub does not give it.
+        TokenizerError: the directory does not exist and the hub does not provide it.
     """
     local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
@@ -52,10 +48,7 @@ def load_tokenizer(name_or_dir: str) -> Any:
 
 
 def _is_generic(directory: Path) -> bool:
-    """Whether the tokenizer is its tokenizer.json alone: AutoTokenizer takes the same class then.
-
-    AutoTokenizer imports torch before it looks; a run that only makes tokens is over sooner.
-    """
+    # AutoTokenizer takes the same class, but imports torch first.
     try:
         config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
         generic = config["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
@@ -65,10 +58,10 @@ def _is_generic(directory: Path) -> bool:
 
 
 def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
-    """The settings that identify a tokenizer by content, without the path it came from.
+    """The settings that identify a tokenizer by content, without its path.
 
     Raises:
-        TokenizerError: it cannot be loaded, or is none of the fast tokenizers.
+        TokenizerError: it cannot be loaded, or is not a fast tokenizer.
     """
     tokenizer = load_tokenizer(name_or_dir)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -88,18 +81,10 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
 
 
 def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArray[np.int32]:
-    """The token ids of a transcript, special tokens included.
-
-    Args:
-        transcript: the words; may be empty.
-        name_or_dir: where the tokenizer is.
-        settings: what the tokenizer must be, and the longest sequence.
-
-    Returns:
-        int32 (L,), L <= max_tokens.
+    """The token ids of a transcript, special tokens included: int32 (L,), L <= max_tokens.
 
     Raises:
-        TokenizerError: the tokenizer found there is another than the settings name.
+        TokenizerError: the tokenizer of that name is not the one of the settings.
     """
     found = _described(name_or_dir, settings.max_tokens)
     if found != dataclasses.replace(settings, tokenizer=found.tokenizer):
@@ -117,7 +102,7 @@ _described = functools.cache(describe_tokenizer)
 
 
 def _digest(backend: Any) -> str:
-    """SHA-256 of a tokenizer's rules; how long a sequence may be is set per call and left out."""
+    """SHA-256 of a tokenizer's rules, without truncation, which is set per call."""
     rules = json.loads(backend.to_str())
     return digest_of({**rules, "truncation": None, "padding": None})
 

@@ -1,7 +1,6 @@
 """One configuration from its sources: defaults, a preset, a TOML file, ``--set``, flags.
 
-Owns their precedence, unknown names, and the TOML form. Leaves the fields to `fields` and the
-command line to `flags`.
+Owns their precedence, unknown names, and the TOML form.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
     Args:
         kind: the dataclass.
         given: values by dotted path, see `given_values`.
-        preset: values of fields at the top; a dataclass instance is a whole section.
+        preset: values of top-level fields; a dataclass instance is a whole section.
 
     Raises:
         SettingsError: a path is unknown, a value does not fit its field, or a required field is
@@ -45,7 +44,7 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
 def settle(
     kind: type[Any], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """As `resolve`, but each value by its path; `dataclasses.MISSING` where a required one is."""
+    """As `resolve`, but the values by path; a missing required one is `dataclasses.MISSING`."""
     known = fields_of(kind, preset)
     values = {path: field.default for path, field in known.items()}
     tables = [path for path, field in known.items() if get_origin(field.type) is dict]
@@ -88,15 +87,10 @@ def given_values(
     sets: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the user gave, by dotted path; of two values of one field the later source wins.
-
-    Args:
-        file: TOML file.
-        sets: ``PATH=VALUE`` each.
-        flags: values of options by path; None where the option was not passed.
+    """The user's values by dotted path; flags override ``PATH=VALUE`` sets, sets the file.
 
     Raises:
-        UsageError: the file cannot be read, or a ``--set`` has no ``=``.
+        UsageError: the file cannot be read, or a set has no ``=``.
     """
     given = flatten(read_toml(file)) if file else {}
     for text in sets:
@@ -108,11 +102,7 @@ def given_values(
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a TOML file.
-
-    Raises:
-        UsageError: it cannot be read, or is not TOML.
-    """
+    """The values of a TOML file; raises UsageError if it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -137,12 +127,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_toml(known: Mapping[str, Field], values: Mapping[str, Any]) -> str:
-    """Every value with its documentation as TOML, which `given_values` reads back.
-
-    Args:
-        known: the fields, see `fields_of`.
-        values: value by path, see `settle`; one that is missing is a comment.
-    """
+    """Every value with its documentation as TOML; a missing one is a comment."""
     tables: dict[str, list[str]] = {"": []}
     for path, field in known.items():
         doc = textwrap.fill(field.doc, 98, initial_indent="# ", subsequent_indent="# ")
@@ -160,7 +145,7 @@ def _line(field: Field, value: Any) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML: text, a number, a truth value, a path, or a list or mapping of them."""
+    """A value as TOML: text, a number, a boolean, a path, or a list or mapping of them."""
     if isinstance(value, Mapping):
         pairs = (f"{toml_value(name)} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {', '.join(pairs)} }}"

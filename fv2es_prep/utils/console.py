@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, messages on stderr. Owns the option ``--json``."""
+"""What commands print: results on stdout, messages on stderr; the option ``--json``."""
 
 from __future__ import annotations
 

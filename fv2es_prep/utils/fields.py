@@ -1,7 +1,6 @@
 """The fields of a configuration: a frozen dataclass whose fields may be dataclasses themselves.
 
-Owns each field's dotted path, type, choices, default and documentation, and how a value from a
-file or a command line becomes a value of the field's type. Leaves which source wins to `settle`.
+Owns their paths, types, choices, defaults, documentation, and the conversion of text.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Field:
         type: type, without the bounds that `msgspec.Meta` adds.
         bounded: type with its bounds.
         default: default value; `dataclasses.MISSING` where the field is required.
-        doc: what the docstring's ``Attributes:`` says of it.
+        doc: its entry under ``Attributes:`` in the docstring.
     """
 
     path: str
@@ -52,12 +51,12 @@ class Field:
 
     @property
     def expected(self) -> str:
-        """The values that the field accepts, e.g. ``none | embeddings | all | int``."""
+        """The accepted values, e.g. ``none | embeddings | all | int``."""
         return shown(self.bounded)
 
     @property
     def none_word(self) -> bool:
-        """Whether the text ``none`` is no value, which it is not where any text is one."""
+        """Whether the text ``none`` means no value."""
         parts = get_args(self.type)
         return NoneType in parts and str not in parts and Path not in parts
 
@@ -69,7 +68,7 @@ class Field:
                 words with commas between them.
 
         Raises:
-            SettingsError: it cannot be one; names the field, the value and what is expected.
+            SettingsError: it does not fit; names the field, the value and what is expected.
         """
         try:
             parsed = self._parse(value) if isinstance(value, str) else value
@@ -81,7 +80,6 @@ class Field:
             ) from error
 
     def _parse(self, text: str) -> Any:
-        """Text of a file or a command line as what msgspec can convert."""
         origin = get_origin(self.type)
         if origin not in (tuple, dict):
             return None if self.none_word and text.lower() == "none" else text
@@ -94,19 +92,19 @@ class Field:
 def fields_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Field]:
     """Every field of a configuration that can be set, by its path.
 
-    A field with ``metadata={"derived": True}`` is computed, not set, and is left out. One with
-    ``metadata={"required": True}`` has to be set although it has a default.
+    ``metadata={"derived": True}`` marks a computed field, which is left out;
+    ``{"required": True}`` one that the user has to set although it has a default.
 
     Args:
         config: a dataclass or an instance of one, whose values are then the defaults.
-        preset: values of fields at the top that replace their defaults; a dataclass instance
-            is a section.
+        preset: values of top-level fields that replace their defaults; a dataclass instance is a
+            section.
     """
     return {field.path: field for field in _walk(config, "", preset or {})}
 
 
 def values_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The value of each field at the top: the preset's, the instance's, or the class's default."""
+    """The value of each top-level field: the preset's, the instance's, or the default."""
     values = dict(preset or {})
     for f in fields(config):
         made = f.default if f.default_factory is MISSING else f.default_factory()
@@ -129,17 +127,13 @@ def _walk(config: Any, prefix: str, preset: Mapping[str, Any]) -> Iterator[Field
 
 
 def check_fields(config: Any) -> None:
-    """Refuse a value that its field's type does not accept; for ``__post_init__``.
-
-    Raises:
-        SettingsError: see `Field.convert`.
-    """
+    """Raise SettingsError for a value that does not fit its field; for ``__post_init__``."""
     for field in fields_of(config).values():
         field.convert(field.default)
 
 
 def docs_of(kind: type) -> dict[str, str]:
-    """What the ``Attributes:`` of a class and of its bases say of each field."""
+    """The entries under ``Attributes:`` of a class and of its bases, by field."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]

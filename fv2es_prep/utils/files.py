@@ -1,7 +1,4 @@
-"""Atomic file writes: a temporary name, fsync, rename.
-
-Owns atomic writing and file digests.
-"""
+"""Atomic file writes (a temporary name, fsync, rename) and file digests."""
 
 from __future__ import annotations
 
@@ -47,11 +44,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, and check that it is writable.
-
-    Raises:
-        OutputError: it cannot be made or written.
-    """
+    """Make a directory and its parents; raises OutputError unless it is writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"
@@ -62,7 +55,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON value atomically, indented; NaN is not JSON and raises ValueError."""
+    """Write indented JSON atomically; NaN raises ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -75,10 +68,7 @@ def sha256_of(path: Path) -> str:
 
 
 def why_unreadable(path: Path) -> tuple[DropReason, str] | None:
-    """Why a file of the corpus cannot be opened, or None if it can.
-
-    Only regular files are opened: a named pipe would block for ever.
-    """
+    """Why a media file cannot be opened, or None. A named pipe, e.g., would block for ever."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):

@@ -1,8 +1,4 @@
-"""Options of a command from the fields of its configuration, so that each is written once.
-
-Owns what Typer is told of a field, ``--config`` and ``--set``. Leaves fields to `fields` and what
-comes of the values to `configuration`.
-"""
+"""Options of a command from the fields of its configuration, ``--config`` and ``--set``."""
 
 from __future__ import annotations
 
@@ -29,11 +25,11 @@ class Flag:
 
     Attributes:
         path: the field.
-        names: names of the option, e.g. ``--csv``; none: ``--`` and the field's name.
+        names: names of the option, e.g. ``--csv``; empty: ``--`` and the field's name.
         help: help text; empty: the field's documentation.
-        metavar: what stands for the value in the help.
+        metavar: placeholder of the value in the help.
         argument: whether it is a positional argument.
-        choices: returns the words that the field accepts, where its type does not list them.
+        choices: returns the accepted words, where the field's type does not list them.
         read: turns the option's text into the field's value, where their units differ.
     """
 
@@ -48,12 +44,12 @@ class Flag:
 
 @dataclass(frozen=True)
 class Given(Generic[T]):
-    """What the user gave of a configuration.
+    """The user's values of a configuration.
 
     Attributes:
         kind: the configuration's dataclass.
         values: given values by dotted path.
-        preset: makes of the given values what they go over, see `configuration.resolve`.
+        preset: returns the preset for the given values, see `configuration.resolve`.
     """
 
     kind: type[T]
@@ -61,22 +57,18 @@ class Given(Generic[T]):
     preset: Preset
 
     def resolve(self, **more: Any) -> T:
-        """The configuration; ``more`` is given, too, by the names of fields at the top.
-
-        Raises:
-            SettingsError: see `configuration.resolve`.
-        """
+        """The configuration, see `configuration.resolve`; ``more`` are top-level values."""
         given = {**self.values, **{k: v for k, v in more.items() if v is not None}}
         return resolve(self.kind, given, self.preset(given))
 
     def toml(self) -> str:
-        """The configuration as TOML, whole or not."""
+        """The configuration as TOML, even if required values are missing."""
         preset = self.preset(self.values)
         return to_toml(fields_of(self.kind, preset), settle(self.kind, self.values, preset))
 
 
 def scaled(factor: float) -> Callable[[str], Any]:
-    """Reads an option in a unit that is ``factor`` times its field's, e.g. minutes for seconds."""
+    """Read an option in a unit ``factor`` times its field's, e.g. minutes for seconds."""
 
     def read(text: str) -> Any:
         try:
@@ -90,7 +82,7 @@ def scaled(factor: float) -> Callable[[str], Any]:
 def options_of(
     kind: type[T], panels: Mapping[str, Sequence[str | Flag]], preset: Preset = lambda _: {}
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function: ``function(given: Given[T], **own options)``.
+    """Make a command of ``function(given: Given[T], **own options)``.
 
     The command has an option for each named field, the function's own options, ``--config FILE``
     and ``--set PATH=VALUE``. Its attribute ``show`` is a command with the same options that prints
@@ -98,8 +90,8 @@ def options_of(
 
     Args:
         kind: the configuration.
-        panels: the fields that have an option, by the title under which the help lists them.
-        preset: makes of the given values what they go over.
+        panels: title of a group in the help -> the fields that have an option in it.
+        preset: returns the preset for the given values.
     """
     known = fields_of(kind, preset({}))
     flags = [
@@ -174,7 +166,7 @@ def _names(field: Field) -> tuple[str]:
 
 
 def _metavar(field: Field) -> str | None:
-    """What stands for the value, where Typer does not say it by itself."""
+    """The placeholder of the value, where Typer's own does not do."""
     if get_origin(field.type) is dict:
         return "KEY=VALUE"
     listed = shown(field.type).removeprefix("list[").removesuffix("]").replace(" | ", "|")
@@ -192,7 +184,7 @@ def _typer_type(field: Field) -> Any:
 
 
 def _text(value: Any, flag: Flag) -> Any:
-    """A repeated option as one text with commas; no value where it was not given."""
+    """A repeated option as one text with commas; None if it was not passed."""
     if flag.read is not None and value is not None:
         return flag.read(value)
     words = isinstance(value, list) and all(isinstance(item, str) for item in value)
@@ -200,7 +192,7 @@ def _text(value: Any, flag: Flag) -> Any:
 
 
 def _describe(command: Any, parameters: Sequence[inspect.Parameter], doc: str | None) -> None:
-    """Give a function of ``**kwargs`` the signature that Typer reads the options from."""
+    """Give a function of ``**kwargs`` the signature that Typer reads."""
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}

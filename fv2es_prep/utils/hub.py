@@ -1,7 +1,4 @@
-"""Whether a pretrained model or tokenizer is local, cached, or on the Hugging Face Hub.
-
-Owns the one short request to the Hub and its error. Leaves loading to the callers.
-"""
+"""Whether a pretrained model or tokenizer is local, cached, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ _TIMEOUT_S = 5.0
 
 
 def is_local(name_or_dir: str, what: str, option: str) -> bool:
-    """Whether a pretrained model or tokenizer loads without the Hub; if not, check the Hub.
+    """True for a directory or a cached download, False for a name on the Hub.
 
     transformers retries an unreachable Hub for a minute; this makes one request.
 
@@ -21,9 +18,6 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
         name_or_dir: a directory, or a name such as ``albert-base-v2``.
         what: the kind of object for the message, e.g. ``tokenizer``.
         option: the command-line option for the hint.
-
-    Returns:
-        True for a directory or a cached download, False for a name on the Hub.
 
     Raises:
         TokenizerError: it is none of these.

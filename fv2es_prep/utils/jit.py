@@ -1,7 +1,4 @@
-"""Numba compilation with an on-disk cache.
-
-Owns the decorator. Importing this module imports Numba: import it only where a loop runs.
-"""
+"""Numba compilation with an on-disk cache. Importing it imports Numba."""
 
 from __future__ import annotations
 

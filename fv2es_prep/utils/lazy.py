@@ -1,7 +1,4 @@
-"""Packages that import their public names on first use.
-
-Owns the two module hooks of PEP 562. Leaves the names to each package.
-"""
+"""Packages that import their public names on first use."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ from typing import Any
 def lazy_exports(
     package: str, modules: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The hooks ``__getattr__`` and ``__dir__`` of a package.
+    """The hooks ``__getattr__`` and ``__dir__`` (PEP 562) of a package.
 
     Args:
         package: its name.
-        modules: submodule -> the public names that it defines.
+        modules: submodule -> its public names.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 

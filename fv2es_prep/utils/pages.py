@@ -1,7 +1,4 @@
-"""Self-contained HTML pages.
-
-Owns the look of pages and tables. Leaves the content to the reports.
-"""
+"""Self-contained HTML pages, and tables for them and for the terminal."""
 
 from __future__ import annotations
 
@@ -23,16 +20,7 @@ img { max-width: 100%; border: 1px solid #d9dee6; margin: .4rem 0 } code { font-
 
 
 def write_page(path: Path, title: str, body: Iterable[str]) -> None:
-    """Write a page.
-
-    Args:
-        path: the file.
-        title: plain text.
-        body: parts of the page, as HTML.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write a page of HTML parts; raises OutputError if it cannot be written."""
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
@@ -56,7 +44,7 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
 
 
 def text_table(rows: Sequence[Sequence[object]]) -> str:
-    """A table for the terminal; the first column is aligned left, the others right."""
+    """A table for the terminal; all columns but the first are right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (

@@ -1,7 +1,6 @@
-"""Names of things that installed packages can add: stages, corpora, models, executors.
+"""Names that installed packages can add: stages, corpora, models, executors.
 
-Owns the lookup by name; an entry is imported only when it is loaded. Leaves what an entry is to its
-registry's owner.
+Owns the lookup by name; an entry is imported only when it is loaded.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ class Registry(Generic[Entry]):
     """Entries by name: the built-in ones, then those of installed packages.
 
     Args:
-        group: entry-point group of other packages, for example ``fv2es.models``.
-        noun: what one entry is called in messages, for example ``model``.
+        group: entry-point group of other packages, e.g. ``fv2es.models``.
+        noun: what one entry is called in messages, e.g. ``model``.
         builtin: name -> ``module:ATTRIBUTE``. A built-in name cannot be replaced.
     """
 

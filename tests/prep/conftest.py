@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from fv2es_prep.config import COMPACT, LOSSLESS, PrepSettings, TextSettings
+from fv2es_prep.config import COMPACT, DEFAULT_MEDIA, LOSSLESS, PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
+from fv2es_prep.media.video import PictureReader
 from fv2es_prep.shards.catalogue import CATALOGUE_NAME
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
@@ -48,6 +50,15 @@ def stored(example: Example, settings: PrepSettings) -> Example:
         faces=stored_faces(example.faces, settings.storage),
         mel=stored_mel(example.mel, settings.storage, settings.mel),
     )
+
+
+def frames_at(
+    path: Path, times_s: Sequence[float], media=DEFAULT_MEDIA
+) -> Iterator[tuple[int, np.ndarray]]:
+    """What a `PictureReader` finds on screen at each time."""
+    with contextlib.closing(PictureReader(path, times_s, media)) as reader:
+        while (found := reader.next()) is not None:
+            yield found
 
 
 def make_example(recording: str, number: int) -> Example:

@@ -40,10 +40,11 @@ from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.video import PictureReader, frames_at
+from fv2es_prep.media.video import PictureReader
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.types import Recording, Utterance, View, Waveform
+from tests.prep.conftest import frames_at
 
 
 def encode(path: Path, *sources: str, **options: object) -> Path:
@@ -357,9 +358,9 @@ def test_the_end_of_one_utterance_does_not_cut_the_others(tmp_path):
 def test_nothing_is_read_of_what_is_not_asked_for(tmp_path):
     source, (utterance,) = open_span(tmp_path, (0.5, 1.5))
     with source:
-        assert not source.video_opened and not source.sound_opened
+        assert not source.pictures.opened and not source.sound.opened
         source.waveform(utterance)
-        assert source.sound_opened and not source.video_opened
+        assert source.sound.opened and not source.pictures.opened
 
 
 def test_a_file_cut_short_says_where_it_ends_and_what_was_wrong(tmp_path):

@@ -10,8 +10,8 @@ from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.media.video import frames_at
 from fv2es_prep.media.view import cut_view
+from tests.prep.conftest import frames_at
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,10 @@ from fv2es_prep.config import DEFAULT_MEDIA
 from fv2es_prep.errors import DropReason, MediaError, WorkError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
 from fv2es_prep.media.probe import duration_s
-from fv2es_prep.media.video import PictureReader, frames_at, sample_times
+from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import centre_square, cut_view
 from fv2es_prep.types import View
+from tests.prep.conftest import frames_at
 
 
 def make_video(path: Path, seconds: float = 3, rate: str = "30000/1001", **options: object) -> Path:
