@@ -24,10 +24,7 @@ PUBLISHED = "iemocap"
 
 
 def licence_of(dataset: str) -> str:
-    """What the licence of a dataset's corpus says; empty if unknown.
-
-    A dataset ``VARIANT-NAME`` has the licence of its corpus, else that of the corpus VARIANT.
-    """
+    """What the licence of a dataset's corpus, else of its variant, says; empty if unknown."""
     known = [name for name in (dataset, *dataset.split("-")) if name in CORPORA.names()]
     return next(filter(None, (CORPORA.load(name).licence for name in known)), "")
 

@@ -1,7 +1,6 @@
 """What a corpus is to fv2es: one value that holds all special knowledge of it.
 
-A corpus is one module with a `Corpus`, one entry in the registry (`fv2es_prep.corpora`) and one
-test; docs/adding-a-corpus.md shows a whole one.
+docs/adding-a-corpus.md shows a whole one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """IEMOCAP (Busso et al. 2008): dyadic dialogues, one actor in each half of the picture.
 
-Owns the layout ``Session{1..5}/dialog/{EmoEvaluation,transcriptions,wav,avi/DivX}``, the line
-formats, and the rule that gives the speaker's half of the picture and audio channel.
+Its layout is ``Session{1..5}/dialog/{EmoEvaluation,transcriptions,wav,avi/DivX}``.
 """
 
 from __future__ import annotations
@@ -49,29 +48,19 @@ class LabelLine:
 
 @dataclass
 class _Found:
-    """Everything read so far."""
-
     recordings: list[Recording] = field(default_factory=list)
     utterances: list[Utterance] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
 
 
 def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
-    """Read every session below ``root``.
-
-    Args:
-        root: the directory that holds Session1 to Session5.
-        choice: the classes that become label columns.
-
-    Returns:
-        The inventory; utterance times are those of the label files.
+    """Read Session1 to Session5 below ``root``; utterance times are those of the label files.
 
     Raises:
         CorpusError: there are no sessions, or no session has labels, transcripts, sound or video.
     """
-    dialogs = _dialogs(root)
     found = _Found()
-    for dialog in dialogs:
+    for dialog in _dialogs(root):
         _scan_session(root, dialog, found)
     return make_inventory(
         "iemocap", found.recordings, found.utterances, found.dropped, choice, RATINGS
@@ -100,15 +89,18 @@ def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
 def view_of(utterance_id: str) -> View:
     """The speaker's half of the picture and audio channel.
 
-    The letter after the session number names the actor with the motion-capture markers, who sits
-    on the left and is on the left channel. The letter of the turn names the speaker.
-
-    Args:
-        utterance_id: e.g. ``Ses01F_impro01_M003``: the man, on the right.
+    The letter after the session number names the actor with the markers, on the left in picture
+    and sound. The letter of the turn names the speaker: ``Ses01F_impro01_M003`` is on the right.
     """
     parts = utterance_id.split("_")
     left = parts[0][-1] == parts[-1][0]
     return View("left" if left else "right", VIEW_PX, 0 if left else 1)
+
+
+def speaker_of(utterance_id: str) -> str:
+    """``Ses01_M`` for ``Ses01F_impro01_M003``: the man of session 1."""
+    parts = utterance_id.split("_")
+    return f"{parts[0][:-1]}_{parts[-1][:1]}"
 
 
 def _dialogs(root: Path) -> list[Path]:
@@ -136,8 +128,7 @@ def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
     parts = {part: _files(dialog, *where) for part, where in _PARTS.items()}
     for part in ("labels", "transcripts"):
         for name, path in list(parts[part].items()):
-            problem = why_unreadable(path)
-            if problem is not None:
+            if problem := why_unreadable(path):
                 file = str(path.relative_to(root))
                 found.dropped.append(Dropped(name, *problem, file, name))
                 del parts[part][name]
@@ -200,8 +191,6 @@ def _words(root: Path, name: str, path: Path | None, found: _Found) -> dict[str,
 
 
 def _utterance(turn: LabelLine, recording: str, session: str, words: str) -> Utterance:
-    # Ses01F_impro01_M003 is spoken by the man of session 1.
-    speaker = f"{turn.id.split('_')[0][:-1]}_{turn.id.split('_')[-1][:1]}"
     return Utterance(
         id=turn.id,
         recording_id=recording,
@@ -209,7 +198,7 @@ def _utterance(turn: LabelLine, recording: str, session: str, words: str) -> Utt
         end_s=turn.end_s,
         transcript=words,
         labels=(turn.label,),
-        speaker=speaker,
+        speaker=speaker_of(turn.id),
         session=session,
         view=view_of(turn.id),
         ratings=turn.ratings,

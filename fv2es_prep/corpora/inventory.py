@@ -1,7 +1,4 @@
-"""From what a scan found to an inventory: labels chosen and merged, spans checked, order.
-
-Owns the rules of every corpus. Leaves reading annotation to the corpora.
-"""
+"""From what a scan found to an inventory: labels chosen and merged, spans checked, order."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fv2es_prep.config import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
@@ -72,9 +69,8 @@ def make_inventory(
 ) -> Inventory:
     """Check, choose and order what a scan found.
 
-    A span that starts before 0 is clamped or dropped here, see `SpanSettings`; a span that ends
-    after the media is handled when the media are read. Characters that our files cannot hold (NUL,
-    bytes that are not UTF-8) are replaced.
+    A span that starts before 0 is clamped or dropped here, see `SpanSettings`; one that ends after
+    the media is handled when they are read. NUL and bytes that are not UTF-8 are replaced.
 
     Args:
         corpus: name of the dataset: `Corpus.name`, or ``VARIANT-name``.
@@ -84,9 +80,9 @@ def make_inventory(
         choice: the classes that become label columns.
         rating_names: names of the utterances' ratings.
         spans: how a span that starts too early is handled.
-        none_holds: how an utterance without any of the chosen classes is handled: ``dropped``;
-            ``kept`` with a label row of zeros, for classes that are independent of each other; or
-            ``unlabelled``: kept if it has no label at all, dropped if it has other labels.
+        none_holds: what becomes of an utterance without any of the chosen classes: ``dropped``;
+            ``kept`` with a label row of zeros, for independent classes; or ``unlabelled``: kept
+            if it has no label at all, else dropped.
 
     Returns:
         An inventory in which every utterance is either kept or dropped with its reason.
@@ -136,12 +132,6 @@ def first_utterances(inventory: Inventory, limit: int) -> Inventory:
     return _only(inventory, inventory.utterances[:limit])
 
 
-def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
-    used = {utterance.recording_id for utterance in utterances}
-    recordings = tuple(r for r in inventory.recordings if r.id in used)
-    return replace(inventory, utterances=tuple(utterances), recordings=recordings)
-
-
 def spread_utterances(inventory: Inventory, count: int) -> Inventory:
     """``count`` utterances, evenly spread over the inventory, for a trial run.
 
@@ -156,10 +146,10 @@ def spread_utterances(inventory: Inventory, count: int) -> Inventory:
     return _only(inventory, [inventory.utterances[place] for place in places])
 
 
-def label_counts(utterances: Sequence[Utterance], classes: Sequence[str]) -> dict[str, int]:
-    """Number of utterances of each class."""
-    counts = Counter(name for utterance in utterances for name in utterance.labels)
-    return {name: counts[name] for name in classes}
+def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
+    used = {utterance.recording_id for utterance in utterances}
+    recordings = tuple(r for r in inventory.recordings if r.id in used)
+    return replace(inventory, utterances=tuple(utterances), recordings=recordings)
 
 
 def read_text(path: Path) -> str:
@@ -168,7 +158,7 @@ def read_text(path: Path) -> str:
 
 
 def apple_double(path: Path, file: str) -> Dropped:
-    """The drop of a file ``._NAME``, which macOS leaves beside files on foreign disks."""
+    """The drop of a file ``._NAME``, which macOS writes to foreign disks."""
     return Dropped(path.name, DropReason.NOT_A_RECORDING, "an AppleDouble file", file)
 
 
@@ -178,14 +168,9 @@ def _order(utterance: Utterance) -> tuple[str, float, str]:
 
 
 def _plain(utterance: Utterance) -> Utterance:
-    return replace(
-        utterance,
-        id=plain_text(utterance.id),
-        recording_id=plain_text(utterance.recording_id),
-        transcript=plain_text(utterance.transcript),
-        speaker=plain_text(utterance.speaker),
-        session=plain_text(utterance.session),
-    )
+    names = ("id", "recording_id", "transcript", "speaker", "session")
+    texts: dict[str, Any] = {name: plain_text(getattr(utterance, name)) for name in names}
+    return replace(utterance, **texts)
 
 
 def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:

@@ -1,8 +1,6 @@
 """CMU-MOSEI (Zadeh et al. 2018): one speaker to a video, many videos, emotions that overlap.
 
-Owns what becomes an utterance, its media and view, and the reconciliation of transcripts, labels
-and media. Leaves finding and reading files to `mosei_files`, `mosei_transcripts` and
-`mosei_labels`.
+Owns what becomes an utterance, and the reconciliation of transcripts, labels and media.
 """
 
 from __future__ import annotations
@@ -16,9 +14,8 @@ from typing import Literal
 
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import LabelChoice, apple_double, make_inventory, read_text
-from fv2es_prep.corpora.mosei_files import MoseiFiles, find_files
+from fv2es_prep.corpora.mosei_files import MoseiFiles, Spoken, find_files, parse_transcript
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, Rated, read_csd, read_raters
-from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
@@ -47,13 +44,13 @@ class MoseiOptions:
 
 @dataclass(frozen=True)
 class _Annotation:
-    """Everything read.
+    """Everything read, by utterance id.
 
     Attributes:
         files: the files.
-        spoken: utterance id -> its transcript line.
-        spanless: utterance id -> its video, where its line gives no span; already dropped.
-        rated: utterance id -> its ratings.
+        spoken: transcript lines.
+        spanless: the videos of lines without a valid span, which are already dropped.
+        rated: ratings.
     """
 
     files: MoseiFiles
@@ -85,18 +82,10 @@ class _Annotation:
 
 
 def scan(root: Path, choice: LabelChoice, options: MoseiOptions = MoseiOptions()) -> Inventory:
-    """Read transcripts and labels, and match them with the videos.
+    """Read transcripts and labels below ``root``, and match them with the videos.
 
-    Emotions are independent of each other: an utterance without any of the chosen ones is kept,
-    with a label row of zeros.
-
-    Args:
-        root: the directory that holds ``Videos``, ``Transcript`` and ``Labels``, or ``Raw``.
-        choice: the emotions that become label columns.
-        options: source of the labels, threshold and picture rule.
-
-    Returns:
-        The inventory, with its source of labels and its reconciliation.
+    Emotions are independent: an utterance without any of the chosen ones is kept, with a label
+    row of zeros. The inventory has its source of labels and its reconciliation.
 
     Raises:
         CorpusError: videos, transcripts or labels are missing.
@@ -118,13 +107,11 @@ def scan(root: Path, choice: LabelChoice, options: MoseiOptions = MoseiOptions()
 def view_of(picture: str) -> View:
     """The view of a picture rule.
 
-    ``whole`` halves a picture of more than 360 lines until it fits, and keeps all of it.
-    ``published`` halves it once and cuts the middle square of 360 pixels, padded with black, as
-    published code does.
+    ``whole`` halves a picture until it has at most 360 lines. ``published`` halves it once and cuts
+    the middle square of 360 pixels, padded with black, as published code does.
     """
-    if picture == "published":
-        return View(max_lines=VIEW_PX, crop_px=VIEW_PX, halve_once=True)
-    return View(max_lines=VIEW_PX)
+    published = picture == "published"
+    return View(max_lines=VIEW_PX, crop_px=VIEW_PX if published else None, halve_once=published)
 
 
 def _source(files: MoseiFiles, wanted: str) -> str:
@@ -201,34 +188,26 @@ def _join(
             recording, start_s, end_s = _recording(annotation.files, line)
             recordings[recording.id] = recording
             rated = annotation.rated[name]
-            utterance = _utterance(line, rated, options)
-            utterances.append(
-                replace(utterance, recording_id=recording.id, start_s=start_s, end_s=end_s)
+            pairs = zip(EMOTIONS, rated.emotions, strict=True)
+            utterance = Utterance(
+                name,
+                recording.id,
+                start_s,
+                end_s,
+                transcript=line.text,
+                labels=tuple(name for name, value in pairs if value > options.label_threshold),
+                session=line.video,
+                view=view_of(options.picture),
+                ratings=(rated.sentiment,),
             )
+            utterances.append(utterance)
     return list(recordings.values()), utterances
-
-
-def _utterance(line: Spoken, rated: Rated, options: MoseiOptions) -> Utterance:
-    """The utterance as it lies in the whole video."""
-    pairs = zip(EMOTIONS, rated.emotions, strict=True)
-    return Utterance(
-        line.id,
-        line.video,
-        line.start_s,
-        line.end_s,
-        transcript=line.text,
-        labels=tuple(name for name, value in pairs if value > options.label_threshold),
-        session=line.video,
-        view=view_of(options.picture),
-        ratings=(rated.sentiment,),
-    )
 
 
 def _recording(files: MoseiFiles, line: Spoken) -> tuple[Recording, float, float]:
     """The recording of an utterance, and the utterance's start and end in it, in seconds.
 
-    A whole video is preferred. A video of one utterance is a recording of its own, with a name in
-    brackets, which ids of videos never hold.
+    A whole video is preferred. A video of one utterance is a recording ``VIDEO[NUMBER]``.
     """
     if (video := files.videos.get(line.video)) is not None:
         sound = files.sounds.get(line.video, video)
@@ -275,22 +254,19 @@ def _unused(annotation: _Annotation) -> Iterator[Dropped]:
 
 
 def _reconciled(annotation: _Annotation) -> dict[str, int]:
-    """How many utterances each place has, and which place the incomplete ones lack."""
+    """Number of utterances that each place has or lacks."""
     kinds = Counter(annotation.places.values())
-    every, (transcripts, labels, media) = frozenset(_PLACES), (frozenset([p]) for p in _PLACES)
+    every = frozenset(_PLACES)
     return {
         "utterances": len(annotation.places),
         **{f"in_{p}": sum(n for kind, n in kinds.items() if p in kind) for p in _PLACES},
         "in_all_three": kinds[every],
         **{f"lacking_in_{p}": kinds[every - {p}] for p in _PLACES},
-        "only_in_transcripts": kinds[transcripts],
-        "only_in_labels": kinds[labels],
-        "only_in_media": kinds[media],
+        **{f"only_in_{p}": kinds[frozenset([p])] for p in _PLACES},
     }
 
 
 def _kept(inventory: Inventory) -> dict[str, int]:
-    """Counts of the kept utterances and their recordings."""
     return {
         "kept": len(inventory.utterances),
         "kept_without_emotion": sum(not u.labels for u in inventory.utterances),

@@ -1,18 +1,19 @@
-"""Where CMU-MOSEI keeps its files, as distributed and as people rearrange it.
-
-Owns directory names, their case, and which of several files is used. Leaves the files' content to
-`mosei_transcripts` and `mosei_labels`.
-"""
+"""The files of CMU-MOSEI, as distributed and as people rearrange it, and lines of transcripts."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fv2es_prep.errors import CorpusError
+from fv2es_prep.errors import CorpusError, DropReason
+from fv2es_prep.types import Dropped
 
 _HINT = "pass the directory that holds Videos, Transcript and Labels, e.g. CMU_MOSEI/Raw"
+_SEPARATOR = "___"
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_EDGES = re.compile(r"^(?:\s*___)+|(?:___\s*)+$")
 _VIDEOS = (("Videos", "Full", "Combined"), ("Videos", "Full"))
 _PARTS = (("Videos", "Segmented", "Combined"), ("Videos", "Segmented"))
 _TRANSCRIPTS = (
@@ -36,7 +37,7 @@ class MoseiFiles:
     """The files of the corpus, by file name without suffix.
 
     Attributes:
-        root: the directory that the user named.
+        root: the directory that the user passed.
         videos: video id -> the whole video.
         parts: utterance id -> a video of this utterance alone.
         transcripts: video id -> the transcript of its utterances.
@@ -63,10 +64,7 @@ class MoseiFiles:
 
 
 def find_files(root: Path) -> MoseiFiles:
-    """Find the files of the corpus.
-
-    Args:
-        root: the directory that holds ``Videos``, or ``Raw`` with ``Videos`` in it.
+    """Find the files below ``root``, which holds ``Videos`` or ``Raw/Videos``.
 
     Raises:
         CorpusError: the directory does not exist, or has no videos or no transcripts.
@@ -142,3 +140,56 @@ def _csd(root: Path, base: Path) -> Path | None:
         if path.suffix.lower() == ".csd" and "label" in path.name.lower() and not hidden:
             return path
     return None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One line of a transcript: utterance id, video id, span in seconds (may be < 0), words."""
+
+    id: str
+    video: str
+    start_s: float
+    end_s: float
+    text: str
+
+
+def utterance_id(video: str, number: str) -> str | None:
+    """``VIDEO_NUMBER`` as in the published lists; None if the number is invalid."""
+    number = number.strip()
+    whole = number.removesuffix(".0")
+    return f"{video}_{int(whole)}" if whole.isascii() and whole.isdigit() else None
+
+
+def parse_transcript(video: str, text: str, file: str = "") -> Iterator[Spoken | Dropped]:
+    """The lines ``VIDEO___CLIP___START___END___TEXT`` of a transcript, or why one is invalid.
+
+    Fields are positional: an empty field shifts no other. The id of the video is passed, since it
+    may begin and end with underscores. Separators at the ends of the text are removed.
+    """
+    # Not splitlines: it also splits inside a text.
+    for line in (line.rstrip("\r") for line in text.split("\n")):
+        if line.strip():
+            yield _parse_line(video, line, file)
+
+
+def _parse_line(video: str, line: str, file: str) -> Spoken | Dropped:
+    begin = video + _SEPARATOR
+    fields = line.removeprefix(begin).split(_SEPARATOR, 3)
+    if not line.startswith(begin) or len(fields) < 4:
+        sentence = f"the line is {line[:200]!r}, expected {begin}CLIP___START___END___TEXT"
+        return Dropped(line[:60], DropReason.BAD_LINE, sentence, file, video)
+    name = utterance_id(video, fields[0])
+    if name is None:
+        sentence = f"the number of the line is {fields[0]!r}"
+        return Dropped(line[:60], DropReason.NO_ID, sentence, file, video)
+    times = [_number(field) for field in fields[1:3]]
+    if None in times:
+        sentence = f"its start is {fields[1]!r} and its end is {fields[2]!r}"
+        return Dropped(name, DropReason.BAD_SPAN, sentence, file, video)
+    start_s, end_s = (time_s for time_s in times if time_s is not None)
+    return Spoken(name, video, start_s, end_s, _EDGES.sub("", fields[3]).strip())
+
+
+def _number(field: str) -> float | None:
+    # float() alone also accepts 1_0, inf and nan.
+    return float(field) if _NUMBER.fullmatch(field.strip()) else None

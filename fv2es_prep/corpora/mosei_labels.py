@@ -1,7 +1,6 @@
 """The labels of CMU-MOSEI: the raters' tables, or the SDK's ``CMU_MOSEI_Labels.csd``.
 
-Owns both formats and matching the spans of a csd with utterances. Leaves choosing the source and
-the threshold to `mosei`.
+Owns both formats, and matching the spans of a csd with utterances.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.corpora.mosei_transcripts import Spoken, utterance_id
+from fv2es_prep.corpora.mosei_files import Spoken, utterance_id
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.types import Dropped
 
@@ -27,15 +26,11 @@ EMOTIONS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
 TOLERANCE_S = 0.1
 
 _CSD_ORDER = ("sentiment", "happy", "sad", "anger", "surprise", "disgust", "fear")
-_COLUMNS = {
-    "anger": "answer.anger",
-    "disgust": "answer.disgust",
-    "fear": "answer.fear",
-    "happy": "answer.happiness",
-    "sad": "answer.sadness",
-    "surprise": "answer.surprise",
-    "sentiment": "answer.sentiment",
-}
+# Sentiment, then `EMOTIONS`.
+_COLUMNS = tuple(
+    f"answer.{name}"
+    for name in ("sentiment", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+)
 _VIDEO, _CLIP = "input.video_id", "input.clip"
 _NAN = float("nan")
 
@@ -62,16 +57,13 @@ class Rated:
 
 
 def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> dict[str, Rated]:
-    """The mean of all raters of each utterance, on the scale of the csd.
+    """The mean of all raters of each utterance that anyone rated, on the scale of the csd.
 
     Args:
         tables: each table, and its name relative to the corpus.
         dropped: receives the rows that cannot be read.
-
-    Returns:
-        Utterance id -> ratings, without utterances that nobody rated.
     """
-    votes: dict[str, list[dict[str, float]]] = defaultdict(list)
+    votes: dict[str, list[list[float]]] = defaultdict(list)
     seen: dict[str, tuple[str, str]] = {}
     for path, file in tables:
         for video, number, vote in _votes(path, file, dropped):
@@ -82,19 +74,17 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
                 continue
             votes[name].append(vote)
             seen.setdefault(name, (video, file))
-    means = {name: _means(rows) for name, rows in votes.items()}
-    rated = (
-        (name, Rated(seen[name][0], values[1:], values[0], seen[name][1]))
-        for name, values in means.items()
-    )
-    return {name: entry for name, entry in rated if _said(entry.emotions)}
+    rated: dict[str, Rated] = {}
+    for name, rows in votes.items():
+        sentiment, *emotions = (_mean(column) for column in zip(*rows, strict=True))
+        if not all(map(math.isnan, emotions)):
+            rated[name] = Rated(seen[name][0], tuple(emotions), sentiment, seen[name][1])
+    return rated
 
 
-def _votes(
-    path: Path, file: str, dropped: list[Dropped]
-) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """(video, clip, column -> number) of each row of a table."""
-    needed = {_VIDEO, _CLIP, *_COLUMNS.values()}
+def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[tuple[str, str, list[float]]]:
+    """Video, clip and the numbers of `_COLUMNS` of each row of a table."""
+    needed = {_VIDEO, _CLIP, *_COLUMNS}
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             rows = csv.reader(lines)
@@ -105,7 +95,7 @@ def _votes(
                 return
             for cells in rows:
                 row = dict(zip(head, cells, strict=False))
-                vote = {column: _value(row.get(column, "")) for column in _COLUMNS.values()}
+                vote = [_value(row.get(column, "")) for column in _COLUMNS]
                 yield row.get(_VIDEO, "").strip(), row.get(_CLIP, ""), vote
     except csv.Error as error:
         dropped.append(Dropped(path.name, DropReason.BAD_LINE, f"no table: {error}", file))
@@ -119,34 +109,19 @@ def _value(cell: str) -> float:
     return value if math.isfinite(value) else _NAN
 
 
-def _means(rows: Sequence[dict[str, float]]) -> tuple[float, ...]:
-    """Sentiment, then `EMOTIONS`: the mean over the raters who gave a number."""
-    means = []
-    for name in ("sentiment", *EMOTIONS):
-        given = [row[_COLUMNS[name]] for row in rows if _said((row[_COLUMNS[name]],))]
-        means.append(sum(given) / len(given) if given else _NAN)
-    return tuple(means)
-
-
-def _said(values: Iterable[float]) -> bool:
-    return any(not math.isnan(value) for value in values)
+def _mean(votes: Sequence[float]) -> float:
+    """The mean over the raters who gave a number."""
+    given = [vote for vote in votes if not math.isnan(vote)]
+    return sum(given) / len(given) if given else _NAN
 
 
 def read_csd(
     path: Path, file: str, spoken: Iterable[Spoken], dropped: list[Dropped]
 ) -> dict[str, Rated]:
-    """The labels of the SDK, each assigned to the utterance with the same span.
+    """The labels of the SDK's HDF5 file, each assigned to the utterance with the same span.
 
-    The rows are unordered, and their positions are not the numbers of the utterances.
-
-    Args:
-        path: the HDF5 file.
-        file: its name relative to the corpus.
-        spoken: every utterance of the transcripts.
-        dropped: receives further rows of an utterance, and what cannot be read.
-
-    Returns:
-        Utterance id -> ratings; a row without an utterance has its video and span as its id.
+    The rows are unordered. A row without an utterance has its video and span as its id; further
+    rows of an utterance are dropped.
 
     Raises:
         CorpusError: the file is not a csd.
@@ -161,18 +136,15 @@ def read_csd(
         taken = _pairs(entries, lines[video])
         for place, row in enumerate(entries):
             own = f"{video}@{row.start_s:g}-{row.end_s:g}"
-            name = taken.get(place) or _near(row, lines[video]) or own
+            near = (ln.id for ln in lines[video] if _apart_s(row, ln) <= TOLERANCE_S)
+            name = taken.get(place) or next(near, own)
             if (place not in taken and name != own) or name in rated:
-                dropped.append(_further(name, row))
+                why = DropReason.DUPLICATE_ID, "another row of the csd has the same span"
+                span = row.start_s, row.end_s
+                dropped.append(Dropped(name, *why, row.file, row.video, *span))
             else:
                 rated[name] = row
     return rated
-
-
-def _further(name: str, row: Rated) -> Dropped:
-    sentence = "another row of the csd has the same span"
-    reason = DropReason.DUPLICATE_ID
-    return Dropped(name, reason, sentence, row.file, row.video, row.start_s, row.end_s)
 
 
 def _csd_rows(path: Path, file: str, dropped: list[Dropped]) -> Iterator[Rated]:
@@ -214,7 +186,8 @@ def _rows(
     for values, (start_s, end_s) in zip(features.tolist(), spans.tolist(), strict=True):
         named = dict(zip(_CSD_ORDER, (_value(str(v)) for v in values), strict=True))
         emotions = tuple(named[name] for name in EMOTIONS)
-        if _said(emotions) and math.isfinite(start_s) and math.isfinite(end_s):
+        rated = not all(map(math.isnan, emotions))
+        if rated and math.isfinite(start_s) and math.isfinite(end_s):
             yield Rated(video, emotions, named["sentiment"], file, start_s, end_s)
 
 
@@ -231,10 +204,6 @@ def _pairs(rows: Sequence[Rated], lines: Sequence[Spoken]) -> dict[int, str]:
         if place not in taken and name not in taken.values():
             taken[place] = name
     return taken
-
-
-def _near(row: Rated, lines: Sequence[Spoken]) -> str | None:
-    return next((line.id for line in lines if _apart_s(row, line) <= TOLERANCE_S), None)
 
 
 def _apart_s(row: Rated, line: Spoken) -> float:

@@ -1,11 +1,8 @@
 """Reads a pickle of plain data, and refuses any other pickle.
 
 Plain data are None, bool, int, float, complex, str, bytes, list, tuple, dict, set, and numpy
-scalars and arrays of these.
-
-A pickle is a program that names functions and calls them. Here every permitted name stands for a
-function of ours that makes plain data; nothing is imported. Not even numpy's own functions are
-called: with a forged dtype they would use bytes of the file as addresses.
+scalars and arrays of these. Every permitted name stands for a function of ours; nothing is
+imported. numpy's own functions would use bytes of the file as addresses, given a forged dtype.
 """
 
 from __future__ import annotations
@@ -72,7 +69,7 @@ class _PlainUnpickler(pickle._Unpickler):
         self._file = name
 
     def find_class(self, module: str, name: str) -> _Name:
-        """The function of ours for a permitted name; nothing is imported."""
+        """The function of ours for a permitted name."""
         # Protocols 0 to 2 use the names of Python 2.
         known = (
             "builtins" if module == "__builtin__" else module.replace("numpy._core", "numpy.core")
@@ -117,8 +114,8 @@ class _Array(np.ndarray[Any, Any]):
         shape, dtype, fortran, values = state[-4:]
         _check_shape(shape)
         objects = dtype.plain.hasobject
-        kind, count = (list, math.prod(shape)) if objects else (bytes, _size(shape, dtype.plain))
-        if type(values) is not kind or len(values) != count:
+        kind, size = (list, 1) if objects else (bytes, dtype.plain.itemsize)
+        if type(values) is not kind or len(values) != math.prod(shape) * size:
             raise pickle.UnpicklingError(f"an array of {shape} has the wrong number of values")
         state = (1, shape, dtype.plain, bool(fortran), values)
         super().__setstate__(state)  # type: ignore[arg-type]
@@ -147,10 +144,6 @@ def _check_shape(shape: Any) -> None:
         raise pickle.UnpicklingError(f"an array has the shape {shape!r}")
 
 
-def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return math.prod(shape) * dtype.itemsize
-
-
 def _encode(text: str, encoding: str) -> bytes:
     """Bytes, as protocols below 3 write them."""
     if encoding not in ("latin1", "latin-1"):
@@ -164,7 +157,6 @@ def _bytearray(*args: Any) -> bytearray:
 
 
 def _no_bytes() -> bytes:
-    """Empty bytes, as protocols below 3 write them."""
     return b""
 
 

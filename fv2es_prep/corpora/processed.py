@@ -1,15 +1,14 @@
 """The published processed trees: a folder of pictures and sound per utterance, and meta.pkl.
 
-Owns the layout of ``IEMOCAP_RAW_PROCESSED`` and ``MOSEI_RAW_PROCESSED``, as the preprocessing
-published with MME2E (Dai et al. 2021) writes it; docs/processed.md describes it. Each utterance is
-a recording of its own, which starts at 0 s. Leaves reading meta.pkl to `plain_pickle`.
+The preprocessing of MME2E (Dai et al. 2021) writes them; docs/processed.md describes the layout.
+Each utterance is a recording of its own, which starts at 0 s.
 """
 
 from __future__ import annotations
 
 import math
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +44,7 @@ class ProcessedOptions:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One utterance of meta.pkl.
-
-    Attributes:
-        id: its id.
-        values: names such as ``text`` and ``label`` -> values.
-        folder: its folder.
-    """
+    """One utterance of meta.pkl: its id, values such as ``text`` and ``label``, and folder."""
 
     id: str
     values: Mapping[str, Any]
@@ -59,15 +52,7 @@ class _Entry:
 
 
 def scan(root: Path, choice: LabelChoice, options: ProcessedOptions) -> Inventory:
-    """Read a processed tree.
-
-    Args:
-        root: the directory that holds meta.pkl, or its parent.
-        choice: the classes that become label columns; empty: those of the corpus.
-        options: the corpus that the tree was made from.
-
-    Returns:
-        The inventory. Each utterance starts at 0 s of its own recording.
+    """Read the tree with meta.pkl in ``root`` or just below it; no classes: those of the corpus.
 
     Raises:
         SettingsError: the layout is unknown.
@@ -81,7 +66,9 @@ def scan(root: Path, choice: LabelChoice, options: ProcessedOptions) -> Inventor
     root = _tree(root, layout)
     meta = _read_meta(root)
     folders = dict(_folders(root, meta, layout))
-    dropped = [_stray(name) for name in sorted(folders.keys() - meta.keys())]
+    stray = f"{_META} has no entry for its folder"
+    strays = sorted(folders.keys() - meta.keys())
+    dropped = [Dropped(name, DropReason.NO_LABEL, stray, _META) for name in strays]
     entries = [_Entry(name, meta[name], folders.get(name, root / name)) for name in sorted(meta)]
     read = _iemocap if layout == "iemocap" else _mosei
     # Every sound file is opened, maybe on a slow network disk.
@@ -147,18 +134,15 @@ def _folders(root: Path, meta: Mapping[str, Any], layout: str) -> Iterator[tuple
             yield from ((inner.name, inner) for inner in sorted(path.iterdir()) if inner.is_dir())
 
 
-def _stray(name: str) -> Dropped:
-    return Dropped(name, DropReason.NO_LABEL, f"{_META} has no entry for its folder", _META)
-
-
-def _read_entry(entry: _Entry, read: Any) -> tuple[Recording, Utterance] | Dropped:
+def _read_entry(
+    entry: _Entry, read: Callable[[_Entry], tuple[Recording, Utterance]]
+) -> tuple[Recording, Utterance] | Dropped:
     try:
         if not entry.folder.is_dir():
             raise UtteranceError("it has no folder", DropReason.VIDEO_MISSING)
-        found: tuple[Recording, Utterance] = read(entry)
+        return read(entry)
     except UtteranceError as error:
         return Dropped(entry.id, error.reason, error.sentence, _META, entry.id)
-    return found
 
 
 def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
@@ -187,7 +171,7 @@ def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
         end_s=max(_sound_s(audio), spoken_s),
         transcript=_text(entry),
         labels=(str(label),),
-        speaker=f"{parts[0][:-1]}_{parts[-1][:1]}",
+        speaker=iemocap.speaker_of(entry.id),
         session=f"Session{int(parts[0][3:-1])}" if parts[0][3:-1].isdecimal() else "",
     )
 
@@ -197,14 +181,13 @@ def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
     label = entry.values.get("label")
     # A list, a tuple or an array.
     values: Any = getattr(label, "tolist", lambda: label)()
-    if not isinstance(values, list | tuple) or len(values) != len(classes):
+    try:
+        holding = [float(value) > 0 for value in values] if isinstance(values, list | tuple) else []
+    except (TypeError, ValueError):
+        holding = []
+    if len(holding) != len(classes):
         sentence = f"its label is {str(label)[:60]!r}, expected {len(classes)} numbers"
         raise UtteranceError(sentence, DropReason.NO_LABEL)
-    try:
-        holding = [float(value) > 0 for value in values]
-    except (TypeError, ValueError):
-        sentence = f"its label is {str(label)[:60]!r}, expected numbers"
-        raise UtteranceError(sentence, DropReason.NO_LABEL) from None
     audio = entry.folder / "audio.wav"
     return Recording(entry.id, entry.folder, audio, PictureFiles("image_", _MOSEI_HZ)), Utterance(
         id=entry.id,

@@ -1,6 +1,6 @@
 """A corpus as a table: one row per utterance, with its video, span, transcript and labels.
 
-Owns the meaning of the columns. Leaves table file formats to `table_rows`.
+Owns the meaning of the columns; `table_rows` reads the formats.
 """
 
 from __future__ import annotations
@@ -43,15 +43,10 @@ class _Found:
 
 
 def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
-    """Read a table; docs/adding-a-corpus.md describes the columns.
+    """Read the table file ``root``; docs/adding-a-corpus.md describes the columns.
 
-    Args:
-        root: the table file; paths in it are relative to its directory.
-        choice: the classes that become label columns; empty: all classes of the table.
-
-    Returns:
-        The inventory. An utterance without a span is its whole recording, with the duration that
-        the file states; an utterance without text has an empty transcript.
+    Paths in it are relative to its directory. No chosen classes: all classes of the table. An
+    utterance without a span is its whole recording, with the duration that the file states.
 
     Raises:
         CorpusError: the file cannot be read, columns are missing or misnamed, or no row is left.
@@ -82,11 +77,7 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
 
 
 def _labels_of(rows: TableRows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
-    """The function that reads the labels of a row.
-
-    Raises:
-        CorpusError: the table has no columns for labels.
-    """
+    """The function that reads the labels of a row."""
     _check_columns(rows)
     if "labels" in rows.columns:
         return _named_labels
@@ -168,8 +159,9 @@ def _read_row(
     if row.problem:
         raise UtteranceError(row.problem, DropReason.BAD_LINE)
     video = _file(row, "video", folder, DropReason.VIDEO_MISSING)
-    given = "audio" in row.values
-    audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING) if given else video
+    audio = video
+    if "audio" in row.values:
+        audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING)
     recording = Recording(_recording_id(video, folder), video, audio)
     return recording, Utterance(
         _id(row, rows, video),
@@ -255,7 +247,7 @@ def _view(row: Row) -> View:
 
 
 def _put_ends(found: _Found, file: str) -> None:
-    """Set the end of each utterance without a span to the duration of its recording."""
+    """Set the end of utterances without a span to the duration of their recordings."""
     names = {u.recording_id for u in found.utterances if math.isinf(u.end_s)}
     probed = [recording for name, recording in found.recordings.items() if name in names]
     # Each probe waits for a process of its own.
@@ -265,10 +257,8 @@ def _put_ends(found: _Found, file: str) -> None:
     for utterance in utterances:
         length = lengths[utterance.recording_id] if math.isinf(utterance.end_s) else None
         if isinstance(length, MediaError):
-            entry = Dropped(
-                utterance.id, length.reason, length.sentence, file, utterance.recording_id
-            )
-            found.dropped.append(entry)
+            why = length.reason, length.sentence, file
+            found.dropped.append(Dropped(utterance.id, *why, utterance.recording_id))
         else:
             found.utterances.append(replace(utterance, end_s=length or utterance.end_s))
 

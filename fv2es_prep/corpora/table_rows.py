@@ -1,14 +1,10 @@
-"""Rows of a table file: CSV, TSV, JSONL or Parquet, each row with its place in the file.
-
-Owns the formats. Leaves the meaning of the columns to `table`.
-"""
+"""Rows of a table file: CSV, TSV, JSONL or Parquet, each row with its place in the file."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,13 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TableRows:
-    """All rows of a file.
-
-    Attributes:
-        name: the file's name.
-        columns: in the order of the file.
-        rows: in the order of the file.
-    """
+    """The columns and rows of a file, in its order, and its name."""
 
     name: str
     columns: tuple[str, ...]
@@ -50,13 +40,12 @@ class TableRows:
 
 
 def read_rows(path: Path) -> TableRows:
-    """Read a table; the suffix of its name decides the format.
+    """Read a table; the suffix decides the format.
 
     Raises:
         CorpusError: the file is missing, damaged or of another format, or has no columns.
     """
-    problem = why_unreadable(path)
-    if problem is not None:
+    if problem := why_unreadable(path):
         raise CorpusError(f"the table cannot be read: {problem[1]}", "pass the table file itself")
     read = _READERS.get(path.suffix.lower())
     if read is None:
@@ -96,7 +85,7 @@ def _separated_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
 
 def _read_jsonl(path: Path) -> tuple[Sequence[str], list[Row]]:
     rows = []
-    # Only line feeds end a line of JSON: text may hold Unicode line separators.
+    # Not splitlines: text may hold Unicode line separators.
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
             rows.append(_json_row(f"line {number}", line))
@@ -129,17 +118,10 @@ def _read_parquet(path: Path) -> tuple[Sequence[str], list[Row]]:
 
 
 def _without_empty(row: Row) -> Row:
-    stripped = {
-        name: value.strip() if isinstance(value, str) else value
-        for name, value in row.values.items()
-    }
-    values = {name: value for name, value in stripped.items() if not _empty(value)}
+    pairs = ((k, v.strip() if isinstance(v, str) else v) for k, v in row.values.items())
+    # pandas writes a missing value as NaN, which differs from itself.
+    values = {k: v for k, v in pairs if v is not None and v != "" and v == v}
     return Row(row.place, values, row.problem)
-
-
-def _empty(value: Any) -> bool:
-    # pandas writes a missing value as NaN.
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _text(path: Path) -> str:

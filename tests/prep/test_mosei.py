@@ -18,8 +18,8 @@ from fv2es_prep.config import FrameSettings
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.corpora.mosei import MoseiOptions, view_of
 from fv2es_prep.corpora.mosei import scan as scan_mosei
+from fv2es_prep.corpora.mosei_files import Spoken, parse_transcript
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, read_raters
-from fv2es_prep.corpora.mosei_transcripts import Spoken, parse_transcript
 from fv2es_prep.errors import CorpusError, SettingsError
 from fv2es_prep.errors import DropReason as Why
 from fv2es_prep.media.recording import OpenRecording
