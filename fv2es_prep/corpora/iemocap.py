@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.corpora.base import Corpus
-from fv2es_prep.corpora.inventory import LabelChoice, apple_double, make_inventory, read_text
+from fv2es_prep.corpora.inventory import Found, LabelChoice, apple_double, make_inventory, read_text
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
@@ -46,24 +46,17 @@ class LabelLine:
     ratings: tuple[float, ...]
 
 
-@dataclass
-class _Found:
-    recordings: list[Recording] = field(default_factory=list)
-    utterances: list[Utterance] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-
-
 def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     """Read Session1 to Session5 below ``root``; utterance times are those of the label files.
 
     Raises:
         CorpusError: there are no sessions, or no session has labels, transcripts, sound or video.
     """
-    found = _Found()
+    found = Found()
     for dialog in _dialogs(root):
         _scan_session(root, dialog, found)
     return make_inventory(
-        "iemocap", found.recordings, found.utterances, found.dropped, choice, RATINGS
+        "iemocap", found.recordings.values(), found.utterances, found.dropped, choice, RATINGS
     )
 
 
@@ -124,7 +117,7 @@ def _files(dialog: Path, folder: str, suffix: str) -> dict[str, Path]:
     return {path.stem: path for path in paths if not path.name.startswith(".")}
 
 
-def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
+def _scan_session(root: Path, dialog: Path, found: Found) -> None:
     parts = {part: _files(dialog, *where) for part, where in _PARTS.items()}
     for part in ("labels", "transcripts"):
         for name, path in list(parts[part].items()):
@@ -145,7 +138,7 @@ def _scan_session(root: Path, dialog: Path, found: _Found) -> None:
 
 
 def _scan_dialogue(
-    root: Path, session: str, name: str, parts: dict[str, dict[str, Path]], found: _Found
+    root: Path, session: str, name: str, parts: dict[str, dict[str, Path]], found: Found
 ) -> None:
     words = _words(root, name, parts["transcripts"].get(name), found)
     labels = parts["labels"][name]
@@ -173,10 +166,10 @@ def _scan_dialogue(
         sentence = "the label file has no line for it"
         found.dropped.append(Dropped(unlabelled, DropReason.NO_LABEL, sentence, file, name))
     if missing is None:
-        found.recordings.append(Recording(name, parts["video"][name], parts["sound"][name]))
+        found.recordings[name] = Recording(name, parts["video"][name], parts["sound"][name])
 
 
-def _words(root: Path, name: str, path: Path | None, found: _Found) -> dict[str, str]:
+def _words(root: Path, name: str, path: Path | None, found: Found) -> dict[str, str]:
     words: dict[str, str] = {}
     if path is None:
         return words

@@ -57,6 +57,15 @@ class LabelChoice:
         return tuple(name for name in self.columns() if name in renamed)
 
 
+@dataclass
+class Found:
+    """What a scan has found so far; recordings by their id."""
+
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    utterances: list[Utterance] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
 def make_inventory(
     corpus: str,
     recordings: Iterable[Recording],

@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from fv2es_prep.corpora.base import Corpus
-from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
+from fv2es_prep.corpora.inventory import Found, LabelChoice, make_inventory
 from fv2es_prep.corpora.table_rows import Row, TableRows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
 from fv2es_prep.media.probe import duration_s
@@ -33,15 +33,6 @@ _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 _VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
 
 
-@dataclass
-class _Found:
-    """Everything read so far; an utterance that is a whole recording ends at infinity."""
-
-    recordings: dict[str, Recording] = field(default_factory=dict)
-    utterances: list[Utterance] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-
-
 def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     """Read the table file ``root``; docs/adding-a-corpus.md describes the columns.
 
@@ -55,7 +46,7 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
     labels_of = _labels_of(rows, choice)
     # Not resolved: links stay as the user made them.
     folder = Path(os.path.abspath(root.parent))  # noqa: PTH100
-    found = _Found()
+    found = Found()
     for row in rows.rows:
         name = str(row.values.get("id", row.place))
         try:
@@ -246,7 +237,7 @@ def _view(row: Row) -> View:
     return View(cast("Half", match[1]), int(match[2]) if match[2] else None)
 
 
-def _put_ends(found: _Found, file: str) -> None:
+def _put_ends(found: Found, file: str) -> None:
     """Set the end of utterances without a span to the duration of their recordings."""
     names = {u.recording_id for u in found.utterances if math.isinf(u.end_s)}
     probed = [recording for name, recording in found.recordings.items() if name in names]

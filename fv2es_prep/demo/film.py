@@ -155,19 +155,13 @@ def film_dialogue(dialogue: Dialogue, path: Path, seed: int) -> None:
 
 
 def _start_encoder(path: Path) -> subprocess.Popen[bytes]:
-    import ffmpeg
     import imageio_ffmpeg
 
-    size = f"{2 * HALF_WIDTH}x{HALF_HEIGHT}"
-    frames = ffmpeg.input(
-        "pipe:", format="rawvideo", pix_fmt="yuv420p", s=size, r="/".join(map(str, FRAME_RATE))
-    )
+    size, rate = f"{2 * HALF_WIDTH}x{HALF_HEIGHT}", "/".join(map(str, FRAME_RATE))
+    frames = f"-f rawvideo -pix_fmt yuv420p -s {size} -r {rate} -i pipe:"
+    codec = "-c:v mpeg4 -vtag DX50 -b:v 1800k -g 250 -bf 0"
     # Bit-exact and on one thread: no version string and no thread count in the bytes.
-    exact = {"fflags": "+bitexact", "flags:v": "+bitexact", "threads": 1}
-    codec = {"c:v": "mpeg4", "vtag": "DX50", "b:v": "1800k", "g": 250, "bf": 0}
-    stream = ffmpeg.output(frames, str(path), format="avi", **codec, **exact)
-    stream = stream.global_args("-loglevel", "error", "-nostats").overwrite_output()
-    encoder: subprocess.Popen[bytes] = stream.run_async(
-        cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stderr=True
-    )
-    return encoder
+    exact = "-fflags +bitexact -flags:v +bitexact -threads 1"
+    options = f"-v error -nostats -y {frames} -f avi {codec} {exact}".split()
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *options, str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)

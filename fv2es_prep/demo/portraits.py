@@ -21,35 +21,20 @@ Image = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Expression:
-    """How a face departs from rest; lengths in portrait pixels.
+    """How a face departs from rest; lengths in portrait pixels."""
 
-    Attributes:
-        smile: corners of the mouth up (negative: down).
-        wide: corners of the mouth apart (negative: together).
-        teeth: share of the teeth that shows, 0 to 1.
-        jaw: how far the mouth stands open.
-        brow: brows up (negative: down).
-        slant: inner ends of the brows up and outer ends down (negative: the reverse).
-        eyes: eyelids apart, as a share of the eye's height (negative: closing).
-        tilt: head towards the shoulder, degrees.
-        nod: face down, towards the chest (negative: up).
-        flush: red added to the skin (negative: pallor), as a share.
-        light: brightness added to the face, as a share.
-        above: brightness added to the brow and taken from the chin, as a share.
-    """
-
-    smile: float = 0.0
-    wide: float = 0.0
-    teeth: float = 0.0
-    jaw: float = 0.0
-    brow: float = 0.0
-    slant: float = 0.0
-    eyes: float = 0.0
-    tilt: float = 0.0
-    nod: float = 0.0
-    flush: float = 0.0
-    light: float = 0.0
-    above: float = 0.0
+    smile: float = 0.0  # corners of the mouth up (negative: down)
+    wide: float = 0.0  # corners of the mouth apart (negative: together)
+    teeth: float = 0.0  # share of the teeth that shows, 0 to 1
+    jaw: float = 0.0  # how far the mouth stands open
+    brow: float = 0.0  # brows up (negative: down)
+    slant: float = 0.0  # inner ends of the brows up and outer ends down (negative: the reverse)
+    eyes: float = 0.0  # eyelids apart, as a share of the eye's height (negative: closing)
+    tilt: float = 0.0  # head towards the shoulder, degrees
+    nod: float = 0.0  # face down, towards the chest (negative: up)
+    flush: float = 0.0  # red added to the skin (negative: pallor), as a share
+    light: float = 0.0  # brightness added to the face, as a share
+    above: float = 0.0  # brightness added to the brow and taken from the chin, as a share
 
 
 REST = Expression()
@@ -65,21 +50,13 @@ EXPRESSIONS = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """A speaker's head and shoulders at rest.
+    """A speaker's head and shoulders at rest."""
 
-    Attributes:
-        lips: float32 (512, 392, 3), RGB 0 to 255, mouth closed.
-        smile: the same with the teeth showing.
-        right: float32 (512, 392), portrait pixels to the right of the middle of the face.
-        down: float32 (512, 392), portrait pixels below it.
-        pixels: picture pixels per portrait pixel, (right, down); negative if mirrored.
-    """
-
-    lips: Image
-    smile: Image
-    right: Image
-    down: Image
-    pixels: tuple[float, float]
+    lips: Image  # float32 (512, 392, 3), RGB 0 to 255, mouth closed
+    smile: Image  # the same with the teeth showing
+    right: Image  # float32 (512, 392), portrait pixels right of the middle
+    down: Image  # float32 (512, 392), portrait pixels below the middle
+    pixels: tuple[float, float]  # picture pixels per portrait pixel (x, y); negative if mirrored
 
 
 def make_portrait(sex: str, session: int, seed: int) -> Portrait:

@@ -95,46 +95,27 @@ _OTHER_LABELS = ("xxx", "oth")
 
 @dataclass(frozen=True)
 class Turn:
-    """One speaker's time span in a dialogue; an utterance if it has a label.
+    """One speaker's time span in a dialogue; an utterance if it has a label."""
 
-    Attributes:
-        turn_id: IEMOCAP's id, e.g. `Ses01F_impro01_F000`.
-        speaker: "F" or "M".
-        start_s: start in the recording, seconds.
-        end_s: end, seconds.
-        label: the EmoEvaluation label; None for an unlabelled turn.
-        text: the words.
-        face: the emotion of the face.
-        voice: the emotion of the voice.
-        hidden: whether a card hides the face.
-    """
-
-    turn_id: str
-    speaker: str
-    start_s: float
-    end_s: float
-    label: str | None
-    text: str
-    face: str
-    voice: str
-    hidden: bool = False
+    turn_id: str  # IEMOCAP's id, e.g. `Ses01F_impro01_F000`
+    speaker: str  # "F" or "M"
+    start_s: float  # start in the recording, seconds
+    end_s: float  # end, seconds
+    label: str | None  # the EmoEvaluation label; None for an unlabelled turn
+    text: str  # the words
+    face: str  # the emotion of the face
+    voice: str  # the emotion of the voice
+    hidden: bool = False  # whether a card hides the face
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """The plan of one recording.
+    """The plan of one recording."""
 
-    Attributes:
-        name: IEMOCAP's name, e.g. `Ses01F_impro01`.
-        session: session number, from 1.
-        turns: in order of start.
-        duration_s: duration in seconds.
-    """
-
-    name: str
-    session: int
-    turns: tuple[Turn, ...]
-    duration_s: float
+    name: str  # IEMOCAP's name, e.g. `Ses01F_impro01`
+    session: int  # session number, from 1
+    turns: tuple[Turn, ...]  # in order of start
+    duration_s: float  # duration in seconds
 
     @property
     def left(self) -> str:

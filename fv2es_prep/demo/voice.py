@@ -16,31 +16,18 @@ Signal = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Manner:
-    """How an emotion sounds.
+    """How an emotion sounds."""
 
-    Attributes:
-        pitch: factor on the speaker's pitch.
-        swing: change of pitch on each syllable, semitones.
-        slope: change of pitch over the turn, semitones.
-        rate: syllables per second.
-        energy: factor on amplitude.
-        tilt: pole of the low-pass on the pulses; nearer to 1 is duller.
-        breath: share of noise in the source.
-        tremor: depth of the 6 Hz amplitude beat, 0 to 1.
-        jitter: irregularity of the pulses, as a share of pitch.
-        bright: factor on the formants; a smile shortens the tract.
-    """
-
-    pitch: float
-    swing: float
-    slope: float
-    rate: float
-    energy: float
-    tilt: float
-    breath: float
-    tremor: float
-    jitter: float
-    bright: float
+    pitch: float  # factor on the speaker's pitch
+    swing: float  # change of pitch on each syllable, semitones
+    slope: float  # change of pitch over the turn, semitones
+    rate: float  # syllables per second
+    energy: float  # factor on amplitude
+    tilt: float  # pole of the low-pass on the pulses; nearer to 1 is duller
+    breath: float  # share of noise in the source
+    tremor: float  # depth of the 6 Hz amplitude beat, 0 to 1
+    jitter: float  # irregularity of the pulses, as a share of pitch
+    bright: float  # factor on the formants; a smile shortens the tract
 
 
 _MANNERS = {

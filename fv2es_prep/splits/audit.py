@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, repeats, rows_of
 from fv2es_prep.splits.shared import (
+    Mask,
     Measure,
     Shared,
     adjacent_turns,
@@ -27,9 +28,6 @@ from fv2es_prep.splits.shared import (
 )
 from fv2es_prep.splits.transcripts import Transcripts
 from fv2es_prep.utils.pages import html_table, text_table, write_page
-
-if TYPE_CHECKING:
-    from fv2es_prep.splits.shared import Mask
 
 # Kind -> what utterances of one subset share with an utterance of another.
 KINDS = {

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fv2es_prep.errors import SplitError
+from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats, split_of_rows
 from fv2es_prep.splits.published import Published, recognise
-
-if TYPE_CHECKING:
-    from fv2es_prep.shards.catalogue_table import CatalogueTable
 
 # A file belongs to the subset whose word its name contains.
 _WORDS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}

@@ -13,12 +13,11 @@ import numpy as np
 
 from fv2es_prep.config import digest_of
 from fv2es_prep.errors import SplitError
+from fv2es_prep.shards.catalogue_table import CatalogueTable
 from fv2es_prep.utils.files import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fv2es_prep.shards.catalogue_table import CatalogueTable
 
 SUBSETS = ("train", "valid", "test")
 _FORMAT, _FORMAT_VERSION = "fv2es-split", "1.0"

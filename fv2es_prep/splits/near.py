@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.splits.shared import Mask
 from fv2es_prep.splits.transcripts import bytes_of
 from fv2es_prep.utils.jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fv2es_prep.splits.shared import Mask
 
 # Minimum Jaccard similarity of the sets of runs of five bytes (UTF-8, normalised transcripts).
 THRESHOLD = 0.7

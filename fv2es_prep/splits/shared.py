@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fv2es_prep.shards.catalogue_table import CatalogueTable, Names
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 # Ids number the turns if nearly all numbers increase, and at least half of them by one.
 _INCREASING, _BY_ONE = 0.99, 0.5
@@ -53,7 +51,7 @@ class Shared:
 
 
 # Rows of the first and of the second subset, bool (N,) each.
-Measure = Callable[["Mask", "Mask"], Shared]
+Measure = Callable[[Mask, Mask], Shared]
 
 
 def count(mask: Mask) -> int:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.splits.shared import Shared, count, present, shared
+from fv2es_prep.splits.shared import Mask, Shared, count, present, shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fv2es_prep.splits.shared import Mask
 
 # Shorter transcripts ("yeah", "i don't know") recur by chance.
 MIN_WORDS = 5
