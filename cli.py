@@ -1,7 +1,4 @@
-"""The command line: parse, call one function, print. Results to stdout, all else to stderr.
-
-Nothing imports this file, and it imports nothing heavy before a command runs.
-"""
+"""The command line: parse, call one function, print. Nothing imports this file."""
 
 from __future__ import annotations
 
@@ -25,7 +22,6 @@ from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
 from fv2es_train.predict.predict_config import PredictConfig
 from fv2es_train.training.run_config import train_config
-from pipelines.commands import audits  # noqa: F401  # it adds its commands to `splits`
 from pipelines.commands.common import said
 from pipelines.commands.prep import prep, prepare
 from pipelines.commands.prep import show as show_prep
@@ -110,14 +106,8 @@ def demo(
         return
     shards, split = out / "shards", out / "split.json"
     say("2/5 fv2es prep iemocap: decode, sample frames, find faces, spectra, tokens")
-    job = {
-        "raw": corpus,
-        "out": shards,
-        "tokenizer": str(albert),
-        "shard_mb": 2,
-        "executor": executor,
-    }
-    prepare(prep_config("iemocap", **job))
+    job = {"raw": corpus, "out": shards, "tokenizer": str(albert), "executor": executor}
+    prepare(prep_config("iemocap", **job, shard_mb=2))
     say("3/5 fv2es splits build --recipe random")
     splits_build(shards, split, "random", seed)
     say("4/5 fv2es train --model fv2es-tiny")

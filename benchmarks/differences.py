@@ -19,7 +19,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.types import Example
 from pipelines.config import prep_config
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 from pipelines.run import run
 
 PRESETS = ("ours", "published")

@@ -1,8 +1,4 @@
-"""What one worker does with one task: recordings in, one shard and its receipt out.
-
-Owns what happens to the utterance that fails and what is kept of earlier work. Leaves the road of
-an utterance to `example`.
-"""
+"""What one worker does with one task: recordings in, one shard and its receipt out."""
 
 from __future__ import annotations
 
@@ -13,15 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from fv2es_prep.errors import (
-    DropReason,
-    MediaError,
-    MediaKilledError,
-    ShardError,
-    UtteranceError,
-)
+from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, ShardError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.digests import digests_of
@@ -31,30 +21,23 @@ from fv2es_prep.stages.base import MEDIA
 from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.registry import load_stage, media_of, needs_media
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
-from pipelines.cache import Kept
 from pipelines.task import ShardTask
 
 Report = Callable[[int], None]
 # A decoder that is killed from outside may be the kernel's choice of the moment.
 _ATTEMPTS = 3
+_context = functools.lru_cache(maxsize=2)(StageContext)
 
 
 def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceipt:
     """Prepare every utterance of a task and write its shard.
 
-    An utterance that cannot be prepared is dropped with its reason and the rest goes on; a
-    recording that cannot be decoded drops all of its utterances that are left. What an earlier run
-    made from identical inputs is copied.
-
-    Args:
-        task: what to build.
-        report: called with the number of utterances done since the last call.
-
-    Returns:
-        The receipt; also utterances that were dropped are in it and in the shard.
+    An utterance that cannot be prepared is dropped with its reason; a recording that cannot be
+    decoded drops its remaining utterances. What an earlier run made from identical inputs is
+    copied. ``report`` is called with the number of utterances done since the last call.
 
     Raises:
-        MediaError: a recording cannot be decoded, and the task says to stop then.
+        MediaError: a recording cannot be decoded, and the task has ``fail_fast``.
         TokenizerError: the tokenizer cannot be loaded here.
         OutputError: the shard cannot be written.
     """
@@ -64,65 +47,59 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         if task.missing_for(*MEDIA):
             stack.enter_context(one_thread())
         writer = stack.enter_context(ShardWriter(task.path, task.header))
-        builder = _Builder(task, writer, stack.enter_context(_Keeper()))
+        builder = _Builder(task, writer, stack)
         for recording, utterances in task.by_recording():
-            for entry in builder.prepare(recording, utterances):
-                dropped.append(entry)
-                writer.drop(entry)
+            dropped += builder.prepare(recording, utterances)
             report(len(utterances))
         builder.counts["recordings"] = len(task.recordings)
         return _receipt(task, writer, dropped, dict(builder.counts), began)
 
 
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
-    """Write the shard of a task whose workers died: all of its utterances are dropped.
-
-    Args:
-        task: what could not be built.
-        sentence: what happened.
-    """
-    dropped = tuple(
-        replace(
-            Dropped.of(utterance, DropReason.WORKER_DIED, sentence),
-            origin=task.drop_fingerprint(utterance),
-        )
-        for utterance in task.utterances
-    )
+    """Write the shard of a task whose workers died: all of its utterances are dropped."""
+    began = time.perf_counter()
+    died = (Dropped.of(u, DropReason.WORKER_DIED, sentence) for u in task.utterances)
+    origins = map(task.drop_fingerprint, task.utterances)
+    dropped = [replace(entry, origin=origin) for entry, origin in zip(died, origins, strict=True)]
     with ShardWriter(task.path, task.header) as writer:
-        for entry in dropped:
-            writer.drop(entry)
-        return _receipt(task, writer, dropped)
+        return _receipt(task, writer, dropped, {}, began)
 
 
 def _receipt(
     task: ShardTask,
     writer: ShardWriter,
     dropped: Sequence[Dropped],
-    counts: Mapping[str, int] = {},
-    began: float | None = None,
+    counts: dict[str, int],
+    began: float,
 ) -> ShardReceipt:
     """Close the writer."""
-    examples = len(writer)
-    digest, size = writer.close()
-    seconds = 0.0 if began is None else round(time.perf_counter() - began, 3)
-    made_from = task.header.task_digest
+    for entry in dropped:
+        writer.drop(entry)
+    examples, (digest, size) = len(writer), writer.close()
+    made_from, seconds = task.header.task_digest, round(time.perf_counter() - began, 3)
     return ShardReceipt(
-        task.path.name, digest, size, examples, made_from, tuple(dropped), dict(counts), seconds
+        task.path.name, digest, size, examples, made_from, tuple(dropped), counts, seconds
     )
 
 
-class _Keeper:
-    """The shards of earlier runs, held open while parts are copied out of them."""
+@dataclass
+class _Builder:
+    """A shard that is being built; ``stack`` closes what it opens."""
 
-    def __init__(self) -> None:
-        self._readers: dict[Path, ShardReader] = {}
+    task: ShardTask
+    writer: ShardWriter
+    stack: contextlib.ExitStack
+    readers: dict[Path, ShardReader] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def read(self, kept: Kept | None, utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:
-        """Stage -> value for the values that are kept and undamaged, and the span they are of."""
-        if kept is None:
+    def _kept(self, utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:
+        """The span, and stage -> value, of kept and undamaged values."""
+        if (kept := self.task.kept.get(utterance.id)) is None:
             return utterance, {}
         try:
-            reader = self._readers.setdefault(kept.path, ShardReader(kept.path))
+            if kept.path not in self.readers:
+                self.readers[kept.path] = self.stack.enter_context(ShardReader(kept.path))
+            reader = self.readers[kept.path]
             old = reader.read(kept.row)
             stored = {n: reader.column(f"digest/{n}")[kept.row].tobytes() for n in kept.stages}
         except (ShardError, IndexError):
@@ -136,32 +113,8 @@ class _Keeper:
             )
         return utterance, made
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for reader in self._readers.values():
-            reader.close()
-
-
-@dataclass
-class _Builder:
-    """A shard while it is built.
-
-    Attributes:
-        task: what to build.
-        writer: of the shard.
-        keeper: the shards of earlier runs.
-        counts: work done.
-    """
-
-    task: ShardTask
-    writer: ShardWriter
-    keeper: _Keeper
-    counts: Counter[str] = field(default_factory=Counter)
-
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
-        """Prepare a recording; from its beginning again where its decoder was killed."""
+        """Prepare a recording; again from its beginning if its decoder was killed."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             done, counts = len(self.writer), self.counts.copy()
             try:
@@ -178,7 +131,8 @@ class _Builder:
         self, recording: Recording, utterances: Sequence[Utterance], attempts_left: int
     ) -> Iterator[Dropped]:
         """Append every example of a recording; yields the utterances that are dropped."""
-        task, context = self.task, _context_of(self.task)
+        task, header = self.task, self.task.header
+        context = _context(header.settings, task.tokenizer, header.label_classes, task.device)
         left = [utterance for utterance in utterances if utterance.id not in task.drops]
         failed: MediaError | None = None
         with contextlib.ExitStack() as stack:
@@ -188,12 +142,12 @@ class _Builder:
                 if failed is None and utterance.id in task.drops:
                     yield task.drops[utterance.id]
                     continue
-                span, made = self.keeper.read(task.kept.get(utterance.id), utterance)
+                span, made = self._kept(utterance)
                 try:
                     if failed is not None and needs_media(context.stages, made):
                         raise failed
                     if source is None:
-                        of = task.header.settings
+                        of = header.settings
                         opened = OpenRecording(recording, left, of.frames, of.media, of.spans)
                         source = stack.enter_context(opened)
                     example = prepare_example(span, source, context, made)
@@ -228,13 +182,6 @@ class _Builder:
                     sampled = max(sampled, len(arrays[column.path]))
         counts["frames_sampled"] += sampled
         counts["clamped"] += example.utterance.clamped
-
-
-def _context_of(task: ShardTask) -> StageContext:
-    return _context(task.header.settings, task.tokenizer, task.header.label_classes, task.device)
-
-
-_context = functools.lru_cache(maxsize=2)(StageContext)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,4 @@
-"""The cache: shards that earlier runs left in a dataset directory, and which values can be kept.
-
-Owns reading old shards and where they are put while they are still needed. Leaves copying out of
-them to `build`.
-"""
+"""The cache: shards that earlier runs left in a dataset directory, and which values can be kept."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any
 from fv2es_prep.errors import Fv2esError, ShardError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.types import Dropped, Utterance
+from fv2es_prep.types import Dropped, ShardReceipt, Utterance
 from fv2es_prep.utils.files import sha256_of
 
 ASIDE_NAME = ".previous"
@@ -24,10 +20,7 @@ ASIDE_NAME = ".previous"
 class Kept:
     """Values of one example that an earlier run made from identical inputs.
 
-    Attributes:
-        path: the shard that holds them, where it will be while the run works.
-        row: the row in it.
-        stages: names of the stages whose values are kept.
+    ``path`` is the shard that holds them, where it will be during the run; ``row`` the row in it.
     """
 
     path: Path
@@ -41,23 +34,15 @@ class OldShard:
 
     Attributes:
         path: where it is.
-        aside: where it is put when its place is needed.
-        sha256: digest of its bytes.
-        size_bytes: size of the file.
-        task_digest: what it was made from.
+        aside: where it is moved if its place is needed.
+        receipt: as its worker wrote it.
         settings: the settings that made it, see `PrepSettings.flat`.
-        examples: number of its examples.
-        dropped: its dropped utterances.
     """
 
     path: Path
     aside: Path
-    sha256: str
-    size_bytes: int
-    task_digest: str
+    receipt: ShardReceipt
     settings: dict[str, Any]
-    examples: int
-    dropped: tuple[Dropped, ...]
 
 
 @dataclass
@@ -75,12 +60,7 @@ class Cache:
     drops: dict[str, list[Dropped]] = field(default_factory=dict)
 
     def kept(self, utterance: Utterance, wanted: Mapping[str, bytes]) -> Kept | None:
-        """The example of an utterance of which the most values can be kept.
-
-        Args:
-            utterance: as the inventory has it.
-            wanted: stage -> fingerprint of the value that is needed.
-        """
+        """The example of an utterance with the most values of the fingerprints in ``wanted``."""
         best: Kept | None = None
         for path, row, found in self.fingerprints.get(utterance.id, ()):
             same = tuple(stage for stage in wanted if found.get(stage) == wanted[stage])
@@ -89,20 +69,15 @@ class Cache:
         return best
 
     def drop(self, utterance: Utterance, fingerprint: str) -> Dropped | None:
-        """The entry of an utterance that was dropped when it was made from identical inputs."""
+        """The entry of an utterance that was dropped with the same inputs."""
         entries = self.drops.get(utterance.id, ())
         return next((entry for entry in entries if entry.origin == fingerprint), None)
 
 
-def holds_shards(out: Path, corpus: str) -> bool:
-    """Whether a directory has any shard of earlier work."""
-    return bool(_shards_in(out, corpus))
-
-
 def read_cache(out: Path, corpus: str) -> Cache:
-    """Read the shards of a directory; a shard that is damaged is left out."""
+    """Read the shards of a directory; damaged ones are left out."""
     cache, listed = Cache(), _listed(out)
-    for path in _shards_in(out, corpus):
+    for path in earlier_shards(out, corpus):
         try:
             digest = sha256_of(path)
             if _is_aside(path) or listed.get(path.name, digest) == digest:
@@ -113,11 +88,12 @@ def read_cache(out: Path, corpus: str) -> Cache:
 
 
 def shards_of(out: Path, corpus: str) -> list[Path]:
-    """The shards of a corpus that lie in a dataset directory, whatever its index lists."""
+    """The shards of a corpus in a dataset directory, whatever its index lists."""
     return sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
 
 
-def _shards_in(out: Path, corpus: str) -> list[Path]:
+def earlier_shards(out: Path, corpus: str) -> list[Path]:
+    """The shards of earlier work in a dataset directory, in place or moved aside."""
     return [*shards_of(out, corpus), *sorted((out / ASIDE_NAME).glob("*.h5"))]
 
 
@@ -138,15 +114,12 @@ def _take(path: Path, sha256: str, cache: Cache) -> None:
         digest, dropped = reader.attribute("task_digest"), tuple(reader.dropped())
         rows = [(reader.column("id")[row], reader.fingerprints(row)) for row in range(len(reader))]
         settings = reader.settings.flat()
-    aside = path if _is_aside(path) else path.parent / ASIDE_NAME / _aside_name(path, digest)
-    cache.shards[path] = OldShard(
-        path, aside, sha256, path.stat().st_size, digest, settings, len(rows), dropped
-    )
-    for row, (name, found) in enumerate(rows):
-        cache.fingerprints.setdefault(name, []).append((path, row, found))
+    name = f"{path.stem}-{digest[:16]}.h5"
+    aside = path if _is_aside(path) else path.parent / ASIDE_NAME / name
+    size = path.stat().st_size
+    receipt = ShardReceipt(path.name, sha256, size, len(rows), digest, dropped)
+    cache.shards[path] = OldShard(path, aside, receipt, settings)
+    for row, (id_, found) in enumerate(rows):
+        cache.fingerprints.setdefault(id_, []).append((path, row, found))
     for entry in dropped:
         cache.drops.setdefault(entry.id, []).append(entry)
-
-
-def _aside_name(path: Path, digest: str) -> str:
-    return f"{path.stem}-{digest[:16]}.h5"

@@ -1,8 +1,4 @@
-"""The configuration of `fv2es prep`: from it come its options, its TOML file and the settings.
-
-Owns what a user can set and what a preset changes. Leaves the settings' ranges to
-`fv2es_prep.config` and the work to `prepare`.
-"""
+"""The configuration of `fv2es prep`: its options, its TOML file and its presets."""
 
 from __future__ import annotations
 
@@ -107,9 +103,7 @@ class PrepConfig:
 def prep_config(corpus: str, **given: Any) -> PrepConfig:
     """The configuration of a preparation: defaults, over them the preset, over both ``given``.
 
-    Args:
-        corpus: name of the corpus.
-        given: values by dotted path, e.g. ``raw=RAW, out=OUT, **{"mel.n_mels": 80}``.
+    ``given`` has values by dotted path, e.g. ``raw=RAW, out=OUT, **{"mel.n_mels": 80}``.
 
     Raises:
         UsageError: the corpus or the preset is unknown.
@@ -136,11 +130,9 @@ def section_of(stage: str) -> str:
 
 
 def preset_values(corpus: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What replaces the defaults of `PrepConfig`: the corpus's own, and those of its presets.
+    """What replaces the defaults of `PrepConfig`: the values of the corpus and of its preset.
 
-    Args:
-        corpus: name of the corpus.
-        given: what the user gave, by path; ``preset`` and ``compact`` in it count.
+    Of the values that the user gave, by path, ``preset`` and ``compact`` count.
 
     Raises:
         UsageError: the corpus or its preset is unknown.

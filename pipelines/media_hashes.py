@@ -1,14 +1,11 @@
-"""SHA-256 of the media files of a corpus: by them a run knows what of earlier work it can keep.
-
-Owns hashing and the file of earlier hashes. Leaves what depends on a file to `plan`.
-"""
+"""SHA-256 of the media files of a corpus; a run keeps earlier values of unchanged files."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -27,31 +24,20 @@ _Media = tuple[Path, PictureFiles | None]
 
 
 def hash_media(
-    recordings: Sequence[Recording],
-    out: Path,
-    trust_mtime: bool = False,
-    report: Callable[[int], None] = lambda _: None,
+    recordings: Sequence[Recording], out: Path, trust_mtime: bool = False
 ) -> MediaHashes:
     """SHA-256 of the video and the audio file of each recording.
 
-    Args:
-        recordings: their files are read.
-        out: the dataset directory; it keeps the hashes for the next run.
-        trust_mtime: reuse an earlier hash where path, size and modification time are the same.
-        report: called with 1 for each file that is done.
-
-    Returns:
-        The two hashes of each recording; ``unreadable`` for what is no regular file or cannot be
-        read. Of pictures in a folder: of their names, their bytes and their `PictureFiles`.
+    ``out`` keeps the hashes for the next run, which reuses them with ``trust_mtime`` if path, size
+    and modification time are the same. What is no regular file or cannot be read is
+    ``unreadable``. Pictures in a folder are hashed with their names and their `PictureFiles`.
     """
     known = _read_hashes(out) if trust_mtime else {}
     files = sorted({media for r in recordings for media in _media_of(r)}, key=repr)
 
     def hashed(media: _Media) -> tuple[str, str]:
         key = _key(media)
-        found = known.get(key) or _hash(media, key)
-        report(1)
-        return key, found
+        return key, known.get(key) or _hash(media, key)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         pairs = dict(zip(files, pool.map(hashed, files), strict=True))

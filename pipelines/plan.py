@@ -1,25 +1,27 @@
-"""From an inventory to the list of shards to build: deterministic, known before any work.
-
-Owns the cut into tasks, what is already done and what of earlier work is kept. Leaves where and in
-what order the tasks run to the executor.
-"""
+"""From a configuration to the list of shards to build: deterministic, known before any work."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 
-from fv2es_prep.config import PrepSettings, digest_of
+from fv2es_prep.config import PrepSettings, TextSettings, digest_of
+from fv2es_prep.corpora import CORPORA
+from fv2es_prep.corpora.base import stored_options
+from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
-from fv2es_prep.stages.registry import stages_of
+from fv2es_prep.stages.registry import choose_stages, load_stage, sections_of, stages_of
+from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
-from pipelines.cache import Cache, OldShard, read_cache
-from pipelines.media_hashes import UNREADABLE, MediaHashes
+from fv2es_prep.utils.files import make_directory
+from pipelines.cache import Cache, earlier_shards, read_cache
+from pipelines.config import PrepConfig, section_of
+from pipelines.media_hashes import UNREADABLE, MediaHashes, hash_media
 from pipelines.task import ShardTask, estimate_s, with_kept
 
 _MB = 1_000_000
@@ -94,6 +96,61 @@ class Plan:
         return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
 
 
+def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
+    """Scan the corpus and plan its shards.
+
+    A dry run makes no dataset directory; if it has no shards, it hashes no media file.
+
+    Raises:
+        CorpusError: the corpus does not exist or has an unexpected layout.
+        SettingsError: a value is out of range.
+        TokenizerError: the tokenizer cannot be loaded.
+        OutputError: the dataset directory cannot be made.
+    """
+    choice = LabelChoice(config.labels, config.merge)
+    inventory = CORPORA.load(config.name).scan(config.raw, choice, config.corpus)
+    if config.limit is not None:
+        inventory = first_utterances(inventory, config.limit)
+    if config.sample is not None:
+        inventory = spread_utterances(inventory, config.sample)
+    # Everything that can be refused comes before the directory is made and media are hashed.
+    settings = _settings(config, inventory)
+    # Workers may run in another directory: a tokenizer directory travels as a whole path.
+    found = Path(config.tokenizer)
+    tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
+    out = config.out.resolve()
+    hashes = None
+    if not dry_run:
+        # The hashes are kept there, also if the run stops early.
+        make_directory(out)
+    if not dry_run or earlier_shards(out, inventory.corpus):
+        hashes = hash_media(inventory.recordings, out, config.trust_mtime)
+    return make_plan(
+        inventory,
+        settings,
+        tokenizer,
+        out,
+        config.shard_mb,
+        hashes,
+        config.retry_dropped,
+        config.fail_fast,
+        config.device,
+    )
+
+
+def _settings(config: PrepConfig, inventory: Inventory) -> PrepSettings:
+    """What the dataset stores: the sections, the tokenizer's identity, the corpus's options."""
+    stages = choose_stages(config.stages)
+    shared = {f.name for f in fields(PrepSettings)} & {f.name for f in fields(PrepConfig)}
+    sections = {name: getattr(config, name) for name in shared} | {"stages": stages}
+    own = {name: asdict(getattr(config, section_of(name))) for name in sections_of(stages)}
+    text = TextSettings()
+    if any(load_stage(name).section == "text" for name in stages):
+        text = describe_tokenizer(config.tokenizer, config.text.max_tokens)
+    corpus = stored_options(replace(config.corpus, **inventory.options))
+    return PrepSettings(**{**sections, "others": own, "text": text, "corpus": corpus})
+
+
 def make_plan(
     inventory: Inventory,
     settings: PrepSettings,
@@ -105,21 +162,12 @@ def make_plan(
     fail_fast: bool = False,
     device: str = "cpu",
 ) -> Plan:
-    """Cut an inventory into shards, and see which of them and what else is already there.
+    """Cut an inventory into shards, and find which of them and which values exist already.
 
     Recordings are taken in order and never divided: a shard is closed as soon as its expected
-    size reaches ``shard_mb``. So the cut depends on the corpus and the settings alone.
-
-    Args:
-        inventory: what is to be prepared.
-        settings: the settings of every stage.
-        tokenizer: name at the hub or directory of the tokenizer.
-        out: the dataset directory; it need not exist.
-        shard_mb: size of a shard in megabytes (10^6 bytes).
-        media_hashes: recording id -> SHA-256 of its files; None keeps nothing of earlier runs.
-        retry_dropped: try those again that an earlier run dropped.
-        fail_fast: stop at the first recording that cannot be read.
-        device: where faces are looked for.
+    size reaches ``shard_mb`` (10^6 bytes). So the cut depends on the corpus and the settings alone.
+    Without ``media_hashes`` nothing of earlier runs is kept. ``retry_dropped`` prepares again what
+    an earlier run dropped. See `ShardTask` for the others.
 
     Raises:
         SettingsError: the shard size is not positive.
@@ -133,10 +181,10 @@ def make_plan(
         path = out / f"{inventory.corpus}-{number:05d}.h5"
         task = _task(path, inventory, settings, tokenizer, utterances, media_hashes)
         task = replace(task, fail_fast=fail_fast, device=device)
-        old = cache.shards.get(path)
+        old = cache.shards[path].receipt if path in cache.shards else None
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):
-            finished[path.name] = _receipt_of(old)
+            finished[path.name] = old
         else:
             task = with_kept(task, cache, retry_dropped)
         tasks.append(task)
@@ -153,25 +201,25 @@ def _task(
 ) -> ShardTask:
     names = dict.fromkeys(utterance.recording_id for utterance in utterances)
     recordings = tuple(recording for recording in inventory.recordings if recording.id in names)
+    hashes = {name: media_hashes[name] for name in names}
+    made_from = {
+        "format_version": FORMAT_VERSION,
+        "corpus": inventory.corpus,
+        "label_classes": inventory.label_classes,
+        "rating_names": inventory.rating_names,
+        "settings": settings.to_json(),
+        "sources": hashes,
+        # NaN ratings are written as such by json: the text is the same each time.
+        "utterances": [asdict(utterance) for utterance in utterances],
+    }
     header = ShardHeader(
         inventory.corpus,
         inventory.label_classes,
         inventory.rating_names,
         settings,
-        {name: media_hashes[name] for name in names},
-        "",
+        hashes,
+        digest_of(made_from),
     )
-    made_from = {
-        "format_version": FORMAT_VERSION,
-        "corpus": header.corpus,
-        "label_classes": header.label_classes,
-        "rating_names": header.rating_names,
-        "settings": settings.to_json(),
-        "sources": header.media_hashes,
-        # NaN ratings are written as such by json: the text is the same each time.
-        "utterances": [asdict(utterance) for utterance in utterances],
-    }
-    header = replace(header, task_digest=digest_of(made_from))
     return ShardTask(path, recordings, utterances, header, tokenizer)
 
 
@@ -192,22 +240,17 @@ def _cut(
 
 
 def _bytes(utterance: Utterance, settings: PrepSettings) -> int:
-    """Expected bytes of an example; what is small counts nothing."""
+    """Expected bytes of an example."""
     stages = stages_of(settings)
     return sum(stage.expected_bytes(utterance.duration_s, settings) for stage in stages)
 
 
-def _receipt_of(old: OldShard) -> ShardReceipt:
-    return ShardReceipt(
-        old.path.name, old.sha256, old.size_bytes, old.examples, old.task_digest, old.dropped
-    )
-
-
 def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
     """Each setting that differs from that of most of the old shards."""
-    texts = {str(sorted(old.settings.items())): old for old in cache.shards.values()}
-    counts = Counter(str(sorted(old.settings.items())) for old in cache.shards.values())
-    old = texts[counts.most_common(1)[0][0]].settings
+    all_settings = [old.settings for old in cache.shards.values()]
+    counts = Counter(str(sorted(settings.items())) for settings in all_settings)
+    usual = counts.most_common(1)[0][0]
+    old = next(s for s in all_settings if str(sorted(s.items())) == usual)
     new = PrepSettings.from_json(settings.to_json()).flat()
     return [
         f"{name} was {old[name]!r} and is {value!r}"

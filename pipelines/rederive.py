@@ -1,8 +1,4 @@
-"""Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit.
-
-Owns going from a shard back to its corpus. Leaves the road of an utterance to `example` and all
-checks that need no corpus to `fv2es_prep.shards.verify.checks`.
-"""
+"""Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ from pipelines.run import RUN_NAME
 
 @dataclasses.dataclass(frozen=True)
 class _AllLabels(LabelChoice):
-    """Takes every label in corpus words: which were merged is not in a shard."""
+    """Takes every label in corpus words: a shard does not say which were merged."""
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(labels))
@@ -52,21 +48,15 @@ def rederive(
 ) -> list[Finding]:
     """Derive random examples of a dataset again and compare every column with what is stored.
 
-    Args:
-        directory: the dataset directory.
-        raw: the raw corpus that it was prepared from.
-        sample: how many examples; all where there are fewer.
-        tokenizer: name or directory; None takes that of the last run.
-        seed: decides the draw.
-        report: called with the number of examples done since the last call.
+    The tokenizer is that of the last run unless given. ``report`` is called with the number of
+    examples done since the last call.
 
     Returns:
-        A finding for each example that differs, cannot be derived, or whose media files are others.
+        A finding for each example that differs or cannot be derived, or whose media files differ.
 
     Raises:
-        UsageError: the sample is not positive, the dataset is a merged one, or no tokenizer
-            is known.
-        CorpusError: the corpus is not there or not laid out as expected.
+        UsageError: the sample is not positive, the dataset is merged, or no tokenizer is known.
+        CorpusError: the corpus does not exist or has an unexpected layout.
         ShardError: a shard is missing or damaged.
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
@@ -97,15 +87,10 @@ def rederive(
 
 def _tokenizer_of(directory: Path) -> str:
     try:
-        found = json.loads((directory / RUN_NAME).read_text(encoding="utf-8"))["tokenizer"]
-    except (OSError, ValueError, LookupError, TypeError):
-        found = None
-    if not isinstance(found, str):
-        raise UsageError(
-            f"{directory / RUN_NAME} does not say which tokenizer was taken",
-            "pass it with --tokenizer",
-        )
-    return found
+        return str(json.loads((directory / RUN_NAME).read_text(encoding="utf-8"))["tokenizer"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        sentence = f"{directory / RUN_NAME} does not name the tokenizer"
+        raise UsageError(sentence, "pass it with --tokenizer") from error
 
 
 def _scan(

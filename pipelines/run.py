@@ -1,8 +1,4 @@
-"""A whole preparation run: leftovers are removed, tasks become receipts, the index comes last.
-
-Owns what a dataset directory holds beside its shards, and checks the sums. Leaves printing to the
-command.
-"""
+"""A whole preparation run: leftovers are removed, tasks become receipts, the index comes last."""
 
 from __future__ import annotations
 
@@ -41,19 +37,15 @@ class Summary:
     """What a run has made.
 
     Attributes:
-        out: the dataset directory.
         shards: number of shards of the dataset.
-        shards_built: number of shards built by this run.
         prepared: number of examples in the dataset.
         dropped: reason code -> how many, for everything that was left out.
         dropped_in_preparation: how many of these were in the inventory.
-        without_text: how many utterances of the inventory have an empty transcript.
+        without_text: number of utterances with an empty transcript.
         counts: work done by this run, e.g. ``frames_sampled``.
-        recordings_failed: recordings of the dataset that could not be read to their end.
-        size_bytes: bytes of all shards.
+        recordings_failed: recordings that could not be read to their end.
         seconds: wall time of this run.
         failed_shards: name of a shard that could not be built -> the error.
-        reconciliation: name -> how many, see `Inventory`.
     """
 
     out: Path
@@ -88,19 +80,13 @@ class Summary:
 def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> Summary:
     """Build what the plan still lacks, then write the index.
 
-    Args:
-        plan: from `make_plan`, for the same directory.
-        out: the dataset directory.
-        executor: see `executor_of`.
-        report: called with the number of utterances done since the last call.
-
-    Returns:
-        The summary. Where a shard failed there is no index, and the same command continues.
+    If a shard fails there is no index, and the same command continues. ``report`` is called with
+    the number of utterances done since the last call.
 
     Raises:
-        UsageError: the directory holds another corpus, another run works in it, or there is no
-            such executor.
-        MediaError: a recording cannot be decoded, and the plan says to stop then.
+        UsageError: the directory has another corpus, another run works in it, or the executor is
+            unknown.
+        MediaError: a recording cannot be decoded, and the plan has ``fail_fast``.
         OutputError: the directory cannot be written.
         ExecutorError: the cluster cannot be reached or runs another version.
         KeyboardInterrupt: SIGINT or SIGTERM came.
@@ -128,19 +114,15 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
 
 
 def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
-    """Write the index and what belongs to it, once every task of a plan has a result.
+    """Write the index and its companions, once every task of a plan has a result.
 
-    Any process may do that which has locked the dataset directory.
-
-    Args:
-        directory: the plan.
-        executor: what built it, for ``run.json``.
-        began: `time.monotonic` at the start of the run.
+    Any process that has locked the dataset directory may do it. ``began`` is `time.monotonic` at
+    the start of the run.
 
     Raises:
         ExecutorError: tasks have no result; they are named.
         MediaError: a task stopped the run.
-        OutputError: a task could not write, or this cannot.
+        OutputError: a task could not write, or this function cannot.
     """
     contents, out = directory.contents, directory.path.parent.parent
     results = {f"{name}.h5": directory.result(name) for name in sorted(directory.finished())}
@@ -165,7 +147,7 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM stop the run as Ctrl-C does, and a second signal end the process at once."""
+    """Let SIGTERM stop the run as Ctrl-C does; a second signal ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -191,11 +173,15 @@ def _stoppable() -> Iterator[None]:
 
 
 def _make_room(out: Path, plan: Plan) -> None:
-    """Remove leftovers, refuse another corpus' directory, move shards aside that are replaced."""
+    """Remove leftovers, refuse another corpus' directory, move replaced shards aside."""
     for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    if (out / INDEX_NAME).is_file():
-        _refuse_foreign(out, plan.inventory.corpus)
+    ours = plan.inventory.corpus
+    # A damaged index is written anew.
+    with contextlib.suppress(ShardError):
+        if (out / INDEX_NAME).is_file() and (found := read_index(out).corpus) != ours:
+            sentence = f"{out} holds shards of {found}, not of {ours}"
+            raise UsageError(sentence, "choose another --out")
     if not plan.todo:
         return
     (out / INDEX_NAME).unlink(missing_ok=True)
@@ -206,16 +192,6 @@ def _make_room(out: Path, plan: Plan) -> None:
                 old.path.replace(old.aside)
             except OSError as error:
                 raise cannot_write(old.aside, error) from error
-
-
-def _refuse_foreign(out: Path, ours: str) -> None:
-    try:
-        corpus = read_index(out).corpus
-    except ShardError:
-        # Damaged: this run writes it anew.
-        return
-    if corpus != ours:
-        raise UsageError(f"{out} holds shards of {corpus}, not of {ours}", "choose another --out")
 
 
 def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceipt]) -> None:

@@ -1,8 +1,4 @@
-"""A task: one shard to build, as it travels to a worker.
-
-Owns what is left to do in it and how long that is expected to take: only the order of tasks and the
-estimate depend on that. Leaves how a task comes about to `plan`.
-"""
+"""A task: one shard to build, as it travels to a worker, and its expected cost."""
 
 from __future__ import annotations
 
@@ -29,15 +25,14 @@ class ShardTask:
     """One shard to build: paths and ids, a few kilobytes.
 
     Attributes:
-        path: where the shard will be.
         recordings: the recordings in it, each whole.
         utterances: ordered by recording, then start, then id.
-        header: what the shard's root will say.
+        header: root attributes of the shard.
         tokenizer: name at the hub or directory of the tokenizer.
         kept: utterance id -> values of an earlier run that are kept.
-        drops: utterance id -> its entry, where an earlier run dropped it with the same inputs.
+        drops: utterance id -> its entry, if an earlier run dropped it with the same inputs.
         fail_fast: stop at the first recording that cannot be read.
-        device: where faces are looked for, ``cpu`` or torch's name of a GPU.
+        device: device of the face detector, ``cpu`` or torch's name of a GPU.
     """
 
     path: Path
@@ -57,7 +52,7 @@ class ShardTask:
             yield recording, tuple(utterances)
 
     def fingerprints(self, utterance: Utterance) -> dict[str, bytes]:
-        """Stage -> digest of all that decides its value for an utterance."""
+        """Stage -> fingerprint of its value for an utterance."""
         hashes = self.header.media_hashes[utterance.recording_id]
         return fingerprints_of(utterance, hashes, self.header.settings)
 
@@ -65,33 +60,23 @@ class ShardTask:
         """The digest of all that decides whether an utterance is dropped."""
         return drop_fingerprint(self.fingerprints(utterance), self.header.settings)
 
-    def missing(self, stage: str) -> list[Utterance]:
-        """The utterances for which the value of a stage has to be made."""
-        return [u for u in self.utterances if u.id not in self.drops and self._lacks(u, stage)]
+    def missing(self, *stages: str) -> list[Utterance]:
+        """The utterances for which the value of any of these stages has to be made."""
+
+        def kept(utterance: Utterance) -> bool:
+            found = self.kept.get(utterance.id)
+            return found is not None and {*stages} <= {*found.stages}
+
+        return [u for u in self.utterances if u.id not in self.drops and not kept(u)]
 
     def missing_for(self, *media: str) -> list[Utterance]:
         """The utterances for which ``video`` or ``sound`` has to be decoded."""
-        stages = [s for s in stages_of(self.header.settings) if {*s.needs} & {*media}]
-        return [
-            utterance
-            for utterance in self.utterances
-            if utterance.id not in self.drops
-            and any(self._lacks(utterance, s.name) for s in stages)
-        ]
-
-    def _lacks(self, utterance: Utterance, stage: str) -> bool:
-        kept = self.kept.get(utterance.id)
-        return kept is None or stage not in kept.stages
+        stages = [s.name for s in stages_of(self.header.settings) if {*s.needs} & {*media}]
+        return self.missing(*stages) if stages else []
 
 
 def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
-    """The task with what it can keep of earlier work.
-
-    Args:
-        task: what to build.
-        cache: the earlier work.
-        retry_dropped: try those again that were dropped.
-    """
+    """The task with what it can keep of earlier work."""
     kept, drops = {}, {}
     for utterance in task.utterances:
         if found := cache.kept(utterance, task.fingerprints(utterance)):
@@ -124,7 +109,7 @@ def longest_first(tasks: Iterable[ShardTask]) -> list[ShardTask]:
 
 
 def estimate_s(tasks: Sequence[ShardTask], workers: int) -> float:
-    """Seconds until all tasks are done, where a free worker takes the longest task left."""
+    """Seconds until all tasks are done, if a free worker takes the longest task left."""
     busy_s = [0.0] * workers
     for task in longest_first(tasks):
         heapq.heapreplace(busy_s, busy_s[0] + cost_s(task))

@@ -17,8 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from fv2es_prep.demo import make_corpus, make_text_model
 from pipelines.config import PrepConfig, prep_config
-from pipelines.plan import Plan
-from pipelines.prepare import plan_corpus
+from pipelines.plan import Plan, plan_corpus
 from pipelines.run import Summary, run
 
 # No test asks the hub, also where there is a network.

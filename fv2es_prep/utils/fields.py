@@ -86,6 +86,9 @@ class Field:
         if text.startswith(("[", "{")):
             return tomllib.loads(f"value = {text}")["value"]
         items = [item.strip() for item in text.split(",") if item.strip()]
+        if origin is dict and (odd := next((item for item in items if "=" not in item), None)):
+            sentence = f"invalid {self.name} {odd!r}: expected NAME=VALUE[,NAME=VALUE]"
+            raise SettingsError(sentence, f"{self.path}: {self.doc}")
         return items if origin is tuple else dict(item.partition("=")[::2] for item in items)
 
 

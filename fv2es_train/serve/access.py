@@ -1,15 +1,10 @@
-"""Access to the server, and security headers: an ASGI layer around the application.
-
-Owns the token, the host names, the size of bodies, and the headers that keep a page from loading or
-sending anything elsewhere. `form` limits the duration of uploads.
-"""
+"""Access to the server: the token, host names, the size of bodies, and security headers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hmac
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,12 +39,7 @@ _DRAIN_S, _DRAIN_BYTES = 10.0, 64 * MIB
 
 
 class AccessControl:
-    """Refuses unauthorised requests and adds the headers.
-
-    Args:
-        app: the application.
-        config: options of the server.
-    """
+    """An ASGI layer that refuses unauthorised requests and adds the headers."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self._app, self._token, self._limits = app, config.token, config.limits
@@ -68,7 +58,7 @@ class AccessControl:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _add_headers(MutableHeaders(scope=message), scope["path"])
-                if message["status"] >= HTTPStatus.BAD_REQUEST:
+                if message["status"] >= 400:
                     await body.drain()
             await send(message)
 
@@ -84,30 +74,25 @@ class AccessControl:
         name = _without_port(headers.get("host", ""))
         if self._names is not None and name not in self._names:
             raise ApiError(
-                HTTPStatus.FORBIDDEN,
+                403,
                 f"unknown host name {name[:80]!r}",
                 "the server's administrator can add the name with --name",
             )
         if path in _FREE or path.startswith(_FREE_UNDER):
             return
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise ApiError(
-                HTTPStatus.FORBIDDEN, "request from another site", "open the server's own page"
-            )
+            raise ApiError(403, "request from another site", "open the server's own page")
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
             sentence = _too_large(limit)
-            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, "send less")
-        if self._token is not None:
-            self._check_token(headers)
-
-    def _check_token(self, headers: Headers) -> None:
-        assert self._token is not None
+            raise ApiError(413, sentence, "send less")
+        if self._token is None:
+            return
         kind, _, value = headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(value.strip().encode(), self._token.encode())
         if kind.lower() != "bearer" or not same:
             raise ApiError(
-                HTTPStatus.UNAUTHORIZED,
+                401,
                 "this server requires a token",
                 "send the header `Authorization: Bearer TOKEN`",
                 {"WWW-Authenticate": "Bearer"},
@@ -115,12 +100,7 @@ class AccessControl:
 
 
 class _Body:
-    """The body of a request, with a limit; knows whether it was read to its end.
-
-    Args:
-        receive: gives the body.
-        limit: maximum size in bytes.
-    """
+    """The body of a request, at most ``limit`` bytes; knows whether it was read to its end."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._limit, self._left = receive, limit, limit
@@ -135,14 +115,11 @@ class _Body:
         message = await self._next()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._limit))
+            raise HTTPException(413, _too_large(self._limit))
         return message
 
     async def drain(self) -> None:
-        """Read the rest of a refused request, within bounds.
-
-        A client that is still sending would otherwise see a broken connection, not the reason.
-        """
+        """Read the rest of a refused request: a sending client would see a broken connection."""
         left = _DRAIN_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):

@@ -1,8 +1,4 @@
-"""The HTTP API and the page: their addresses and what each of them does.
-
-`access` decides who may use them, `form` reads uploads, `api_schema` has the forms of answers, and
-`api_errors` those of errors.
-"""
+"""The HTTP API and the page: their addresses and what each of them does."""
 
 from __future__ import annotations
 
@@ -39,15 +35,7 @@ _TEXT_TYPES = {"csv": "text/csv; charset=utf-8", "srt": "application/x-subrip; c
 
 
 class Api:
-    """The endpoints of one server.
-
-    Args:
-        config: options of the server.
-        jobs: its jobs.
-        pool: the workers that run them.
-        metrics: its metrics.
-        workspace: the private directory of uploads.
-    """
+    """The endpoints of one server; ``workspace`` is the private directory of uploads."""
 
     def __init__(
         self,

@@ -96,14 +96,7 @@ class Words(BaseModel):
 
 
 def job_answer(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 0) -> JobAnswer:
-    """The answer for a job.
-
-    Args:
-        job: the job.
-        jobs: all jobs.
-        thresholds: class -> threshold of the run.
-        after: number of utterances to skip.
-    """
+    """The answer for a job, without its first ``after`` utterances."""
     video, error = job.task.video, job.error
     # A copy: a worker may append to it at any time.
     utterances = list(job.utterances)

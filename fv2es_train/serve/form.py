@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 import time
 from collections.abc import AsyncGenerator
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +23,6 @@ from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.jobs import PREVIEW, Job
 from fv2es_train.serve.messages import ScoreTask
 from fv2es_train.serve.settings import MIB, Limits
-from fv2es_train.serve.workspace import new_folder
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 # Field -> its description in the API.
 FIELDS = {
     "video": "The video or audio, in any container that ffmpeg reads by itself. Required.",
-    "transcript": "Transcript, as text or file: srt, vtt, IEMOCAP's transcription or plain text.",
+    "transcript": "Transcript, as text or file: srt, vtt, `ID [start-end]: text` or plain text.",
     "spans": "Spans, as text or file: JSON or CSV with start_s, end_s, text, id, view.",
     "view": "HALF[:SIDE[:CHANNEL]] of a speaker, such as left:224:0; may be repeated.",
     "faces": "largest, or all to score each face.",
@@ -46,16 +45,13 @@ _MAX_FILES, _MAX_FIELDS, _MAX_VIEWS = 4, 20, 8
 async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
     """Read the form of a request; its files are unnamed temporary files.
 
-    Args:
-        request: nothing else may read its body.
-        limits: limits of the upload.
-
     Raises:
-        ApiError: the body is no form, the upload is too slow, or the client has disconnected.
+        ApiError: the body is no form, the upload is too slow, or the client disconnected.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        raise _bad_request(
+        raise ApiError(
+            400,
             f"the body is {kind or 'of no type'}, expected multipart/form-data",
             "send the file in the field `video` of a form: curl -F video=@FILE",
         )
@@ -69,7 +65,8 @@ async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
     try:
         return await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
-        raise _bad_request(
+        raise ApiError(
+            400,
             f"invalid form: {getattr(error, 'message', 'it has no boundary')}",
             f"at most {_MAX_FILES} files and {_MAX_FIELDS} fields, each field of at most "
             f"{limits.text_bytes / MIB:g} MiB",
@@ -86,12 +83,10 @@ async def _paced(request: HttpRequest, limits: Limits) -> AsyncGenerator[bytes, 
             message = await asyncio.wait_for(request.receive(), max(wait_s, 0))
         except TimeoutError:
             raise ApiError(
-                HTTPStatus.REQUEST_TIMEOUT,
-                "the upload took too long",
-                "use a faster connection, or send a smaller file",
+                408, "the upload took too long", "use a faster connection, or send a smaller file"
             ) from None
         if message["type"] == "http.disconnect":
-            raise _bad_request("the client disconnected", "send the upload again")
+            raise ApiError(400, "the client disconnected", "send the upload again")
         more = message.get("more_body", False)
         if body := message.get("body", b""):
             yield body
@@ -100,11 +95,7 @@ async def _paced(request: HttpRequest, limits: Limits) -> AsyncGenerator[bytes, 
 def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) -> Job:
     """Store and check the video of a form and make its job; blocks meanwhile.
 
-    Args:
-        form: the form.
-        workspace: the private directory of uploads.
-        limits: limits of the upload.
-        pictures_hz: sampled pictures a second.
+    ``workspace`` is the private directory of uploads, ``pictures_hz`` sampled pictures per second.
 
     Raises:
         ApiError: a field is missing or invalid; nothing is left on disk.
@@ -112,13 +103,13 @@ def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) 
     unknown = sorted(set(form) - set(FIELDS))
     if unknown:
         fields = ", ".join(FIELDS)
-        raise _bad_request(f"unknown field {unknown[0][:40]!r}", f"the fields are {fields}")
+        raise ApiError(400, f"unknown field {unknown[0][:40]!r}", f"the fields are {fields}")
     upload = form.get("video")
     if not isinstance(upload, UploadFile):
-        raise _bad_request("the field `video` has no file", "send -F video=@FILE")
+        raise ApiError(400, "the field `video` has no file", "send -F video=@FILE")
     name = check_name(upload.filename)
     wants_preview = _wants_preview(form)
-    folder = new_folder(workspace)
+    folder = Path(tempfile.mkdtemp(dir=workspace))
     path = folder / _UPLOAD
     try:
         request = _request(form, path, limits)
@@ -128,7 +119,7 @@ def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) 
         check_spans(request, video.size, pictures_hz, limits)
     except UsageError as error:
         shutil.rmtree(folder)
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, error.sentence, error.hint) from error
+        raise ApiError(422, error.sentence, error.hint) from error
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -140,7 +131,7 @@ def _request(form: FormData, path: Path, limits: Limits) -> Request:
     """The request for the video that will be at a path."""
     views = [part for text in form.getlist("view") for part in str(text).split()]
     if len(views) > _MAX_VIEWS:
-        raise _bad_request(f"there are {len(views)} views", f"send at most {_MAX_VIEWS}")
+        raise ApiError(400, f"there are {len(views)} views", f"send at most {_MAX_VIEWS}")
     text, spans = _text(form, "transcript", limits), _text(form, "spans", limits)
     transcript = parse_transcript(text) if text.strip() else Transcript()
     return Request(
@@ -155,7 +146,7 @@ def _request(form: FormData, path: Path, limits: Limits) -> Request:
 def _wants_preview(form: FormData) -> bool:
     value = str(form.get("preview") or "").lower()
     if value not in _TRUE + _FALSE:
-        raise _bad_request(f"preview is {value[:40]!r}", "send true or false")
+        raise ApiError(400, f"preview is {value[:40]!r}", "send true or false")
     return value in _TRUE
 
 
@@ -167,9 +158,5 @@ def _text(form: FormData, field: str, limits: Limits) -> str:
     data = value.file.read(limits.text_bytes + 1)
     if len(data) > limits.text_bytes:
         sentence = f"{field} is larger than {limits.text_bytes / MIB:g} MiB"
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, "send less")
+        raise ApiError(413, sentence, "send less")
     return decode_text(data)
-
-
-def _bad_request(sentence: str, hint: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, sentence, hint)

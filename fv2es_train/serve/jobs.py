@@ -1,6 +1,6 @@
 """The jobs of a server: a bounded queue, running jobs, and results that are kept for a while.
 
-Owns their states. Every method is safe to call from any thread. `worker_pool` runs the jobs.
+Every method is safe to call from any thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,18 +34,9 @@ class Job:
     """A task and its progress.
 
     Attributes:
-        task: the task.
         folder: directory of its upload; None if it has none.
         id: unguessable; whoever knows it may see the job.
-        state: its state.
-        part: see `Update.part`.
-        utterances: the utterances so far.
-        notes: what is missing.
-        previewed: whether there is a preview.
-        error: why it failed.
-        stop: set to stop it.
-        began: when it began, on the clock of `time.monotonic`.
-        ended: when it ended, on the same clock.
+        began: when it began, in seconds of `time.monotonic`; so is ``ended``.
     """
 
     task: Task
@@ -79,29 +69,20 @@ class Job:
 
 
 class Jobs:
-    """All jobs.
-
-    Args:
-        limits: how many may wait and be kept, and for how long.
-    """
+    """All jobs; ``running`` counts those that run."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[Job] = deque()
         self._all: dict[str, Job] = {}
-        self._reserved = self._running = 0
+        self._reserved = self.running = 0
         self._took_s: deque[float] = deque(maxlen=_LAST_JOBS)
 
     @property
     def waiting(self) -> int:
         """Number of waiting jobs, including uploads in progress."""
         return len(self._waiting) + self._reserved
-
-    @property
-    def running(self) -> int:
-        """Number of running jobs."""
-        return self._running
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[None]:
@@ -113,7 +94,7 @@ class Jobs:
         with self._changed:
             if self.waiting >= self._limits.queue:
                 raise ApiError(
-                    HTTPStatus.TOO_MANY_REQUESTS,
+                    429,
                     f"the queue is full: {self.waiting} of {self._limits.queue} places are taken",
                     "try again later",
                     {"Retry-After": str(self._retry_s())},
@@ -144,7 +125,7 @@ class Jobs:
                 return None
             job = self._waiting.popleft()
             job.state, job.began = "running", time.monotonic()
-            self._running += 1
+            self.running += 1
             return job
 
     def find(self, id_: str) -> Job:
@@ -158,13 +139,13 @@ class Jobs:
             job = self._all.get(id_)
         if job is None:
             kept = f"results are kept for {self._limits.keep_s / 60:g} minutes"
-            raise ApiError(HTTPStatus.NOT_FOUND, "there is no such job", kept)
+            raise ApiError(404, "there is no such job", kept)
         return job
 
     def position(self, job: Job) -> int:
         """Number of jobs before a waiting one; 0 if it does not wait."""
         with self._changed:
-            return self._waiting.index(job) + self._running if job in self._waiting else 0
+            return self._waiting.index(job) + self.running if job in self._waiting else 0
 
     def update(self, job: Job, update: Update) -> None:
         """Apply an update to a running job."""
@@ -210,7 +191,7 @@ class Jobs:
             if job.state in ENDED:
                 return
             job.state, job.part, job.ended = state, "", time.monotonic()
-            self._running -= 1
+            self.running -= 1
             self._took_s.append(job.ended - job.began)
             if job.id not in self._all:
                 _remove(job.folder)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from fv2es_prep.errors import Fv2esError
 from fv2es_train.predict.boxes import RelativeBox
@@ -19,23 +19,10 @@ STOP = "stop"
 
 @dataclass(frozen=True)
 class UtteranceResult(UtterancePrediction):
-    """A prediction with what the page shows of the video.
-
-    Attributes:
-        places: its boxes as fractions of the whole picture.
-        faces: pictures that the model saw, each a JPEG as a ``data:`` address.
-    """
+    """A prediction with boxes as fractions of the whole picture, and faces as ``data:`` JPEGs."""
 
     places: tuple[RelativeBox, ...] = ()
     faces: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls, one: UtterancePrediction, places: tuple[RelativeBox, ...], faces: tuple[str, ...]
-    ) -> Self:
-        """A prediction with these places and faces."""
-        values = {f.name: getattr(one, f.name) for f in fields(one)}
-        return cls(**values, places=places, faces=faces)
 
 
 @dataclass(frozen=True)
@@ -55,13 +42,7 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Score a video.
-
-    Attributes:
-        video: the video.
-        request: its request.
-        preview: file to write a preview to; None for no preview.
-    """
+    """Score a video, and write a preview if there is a file for it."""
 
     video: VideoFile
     request: Request
@@ -70,13 +51,7 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class RewordTask:
-    """Score utterances again with other text.
-
-    Attributes:
-        video: the video.
-        utterances: its predictions.
-        text: id -> text, None if unknown; other utterances keep theirs.
-    """
+    """Score utterances again; ``text`` is id -> text, None if unknown; others keep theirs."""
 
     video: VideoFile
     utterances: tuple[UtteranceResult, ...]
@@ -91,13 +66,10 @@ class LoadedModel:
     """First reply of a worker: its model is loaded.
 
     Attributes:
-        model: name of the model.
         classes: in the order of the model's outputs.
         thresholds: class -> threshold of the run.
         modalities: letters of the model's modalities.
-        recogniser: name of the speech recogniser, or None.
-        device: device of the model.
-        pictures_hz: sampled pictures a second.
+        pictures_hz: sampled pictures per second.
     """
 
     model: str
@@ -114,10 +86,8 @@ class Update:
     """A reply on a running task: what is new.
 
     Attributes:
-        part: the part that begins: ``speech``, ``utterances`` or ``preview``.
+        part: the part that begins.
         note: a sentence on what is missing.
-        utterance: an utterance that is scored.
-        previewed: whether the preview is written.
         end: how the task ended; it is the last update.
         error: why the task, or loading the model, failed; names no path of the server.
     """

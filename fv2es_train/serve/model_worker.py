@@ -1,8 +1,4 @@
-"""The worker process: holds the model, receives tasks through a pipe and replies with updates.
-
-A process of its own keeps the server responsive while the model computes, and can be killed if a
-task takes too long; `worker_pool` does that.
-"""
+"""The worker process: holds the model, receives tasks through a pipe and replies with updates."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +41,7 @@ _MAX_FACES, _JPEG_QUALITY = 6, 85
 def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> None:
     """Load the model, then run tasks until the other end of the pipe is closed.
 
-    Args:
-        connection: receives tasks, sends replies; the first one is a `LoadedModel` or a failure.
-        config: options of the server.
-        folder: directory of its temporary files.
+    The first reply is a `LoadedModel` or a failure; temporary files go into ``folder``.
     """
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
@@ -69,7 +62,7 @@ def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> Non
 
 
 def _exit_with(parent: int) -> None:
-    """Exit with the server, however it ends: a killed one cannot tell its workers."""
+    """Exit with the server, however it ends."""
     while os.getppid() == parent:
         threading.Event().wait(1)
     os._exit(1)
@@ -170,7 +163,8 @@ def _result(one: UtterancePrediction, task: ScoreTask, faces: Faces | None) -> U
     missing = {letter: _without_path(reason, task) for letter, reason in one.missing.items()}
     places = relative_boxes(one, *task.video.size) if task.video.size else []
     shown = () if faces is None else tuple(_jpegs(faces))
-    return UtteranceResult.of(replace(one, missing=missing), tuple(places), shown)
+    values = {f.name: getattr(one, f.name) for f in fields(one) if f.init}
+    return UtteranceResult(**values | {"missing": missing}, places=tuple(places), faces=shown)
 
 
 def _jpegs(faces: Faces) -> Iterator[str]:

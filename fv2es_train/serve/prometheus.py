@@ -16,11 +16,7 @@ _BUCKETS_S = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
 
 class ServerMetrics:
-    """The metrics of one server.
-
-    Args:
-        jobs: its jobs, whose queue is measured.
-    """
+    """The metrics of one server."""
 
     def __init__(self, jobs: Jobs) -> None:
         own = self._registry = CollectorRegistry()
@@ -51,10 +47,6 @@ class ServerMetrics:
         self._refused.labels(str(status)).inc()
 
     def text(self, restarts: int) -> bytes:
-        """All metrics in Prometheus' text format.
-
-        Args:
-            restarts: number of restarted workers.
-        """
+        """All metrics in Prometheus' text format."""
         self._restarts.set(restarts)
         return latest(self._registry)

@@ -22,18 +22,15 @@ _MAX_CONNECTIONS = 256
 
 
 def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM.
-
-    Args:
-        config: options of the server.
-        say: called with messages for the terminal.
+    """Serve until Ctrl-C or SIGTERM; ``say`` is called with messages for the terminal.
 
     Raises:
         UsageError: the address is not available, or there is no such run.
-        WorkError: the packages of the extra are not installed, or the run, its tokenizer or the
-            recogniser cannot be loaded.
+        WorkError: the extra is not installed, or the model cannot be loaded.
     """
-    _check_packages()
+    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+        sentence = f"fv2es serve needs the packages {', '.join(missing)}"
+        raise WorkError(sentence, "install them with `pip install 'fv2es[serve]'`")
     from fv2es_train.serve.workspace import private_workspace
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -46,15 +43,6 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     ):
         _run(config, listener, workspace, say)
     say("server stopped")
-
-
-def _check_packages() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise WorkError(
-            f"fv2es serve needs the packages {', '.join(missing)}",
-            "install them with `pip install 'fv2es[serve]'`",
-        )
 
 
 def _interrupt(*_: object) -> None:
@@ -109,21 +97,12 @@ def _run(
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
-        _announce(config, listener, pool.model.recogniser, say)
+        host, port = listener.getsockname()[:2]
+        if config.is_public and config.token is None:
+            say("anyone who can reach this machine may use it: restrict it with --token-file")
+        say(f"speech recogniser: {pool.model.recogniser or 'none; send transcripts'}")
+        shown = f"[{host}]" if ":" in host else host
+        say(f"listening on http://{shown}:{port}  (Ctrl-C to stop)")
         uvicorn.Server(settings).run(sockets=[listener])
     finally:
         pool.close()
-
-
-def _announce(
-    config: ServeConfig,
-    listener: socket.socket,
-    recogniser: str | None,
-    say: Callable[[str], None],
-) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    if config.is_public and config.token is None:
-        say("anyone who can reach this machine may use the server: restrict it with --token-file")
-    say(f"speech recogniser: {recogniser or 'none; send transcripts'}")
-    say(f"listening on http://{shown}:{port}  (Ctrl-C to stop)")

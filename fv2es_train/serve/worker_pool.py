@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,7 +19,6 @@ from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.messages import STOP, LoadedModel, Update, failure
 from fv2es_train.serve.model_worker import run_worker
 from fv2es_train.serve.settings import ServeConfig
-from fv2es_train.serve.workspace import new_folder
 
 _LOG = logging.getLogger("fv2es.serve")
 # A worker that does not stop a job within this time is killed.
@@ -27,16 +28,11 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 
 
 class WorkerProcess:
-    """One worker process.
-
-    Args:
-        config: options of the server.
-        workspace: the private directory; the worker's files in it are removed with the worker.
-    """
+    """One worker process, with a directory of its own in the workspace."""
 
     def __init__(self, config: ServeConfig, workspace: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self._folder = new_folder(workspace)
+        self._folder = Path(tempfile.mkdtemp(dir=workspace))
         self._connection: Connection
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
@@ -70,15 +66,9 @@ class WorkerProcess:
         return reply
 
     def run(self, job: Job, limit_s: float, on_update: Callable[[Update], None]) -> bool:
-        """Run a job.
+        """Run a job for at most ``limit_s`` seconds; whether the process can run another one.
 
-        Args:
-            job: the job; `Job.stop` stops it.
-            limit_s: maximum run time in seconds.
-            on_update: called with each update; exactly one, the last, has an end.
-
-        Returns:
-            Whether the process can run another job.
+        ``on_update`` gets each update; exactly one, the last, has an end.
         """
         limit = time.monotonic() + limit_s
         stopping = 0.0
@@ -120,12 +110,6 @@ class WorkerProcess:
 class WorkerPool:
     """All worker processes, and a thread for each that gives it jobs.
 
-    Args:
-        config: options of the server.
-        jobs: the queue.
-        workspace: the private directory.
-        on_end: called with each job that ended.
-
     Attributes:
         model: the model that the workers have loaded; set by `start`.
         restarts: number of restarted workers.
@@ -152,7 +136,8 @@ class WorkerPool:
         Raises:
             Fv2esError: a worker cannot load it.
         """
-        processes = [self._new_process() for _ in range(self._config.workers)]
+        count = self._config.workers
+        processes = [WorkerProcess(self._config, self._workspace) for _ in range(count)]
         try:
             for process in processes:
                 self.model = process.wait_until_ready()
@@ -174,9 +159,6 @@ class WorkerPool:
         for thread in self._threads:
             thread.join(timeout=_GRACE_S)
 
-    def _new_process(self) -> WorkerProcess:
-        return WorkerProcess(self._config, self._workspace)
-
     def _serve(self, number: int) -> None:
         while not self._closing.is_set():
             process = self._alive.get(number)
@@ -188,14 +170,11 @@ class WorkerPool:
             job = self._jobs.next(1.0) if process is not None else None
             if job is None or process is None:
                 continue
-            reusable = process.run(job, self._config.limits.job_s, self._updater(job))
+            reusable = process.run(job, self._config.limits.job_s, partial(self._jobs.update, job))
             self._on_end(job)
             if not reusable and not self._closing.is_set():
                 del self._alive[number]
                 process.kill()
-
-    def _updater(self, job: Job) -> Callable[[Update], None]:
-        return lambda update: self._jobs.update(job, update)
 
     def _restart(self, number: int) -> WorkerProcess | None:
         """A new process in place of one that ended; retried until it is ready."""
@@ -203,7 +182,7 @@ class WorkerPool:
         while not self._closing.is_set():
             _LOG.warning("restarting worker %d", number)
             self.restarts += 1
-            process = self._new_process()
+            process = WorkerProcess(self._config, self._workspace)
             try:
                 process.wait_until_ready()
             except Exception as error:  # noqa: BLE001  # logged and retried

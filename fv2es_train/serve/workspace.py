@@ -1,7 +1,6 @@
 """The private directory of a server's uploads.
 
-A directory that a killed server left behind is removed by the next one: the operating system
-releases a lock when its holder dies.
+The next server removes what a killed one left: a lock is released when its holder dies.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def private_workspace(place: Path | None = None) -> Iterator[Path]:
-    """A directory with mode 0700, removed at the end; all temporary files go into it.
+    """A directory with mode 0700 for all temporary files, removed at the end.
 
-    Args:
-        place: its parent; None for the system's directory of temporary files.
+    ``place`` is its parent; None for the system's directory of temporary files.
 
     Raises:
         OutputError: it cannot be created.
@@ -33,7 +31,7 @@ def private_workspace(place: Path | None = None) -> Iterator[Path]:
     parent = Path(tempfile.gettempdir()) if place is None else place
     _sweep(parent)
     try:
-        folder = new_folder(parent, _PREFIX)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         lock = (folder / _LOCK).open("w")
     except OSError as error:
         raise cannot_write(parent, error) from error
@@ -44,11 +42,6 @@ def private_workspace(place: Path | None = None) -> Iterator[Path]:
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def new_folder(parent: Path, prefix: str | None = None) -> Path:
-    """A new private directory, for one upload or one worker."""
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,4 @@
-"""``fv2es prep CORPUS``: one command for each corpus of the registry, from `PrepConfig`.
-
-Owns which fields are options, and the words on stdout. Leaves what they mean to `pipelines.config`.
-"""
+"""``fv2es prep CORPUS``: a command for each corpus of the registry, from `PrepConfig`."""
 
 from __future__ import annotations
 
@@ -18,12 +15,10 @@ from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json, print_json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import said
+from pipelines.commands.common import progress, said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipelines.plan import Plan
     from pipelines.run import Summary
 
@@ -33,32 +28,26 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop
 class _Corpora(TyperGroup):
     """A command for each corpus, made when it is called by its name."""
 
-    example = "fv2es prep {} {} --out shards"
+    shows = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # click's signature
         return list(CORPORA.names())
 
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in self.commands and name in self.list_commands(ctx):
-            self.commands[name] = _click_command(name, self.chosen, self.example)
+            corpus, app = CORPORA.load(name), typer.Typer(add_completion=False)
+            command = corpus_command(corpus)
+            start = "fv2es config show prep" if self.shows else "fv2es prep"
+            epilog = f"Example: {start} {name} {corpus.example} --out shards"
+            app.command(name, epilog=epilog)(command.show if self.shows else command)
+            self.commands[name] = get_command(app)
         return self.commands.get(name)
-
-    @staticmethod
-    def chosen(command: Any) -> Callable[..., None]:
-        """The function to run, of the command that `corpus_command` made."""
-        function: Callable[..., None] = command
-        return function
 
 
 class _Shown(_Corpora):
     """The same with commands that print their configuration."""
 
-    example = "fv2es config show prep {} {} --out shards"
-
-    @staticmethod
-    def chosen(command: Any) -> Callable[..., None]:
-        function: Callable[..., None] = command.show
-        return function
+    shows = True
 
 
 prep = typer.Typer(cls=_Corpora, no_args_is_help=True, help="Prepare a raw corpus: make shards.")
@@ -67,14 +56,7 @@ show = typer.Typer(cls=_Shown, no_args_is_help=True, help="Configuration of `fv2
 show.callback()(lambda: None)
 
 
-def _click_command(name: str, chosen: Callable[[Any], Callable[..., None]], example: str) -> Any:
-    corpus, app = CORPORA.load(name), typer.Typer(add_completion=False)
-    epilog = f"Example: {example.format(name, corpus.example)}"
-    app.command(name, epilog=epilog)(chosen(corpus_command(corpus)))
-    return get_command(app)
-
-
-def corpus_command(corpus: Corpus) -> Callable[..., None]:
+def corpus_command(corpus: Corpus) -> Any:
     """The function behind ``fv2es prep CORPUS``, with the options of `PrepConfig` and the corpus.
 
     Its attribute ``show`` prints the configuration instead, see `options_of`.
@@ -159,11 +141,10 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
     """Plan a preparation, run it and print its summary.
 
     Raises:
-        typer.Exit: status 1: a shard failed, or more utterances were dropped than allowed.
+        typer.Exit: status 1: a shard failed, or too many utterances were dropped.
     """
-    from pipelines.commands.progress import progress
     from pipelines.executors.base import executor_of
-    from pipelines.prepare import plan_corpus
+    from pipelines.plan import plan_corpus
     from pipelines.run import run
 
     workers = executor_of(config.executor).workers

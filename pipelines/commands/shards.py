@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.console import Json, print_json
-from pipelines.commands.common import Dataset
-
-if TYPE_CHECKING:
-    from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.utils.console import Json
+from pipelines.commands.common import Dataset, output, progress
 
 shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
 
@@ -23,10 +20,7 @@ def shards_info(directory: Dataset, as_json: Json = False) -> None:
     from fv2es_prep.shards.tools.info import dataset_info, info_text
 
     info = dataset_info(directory)
-    if as_json:
-        print_json(info)
-    else:
-        typer.echo(info_text(info))
+    output(info, info_text(info), as_json)
 
 
 @shards.command("verify", epilog="Example: fv2es shards verify shards")
@@ -40,19 +34,26 @@ def shards_verify(
     seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset: index, hashes, every invariant of the format. Exit status 1 if not sound."""
+    """Check a dataset: index, hashes, every invariant of the format. Exit status 1 on findings."""
     from fv2es_prep.shards.verify.checks import shards_in, verify
-    from pipelines.commands.progress import progress
 
     if sample is not None and against is None:
         raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
     with progress(len(shards_in(directory)), "shards") as report:
         findings = verify(directory, report)
     if against is not None and findings:
-        typer.echo(f"hint: mend this first; nothing was compared with {against}", err=True)
+        typer.echo(f"hint: repair this first; nothing was compared with {against}", err=True)
     elif against is not None:
-        findings = _rederive(directory, against, 50 if sample is None else sample, tokenizer, seed)
-    _print_findings(directory, findings, as_json)
+        from pipelines.rederive import rederive
+
+        count = 50 if sample is None else sample
+        with progress(count, "utterances") as report:
+            findings = rederive(directory, against, count, tokenizer, seed, report)
+    found = [vars(finding) for finding in findings]
+    told = {"shards": str(directory), "sound": not findings, "findings": found}
+    output(told, "\n".join(map(str, findings)) or f"{directory}: OK", as_json)
+    if findings:
+        raise typer.Exit(1)
 
 
 @shards.command("show", epilog="Example: fv2es shards show shards ID --image example.png")
@@ -81,10 +82,7 @@ def shards_show(
         draw_to_file(shown, image)
     if extract is not None:
         extract_example(shown, extract)
-    if as_json:
-        print_json(example_values(shown))
-    else:
-        typer.echo(example_text(shown))
+    output(example_values(shown), example_text(shown), as_json)
 
 
 @shards.command("merge", epilog="Example: fv2es shards merge shards-a shards-b --out shards")
@@ -97,12 +95,10 @@ def shards_merge(
     from fv2es_prep.shards.tools.merge import merge
 
     index = merge(directories, out)
-    if as_json:
-        told = {"out": str(out), "corpus": index.corpus, "shards": len(index.shards)}
-        print_json({**told, "examples": index.examples, "size_bytes": index.size_bytes})
-    else:
-        typer.echo(f"merged   {index.examples} examples in {len(index.shards)} shard(s)")
-        typer.echo(f"shards   {out}")
+    told = {"out": str(out), "corpus": index.corpus, "shards": len(index.shards)}
+    told |= {"examples": index.examples, "size_bytes": index.size_bytes}
+    merged = f"merged   {index.examples} examples in {len(index.shards)} shard(s)"
+    output(told, f"{merged}\nshards   {out}", as_json)
 
 
 @shards.command("prune", epilog="Example: fv2es shards prune shards --dry-run")
@@ -120,12 +116,10 @@ def shards_prune(
     else:
         with locked(directory):
             pruned = prune(directory)
-    if as_json:
-        print_json({"dry_run": dry_run, "pruned": [vars(entry) for entry in pruned]})
-        return
-    for entry in pruned:
-        typer.echo(f"{entry.name}  {entry.size_bytes} bytes, {entry.reason}")
-    typer.echo(f"{'would remove' if dry_run else 'removed'} {len(pruned)} file(s)")
+    lines = [f"{entry.name}  {entry.size_bytes} bytes, {entry.reason}" for entry in pruned]
+    lines.append(f"{'would remove' if dry_run else 'removed'} {len(pruned)} file(s)")
+    told = {"dry_run": dry_run, "pruned": [vars(entry) for entry in pruned]}
+    output(told, "\n".join(lines), as_json)
 
 
 @shards.command(
@@ -140,31 +134,8 @@ def shards_export(
     """Write a dataset in another form, for those who train elsewhere."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.tools.export import export
-    from pipelines.commands.progress import progress
 
     with progress(read_index(directory).examples, "examples") as report:
         paths = export(directory, kind, out, report)
-    if as_json:
-        print_json({"out": str(out), "files": [path.name for path in paths]})
-    else:
-        typer.echo(f"exported {len(paths)} files to {out}")
-
-
-def _rederive(
-    directory: Path, raw: Path, sample: int, tokenizer: str | None, seed: int
-) -> list[Finding]:
-    from pipelines.commands.progress import progress
-    from pipelines.rederive import rederive
-
-    with progress(sample, "utterances") as report:
-        return rederive(directory, raw, sample, tokenizer, seed, report)
-
-
-def _print_findings(directory: Path, findings: list[Finding], as_json: bool) -> None:
-    if as_json:
-        found = [vars(finding) for finding in findings]
-        print_json({"shards": str(directory), "sound": not findings, "findings": found})
-    else:
-        typer.echo("\n".join(map(str, findings)) or f"{directory} is sound")
-    if findings:
-        raise typer.Exit(1)
+    told = {"out": str(out), "files": [path.name for path in paths]}
+    output(told, f"exported {len(paths)} files to {out}", as_json)

@@ -1,25 +1,20 @@
-"""The commands that make split manifests and take them from elsewhere.
-
-Leaves those that judge and compare them to `audits`.
-"""
+"""The commands on splits: build, import, list, audit, diff, stats."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json
-from pipelines.commands.common import Dataset, without_pandas
-
-if TYPE_CHECKING:
-    from fv2es_prep.splits.manifest import Split
+from pipelines.commands.common import Dataset, output, without_pandas
 
 splits = typer.Typer(
     no_args_is_help=True, help="Build, import, audit and compare splits: train, valid, test."
 )
+SplitFile = Annotated[Path, typer.Argument(help="Split manifest.", metavar="SPLIT")]
 
 
 @splits.callback()
@@ -104,10 +99,8 @@ def splits_import(
         )
     if out is not None and imported.split is not None:
         write_split(imported.split, out)
-    if as_json:
-        print_json({"out": str(out) if out else None, **imported.to_json()})
-    else:
-        typer.echo(import_text(imported) + (f"\nsplit       {out}" if out else ""))
+    told = {"out": str(out) if out else None, **imported.to_json()}
+    output(told, import_text(imported) + (f"\nsplit       {out}" if out else ""), as_json)
 
 
 @splits.command("list", epilog="Example: fv2es splits list")
@@ -118,25 +111,78 @@ def splits_list(as_json: Json = False) -> None:
     from fv2es_prep.splits.published import metadata_file, published_splits
 
     recipes = json.loads(metadata_file("recipes.json").read_text(encoding="utf-8"))["recipes"]
-    known = [
-        {
-            **{
-                name: getattr(split, name)
-                for name in ("name", "title", "source", "licence", "unit")
-            },
-            "counts": split.counts,
-            "sha256": split.digests,
-        }
-        for split in published_splits()
-    ]
-    if as_json:
-        print_json({"recipes": recipes, "published": known})
-        return
-    for recipe in recipes:
-        typer.echo(f"recipe     {recipe['name']:14} {recipe['rule']}")
-    for split in known:
-        counts = "/".join(str(count) for count in split["counts"].values())
-        typer.echo(f"published  {split['name']:14} {split['title']}: {counts} {split['unit']}s")
+    lines = [f"recipe     {recipe['name']:14} {recipe['rule']}" for recipe in recipes]
+    known = []
+    for split in published_splits():
+        stated = ("name", "title", "source", "licence", "unit", "counts")
+        known.append({name: getattr(split, name) for name in stated} | {"sha256": split.digests})
+        counts = "/".join(map(str, split.counts.values()))
+        lines.append(f"published  {split.name:14} {split.title}: {counts} {split.unit}s")
+    output({"recipes": recipes, "published": known}, "\n".join(lines), as_json)
+
+
+@splits.command("audit", epilog="Example: fv2es splits audit shards split.json --allow recording=0")
+def splits_audit(
+    shards: Dataset,
+    split: SplitFile,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="The most of a kind, e.g. transcript=1%; repeat it.", metavar="KIND=N"),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
+    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.splits.audit import (
+        audit_split,
+        audit_text,
+        exceeded,
+        parse_limits,
+        write_audit_page,
+    )
+    from fv2es_prep.splits.manifest import read_split
+
+    limits = parse_limits(allow or [])
+    audit = audit_split(read_table(shards), read_split(split, allow_repeats=True))
+    sentences = list(exceeded(audit, limits))
+    if page is not None:
+        write_audit_page(page, split.name, audit, sentences)
+    told = {"shards": str(shards), "split": str(split), **audit.to_json()}
+    told |= {"allow": [*map(str, limits)], "above": sentences}
+    output(told, audit_text(audit, sentences), as_json)
+    if sentences:
+        raise typer.Exit(1)
+
+
+@splits.command("diff", epilog="Example: fv2es splits diff a.json b.json")
+def splits_diff(
+    a: Annotated[Path, typer.Argument(help="Manifest or directory of id lists.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Manifest or lists to compare.", metavar="B")],
+    as_json: Json = False,
+) -> None:
+    """Compare two splits: ids that are in another subset. Exit status 1 if there are any."""
+    from fv2es_prep.splits.compare import diff_splits, diff_text
+    from fv2es_prep.splits.imported import read_split_or_lists
+
+    found = diff_splits(read_split_or_lists(a), read_split_or_lists(b))
+    output({"a": str(a), "b": str(b), **found}, diff_text(found), as_json)
+    if not found["equal"]:
+        raise typer.Exit(1)
+
+
+@splits.command("stats", epilog="Example: fv2es splits stats shards split.json")
+def splits_stats(shards: Dataset, split: SplitFile, as_json: Json = False) -> None:
+    """Count what is in each subset: utterances, recordings, speakers, hours, classes."""
+    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.splits.compare import split_stats, stats_text
+    from fv2es_prep.splits.manifest import read_split
+
+    stats = split_stats(read_table(shards), read_split(split))
+    told = {"shards": str(shards), "split": str(split), **stats}
+    output(told, stats_text(stats), as_json)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -147,34 +193,28 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _write_splits(made: Any, out: Path, folds: bool, as_json: bool) -> None:
-    """Write each split when it is made: of millions of utterances one fills some memory."""
-    from fv2es_prep.splits.manifest import write_split
+    """Write each split when it is made: a split of millions of utterances is large."""
+    from fv2es_prep.splits.manifest import SUBSETS, write_split
     from fv2es_prep.utils.files import make_directory
 
-    told = []
+    written = []
     for number, split in enumerate(made):
         if folds and not number:
             make_directory(out)
         path = out / f"fold-{number}.json" if folds else out
-        digest = write_split(split, path)
-        told.append(_told(split, path, digest))
+        told = {
+            "out": str(path),
+            "recipe": split.recipe,
+            "parameters": split.parameters,
+            "digest": write_split(split, path),
+            "utterances": {subset: len(split.ids(subset)) for subset in SUBSETS},
+            "class_counts": split.class_counts,
+        }
+        written.append(told)
         if not as_json:
-            _echo(told[-1])
+            _echo(told)
     if as_json:
-        print_json({"out": str(out), "splits": told} if folds else told[0])
-
-
-def _told(split: Split, path: Path, digest: str) -> dict[str, Any]:
-    from fv2es_prep.splits.manifest import SUBSETS
-
-    return {
-        "out": str(path),
-        "recipe": split.recipe,
-        "parameters": split.parameters,
-        "digest": digest,
-        "utterances": {subset: len(split.ids(subset)) for subset in SUBSETS},
-        "class_counts": split.class_counts,
-    }
+        print_json({"out": str(out), "splits": written} if folds else written[0])
 
 
 def _echo(told: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """What an executor is, and how one is found by its name.
 
-An executor starts workers somewhere and waits for them. All of them run the same loop,
+An executor starts workers and waits for them. All workers run the same loop,
 `executors.worker.work`, over a plan on disk, so they give the same bytes.
 """
 
@@ -25,11 +25,9 @@ class Executor(Protocol):
         """How many tasks run at once, as far as known before the start; at least 1."""
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
-        """Have the tasks of a plan built; return when each has a result or one must stop the run.
+        """Build the tasks of a plan; return when each has a result or one must stop the run.
 
-        Args:
-            plan: the plan.
-            report: called with the number of utterances done since the last call.
+        ``report`` is called with the number of utterances done since the last call.
 
         Raises:
             ExecutorError: workers cannot be started or reached.
@@ -40,7 +38,7 @@ EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
     "fv2es.executors",
     "executor",
     {
-        "inline": "pipelines.executors.inline:InlineExecutor",
+        "inline": "pipelines.executors.local:InlineExecutor",
         "local": "pipelines.executors.local:LocalExecutor",
         "tcp": "pipelines.executors.cluster:ClusterExecutor",
         "tls": "pipelines.executors.cluster:ClusterExecutor",
@@ -49,12 +47,9 @@ EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
 
 
 def executor_of(name: str) -> Executor:
-    """The executor that a name means.
+    """The executor of a name: ``inline``, ``local:N``, ``tcp://HOST:PORT`` or a package's own.
 
-    Args:
-        name: ``inline``, ``local``, ``local:N`` (N processes), ``tcp://HOST:PORT`` (a Dask
-            scheduler), or what an installed package adds. The executor itself reads what follows
-            the colon.
+    The executor itself reads what follows the colon.
 
     Raises:
         UsageError: the name is unknown.
@@ -64,12 +59,7 @@ def executor_of(name: str) -> Executor:
 
 
 class PlanProgress:
-    """How far a plan is, whoever works on it.
-
-    Args:
-        plan: the plan.
-        report: called with the number of utterances done since the last call.
-    """
+    """Progress of a plan, whoever works on it."""
 
     def __init__(self, plan: PlanDirectory, report: Report) -> None:
         self._plan, self._report = plan, report

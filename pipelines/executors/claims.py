@@ -1,8 +1,7 @@
-"""Exclusive claims on a task or a directory, as files: no lock of the operating system is needed.
+"""Exclusive claims on a task or a directory, as files; NFS and Lustre need no locks for them.
 
-Owns who holds what on a file system that several hosts may share, NFS and Lustre included. A claim
-is a file `NAME.NUMBER` that is created exclusively and touched while its holder lives. A dead
-holder's claim is taken over by creating the next number, so only one of two takers can win.
+A claim is a file `NAME.NUMBER` that is created exclusively and touched while its holder lives. A
+dead holder's claim is taken over by creating the next number, so only one of two takers wins.
 """
 
 from __future__ import annotations
@@ -32,9 +31,7 @@ STALE_S = 120.0
 class Claim:
     """A claim that this process holds; leaving its ``with`` block releases it.
 
-    Attributes:
-        path: its file.
-        number: 1, or one more than the dead holder's that it was taken over from.
+    ``number`` is 1, or one more than that of the dead holder it was taken over from.
     """
 
     path: Path
@@ -44,10 +41,10 @@ class Claim:
 
     @classmethod
     def take(cls, directory: Path, name: str) -> Self | None:
-        """Take a claim; None where somebody else holds it.
+        """Take a claim; None if somebody else holds it.
 
         Raises:
-            OSError: the directory is gone or cannot be written.
+            OSError: the directory does not exist or cannot be written.
         """
         others = _claims(directory, name)
         if any(map(is_live, others)):
@@ -147,7 +144,7 @@ def _claims(directory: Path, name: str) -> list[Path]:
 
 
 def _host() -> dict[str, str]:
-    """This host; on Linux also which processes it can see, for containers may share a name."""
+    """This host and, on Linux, its process namespace: containers may share a name."""
     namespace = Path("/proc/self/ns/pid")
     seen = str(namespace.readlink()) if namespace.is_symlink() else ""
     return {"host": platform.node(), "namespace": seen}

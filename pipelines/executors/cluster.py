@@ -1,6 +1,6 @@
-"""A running Dask cluster: Dask knows its workers and starts the loop on each.
+"""A running Dask cluster: Dask starts the worker loop on each of its threads.
 
-Owns which workers run the loop. No task travels through the scheduler, only the plan's path.
+Only the plan's path travels through the scheduler.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,7 @@ _CONNECT_TIMEOUT_S = 10
 
 
 class ClusterExecutor:
-    """Runs the worker loop on every thread of a Dask cluster that sees the same directories.
-
-    Args:
-        name: address of the scheduler, ``tcp://HOST:PORT``.
-    """
+    """Runs the worker loop on every thread of a Dask cluster that sees the same directories."""
 
     workers = 1
 
@@ -52,10 +49,7 @@ class ClusterExecutor:
 def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
     """Keep the worker loop running on every thread of a cluster until the plan is done.
 
-    Args:
-        client: a client of the cluster.
-        plan: the plan; workers find it under the same path.
-        report: called with the number of utterances done since the last call.
+    Workers find the plan under the same path.
     """
     progress, loops = PlanProgress(plan, report), dict[Any, str]()
     while not progress.update():
@@ -67,16 +61,13 @@ def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
             if loop.done() or worker not in threads:
                 loop.cancel()
                 del loops[loop]
-        for worker in _idle(threads, loops)[: plan.open_tasks()]:
+        # Each worker as often as it has threads without a loop.
+        idle = (Counter(threads) - Counter(loops.values())).elements()
+        for worker in islice(idle, plan.open_tasks()):
             # pure=False: what a loop does is on disk, Dask must not think that it has it already.
             loop = client.submit(_work, plan.path, workers=[worker], pure=False)
             loops[loop] = worker
         time.sleep(POLL_S)
-
-
-def _idle(threads: dict[str, int], loops: dict[Any, str]) -> list[str]:
-    """Each worker as often as it has threads without a loop."""
-    return list((Counter(threads) - Counter(loops.values())).elements())
 
 
 def _work(path: Path) -> None:

@@ -1,29 +1,42 @@
-"""Processes on this machine, kept alive by Dask."""
+"""Executors on this machine: this process, or processes that Dask keeps alive."""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import Any
 
 from fv2es_prep.errors import SettingsError
-from pipelines.executors.base import Report
+from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.cluster import run_on
-from pipelines.executors.inline import InlineExecutor
 from pipelines.executors.plan_directory import PlanDirectory
+from pipelines.executors.worker import work
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+class InlineExecutor:
+    """Runs the worker loop in this process."""
+
+    workers = 1
+
+    def __init__(self, name: str) -> None:
+        if name != "inline":
+            raise SettingsError(f"invalid executor {name!r}", "write inline")
+
+    def run(self, plan: PlanDirectory, report: Report) -> None:
+        """See `Executor`."""
+        progress = PlanProgress(plan, report)
+        while not progress.update():
+            work(plan, progress.update)
+            # What is left is claimed by a worker of a run that was killed: it finishes, or dies.
+            if not plan.open_tasks():
+                time.sleep(POLL_S)
+
+
 class LocalExecutor:
-    """Runs the worker loop in processes of one thread each.
-
-    Args:
-        name: ``local`` for one process per core, or ``local:N``.
-
-    Raises:
-        SettingsError: N is not a positive number.
-    """
+    """Runs the worker loop in processes of one thread each: one per core, or N of ``local:N``."""
 
     def __init__(self, name: str) -> None:
         number = name.removeprefix("local").removeprefix(":")
@@ -31,7 +44,9 @@ class LocalExecutor:
             raise SettingsError(
                 f"invalid executor {name!r}", "write local, or local:N for N processes"
             )
-        self.workers = int(number) if number else _cores()
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        self.workers = int(number) if number else cores
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""
@@ -76,9 +91,3 @@ def local_cluster(workers: int) -> Any:
         # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
         memory_limit=0,
     )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,14 +1,13 @@
 """A plan on disk: `SHARDS/.plan/DIGEST/`, from which any process can take tasks.
 
-Owns the files of a plan: tasks and what finishing needs, which never change, and beside them
-claims, progress and results. Leaves building to `executors.worker`, the end of a run to `run`.
-
     plan.json          what finishing needs, and the tasks' names, the longest first
     tasks/NAME.json    one task
     claims/            who builds what, see `claims`
     progress/NAME      utterances done
     results/NAME.json  a receipt, or the error
     building/          unfinished shards
+
+plan.json and tasks never change.
 """
 
 from __future__ import annotations
@@ -46,14 +45,11 @@ class Contents:
 
     Attributes:
         inventory: the inventory without its recordings and utterances.
-        utterances: how many utterances it had.
-        without_text: how many of them have an empty transcript.
-        settings: the settings of every stage.
-        tokenizer: name at the hub or directory of the tokenizer.
+        utterances: number of its utterances.
         shards: name of every shard of the dataset, in order.
         finished: receipts of the shards that were whole before.
         tasks: name of each shard to build -> number of its utterances; the longest task first.
-        decodes: whether any task decodes media; where none does, workers are not worth starting.
+        decodes: whether any task decodes media; otherwise workers are not worth starting.
     """
 
     inventory: Inventory
@@ -68,11 +64,7 @@ class Contents:
 
 
 class PlanDirectory:
-    """A plan on disk.
-
-    Args:
-        path: its directory.
-    """
+    """A plan on disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -87,7 +79,7 @@ class PlanDirectory:
         return _value(_read(self.path / "tasks" / f"{name}.json"), ShardTask)
 
     def take(self) -> tuple[str, Claim] | None:
-        """Claim the longest task that is left; None where there is none, or the plan is gone."""
+        """Claim the longest task that is left; None if there is none, or the plan is removed."""
         try:
             for name in self._open():
                 claim = Claim.take(self.path / "claims", name)
@@ -101,11 +93,7 @@ class PlanDirectory:
         return None
 
     def finished(self) -> set[str]:
-        """Names of the tasks that have a result.
-
-        Raises:
-            FileNotFoundError: the plan is gone.
-        """
+        """Names of the tasks that have a result."""
         return {path.stem for path in (self.path / "results").iterdir() if path.suffix == ".json"}
 
     def open_tasks(self) -> int:
@@ -123,12 +111,17 @@ class PlanDirectory:
         (self.path / "progress" / name).write_text(str(done), encoding="utf-8")
 
     def put(self, name: str, result: ShardReceipt | Exception) -> None:
-        """Write down what became of a task."""
-        value = _failure(result) if isinstance(result, Exception) else {"receipt": _plain(result)}
+        """Write the result of a task."""
+        kind = type(result).__name__
+        value: dict[str, Any] = {"error": "WorkError", "arguments": [str(result) or repr(result)]}
+        if isinstance(result, ShardReceipt):
+            value = {"receipt": _plain(result)}
+        elif hasattr(errors, kind):
+            value = {"error": kind, "arguments": result.args}
         _write(self._result(name), value)
 
     def result(self, name: str) -> ShardReceipt | Exception:
-        """What became of a finished task."""
+        """The result of a finished task."""
         values = _read(self._result(name))
         if "receipt" in values:
             return _value(values["receipt"], ShardReceipt)
@@ -136,13 +129,13 @@ class PlanDirectory:
         return error
 
     def remove(self) -> None:
-        """Remove the plan; workers that are still there stop at their next step."""
+        """Remove the plan; its workers stop at their next step."""
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
 
     def forget_failures(self) -> None:
-        """Give tasks that failed, and those of dead workers, a new start."""
+        """Let failed tasks, and those of dead workers, be taken again."""
         for claim in (self.path / "claims").iterdir():
             if not is_live(claim):
                 claim.unlink(missing_ok=True)
@@ -160,13 +153,9 @@ class PlanDirectory:
 
 
 def write_plan(plan: Plan, out: Path) -> PlanDirectory:
-    """Write what a plan still has to build; of an equal plan that is there the receipts stay.
+    """Write what a plan still has to build; an equal plan that exists keeps its receipts.
 
-    Every other plan in the dataset directory is removed.
-
-    Args:
-        plan: from `make_plan`.
-        out: the dataset directory, which the caller has locked.
+    Every other plan in the dataset directory, which the caller has locked, is removed.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -205,13 +194,6 @@ def _contents(plan: Plan) -> Contents:
         {task.path.stem: len(task.utterances) for task in todo},
         any(task.missing_for("video", "sound") for task in todo),
     )
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    """An error of ours by name and arguments, any other one by its text."""
-    if hasattr(errors, type(error).__name__):
-        return {"error": type(error).__name__, "arguments": error.args}
-    return {"error": "WorkError", "arguments": [str(error) or repr(error)]}
 
 
 def _count(path: Path) -> int:

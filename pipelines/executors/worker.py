@@ -1,7 +1,4 @@
-"""The loop of a worker: claim the longest task left, build its shard, write its receipt.
-
-Owns what becomes of a task whose workers die. Leaves building to `build`.
-"""
+"""The loop of a worker: claim the longest task left, build its shard, write its receipt."""
 
 from __future__ import annotations
 
@@ -22,9 +19,7 @@ MOST_DEATHS = 4
 def work(plan: PlanDirectory, progress: Callable[[], object] = lambda: None) -> None:
     """Build tasks of a plan until none is left, one stops the run, or the plan is removed.
 
-    Args:
-        plan: the plan.
-        progress: called whenever utterances are done.
+    ``progress`` is called whenever utterances are done.
 
     Raises:
         OutputError: the plan's directory cannot be written.

@@ -22,7 +22,7 @@ from pipelines.executors.base import EXECUTORS, executor_of
 from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import PlanDirectory, write_plan
 from pipelines.executors.worker import work
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 from pipelines.run import finish
 from pipelines.task import longest_first
 

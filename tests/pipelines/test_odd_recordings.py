@@ -25,8 +25,7 @@ from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import write_plan
 from pipelines.executors.worker import work
 from pipelines.media_hashes import hash_media
-from pipelines.plan import make_plan
-from pipelines.prepare import plan_corpus
+from pipelines.plan import make_plan, plan_corpus
 from pipelines.run import finish, run
 
 

@@ -13,8 +13,7 @@ from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.types import Recording, Utterance
-from pipelines.plan import make_plan
-from pipelines.prepare import plan_corpus
+from pipelines.plan import make_plan, plan_corpus
 from pipelines.task import cost_s, estimate_s, longest_first
 
 SOURCE = Path(__file__)

@@ -17,8 +17,7 @@ from fv2es_prep.utils.files import sha256_of
 from pipelines.build import quarantine_shard
 from pipelines.executors.claims import locked
 from pipelines.media_hashes import HASHES_NAME, UNREADABLE, hash_media
-from pipelines.plan import make_plan
-from pipelines.prepare import plan_corpus
+from pipelines.plan import make_plan, plan_corpus
 from pipelines.run import run
 
 VIDEO = "Session2/dialog/avi/DivX/Ses02F_impro01.avi"
@@ -238,7 +237,7 @@ def test_a_dry_run_hashes_only_where_something_could_be_kept(
         asked.append(arguments)
         return hash_media(*arguments)
 
-    monkeypatch.setattr("pipelines.prepare.hash_media", hashing)
+    monkeypatch.setattr("pipelines.plan.hash_media", hashing)
     plan = plan_corpus(options_for(corpus, tmp_path / "new", text_model), dry_run=True)
     assert (len(plan.todo), asked) == (3, [])
     assert not (tmp_path / "new").exists()

@@ -12,7 +12,7 @@ from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.utils.files import sha256_of
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 from pipelines.run import RUN_NAME, run
 
 

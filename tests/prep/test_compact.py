@@ -302,7 +302,7 @@ def test_compact_and_plain_datasets_are_not_merged(make_dataset, compact, tmp_pa
 def test_a_corpus_is_prepared_compact_and_verified_against_its_source(
     corpus, text_model, prepared, tmp_path, prepare, options_for
 ):
-    from pipelines.prepare import plan_corpus
+    from pipelines.plan import plan_corpus
     from pipelines.rederive import rederive
 
     out = tmp_path / "out"

@@ -31,7 +31,7 @@ from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
 from pipelines.commands.prep import prep
 from pipelines.config import PrepConfig, prep_config
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 from pipelines.rederive import rederive
 from tests.prep.mosei_corpus import FILMS, make_mosei, number_in
 

@@ -32,7 +32,7 @@ from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
 from pipelines.config import prep_config
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 from pipelines.rederive import rederive
 from tests.prep.mosei_corpus import Film, make_film
 

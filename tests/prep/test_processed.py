@@ -35,7 +35,7 @@ from fv2es_prep.types import Example, Inventory, PictureFiles, Recording, Uttera
 from pipelines.commands.prep import prep
 from pipelines.commands.shards import shards
 from pipelines.config import prep_config
-from pipelines.prepare import plan_corpus
+from pipelines.plan import plan_corpus
 
 CROP = 224
 SIX = LabelChoice(("ang", "exc", "fru", "hap", "neu", "sad"))

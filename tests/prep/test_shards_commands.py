@@ -312,7 +312,7 @@ def test_the_commands_as_typed(dataset, others, tmp_path):
     told = json.loads(fv2es("info", dataset, "--json").stdout)
     assert told["utterances"] == 5
     sound = fv2es("verify", dataset)
-    assert (sound.returncode, sound.stdout) == (0, f"{dataset} is sound\n")
+    assert (sound.returncode, sound.stdout) == (0, f"{dataset}: OK\n")
     shown = fv2es("show", dataset, "1A_é2", "--image", tmp_path / "a.png", "--extract", tmp_path)
     assert "Words 2." in shown.stdout, shown.stderr
     assert (tmp_path / "a.png").is_file() and (tmp_path / "1A_é2-002.png").is_file()

@@ -13,14 +13,13 @@ from starlette.requests import Request as HttpRequest
 
 from fv2es_prep.errors import WorkError
 from fv2es_train.predict.request import Request, Span, View, named
-from fv2es_train.serve.admission import _max_held_s, check_spans
+from fv2es_train.serve.admission import _max_held_s, check_spans, is_container, other_type
 from fv2es_train.serve.api_errors import ApiError
-from fv2es_train.serve.file_type import is_container, other_type
 from fv2es_train.serve.form import receive_form
 from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.messages import RewordTask, ScoreTask, Update, VideoFile, failure
 from fv2es_train.serve.settings import Limits
-from fv2es_train.serve.workspace import new_folder, private_workspace
+from fv2es_train.serve.workspace import private_workspace
 from tests.train.media import ffmpeg
 
 PATH = Path("video.mp4")
@@ -107,7 +106,8 @@ def test_what_became_of_a_job_is_kept_and_its_upload_is_not(tmp_path: Path) -> N
     jobs = Jobs(Limits(kept=2))
     done = []
     for k in range(3):
-        folder = new_folder(tmp_path)
+        folder = tmp_path / str(k)
+        folder.mkdir()
         (folder / "upload").write_text("video")
         job = jobs.add(_job(str(k), folder))
         assert jobs.next(0) is job and jobs.running == 1
@@ -136,7 +136,7 @@ def test_an_upload_that_dawdles_is_given_up() -> None:
 def test_a_private_workspace_is_private_and_goes_with_its_server(tmp_path: Path) -> None:
     with private_workspace(tmp_path) as first:
         assert first.stat().st_mode & 0o777 == 0o700
-        (new_folder(first) / "upload").write_text("video")
+        (first / "upload").write_text("video")
         # A server beside it leaves it alone.
         with private_workspace(tmp_path) as second:
             assert first.exists() and second != first
