@@ -97,9 +97,11 @@ def make(directory: str, count: int) -> dict[str, Any]:
         columns[name] = pa.Array.from_buffers(
             pa.binary(16), count, [None, pa.py_buffer(digests.tobytes())]
         )
-    table = catalogue.arrow_table(columns)
+    for name in ("faces", "faces/found", "mel", "tokens"):
+        columns[catalogue.COUNT + name] = np.ones(count, np.int64)
     key = {catalogue.SHARDS_KEY: catalogue.shards_digest(index).encode()}
-    catalogue.write_arrow(place / catalogue.CATALOGUE_NAME, table.replace_schema_metadata(key))
+    table = pa.table(columns, pa.schema(catalogue.column_names(index), key))
+    catalogue.write_arrow(place / catalogue.CATALOGUE_NAME, table)
     write_index(place, index)
     size = (place / catalogue.CATALOGUE_NAME).stat().st_size
     return {"bytes": size, "seconds": time.perf_counter() - began}
@@ -143,29 +145,29 @@ def do(directory: str, work: str) -> dict[str, Any]:
 
 
 def _build(place: Path, rule: Any, out: Path) -> None:
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.manifest import write_split
     from fv2es_prep.splits.recipes import build_splits
 
-    for split in build_splits(read_table(place), rule):
+    for split in build_splits(read_catalogue(place), rule):
         write_split(split, out)
 
 
 def _audit(place: Path) -> None:
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.audit import audit_split, audit_text
     from fv2es_prep.splits.manifest import read_split
 
     split = read_split(place / "build random.json", allow_repeats=True)
-    print(audit_text(audit_split(read_table(place), split), []))
+    print(audit_text(audit_split(read_catalogue(place), split), []))
 
 
 def _stats(place: Path) -> None:
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.compare import split_stats, stats_text
     from fv2es_prep.splits.manifest import read_split
 
-    print(stats_text(split_stats(read_table(place), read_split(place / "build random.json"))))
+    print(stats_text(split_stats(read_catalogue(place), read_split(place / "build random.json"))))
 
 
 def _diff(place: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fv2es_prep.errors import DropReason, Fv2esError, UtteranceError
     from fv2es_prep.example import prepare_example
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.shards.index import Index, read_index
     from fv2es_prep.shards.reader import ShardReader
     from fv2es_prep.shards.tools.export import export
@@ -74,9 +74,9 @@ __all__ = [
     "export",
     "make_inventory",
     "prepare_example",
+    "read_catalogue",
     "read_index",
     "read_split",
-    "read_table",
     "verify",
     "write_split",
 ]
@@ -89,7 +89,7 @@ __getattr__, __dir__ = lazy_exports(
         "errors": ("DropReason", "Fv2esError", "UtteranceError"),
         "example": ("prepare_example",),
         "media.recording": ("OpenRecording",),
-        "shards.catalogue": ("read_table",),
+        "shards.catalogue": ("read_catalogue",),
         "shards.index": ("Index", "read_index"),
         "shards.reader": ("ShardReader",),
         "shards.tools.export": ("export",),

@@ -18,8 +18,9 @@ from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
-from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
@@ -75,10 +76,11 @@ def rederive(
     count = min(sample, index.examples)
     # Not for secrets: the same seed draws the same examples.
     drawn = sorted(random.Random(seed).sample(range(index.examples), count))  # noqa: S311
+    recordings = catalogue.recordings.at(range(len(catalogue)))
     findings: list[Finding] = []
     with one_thread():
         # The catalogue is in the order of recordings, so that each is opened once.
-        for name, group in groupby(drawn, key=lambda place: catalogue.recording_ids[place]):
+        for name, group in groupby(drawn, key=lambda place: recordings[place]):
             places = list(group)
             findings += source.check(name, places)
             report(len(places))
@@ -124,7 +126,7 @@ class _Source:
         """Derive examples of one recording again, by their places in the catalogue."""
         shard = self.index.shards[self.catalogue.shard[places[0]]].name
         recording = self.recordings.get(name)
-        ids = {place: self.catalogue.ids[place] for place in places}
+        ids = {place: self.catalogue.ids[place].as_py() for place in places}
         for one in ids.values():
             if recording is None or one not in self.utterances:
                 yield Finding("source", shard, f"the corpus has no utterance {one}")
@@ -179,7 +181,7 @@ def _same(dtype: str, stored: Any, derived: Any) -> bool:
 def _merged_labels(catalogue: Catalogue, known: dict[str, Utterance]) -> dict[str, str]:
     """Label in corpus words -> the class it was merged into, as most of the dataset has it."""
     seen: dict[str, Counter[str]] = {}
-    for place, name in enumerate(catalogue.ids):
+    for place, name in enumerate(catalogue.ids.to_pylist()):
         labels = known[name].labels if name in known else ()
         stored = np.flatnonzero(catalogue.label[place])
         if len(labels) == len(stored) == 1 and labels[0] not in catalogue.label_classes:

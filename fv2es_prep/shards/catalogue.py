@@ -1,53 +1,196 @@
-"""The catalogue of a dataset as a file: one row for each example, read without opening a shard.
+"""The catalogue of a dataset: the small columns of all shards, one row for each example.
 
-Owns catalogue.parquet: what it holds, its bytes, and whether it is of the shards of the index. What
-is made from it is in the order of the shards.
+Owns catalogue.parquet and its columns in memory. It is read without opening a shard where it
+belongs to the shards of the index; otherwise it is made from the shards.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import OutputError, ShardError
-from fv2es_prep.shards.catalogue_table import LABEL, TIMES, CatalogueTable
 from fv2es_prep.shards.index import Index, read_index
-from fv2es_prep.shards.reader import Catalogue, ShardReader
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES
-from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.stages.registry import media_of, stages_of
+from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.utils.files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 CATALOGUE_NAME = "catalogue.parquet"
 SHARDS_KEY = b"fv2es.shards_digest"
-# Column of the file -> column of a shard.
-TEXTS = {
-    "id": "id",
-    "recording_id": "recording_id",
-    "speaker": "speaker",
-    "session": "session",
-    "text": "text",
-}
+TEXTS = ("id", "recording_id", "speaker", "session", "text")
+TIMES = ("start_s", "end_s")
+# What stands before the name of a class, and before the name of what is counted.
+LABEL, COUNT = "label/", "count/"
 # Rows of one part of the file; fixed, so that equal datasets give equal bytes.
 _GROUP_ROWS = 1 << 20
 
 
-def table_of(catalogue: Catalogue) -> CatalogueTable:
-    """A catalogue that was read from the shards, as columns; it has no digests of content."""
-    texts = (catalogue.ids, catalogue.recording_ids, catalogue.speakers, catalogue.sessions)
-    columns: dict[str, Any] = dict(zip(TEXTS, (*texts, catalogue.texts), strict=True))
-    columns |= {"start_s": catalogue.start_s, "end_s": catalogue.end_s}
-    for place, name in enumerate(catalogue.label_classes):
-        columns[LABEL + name] = catalogue.label[:, place].astype(bool)
-    return _of_arrow(catalogue.label_classes, arrow_table(columns))
+@dataclass(frozen=True)
+class Names:
+    """A text column with repeated values, as numbers into a sorted list.
+
+    Attributes:
+        codes: int32 (N,), place in ``values``.
+        values: each text that occurs, once, in order of code points.
+    """
+
+    codes: NDArray[np.int32]
+    values: list[str]
+
+    @functools.cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Bool (N,): where the text is not empty."""
+        known: NDArray[np.bool_] = self.codes != (0 if self.values[:1] == [""] else -1)
+        return known
+
+    def at(self, rows: Iterable[int]) -> list[str]:
+        """The texts of some rows."""
+        return [self.values[code] for code in self.codes[list(rows)]]
 
 
-def read_table(directory: Path) -> CatalogueTable:
-    """The catalogue of a dataset: from its file, or where that is missing or old, from the shards.
+class Catalogue:
+    """The columns of a catalogue, each read when it is first asked for; N rows.
+
+    Args:
+        index: index of the dataset.
+        column: gives a column by its name in the file, as a `pyarrow.ChunkedArray`.
+    """
+
+    def __init__(self, index: Index, column: Callable[[str], Any]) -> None:
+        self.index, self._column = index, column
+        self.label_classes = index.label_classes
+
+    def __len__(self) -> int:
+        return self.index.examples
+
+    @functools.cached_property
+    def ids(self) -> Any:
+        """Utterance ids, a `pyarrow.LargeStringArray`."""
+        return self._text("id")
+
+    @functools.cached_property
+    def texts(self) -> Any:
+        """Transcripts, a `pyarrow.LargeStringArray`."""
+        return self._text("text")
+
+    @functools.cached_property
+    def recordings(self) -> Names:
+        """The recordings of the utterances."""
+        return names_of(self._text("recording_id"))
+
+    @functools.cached_property
+    def speakers(self) -> Names:
+        """Their speakers; empty where unknown."""
+        return names_of(self._text("speaker"))
+
+    @functools.cached_property
+    def sessions(self) -> Names:
+        """Their sessions; empty where unknown."""
+        return names_of(self._text("session"))
+
+    @functools.cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """Length of each utterance, float64 (N,)."""
+        start, end = (self._column(name).to_numpy() for name in TIMES)
+        seconds: NDArray[np.float64] = end - start
+        return seconds
+
+    @functools.cached_property
+    def spans_us(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Start and end, int64 (N,) each, in whole microseconds: sums of them are exact."""
+        start, end = (np.rint(self._column(name).to_numpy() * 1e6) for name in TIMES)
+        return start.astype(np.int64), end.astype(np.int64)
+
+    @functools.cached_property
+    def label(self) -> NDArray[np.uint8]:
+        """uint8 (N, C)."""
+        label = np.zeros((len(self), len(self.label_classes)), np.uint8)
+        for place, name in enumerate(self.label_classes):
+            label[:, place] = self._column(LABEL + name).to_numpy()
+        return label
+
+    @functools.cached_property
+    def counts(self) -> dict[str, NDArray[np.int64]]:
+        """Stage -> rows of each example, int64 (N,); ``STAGE/COLUMN`` -> ones of a counted one."""
+        names = counted_columns(self.index.settings)
+        return {name: self._column(COUNT + name).to_numpy() for name in names}
+
+    def count(self, name: str) -> NDArray[np.int64]:
+        """One of ``counts``; zeros where the dataset does not have that stage."""
+        return self.counts.get(name, np.zeros(len(self), np.int64))
+
+    @functools.cached_property
+    def shard(self) -> NDArray[np.int64]:
+        """int64 (N,), place of the shard in the index."""
+        sizes = [entry.examples for entry in self.index.shards]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @functools.cached_property
+    def row(self) -> NDArray[np.int64]:
+        """int64 (N,), row in that shard."""
+        parts = [np.arange(entry.examples) for entry in self.index.shards]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def content(self, stage: str) -> NDArray[np.int32]:
+        """Numbers of the stored values, int32 (N,): equal where the digests are equal.
+
+        All differ where the dataset does not have the stage.
+        """
+        if stage not in content_stages(self.index.settings):
+            return np.arange(len(self), dtype=np.int32)
+        encoded = _whole(self._column(stage)).dictionary_encode()
+        codes: NDArray[np.int32] = encoded.indices.to_numpy()
+        return codes
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """int64, the row of each id; -1 where it is unknown."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.index_in(pa.array(ids, pa.large_string()), value_set=self.ids)
+        rows: NDArray[np.int64] = found.fill_null(-1).to_numpy().astype(np.int64)
+        return rows
+
+    def _text(self, name: str) -> Any:
+        import pyarrow as pa
+
+        return _whole(self._column(name).cast(pa.large_string()))
+
+
+def names_of(texts: Any) -> Names:
+    """A text column by number.
+
+    Args:
+        texts: a `pyarrow.Array` of text, N rows, or a list of str.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
+    encoded = column.dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    codes = place[encoded.indices.to_numpy()] if len(order) else np.zeros(0, np.int32)
+    return Names(codes, encoded.dictionary.take(pa.array(order)).to_pylist())
+
+
+def read_catalogue(directory: Path) -> Catalogue:
+    """The catalogue of a dataset, from its file or, where that is missing or old, from the shards.
 
     What was made from the shards is written beside them where that is possible.
 
@@ -63,21 +206,22 @@ def read_table(directory: Path) -> CatalogueTable:
         table = table_from_shards(directory, index)
         with contextlib.suppress(OutputError):
             write_arrow(path, table)
-        return _of_arrow(index.label_classes, table)
+        return Catalogue(index, table.column)
 
     def column(name: str) -> Any:
         try:
             with pq.ParquetFile(path) as file:
-                return file.read(columns=[name]).column(name)
+                return file.read(columns=[name], use_threads=False).column(name)
         except (OSError, ValueError, LookupError) as error:
-            raise _damaged(path, error) from error
+            words = " ".join(str(error).split())
+            hint = "remove it; it is made anew from the shards"
+            raise ShardError(f"{path} is damaged: {words}", hint) from error
 
-    stages = content_stages(index.settings)
-    return CatalogueTable(index.label_classes, index.examples, column, stages)
+    return Catalogue(index, column)
 
 
 def write_catalogue(directory: Path, index: Index) -> None:
-    """Write catalogue.parquet of the shards of an index; nothing where it is of them already.
+    """Write catalogue.parquet of the shards of an index, unless it is there already.
 
     Raises:
         ShardError: a shard is missing, damaged, foreign or from the future.
@@ -88,43 +232,41 @@ def write_catalogue(directory: Path, index: Index) -> None:
 
 
 def is_current(directory: Path, index: Index) -> bool:
-    """Whether there is a catalogue that can be read, and it is of the shards of the index."""
+    """Whether there is a catalogue of the shards of the index, with every column."""
     import pyarrow.parquet as pq
 
     try:
         found = pq.read_metadata(directory / CATALOGUE_NAME)
+        names = set(found.schema.to_arrow_schema().names)
     except (OSError, ValueError):
-        # Not there, or no Parquet: in both cases it is made anew.
         return False
-    digest = (found.metadata or {}).get(SHARDS_KEY, b"").decode()
-    return bool(digest == shards_digest(index) and found.num_rows == index.examples)
+    return is_of(found.metadata, found.num_rows, index) and names >= column_names(index).keys()
 
 
-def check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
-    """Whether the catalogue, if there is one, says what the shards say; they must be sound."""
-    import pyarrow.parquet as pq
-
-    path = directory / CATALOGUE_NAME
-    if not path.exists():
-        return
-    wanted = table_from_shards(directory, index)
-    try:
-        found = pq.read_table(path)
-        differ = [name for name in wanted.column_names if wanted[name] != found[name]]
-    except (OSError, ValueError, LookupError) as error:
-        yield Finding("catalogue", CATALOGUE_NAME, " ".join(str(error).split()))
-        return
-    if not is_current(directory, index):
-        yield Finding("catalogue", CATALOGUE_NAME, "it is of other shards than the index lists")
-    elif differ:
-        sentence = f"it differs from the shards in {', '.join(differ)}"
-        yield Finding("catalogue", CATALOGUE_NAME, sentence)
+def is_of(metadata: Mapping[bytes, bytes] | None, rows: int, index: Index) -> bool:
+    """Whether a file with this metadata is of the shards of the index."""
+    digest = (metadata or {}).get(SHARDS_KEY, b"").decode()
+    return digest == shards_digest(index) and rows == index.examples
 
 
 def shards_digest(index: Index) -> str:
     """SHA-256 of what the catalogue is made from: the list of shards, and the classes' names."""
     shards = [asdict(shard) for shard in index.shards]
     return digest_of({"shards": shards, "label_classes": list(index.label_classes)})
+
+
+def column_names(index: Index) -> dict[str, Any]:
+    """Column of the file -> its `pyarrow.DataType`."""
+    import pyarrow as pa
+
+    counted = counted_columns(index.settings)
+    return {
+        **dict.fromkeys(TEXTS, pa.large_string()),
+        **dict.fromkeys(TIMES, pa.float64()),
+        **{LABEL + name: pa.bool_() for name in index.label_classes},
+        **dict.fromkeys(content_stages(index.settings), pa.binary(DIGEST_BYTES)),
+        **{COUNT + name: pa.int64() for name in counted},
+    }
 
 
 def table_from_shards(directory: Path, index: Index) -> Any:
@@ -135,28 +277,9 @@ def table_from_shards(directory: Path, index: Index) -> Any:
     """
     import pyarrow as pa
 
-    parts = [arrow_table(_of_shard(directory / s.name, index)) for s in index.shards]
-    empty = arrow_table(_no_rows(index))
-    table = pa.concat_tables([empty, *parts]).combine_chunks()
-    return table.replace_schema_metadata({SHARDS_KEY: shards_digest(index).encode()})
-
-
-def arrow_table(columns: Mapping[str, Any]) -> Any:
-    """Columns by their name in the file, as a `pyarrow.Table` with the types of the file."""
-    import pyarrow as pa
-
-    kinds = {**dict.fromkeys(TEXTS, pa.large_string()), **dict.fromkeys(TIMES, pa.float64())}
-    return pa.table(
-        {
-            name: pa.array(values, kinds.get(name, _other_kind(pa, name)))
-            for name, values in columns.items()
-        }
-    )
-
-
-def _other_kind(pa: Any, name: str) -> Any:
-    """A label is a bool; what remains is the digest of a stage."""
-    return pa.bool_() if name.startswith(LABEL) else pa.binary(DIGEST_BYTES)
+    schema = pa.schema(column_names(index), {SHARDS_KEY: shards_digest(index).encode()})
+    parts = [pa.table(_of_shard(directory / s.name, index), schema) for s in index.shards]
+    return pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
 
 
 def content_stages(settings: PrepSettings) -> list[str]:
@@ -166,22 +289,16 @@ def content_stages(settings: PrepSettings) -> list[str]:
 
 def _of_shard(path: Path, index: Index) -> dict[str, Any]:
     with ShardReader(path) as reader:
-        columns = {name: reader.column(place) for name, place in TEXTS.items()}
-        columns |= {name: reader.column(name) for name in TIMES}
+        columns = {name: reader.column(name) for name in (*TEXTS, *TIMES)}
         label = reader.column("label").astype(bool)
         columns |= {LABEL + name: label[:, i] for i, name in enumerate(index.label_classes)}
         for name in content_stages(index.settings):
             columns[name] = [digest.tobytes() for digest in reader.column(f"digest/{name}")]
+        for name, (offsets, ones) in counted_columns(index.settings).items():
+            place = reader.column(offsets)
+            counts = sums_of(reader.column(ones), place) if ones else np.diff(place)
+            columns[COUNT + name] = counts
     return columns
-
-
-def _no_rows(index: Index) -> dict[str, list[Any]]:
-    labels = [LABEL + name for name in index.label_classes]
-    return {name: [] for name in (*TEXTS, *TIMES, *labels, *content_stages(index.settings))}
-
-
-def _of_arrow(label_classes: tuple[str, ...], table: Any) -> CatalogueTable:
-    return CatalogueTable(label_classes, len(table), table.column, table.column_names)
 
 
 def write_arrow(path: Path, table: Any) -> None:
@@ -200,6 +317,6 @@ def write_arrow(path: Path, table: Any) -> None:
         )
 
 
-def _damaged(path: Path, error: Exception) -> ShardError:
-    words = " ".join(str(error).split())
-    return ShardError(f"{path} is damaged: {words}", "remove it; it is made anew from the shards")
+def _whole(column: Any) -> Any:
+    """A chunked column as one array."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

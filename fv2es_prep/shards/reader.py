@@ -1,15 +1,11 @@
-"""Reading shards: one example at a time, or the small columns of a whole dataset at once.
-
-Owns the open file. Leaves putting an example together to `rows`, splits and batches to others.
-"""
+"""Reading one shard: an example at a time, or a whole small column."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,9 +13,7 @@ import numpy as np
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
-from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.mapped import StoredColumn, map_columns
-from fv2es_prep.shards.rows import ShardRows, make_rows
 from fv2es_prep.shards.schema import (
     DAMAGE,
     FORMAT,
@@ -27,11 +21,15 @@ from fv2es_prep.shards.schema import (
     check_version,
     columns_of,
 )
-from fv2es_prep.stages.stage_rows import counted_columns, sums_of
+from fv2es_prep.stages.registry import stages_of
+from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_TEXTS = ("id", "recording_id", "text", "speaker", "session")
+_NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 
 
 class ShardReader:
@@ -54,7 +52,7 @@ class ShardReader:
         self._file: Any = None
         self._small: dict[str, Any] = {}
         self._attributes: dict[str, str] = {}
-        self._rows: ShardRows | None = None
+        self._rows: _Rows | None = None
 
     def __len__(self) -> int:
         return len(self.column("id"))
@@ -167,7 +165,7 @@ class ShardReader:
     def _damaged(self, name: str, error: BaseException) -> ShardError:
         return ShardError(f"{self.path} is damaged in {name}: {error!r}", REBUILD_HINT)
 
-    def _rows_with(self, row: int) -> ShardRows:
+    def _rows_with(self, row: int) -> _Rows:
         if self._rows is None:
             self._rows = self._read_rows()
         count = len(self._rows.utterances)
@@ -175,7 +173,7 @@ class ShardReader:
             raise IndexError(f"{self.path.name} has no row {row}, only 0 to {count - 1}")
         return self._rows
 
-    def _read_rows(self) -> ShardRows:
+    def _read_rows(self) -> _Rows:
         settings, classes = self.settings, self.label_classes
         ragged = [c for c in columns_of(settings) if c.kind in ("ragged", "bytes")]
         columns = map_columns(self.path, self._open(), ragged)
@@ -185,10 +183,15 @@ class ShardReader:
             return columns[path] if path in columns else self.column(path)
 
         with self._parsing("its small columns"):
-            rows = make_rows(str(self.path), settings, classes, column)
+            utterances = list(_utterances(self.column, classes))
+            stages = [StageRows(stage, settings, column) for stage in stages_of(settings)]
+            for rows in stages:
+                if rows.ragged and len(rows.slices) != len(utterances):
+                    raise ValueError(f"{rows.stage.name}/offsets is not one longer than id")
+            found = _Rows(str(self.path), settings, utterances, self.column("label"), stages)
         if not any(isinstance(column, StoredColumn) for column in columns.values()):
             self._close_file()
-        return rows
+        return found
 
     def _open(self) -> Any:
         if self._file is None:
@@ -210,6 +213,40 @@ class ShardReader:
         if self._file is not None:
             self._file.close()
         self._file = None
+
+
+class _Rows:
+    """All that the examples of a shard are made of, looked up once."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: PrepSettings,
+        utterances: list[Utterance],
+        label: NDArray[np.uint8],
+        stages: list[StageRows],
+    ) -> None:
+        self.utterances, self._label, self._settings = utterances, label, settings
+        self._places = [f"{name}, row {row}," for row in range(len(utterances))]
+        # This is called for each example of each epoch: nothing is looked up twice.
+        self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
+
+    def example(self, row: int) -> Example:
+        settings, place = self._settings, self._places[row]
+        parts = {name: decode(of(row), settings, place) for name, decode, of in self._stages}
+        return Example(self.utterances[row], self._label[row], **parts)
+
+
+def _utterances(column: Callable[[str], Any], classes: tuple[str, ...]) -> Iterator[Utterance]:
+    columns = {name: column(name) for name in _TEXTS}
+    columns |= {name: column(name).tolist() for name in _NUMBERS}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        label = zip(classes, row.pop("label"), strict=True)
+        row["labels"] = tuple(name for name, holds in label if holds)
+        row["transcript"] = row.pop("text")
+        row["ratings"], row["clamped"] = tuple(row["ratings"]), bool(row["clamped"])
+        yield Utterance(**row)
 
 
 def _checked(path: Path, file: Any) -> dict[str, str]:
@@ -243,83 +280,3 @@ def _checked(path: Path, file: Any) -> dict[str, str]:
 
 def _text(attribute: Any) -> str:
     return bytes(attribute).decode()
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The small columns of all shards of a dataset, in the order of the index; N rows.
-
-    Attributes:
-        label_classes: names of the label columns.
-        ids: utterance ids.
-        recording_ids: their recordings.
-        speakers: their speakers.
-        sessions: their sessions.
-        texts: their transcripts.
-        start_s: float64 (N,), seconds.
-        end_s: float64 (N,), seconds.
-        label: uint8 (N, C).
-        counts: stage -> rows of each example, int64 (N,); ``STAGE/COLUMN`` -> ones in a column
-            that is counted, e.g. ``faces/found``.
-        shard: int64 (N,), place of the shard in the index.
-        row: int64 (N,), row in that shard.
-    """
-
-    label_classes: tuple[str, ...]
-    ids: list[str]
-    recording_ids: list[str]
-    speakers: list[str]
-    sessions: list[str]
-    texts: list[str]
-    start_s: NDArray[np.float64]
-    end_s: NDArray[np.float64]
-    label: NDArray[np.uint8]
-    counts: dict[str, NDArray[np.int64]]
-    shard: NDArray[np.int64]
-    row: NDArray[np.int64]
-
-    def count(self, name: str) -> NDArray[np.int64]:
-        """One of ``counts``; zeros where the dataset does not have that stage."""
-        return self.counts.get(name, np.zeros(len(self.ids), np.int64))
-
-
-def read_catalogue(directory: Path) -> Catalogue:
-    """The small columns of a dataset.
-
-    Raises:
-        UsageError: the directory holds no finished dataset.
-        ShardError: a shard is missing, damaged, foreign or from the future.
-    """
-    index = read_index(directory)
-    parts = [_small_columns(directory / shard.name) for shard in index.shards]
-
-    def text(name: str) -> list[str]:
-        return [value for part in parts for value in part[name]]
-
-    def numbers(name: str, dtype: str, *width: int) -> NDArray[Any]:
-        return np.concatenate([np.zeros((0, *width), dtype), *(part[name] for part in parts)])
-
-    return Catalogue(
-        label_classes=index.label_classes,
-        ids=text("id"),
-        recording_ids=text("recording_id"),
-        speakers=text("speaker"),
-        sessions=text("session"),
-        texts=text("text"),
-        start_s=numbers("start_s", "f8"),
-        end_s=numbers("end_s", "f8"),
-        label=numbers("label", "u1", len(index.label_classes)),
-        counts={name: numbers(name, "i8") for name in counted_columns(index.settings)},
-        shard=np.repeat(np.arange(len(parts)), [len(part["id"]) for part in parts]),
-        row=numbers("row", "i8"),
-    )
-
-
-def _small_columns(path: Path) -> dict[str, Any]:
-    with ShardReader(path) as reader:
-        names = ("id", "recording_id", "speaker", "session", "text", "start_s", "end_s", "label")
-        columns = {name: reader.column(name) for name in names}
-        for name, (offsets, ones) in counted_columns(reader.settings).items():
-            place = reader.column(offsets)
-            columns[name] = sums_of(reader.column(ones), place) if ones else np.diff(place)
-        return {**columns, "row": np.arange(len(reader))}

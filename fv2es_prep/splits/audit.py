@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.catalogue_table import CatalogueTable
+from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, repeats, rows_of
 from fv2es_prep.splits.shared import (
     Mask,
@@ -93,7 +93,7 @@ class Audit:
         return {**asdict(self), "pairs": pairs}
 
 
-def audit_split(table: CatalogueTable, split: Split) -> Audit:
+def audit_split(table: Catalogue, split: Split) -> Audit:
     """Audit a split of a dataset.
 
     Args:
@@ -126,7 +126,7 @@ def _ids(ids: Sequence[str]) -> Ids:
     return Ids(len(ids), tuple(ids[:5]))
 
 
-def _measure(table: CatalogueTable, pairs: Sequence[tuple[Mask, Mask]]) -> Iterator[list[Shared]]:
+def _measure(table: Catalogue, pairs: Sequence[tuple[Mask, Mask]]) -> Iterator[list[Shared]]:
     """For each of `KINDS`, what each pair shares."""
 
     def each(measure: Measure) -> list[Shared]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fv2es_prep.shards.catalogue_table import CatalogueTable
+from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
 from fv2es_prep.splits.shared import count, present
 from fv2es_prep.utils.pages import text_table
@@ -52,7 +52,7 @@ def diff_text(diff: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def split_stats(table: CatalogueTable, split: Split) -> dict[str, Any]:
+def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
     """Statistics of each subset, as plain JSON values."""
     start, end = table.spans_us
     names = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.catalogue_table import CatalogueTable
+from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats, split_of_rows
 from fv2es_prep.splits.published import Published, recognise
 
@@ -71,7 +71,7 @@ class Imported:
         }
 
 
-def import_lists(lists: Lists, table: CatalogueTable | None) -> Imported:
+def import_lists(lists: Lists, table: Catalogue | None) -> Imported:
     """Make a manifest from id lists.
 
     Args:
@@ -104,7 +104,7 @@ def import_lists(lists: Lists, table: CatalogueTable | None) -> Imported:
 
 
 def _find(
-    lists: Mapping[str, Sequence[str]], table: CatalogueTable
+    lists: Mapping[str, Sequence[str]], table: Catalogue
 ) -> tuple[str, list[Any], dict[str, list[str]]]:
     """The unit of the ids, the rows of each subset, and the ids that the dataset lacks."""
     import pyarrow as pa

@@ -13,7 +13,7 @@ import numpy as np
 
 from fv2es_prep.config import digest_of
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.catalogue_table import CatalogueTable
+from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.utils.files import whole_file
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def class_counts(table: CatalogueTable, rows: NDArray[Any]) -> dict[str, int]:
+def class_counts(table: Catalogue, rows: NDArray[Any]) -> dict[str, int]:
     """Class -> number of utterances among rows, given as numbers or as a mask."""
     sums = table.label[rows].sum(axis=0, dtype=int)
     return dict(zip(table.label_classes, map(int, sums), strict=True))
 
 
 def split_of_rows(
-    table: CatalogueTable, recipe: str, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
+    table: Catalogue, recipe: str, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
 ) -> Split:
     """Make a split from rows of a catalogue, int (n,) for each of `SUBSETS`."""
     train, valid, test = (tuple(table.ids.take(chosen).to_pylist()) for chosen in rows)
@@ -86,7 +86,7 @@ def split_of_rows(
     return Split(recipe, parameters, train, valid, test, counts)
 
 
-def rows_of(table: CatalogueTable, split: Split) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
+def rows_of(table: Catalogue, split: Split) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
     """Subset -> ids of a split that the catalogue lacks, and rows of the others."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.catalogue import table_of
-from fv2es_prep.shards.catalogue_table import CatalogueTable, Names, names_of
-from fv2es_prep.shards.reader import Catalogue
+from fv2es_prep.shards.catalogue import Catalogue, Names, names_of
 from fv2es_prep.splits import stratify
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, repeats, split_of_rows
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 RECIPES = ("random", "session", "speaker", "group")
 SHARES = (0.7, 0.1, 0.2)
 ALL = "all"
-# Column of the catalogue -> attribute of a `CatalogueTable`.
+# Column of the catalogue -> attribute of a `Catalogue`.
 _COLUMNS = {"recording_id": "recordings", "speaker": "speakers", "session": "sessions"}
 
 
@@ -78,7 +76,7 @@ class Rule:
             raise SplitError(f"leaving one {recipe} out cannot be stratified", "pass --folds K")
 
 
-def build_splits(catalogue: Catalogue | CatalogueTable, rule: Rule) -> Iterator[Split]:
+def build_splits(table: Catalogue, rule: Rule) -> Iterator[Split]:
     """Split a dataset by a rule: one split, or one per fold, each made on demand.
 
     ``random`` draws utterances: the subsets share dialogues and speakers. ``session`` and
@@ -88,7 +86,6 @@ def build_splits(catalogue: Catalogue | CatalogueTable, rule: Rule) -> Iterator[
     Raises:
         SplitError: the rule does not fit the dataset, or a subset would be empty.
     """
-    table = table_of(catalogue) if isinstance(catalogue, Catalogue) else catalogue
     names = _names(table, rule)
     single = rule.folds is None
     if names is not None and (rule.folds == ALL or (single and rule.recipe != "group")):
@@ -106,7 +103,7 @@ def build_splits(catalogue: Catalogue | CatalogueTable, rule: Rule) -> Iterator[
     return _folds(table, rule, parts, parameters)
 
 
-def _names(table: CatalogueTable, rule: Rule) -> Names | None:
+def _names(table: Catalogue, rule: Rule) -> Names | None:
     """The group of each row; None for the random recipe."""
     if rule.recipe == "random":
         return None
@@ -115,7 +112,7 @@ def _names(table: CatalogueTable, rule: Rule) -> Names | None:
     return _group_names(table, _by(rule) if rule.recipe == "group" else rule.recipe)
 
 
-def _group_names(table: CatalogueTable, column: str) -> Names:
+def _group_names(table: Catalogue, column: str) -> Names:
     if column not in _COLUMNS:
         raise SplitError(
             f"unknown group column {column!r}",
@@ -130,7 +127,7 @@ def _group_names(table: CatalogueTable, column: str) -> Names:
     return found
 
 
-def _read_groups(table: CatalogueTable, path: Path) -> Names:
+def _read_groups(table: Catalogue, path: Path) -> Names:
     """The group of each row, from a CSV file with the columns id and group."""
     import pyarrow.compute as pc
 
@@ -168,7 +165,7 @@ def _read_csv(path: Path) -> list[Any]:
 
 
 def _deal(
-    table: CatalogueTable, names: Names | None, rule: Rule, shares: Sequence[float]
+    table: Catalogue, names: Names | None, rule: Rule, shares: Sequence[float]
 ) -> NDArray[np.int32]:
     """The part of each row, int32 (N,)."""
     if names is not None:
@@ -187,7 +184,7 @@ def _deal(
     return parts
 
 
-def _drawn(table: CatalogueTable, seed: int) -> NDArray[np.int64]:
+def _drawn(table: Catalogue, seed: int) -> NDArray[np.int64]:
     """All rows in random order; sorted by id first, so that the order of shards has no effect."""
     import pyarrow.compute as pc
 
@@ -196,7 +193,7 @@ def _drawn(table: CatalogueTable, seed: int) -> NDArray[np.int64]:
     return drawn
 
 
-def _leave_one_out(table: CatalogueTable, names: Names, rule: Rule) -> Iterator[Split]:
+def _leave_one_out(table: Catalogue, names: Names, rule: Rule) -> Iterator[Split]:
     """One split per group, or the split of the one test session or speaker."""
     values = names.values
     if rule.folds == ALL:
@@ -220,7 +217,7 @@ def _place(rule: Rule, values: Sequence[str]) -> int:
 
 
 def _folds(
-    table: CatalogueTable, rule: Rule, parts: NDArray[np.int32], parameters: list[dict[str, Any]]
+    table: Catalogue, rule: Rule, parts: NDArray[np.int32], parameters: list[dict[str, Any]]
 ) -> Iterator[Split]:
     count = len(parameters)
     if not np.bincount(parts, minlength=count).all():
@@ -247,7 +244,7 @@ def _by(rule: Rule) -> str:
 
 
 def _split(
-    table: CatalogueTable, rule: Rule, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
+    table: Catalogue, rule: Rule, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
 ) -> Split:
     for subset, chosen in zip(SUBSETS, rows, strict=True):
         if not len(chosen):

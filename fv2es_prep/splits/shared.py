@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fv2es_prep.shards.catalogue_table import CatalogueTable, Names
+from fv2es_prep.shards.catalogue import Catalogue, Names
 
 Mask = NDArray[np.bool_]
 
@@ -88,7 +88,7 @@ def sharing_names(kind: str, names: Names) -> Measure:
     return sharing_values(kind, names.codes, len(names.values), names.known)
 
 
-def adjacent_turns(table: CatalogueTable) -> Measure:
+def adjacent_turns(table: Catalogue) -> Measure:
     """A measure of utterances whose speaker's previous or next turn is in the other subset.
 
     Turns in no subset count too; turns without a speaker count as one speaker's. Where ids number
@@ -142,7 +142,7 @@ def _steps(ids: Any, order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(comparable, np.diff(number[order]), 0)
 
 
-def overlaps(table: CatalogueTable) -> Measure:
+def overlaps(table: Catalogue) -> Measure:
     """A measure of turns that overlap a turn of the other subset in the same recording.
 
     Coverage is the fraction of a turn that the union of the other subset's turns covers.
@@ -169,7 +169,7 @@ def overlaps(table: CatalogueTable) -> Measure:
     return measure
 
 
-def _on_one_axis(table: CatalogueTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _on_one_axis(table: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start and end on one time axis, on which the recordings follow each other."""
     start, end = table.spans_us
     codes = table.recordings.codes

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Dataset
 
-from fv2es_prep.errors import SplitError
+from fv2es_prep.errors import REBUILD_HINT, ShardError, SplitError
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_train.data.batches import shown_ids
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class ShardDataset(Dataset["Example"]):
 
     Raises:
         SplitError: an id is not in the shards.
-        ShardError: the index is missing or damaged.
+        ShardError: the index is damaged, or a shard missing.
 
     Attributes:
         index: the shards' index, with their settings and classes.
@@ -52,11 +53,13 @@ class ShardDataset(Dataset["Example"]):
     def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
         self.directory = Path(directory)
         self.index = read_index(self.directory)
+        for entry in self.index.shards:
+            if not (self.directory / entry.name).is_file():
+                raise ShardError(f"{self.directory / entry.name} is not there", REBUILD_HINT)
         catalogue = read_catalogue(self.directory)
-        self.ids = tuple(catalogue.ids if ids is None else ids)
-        place = {name: row for row, name in enumerate(catalogue.ids)}
-        self._refuse_unknown(place)
-        chosen = np.array([place[name] for name in self.ids], dtype=np.int64)
+        self.ids = tuple(catalogue.ids.to_pylist() if ids is None else ids)
+        chosen = catalogue.rows_of(self.ids)
+        self._refuse_unknown(chosen)
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
@@ -95,12 +98,11 @@ class ShardDataset(Dataset["Example"]):
             self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
         return self._readers[shard]
 
-    def _refuse_unknown(self, place: dict[str, int]) -> None:
-        unknown = [name for name in self.ids if name not in place]
-        if unknown:
+    def _refuse_unknown(self, rows: NDArray[np.int64]) -> None:
+        if len(unknown := np.flatnonzero(rows < 0)):
             raise SplitError(
                 f"{len(unknown)} of {len(self.ids)} utterance ids are not in the shards of "
-                f"{self.directory}, the first is {unknown[0]!r}",
+                f"{self.directory}, the first is {self.ids[unknown[0]]!r}",
                 f"make a split of these shards: fv2es splits build {self.directory} "
                 "--recipe random --out split.json",
             )

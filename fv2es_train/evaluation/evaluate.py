@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.bootstrap import Bootstrap

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fv2es_prep.shards.reader import Catalogue
+    from fv2es_prep.shards.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
         catalogue: the small columns of the dataset.
         ids: utterances that it has.
     """
-    place = {name: row for row, name in enumerate(catalogue.ids)}
-    rows = [place[name] for name in ids]
+    rows = catalogue.rows_of(ids)
+    texts = catalogue.texts.take(rows).to_pylist()
     return Metadata(
         ids=tuple(ids),
-        recordings=tuple(catalogue.recording_ids[row] for row in rows),
-        speakers=tuple(catalogue.speakers[row] for row in rows),
-        sessions=tuple(catalogue.sessions[row] for row in rows),
-        seconds=tuple((catalogue.end_s - catalogue.start_s)[rows].tolist()),
+        recordings=tuple(catalogue.recordings.at(rows)),
+        speakers=tuple(catalogue.speakers.at(rows)),
+        sessions=tuple(catalogue.sessions.at(rows)),
+        seconds=tuple(catalogue.seconds[rows].tolist()),
         faceless=tuple((catalogue.count("faces/found") == 0)[rows].tolist()),
-        wordless=tuple(not catalogue.texts[row].strip() for row in rows),
+        wordless=tuple(not text.strip() for text in texts),
     )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
 from fv2es_prep.corpora import licence_of
-from fv2es_prep.shards.catalogue import read_table
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, audit_split
 from fv2es_prep.utils.files import sha256_of, whole_file
@@ -26,8 +25,7 @@ from fv2es_train.evaluation.single_label import SINGLE_METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fv2es_prep.shards.catalogue_table import CatalogueTable
-    from fv2es_prep.shards.reader import Catalogue
+    from fv2es_prep.shards.catalogue import Catalogue
     from fv2es_prep.splits import Split
     from fv2es_prep.splits.shared import Shared
     from fv2es_train.models.checkpoint import Checkpoint
@@ -75,7 +73,7 @@ def write_card(
         "## Data",
         _data(corpora, shards, index.examples, catalogue, split),
         "## Split",
-        _split(read_table(shards), split),
+        _split(catalogue, split),
         "## Training",
         _training(checkpoint, summary),
         "## What it is not for",
@@ -152,7 +150,7 @@ def _data(
     return "\n".join(lines) + "\n\n" + _table(head, rows)
 
 
-def _split(table: CatalogueTable, split: Split) -> str:
+def _split(table: Catalogue, split: Split) -> str:
     chosen = ", ".join(f"{name} {value}" for name, value in split.parameters.items())
     lines = [
         f"- recipe: {split.recipe}" + (f" ({chosen})" if chosen else ""),

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.utils.files import make_directory, write_json
 from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict

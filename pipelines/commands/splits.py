@@ -54,7 +54,7 @@ def splits_build(
     as_json: Json = False,
 ) -> None:
     """Build splits of a dataset by a recipe; the shards stay as they are."""
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.recipes import Rule, build_splits
 
     if recipe != "session" and test_session is not None:
@@ -71,7 +71,7 @@ def splits_build(
         stratify=stratify,
         folds=int(folds) if folds and folds.isdecimal() else folds,
     )
-    _write_splits(build_splits(read_table(shards), rule), out, folds is not None, as_json)
+    _write_splits(build_splits(read_catalogue(shards), rule), out, folds is not None, as_json)
 
 
 @splits.command("import", epilog="Example: fv2es splits import lists --shards shards --out s.json")
@@ -87,11 +87,11 @@ def splits_import(
     as_json: Json = False,
 ) -> None:
     """Import id lists as a manifest and recognise published splits."""
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.imported import import_lists, import_text, read_lists
     from fv2es_prep.splits.manifest import write_split
 
-    imported = import_lists(read_lists(lists), read_table(shards) if shards else None)
+    imported = import_lists(read_lists(lists), read_catalogue(shards) if shards else None)
     if out is not None and imported.split is None:
         raise UsageError(
             "the ids name recordings, and without a dataset their utterances are unknown",
@@ -135,7 +135,7 @@ def splits_audit(
     as_json: Json = False,
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.audit import (
         audit_split,
         audit_text,
@@ -146,7 +146,7 @@ def splits_audit(
     from fv2es_prep.splits.manifest import read_split
 
     limits = parse_limits(allow or [])
-    audit = audit_split(read_table(shards), read_split(split, allow_repeats=True))
+    audit = audit_split(read_catalogue(shards), read_split(split, allow_repeats=True))
     sentences = list(exceeded(audit, limits))
     if page is not None:
         write_audit_page(page, split.name, audit, sentences)
@@ -176,11 +176,11 @@ def splits_diff(
 @splits.command("stats", epilog="Example: fv2es splits stats shards split.json")
 def splits_stats(shards: Dataset, split: SplitFile, as_json: Json = False) -> None:
     """Count what is in each subset: utterances, recordings, speakers, hours, classes."""
-    from fv2es_prep.shards.catalogue import read_table
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.compare import split_stats, stats_text
     from fv2es_prep.splits.manifest import read_split
 
-    stats = split_stats(read_table(shards), read_split(split))
+    stats = split_stats(read_catalogue(shards), read_split(split))
     told = {"shards": str(shards), "split": str(split), **stats}
     output(told, stats_text(stats), as_json)
 

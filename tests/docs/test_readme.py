@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 

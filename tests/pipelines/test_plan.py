@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fv2es_prep.config import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.types import Recording, Utterance
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.task import cost_s, estimate_s, longest_first
@@ -87,7 +87,9 @@ def test_a_plan_knows_how_many_frames_there_will_be(
     plan = plan_corpus(options_for(corpus, tmp_path, text_model))
     planned = {u.id: plan.settings.frames.count(u.duration_s) for u in plan.inventory.utterances}
     catalogue = read_catalogue(prepared)
-    assert planned == dict(zip(catalogue.ids, catalogue.counts["faces"].tolist(), strict=True))
+    assert planned == dict(
+        zip(catalogue.ids.to_pylist(), catalogue.counts["faces"].tolist(), strict=True)
+    )
     described = plan.describe(2)
     assert described["frames"] == catalogue.counts["faces"].sum()
     assert described["shard_bytes"] / sum(p.stat().st_size for p in prepared.glob("*.h5")) > 0.9

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fv2es_prep.errors import OutputError, UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
-from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.utils.files import sha256_of
 from pipelines.plan import plan_corpus
 from pipelines.run import RUN_NAME, run

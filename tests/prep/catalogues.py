@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from fv2es_prep.shards.catalogue import arrow_table
-from fv2es_prep.shards.catalogue_table import LABEL, CatalogueTable
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.shards.catalogue import COUNT, LABEL, Catalogue, column_names
+from fv2es_prep.shards.index import Index, ShardEntry
 
 
-def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> CatalogueTable:
+def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Catalogue:
     """A catalogue of rows with id, recording, speaker, session, text, start, end, labels, faces."""
     columns = {
         "id": [row["id"] for row in rows],
@@ -25,8 +27,11 @@ def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Cat
         "faces": [row["faces"].to_bytes(16, "big") for row in rows],
         "mel": [row["mel"].to_bytes(16, "big") for row in rows],
     }
-    table = arrow_table(columns)
-    return CatalogueTable(tuple(classes), len(table), table.column, table.column_names)
+    shard = ShardEntry("made.h5", "", 0, len(rows), "")
+    index = Index("made", "1.2", tuple(classes), (), PrepSettings(), (shard,))
+    schema = pa.schema(column_names(index))
+    counts = {name: [1] * len(rows) for name in schema.names if name.startswith(COUNT)}
+    return Catalogue(index, pa.table({**columns, **counts}, schema).column)
 
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")

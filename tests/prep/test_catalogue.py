@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from fv2es_prep.shards.catalogue import (
     CATALOGUE_NAME,
-    check_catalogue,
+    COUNT,
+    Catalogue,
     is_current,
-    read_table,
-    table_of,
+    read_catalogue,
+    table_from_shards,
     write_catalogue,
 )
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.merge import merge
 from fv2es_prep.shards.tools.prune import prune
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.utils.files import sha256_of
+
+
+def from_shards(directory) -> Catalogue:
+    index = read_index(directory)
+    return Catalogue(index, table_from_shards(directory, index).column)
 
 
 def same(table, other) -> None:
@@ -30,14 +38,17 @@ def same(table, other) -> None:
         np.testing.assert_array_equal(one.codes, two.codes)
     np.testing.assert_array_equal(table.label, other.label)
     np.testing.assert_array_equal(table.spans_us, other.spans_us)
+    for name, count in table.counts.items():
+        np.testing.assert_array_equal(count, other.count(name))
 
 
 def test_a_run_writes_what_the_shards_say(prepared):
     index = read_index(prepared)
     assert is_current(prepared, index)
-    assert list(check_catalogue(prepared, index)) == []
-    table = read_table(prepared)
-    same(table, table_of(read_catalogue(prepared)))
+    table = read_catalogue(prepared)
+    same(table, from_shards(prepared))
+    counts = {"faces", "faces/found", "mel", "tokens"}
+    assert counts == table.counts.keys() == from_shards(prepared).counts.keys()
     assert len(table) == index.examples
     digests = []
     for entry in index.shards:
@@ -56,31 +67,47 @@ def test_equal_datasets_have_equal_catalogues(dataset, make_dataset, tmp_path):
 
 def test_a_missing_one_is_made_and_a_stale_one_is_made_anew(dataset, make_dataset, tmp_path):
     assert not (dataset / CATALOGUE_NAME).exists()
-    table = read_table(dataset)
+    table = read_catalogue(dataset)
     assert is_current(dataset, read_index(dataset))
     larger = make_dataset(tmp_path / "larger", turns=5)
     (larger / CATALOGUE_NAME).write_bytes((dataset / CATALOGUE_NAME).read_bytes())
     assert [f.code for f in verify(larger)] == ["catalogue"]
-    assert len(read_table(larger)) == len(table) + 2
+    assert len(read_catalogue(larger)) == len(table) + 2
     assert verify(larger) == []
 
 
+def test_one_of_an_older_version_is_ok_and_is_made_anew(dataset):
+    read_catalogue(dataset)
+    path = dataset / CATALOGUE_NAME
+    table = pq.read_table(path)
+    pq.write_table(table.drop([n for n in table.column_names if n.startswith(COUNT)]), path)
+    assert verify(dataset) == []
+    assert not is_current(dataset, read_index(dataset))
+    same(read_catalogue(dataset), from_shards(dataset))
+    assert is_current(dataset, read_index(dataset))
+
+
+def test_reading_it_opens_no_shard(dataset):
+    ids = read_catalogue(dataset).ids
+    for shard in dataset.glob("*.h5"):
+        shard.unlink()
+    assert read_catalogue(dataset).ids == ids
+    assert read_catalogue(dataset).count("faces").sum() > 0
+
+
 def test_damage_is_found_and_mended(dataset):
-    read_table(dataset)
+    read_catalogue(dataset)
     path = dataset / CATALOGUE_NAME
     assert verify(dataset) == []
     path.write_bytes(path.read_bytes()[:-40])
     (finding,) = verify(dataset)
     assert (finding.code, finding.file) == ("catalogue", CATALOGUE_NAME)
-    same(read_table(dataset), table_of(read_catalogue(dataset)))
+    same(read_catalogue(dataset), from_shards(dataset))
     assert verify(dataset) == []
 
 
 def test_one_that_says_something_else_is_found(dataset):
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    read_table(dataset)
+    read_catalogue(dataset)
     path = dataset / CATALOGUE_NAME
     table = pq.read_table(path)
     place = table.column_names.index("start_s")
@@ -93,24 +120,24 @@ def test_one_that_says_something_else_is_found(dataset):
 def test_a_directory_that_cannot_be_written_is_read_all_the_same(dataset, monkeypatch):
     # A directory in its place cannot be replaced by a file, whoever runs the tests.
     (dataset / CATALOGUE_NAME).mkdir()
-    assert len(read_table(dataset)) == read_index(dataset).examples
+    assert len(read_catalogue(dataset)) == read_index(dataset).examples
 
 
 def test_prune_leaves_it_and_merge_writes_one(dataset, make_dataset, tmp_path):
-    read_table(dataset)
+    read_catalogue(dataset)
     assert prune(dataset) == []
     others = make_dataset(tmp_path / "others", prefix="X", corpus="others")
     out = tmp_path / "merged"
     index = merge([dataset, others], out)
     assert is_current(out, index)
-    assert len(read_table(out)) == len(read_table(dataset)) + len(read_table(others))
+    assert len(read_catalogue(out)) == len(read_catalogue(dataset)) + len(read_catalogue(others))
     assert verify(out) == []
 
 
 @pytest.mark.parametrize("turns", [0, 3])
 def test_an_empty_column_has_its_type(make_dataset, tmp_path, turns):
     place = make_dataset(tmp_path / "few", turns=turns, shards=1)
-    table = read_table(place)
+    table = read_catalogue(place)
     assert len(table.ids) == len(table.recordings.codes) == len(table) == turns
     assert table.label.shape == (turns, 2)
     assert len(table.content("mel")) == turns

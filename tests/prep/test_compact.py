@@ -22,9 +22,10 @@ from fv2es_prep.config import (
 )
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards import schema
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.export import export
 from fv2es_prep.shards.tools.info import dataset_info
 from fv2es_prep.shards.tools.merge import merge

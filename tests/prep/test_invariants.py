@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from fv2es_prep.config import COMPACT, PrepSettings, digest_of
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.splits import write_split

@@ -24,9 +24,10 @@ from fv2es_prep.errors import CorpusError, SettingsError
 from fv2es_prep.errors import DropReason as Why
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.view import cut_view, halve_until
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
 from pipelines.commands.prep import prep
@@ -138,7 +139,7 @@ def link(source: str, target: str) -> None:
 
 def example_of(directory: Path, name: str) -> Example:
     catalogue, index = read_catalogue(directory), read_index(directory)
-    place = catalogue.ids.index(name)
+    place = int(catalogue.rows_of([name])[0])
     with ShardReader(directory / index.shards[catalogue.shard[place]].name) as reader:
         return reader.read(int(catalogue.row[place]))
 
@@ -357,13 +358,13 @@ def test_a_picture_is_taken_every_500_ms_truly(by_raters, video):
 
 def test_every_id_is_prepared_or_dropped_with_its_reason(shards):
     out, summary = shards
-    fates = dict.fromkeys(read_catalogue(out).ids)
+    fates = dict.fromkeys(read_catalogue(out).ids.to_pylist())
     entries = read_dropped(out)
     fates |= {entry["id"]: Why(entry["reason"]) for entry in reversed(entries)}
     again = [entry["id"] for entry in entries if entry["reason"] == "duplicate_id"]
     assert again == ["-3g5yACwYnA_2"]
     assert fates == {**FATES, **BESIDE, "-3g5yACwYnA_2": Why.DUPLICATE_ID}
-    assert sorted(read_catalogue(out).ids) == PREPARED
+    assert sorted(read_catalogue(out).ids.to_pylist()) == PREPARED
     assert summary.prepared + summary.dropped_in_preparation == COUNTS["kept"]
     assert len(entries) + summary.prepared == len(FATES) + len(BESIDE) + len(again)
     assert summary.recordings_failed == ("corrupt",)

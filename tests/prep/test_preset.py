@@ -25,9 +25,10 @@ from fv2es_prep.media.frame_rules import numbered_moments, thinned_moments
 from fv2es_prep.media.probe import pace_of
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.media.view import cut_view
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.commands.prep import prep
@@ -203,7 +204,7 @@ def test_settings_from_before_are_ours():
 def examples_of(directory: Path) -> dict[str, Example]:
     catalogue, index = read_catalogue(directory), read_index(directory)
     found = {}
-    for place, name in enumerate(catalogue.ids):
+    for place, name in enumerate(catalogue.ids.to_pylist()):
         with ShardReader(directory / index.shards[catalogue.shard[place]].name) as reader:
             found[name] = reader.read(int(catalogue.row[place]))
     return found

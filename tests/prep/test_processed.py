@@ -30,7 +30,8 @@ from fv2es_prep.errors import (
 )
 from fv2es_prep.media.picture_folder import PictureFolder
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.types import Example, Inventory, PictureFiles, Recording, Utterance
 from pipelines.commands.prep import prep
 from pipelines.commands.shards import shards

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason, OutputError, ShardError, UsageError
+from fv2es_prep.shards.catalogue import CATALOGUE_NAME, read_catalogue
 from fv2es_prep.shards.index import INDEX_NAME, read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
-from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.shards.tools.show import draw_example
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
 from fv2es_prep.utils.files import sha256_of
@@ -195,7 +196,7 @@ def test_an_index_says_what_is_there(prepared):
         assert sha256_of(prepared / entry.name) == entry.sha256
         assert (prepared / entry.name).stat().st_size == entry.size_bytes
     catalogue = read_catalogue(prepared)
-    assert len(catalogue.ids) == len(set(catalogue.ids)) == 18
+    assert len(catalogue) == len(set(catalogue.ids.to_pylist())) == 18
     assert catalogue.label.sum() == 18
     assert (catalogue.counts["faces/found"] <= catalogue.counts["faces"]).all()
 
@@ -213,6 +214,7 @@ def test_directories_that_are_no_dataset_are_told_apart(tmp_path, shards):
 def test_a_missing_shard_is_named(shards):
     name = read_index(shards).shards[1].name
     (shards / name).unlink()
+    (shards / CATALOGUE_NAME).unlink()
     with pytest.raises(ShardError, match=name):
         read_catalogue(shards)
 

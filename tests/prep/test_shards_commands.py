@@ -15,9 +15,10 @@ import pytest
 
 from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import OutputError, ShardError, UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.export import DESCRIPTION_NAME, FORMATS, export
 from fv2es_prep.shards.tools.info import dataset_info, info_text
 from fv2es_prep.shards.tools.merge import merge
@@ -55,7 +56,9 @@ def test_info_counts_everything(dataset):
     assert bytes_["mel"] == (41 * 3 + 81 + 121) * 128 * 2 + (3 + 1 + 2 + 1) * 8
     catalogue = read_catalogue(dataset)
     share = catalogue.counts["faces/found"] / catalogue.counts["faces"]
-    low = [name for name, found in zip(catalogue.ids, share, strict=True) if found < 0.5]
+    low = [
+        name for name, found in zip(catalogue.ids.to_pylist(), share, strict=True) if found < 0.5
+    ]
     assert info["stages"]["faces"]["found"]["utterances_below_half"] == low
     assert info["stages"]["faces"]["found"]["count"] == catalogue.counts["faces/found"].sum()
     json.dumps(info, allow_nan=False)
@@ -106,8 +109,8 @@ def test_merged_datasets_hold_all_and_are_sound(dataset, others, tmp_path):
     assert [(part.corpus, part.shards) for part in index.merged] == [("tests", 2), ("others", 2)]
     assert [entry.name for entry in index.shards] == [f"merged-{i:05d}.h5" for i in range(4)]
     assert verify(out) == []
-    ids = read_catalogue(dataset).ids + read_catalogue(others).ids
-    assert read_catalogue(out).ids == ids
+    ids = [*read_catalogue(dataset).ids.to_pylist(), *read_catalogue(others).ids.to_pylist()]
+    assert read_catalogue(out).ids.to_pylist() == ids
     assert dataset_info(out)["dropped"] == {"no_label": 2, "no_frame_in_span": 4}
     assert [e["id"] for e in read_dropped(out)[:3]] == ["x", "x", "1A_9"]
     before = [entry.sha256 for path in (dataset, others) for entry in read_index(path).shards]

@@ -2,35 +2,33 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.reader import Catalogue
+from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits import SUBSETS, read_split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
+from tests.prep.catalogues import table_from
 
 
 def make_catalogue(count: int = 100, sessions: int = 5, order: int = 1) -> Catalogue:
     """A catalogue without shards; ``order`` -1 turns it round."""
-    numbers = list(range(count))[::order]
-    zeros = np.zeros(count, np.int64)
-    label = np.zeros((count, 2), np.uint8)
-    label[np.arange(count), np.array(numbers) % 2] = 1
-    return Catalogue(
-        label_classes=("ang", "neu"),
-        ids=[f"utt{n:03d}" for n in numbers],
-        recording_ids=["rec"] * count,
-        speakers=["F"] * count,
-        sessions=[f"Session{n % sessions + 1}" for n in numbers],
-        texts=[""] * count,
-        start_s=zeros.astype(float),
-        end_s=zeros.astype(float),
-        label=label,
-        counts={},
-        shard=zeros,
-        row=zeros,
-    )
+    rows = [
+        {
+            "id": f"utt{n:03d}",
+            "recording": "rec",
+            "speaker": "F",
+            "session": f"Session{n % sessions + 1}",
+            "text": "",
+            "start": 0.0,
+            "end": 0.0,
+            "labels": (("ang", "neu")[n % 2],),
+            "faces": n,
+            "mel": n,
+        }
+        for n in list(range(count))[::order]
+    ]
+    return table_from(rows, ("ang", "neu"))
 
 
 def test_random_takes_each_utterance_once_in_the_papers_shares():
@@ -51,7 +49,8 @@ def test_random_depends_on_the_seed_alone_and_not_on_the_order_of_shards():
 def test_session_shares_no_session_between_subsets(name):
     catalogue = make_catalogue()
     split = next(build_splits(catalogue, Rule("session", test=name)))
-    session_of = dict(zip(catalogue.ids, catalogue.sessions, strict=True))
+    sessions = catalogue.sessions.at(range(len(catalogue)))
+    session_of = dict(zip(catalogue.ids.to_pylist(), sessions, strict=True))
     held = {subset: {session_of[i] for i in split.ids(subset)} for subset in SUBSETS}
     assert held == {
         "train": {"Session3", "Session4", "Session5"},

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
 from tests.test_cli import fv2es, refused
 
@@ -60,7 +60,7 @@ def test_lists_become_a_manifest(prepared, split, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "no published split" in result.stdout
     assert {subset: read_split(out).ids(subset) for subset in SUBSETS} == ids
-    videos = sorted(set(read_catalogue(prepared).recording_ids))
+    videos = read_catalogue(prepared).recordings.values
     for subset, name in zip(SUBSETS, videos, strict=True):
         (lists / f"{subset}.txt").write_text(name + "\r\n")
     told = fv2es("splits", "import", lists, "--shards", prepared, "--json")

@@ -18,7 +18,8 @@ from fv2es_prep.corpora.table import scan as scan_table
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import duration_s
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.types import Inventory, View
 from fv2es_train.training.loop import train
@@ -82,11 +83,11 @@ def test_clips_without_spans_and_text_prepare_and_train(clips, text_model, tmp_p
     assert "prepared 6 utterances" in said
     assert "no text        6 utterances" in said
     catalogue = read_catalogue(out)
-    assert catalogue.ids == [f"clip{i}" for i in range(6)]
-    assert catalogue.recording_ids[0] == "clips/clip0.mkv"
+    assert catalogue.ids.to_pylist() == [f"clip{i}" for i in range(6)]
+    assert catalogue.recordings.at([0])[0] == "clips/clip0.mkv"
     assert catalogue.label_classes == ("anger", "joy")
-    assert catalogue.texts == [""] * 6
-    assert catalogue.end_s == pytest.approx([1.5] * 6, abs=0.05)
+    assert catalogue.texts.to_pylist() == [""] * 6
+    assert catalogue.seconds == pytest.approx([1.5] * 6, abs=0.05)
     assert "utterances without text" in (out / "report.html").read_text("utf-8")
     with ShardReader(out / "table-00000.h5") as reader:
         example = reader.read(0)

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from fv2es_prep.config import PrepSettings, TextSettings
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import make_index, write_index
-from fv2es_prep.shards.reader import read_catalogue
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits

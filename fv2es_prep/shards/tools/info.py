@@ -6,15 +6,16 @@ Owns the numbers and their text. Leaves printing to cli.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fv2es_prep.shards.catalogue import Catalogue, Names, read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import Index, read_index
-from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.utils.configuration import flatten
 
@@ -29,15 +30,14 @@ def dataset_info(directory: Path) -> dict[str, Any]:
         ShardError: a shard, the index or dropped.jsonl is missing or damaged.
     """
     index, catalogue = read_index(directory), read_catalogue(directory)
-    seconds = catalogue.end_s - catalogue.start_s
     columns = catalogue.label.sum(axis=0, dtype=int)
     return {
         "corpus": index.corpus,
         "merged": [part.corpus for part in index.merged],
         "format_version": index.format_version,
         "utterances": index.examples,
-        "recordings": len(set(catalogue.recording_ids)),
-        "hours": round(float(seconds.sum()) / 3600, 4),
+        "recordings": len(catalogue.recordings.values),
+        "hours": round(float(catalogue.seconds.sum()) / 3600, 4),
         "classes": dict(zip(catalogue.label_classes, map(int, columns), strict=True)),
         "speakers": _counts(catalogue.speakers),
         "sessions": _counts(catalogue.sessions),
@@ -75,8 +75,9 @@ def _listed(name: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{key or '(unknown)':{width}}  {value}"
 
 
-def _counts(names: Sequence[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
+def _counts(names: Names) -> dict[str, int]:
+    counts = np.bincount(names.codes, minlength=len(names.values)).tolist()
+    return dict(zip(names.values, counts, strict=True))
 
 
 def _rows(catalogue: Catalogue, stage: str) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _rows(catalogue: Catalogue, stage: str) -> dict[str, Any]:
             found[name.removeprefix(f"{stage}/")] = {
                 "count": int(ones.sum()),
                 "share": round(int(ones.sum()) / max(found["rows"], 1), 4),
-                "utterances_below_half": [catalogue.ids[place] for place in low],
+                "utterances_below_half": catalogue.ids.take(low).to_pylist(),
             }
     return found
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import ShardError, UsageError
-from fv2es_prep.shards.catalogue import write_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue, write_catalogue
 from fv2es_prep.shards.dropped import read_dropped, write_dropped
 from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, write_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, whole_file
 
 _NAMED = 3
@@ -94,7 +94,8 @@ def _check_apart(parts: Sequence[Path]) -> None:
     homes: dict[tuple[str, str], Path] = {}
     for part in parts:
         catalogue = read_catalogue(part)
-        for kind, names in (("utterance", catalogue.ids), ("recording", catalogue.recording_ids)):
+        held = {"utterance": catalogue.ids.to_pylist(), "recording": catalogue.recordings.values}
+        for kind, names in held.items():
             keys = [(kind, name) for name in dict.fromkeys(names)]
             if shared := [key for key in keys if key in homes]:
                 named = ", ".join(name for _, name in shared[:_NAMED])

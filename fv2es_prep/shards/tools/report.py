@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
-from fv2es_prep.shards.reader import Catalogue, ShardReader, read_catalogue
-from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.tools.show import draw_example
 from fv2es_prep.types import Dropped
 from fv2es_prep.utils.pages import html_table, write_page
 
@@ -52,14 +53,14 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
 
 
 def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
-    hours = float((catalogue.end_s - catalogue.start_s).sum()) / 3600
+    hours = float(catalogue.seconds.sum()) / 3600
     return [
-        ("utterances", len(catalogue.ids)),
-        ("recordings", len(set(catalogue.recording_ids))),
-        ("sessions", len(set(catalogue.sessions))),
-        ("speakers", len(set(catalogue.speakers))),
+        ("utterances", len(catalogue)),
+        ("recordings", len(catalogue.recordings.values)),
+        ("sessions", len(catalogue.sessions.values)),
+        ("speakers", len(catalogue.speakers.values)),
         ("hours of utterances", f"{hours:.2f}"),
-        ("utterances without text", sum(not text for text in catalogue.texts)),
+        ("utterances without text", sum(not text for text in catalogue.texts.to_pylist())),
         *_counted(catalogue),
         ("shards", len(index.shards)),
         ("megabytes", f"{index.size_bytes / 1e6:.1f}"),
@@ -84,13 +85,13 @@ def _reconciliation(index: Index) -> Iterable[str]:
 
 def _by_session(catalogue: Catalogue) -> Iterable[str]:
     """A table, where there are not too many sessions to be looked at."""
-    if len(set(catalogue.sessions)) <= _MOST_SESSIONS:
+    if len(catalogue.sessions.values) <= _MOST_SESSIONS:
         yield html_table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
 
 
 def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:
     sums = catalogue.label.sum(axis=0, dtype=int)
-    total = max(len(catalogue.ids), 1)
+    total = max(len(catalogue), 1)
     return [
         (name, int(count), f"{count / total:.1%}")
         for name, count in zip(catalogue.label_classes, sums, strict=True)
@@ -98,10 +99,10 @@ def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:
 
 
 def _sessions(catalogue: Catalogue) -> list[tuple[object, ...]]:
-    names = np.array(catalogue.sessions)
+    sessions = catalogue.sessions
     return [
-        (session, *map(int, catalogue.label[names == session].sum(axis=0, dtype=int)))
-        for session in sorted(set(catalogue.sessions))
+        (session, *map(int, catalogue.label[sessions.codes == code].sum(axis=0, dtype=int)))
+        for code, session in enumerate(sessions.values)
     ]
 
 
@@ -113,7 +114,7 @@ def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
 def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[str]:
     """The first example of each class with a counted row, as an image within the page."""
     counted = [counts > 0 for name, counts in catalogue.counts.items() if "/" in name]
-    shown = np.logical_and.reduce([np.ones(len(catalogue.ids), np.bool_), *counted])
+    shown = np.logical_and.reduce([np.ones(len(catalogue), np.bool_), *counted])
     for column, name in enumerate(catalogue.label_classes):
         rows = np.flatnonzero(catalogue.label[:, column] & shown)
         if not len(rows):

@@ -1,21 +1,19 @@
-"""One example for a person: in words, as JSON values, as pictures on disk.
-
-Owns finding it by its id and what is told of it. Leaves drawing to `picture`, printing to cli.
-"""
+"""One example for a person: in words, as JSON values, as pictures."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.reader import ShardReader, read_catalogue
-from fv2es_prep.shards.tools.picture import draw_example
+from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
@@ -23,14 +21,7 @@ from fv2es_prep.utils.files import make_directory, whole_file, write_json
 
 @dataclass(frozen=True)
 class Shown:
-    """An example and where it lies.
-
-    Attributes:
-        example: the example.
-        shard: name of its shard.
-        row: its row in it.
-        rating_names: names of its ratings.
-    """
+    """An example, its shard and row, and the names of its ratings."""
 
     example: Example
     shard: str
@@ -46,13 +37,13 @@ def find_example(directory: Path, name: str) -> Shown:
         ShardError: a shard is missing or damaged.
     """
     index, catalogue = read_index(directory), read_catalogue(directory)
-    if name not in catalogue.ids:
-        near = difflib.get_close_matches(name, catalogue.ids, 3)
+    place = int(catalogue.rows_of([name])[0])
+    if place < 0:
+        near = difflib.get_close_matches(name, catalogue.ids.to_pylist(), 3)
         hint = (
             f"is it one of {', '.join(near)}?" if near else "dropped.jsonl says what was left out"
         )
         raise UsageError(f"{directory} has no example {name!r}", hint)
-    place = catalogue.ids.index(name)
     shard, row = index.shards[catalogue.shard[place]].name, int(catalogue.row[place])
     with ShardReader(directory / shard) as reader:
         return Shown(reader.read(row), shard, row, index.rating_names)
@@ -121,15 +112,34 @@ def draw_to_file(shown: Shown, path: Path) -> None:
         draw_example(shown.example, temporary)
 
 
-def extract_example(shown: Shown, directory: Path) -> list[Path]:
-    """Write the faces of an example as PNG, and the rest of it as one JSON.
+def draw_example(example: Example, target: Path | Any) -> None:
+    """Draw an example, its stages and its words, as PNG to a path or a binary file."""
+    # The object-oriented interface: no window, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Args:
-        shown: the example.
-        directory: where to; it is made.
+    drawn = [stage for stage in map(load_stage, example) if stage.drawn_height]
+    heights = [stage.drawn_height for stage in drawn]
+    figure = Figure(figsize=(9, 1.5 * sum(heights) or 1), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    utterance = example.utterance
+    grid = figure.add_gridspec(max(len(drawn), 1), 1, height_ratios=heights or [1])
+    for row, stage in enumerate(drawn):
+        stage.draw(figure.add_subplot(grid[row]), example[stage.name], utterance.start_s)
+    figure.suptitle(
+        f"{utterance.id}   {' + '.join(utterance.labels)}   "
+        f"{utterance.start_s:.2f} to {utterance.end_s:.2f} s\n"
+        + textwrap.shorten(f"“{utterance.transcript}”", 100),
+        fontsize=10,
+    )
+    figure.savefig(target, format="png")
+
+
+def extract_example(shown: Shown, directory: Path) -> list[Path]:
+    """Write the faces of an example as PNG, and the rest as JSON, into a directory that is made.
 
     Returns:
-        The paths written; their names begin with the id, other than word characters as ``_``.
+        The paths written; they begin with `file_stem` of the id.
 
     Raises:
         OutputError: the directory cannot be written.

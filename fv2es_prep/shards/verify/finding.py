@@ -1,8 +1,4 @@
-"""What a check found wrong: a code, the file and a sentence.
-
-Owns the codes that are no numbered invariant. Leaves the checks to `layout`, `invariants` and
-`verify`.
-"""
+"""What a check found wrong: a code, the file and a sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ CODES: dict[str, str] = {
     "stage": "a stage of the dataset is not installed here: its columns are not checked",
     "source": "with `--against`: the raw corpus gives something else",
 }
-"""Code -> meaning; the text of the documentation."""
+"""Code -> meaning, of the codes that are no numbered invariant; the text of the documentation."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +36,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code:10} {self.file}: {self.sentence}"
+
+
+def words_of(error: BaseException) -> str:
+    """An error's message in one line."""
+    return " ".join(str(error).split()) or repr(error)

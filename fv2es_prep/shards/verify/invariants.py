@@ -1,18 +1,17 @@
-"""Whether the rows of a shard keep the numbered invariants of docs/shard-format.md.
+"""Whether the rows of one shard keep the numbered invariants of docs/shard-format.md.
 
-Owns one check for each invariant that a single shard can break. Leaves what needs all shards of a
-dataset to `verify`, and types and shapes, which are known to be right here, to `layout`.
+Leaves what needs all shards of a dataset to `checks`, and types and shapes, which are known to be
+right here, to `layout`.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +19,10 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.schema import DAMAGE, columns_of
-from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.shards.verify.finding import Finding, words_of
 from fv2es_prep.shards.verify.layout import is_absolute
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.stages.stage_rows import StageRows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Columns with longer rows are read example by example; all others are small.
 _SMALL_ROW_BYTES = 64
@@ -46,22 +42,9 @@ class CheckedRows:
     columns: dict[str, Any]
     settings: PrepSettings
 
-    def __len__(self) -> int:
-        return len(self.columns["id"])
-
-    @functools.cached_property
-    def stages(self) -> list[StageRows]:
-        """The rows of each stage."""
-        column = self.columns.__getitem__
-        return [StageRows(stage, self.settings, column) for stage in stages_of(self.settings)]
-
-    def row(self, number: int) -> dict[str, Any]:
-        """Column path -> value of one example, of the columns that belong to no stage."""
-        return {path: self.columns[path][number] for path in parts_of(self.settings)["row"]}
-
 
 def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], CheckedRows]:
-    """The small columns of a shard whose layout is sound, and what of them cannot be read."""
+    """The columns of a shard whose layout is OK, and what of them cannot be read."""
     findings, columns = [], {}
     for column in columns_of(settings):
         data, text = file[column.path], column.kind == "text"
@@ -72,40 +55,35 @@ def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Findin
             else:
                 columns[column.path] = [v.decode() for v in data[()]] if text else data[()]
         except DAMAGE as error:
-            words = " ".join(str(error).split())
-            findings.append(Finding("unreadable", name, f"{column.path}: {words}"))
+            findings.append(Finding("unreadable", name, f"{column.path}: {words_of(error)}"))
     return findings, CheckedRows(columns, settings)
 
 
 def _row_bytes(data: Any) -> int:
-    row: tuple[int, ...] = data.shape[1:]
-    return int(data.dtype.itemsize) * math.prod(row)
+    bytes_: int = data.dtype.itemsize * math.prod(data.shape[1:])
+    return bytes_
 
 
 def check_rows(name: str, rows: CheckedRows) -> list[Finding]:
-    """Check every invariant of a shard's rows.
-
-    Args:
-        name: the shard's name, for the findings.
-        rows: from `read_rows`, without a finding.
-    """
-    if broken := list(_check_offsets(rows)):
-        # Nothing can be said of an example whose rows are not known.
-        return [Finding(code, name, sentence) for code, sentence in broken]
-    findings = []
-    with np.errstate(all="ignore"):
-        checks = [(code, sentence, bad(rows)) for code, sentence, bad in _CHECKS]
-        checks += [(c.code, c.sentence, c.bad(r)) for r in rows.stages for c in r.stage.checks]
-        for code, sentence, bad in checks:
-            if len(found := np.flatnonzero(bad)):
-                names = [rows.columns["id"][number] for number in found]
-                findings.append(Finding(code, name, f"{sentence}: {_listed(names)}"))
-        problems = [*_check_dropped(rows), *_check_sources(rows), *_check_parts(rows)]
-    return findings + [Finding(code, name, sentence) for code, sentence in problems]
+    """Check every invariant of the rows that `read_rows` gave without a finding."""
+    column = rows.columns.__getitem__
+    stages = [StageRows(stage, rows.settings, column) for stage in stages_of(rows.settings)]
+    problems = list(_check_offsets(stages))
+    # Nothing can be said of an example whose rows are not known.
+    if not problems:
+        with np.errstate(all="ignore"):
+            checks = list(_bad_rows(rows.columns))
+            checks += [(c.code, c.sentence, c.bad(r)) for r in stages for c in r.stage.checks]
+            for code, sentence, bad in checks:
+                if names := [column("id")[number] for number in np.flatnonzero(bad)]:
+                    problems.append((code, f"{sentence}: {_listed(names)}"))
+            problems += [*_check_dropped(rows.columns), *_check_sources(rows.columns)]
+            problems += _check_parts(rows, stages)
+    return [Finding(code, name, sentence) for code, sentence in problems]
 
 
-def _check_offsets(rows: CheckedRows) -> Iterator[tuple[str, str]]:
-    for stage in rows.stages:
+def _check_offsets(stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:
+    for stage in stages:
         if not stage.ragged:
             continue
         group, offsets = stage.stage.name, stage.offsets
@@ -121,42 +99,25 @@ def _check_offsets(rows: CheckedRows) -> Iterator[tuple[str, str]]:
                 yield "I25", f"{group}/sizes {sentence}"
 
 
-def _i8(rows: CheckedRows) -> NDArray[np.bool_]:
-    start, end = rows.columns["start_s"], rows.columns["end_s"]
-    bad: NDArray[np.bool_] = ~(np.isfinite(end) & (start >= 0) & (start < end))
-    return bad
+def _bad_rows(columns: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Code, sentence and bool (N,): the examples that break the invariant."""
+    start, end = columns["start_s"], columns["end_s"]
+    bad = ~(np.isfinite(end) & (start >= 0) & (start < end))
+    yield "I8", "the span is not 0 <= start_s < end_s", bad
+    bad = (columns["label"] > 1).any(axis=1)
+    yield "I9", "label holds other values than 0 and 1", bad
+    bad = np.isinf(columns["ratings"]).any(axis=1)
+    yield "I14", "ratings are neither finite nor NaN", bad
+    yield "I21", "clamped is neither 0 nor 1", columns["clamped"] > 1
 
 
-def _i9(rows: CheckedRows) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = (rows.columns["label"] > 1).any(axis=1)
-    return bad
-
-
-def _i14(rows: CheckedRows) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = np.isinf(rows.columns["ratings"]).any(axis=1)
-    return bad
-
-
-def _i21(rows: CheckedRows) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = rows.columns["clamped"] > 1
-    return bad
-
-
-_CHECKS: tuple[tuple[str, str, Callable[[CheckedRows], NDArray[np.bool_]]], ...] = (
-    ("I8", "the span is not 0 <= start_s < end_s", _i8),
-    ("I9", "label holds other values than 0 and 1", _i9),
-    ("I14", "ratings are neither finite nor NaN", _i14),
-    ("I21", "clamped is neither 0 nor 1", _i21),
-)
-
-
-def _check_dropped(rows: CheckedRows) -> Iterator[tuple[str, str]]:
-    prepared = set(rows.columns["id"])
+def _check_dropped(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    prepared = set(columns["id"])
     known = {reason.value for reason in DropReason}
-    for place, text in enumerate(rows.columns["dropped"]):
-        entry = _object(text)
+    for place, text in enumerate(columns["dropped"]):
+        entry = json_object(text)
         if not all(isinstance(entry.get(name), str) for name in _DROPPED_TEXT):
-            yield "I15", f"entry {place} of dropped is not the object that it should be"
+            yield "I15", f"entry {place} of dropped is not the object of the format"
         elif entry["reason"] not in known:
             yield "I15", f"{entry['id']} was dropped for the unknown reason {entry['reason']!r}"
         elif entry["id"] in prepared:
@@ -165,33 +126,33 @@ def _check_dropped(rows: CheckedRows) -> Iterator[tuple[str, str]]:
             yield "I17", f"the dropped {entry['id']} names the path {entry['file']}"
 
 
-def _check_sources(rows: CheckedRows) -> Iterator[tuple[str, str]]:
-    entries = [_object(text) for text in rows.columns["source"]]
+def _check_sources(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    entries = [json_object(text) for text in columns["source"]]
     names = [entry.get("recording_id") for entry in entries]
     digests = [entry.get(part) for entry in entries for part in ("video", "audio")]
     sound = all(isinstance(text, str) and _SHA256.fullmatch(text) for text in digests)
     if not sound or not all(isinstance(name, str) for name in names):
-        yield "I22", "an entry of source is not the object that it should be"
+        yield "I22", "an entry of source is not the object of the format"
         return
     if len(set(names)) < len(names):
         yield "I22", "source names a recording twice"
-    if unknown := sorted(set(rows.columns["recording_id"]) - set(names)):
+    if unknown := sorted(set(columns["recording_id"]) - set(names)):
         yield "I22", f"source lacks the recording {unknown[0]}"
 
 
-def _check_parts(rows: CheckedRows) -> Iterator[tuple[str, str]]:
+def _check_parts(rows: CheckedRows, stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:
     """The digests of each example and each value by itself, in one pass over the large columns."""
     problems: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(rows.columns["id"]):
-        row = rows.row(number)
+        row = {path: rows.columns[path][number] for path in parts_of(rows.settings)["row"]}
         try:
-            for stage in rows.stages:
+            for stage in stages:
                 value = stage.row(number)
                 row |= {f"{stage.stage.name}/{path}": array for path, array in value.items()}
                 if problem := stage.stage.problem(value, rows.settings):
                     problems.setdefault(problem, []).append(name)
         except DAMAGE as error:
-            yield "unreadable", f"{name}: {' '.join(str(error).split())}"
+            yield "unreadable", f"{name}: {words_of(error)}"
             continue
         found = digests_of(row, rows.settings)
         stored = {part: rows.columns[f"digest/{part}"][number].tobytes() for part in found}
@@ -201,7 +162,7 @@ def _check_parts(rows: CheckedRows) -> Iterator[tuple[str, str]]:
         yield code, f"{sentence}: {_listed(names)}"
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
     """A JSON object; an empty one for what is none."""
     try:
         value = json.loads(text)

@@ -24,7 +24,7 @@ from fv2es_prep.shards.schema import (
     features_of,
     row_shape,
 )
-from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.shards.verify.finding import Finding, words_of
 from fv2es_prep.stages.base import Column
 from fv2es_prep.stages.registry import is_installed
 
@@ -33,19 +33,20 @@ _DEEPEST = 8
 
 
 def check_layout(name: str, file: Any, size_bytes: int) -> tuple[list[Finding], dict[str, str]]:
-    """Check everything of an open shard but its rows.
-
-    Args:
-        name: the shard's name, for the findings.
-        file: the open `h5py.File`.
-        size_bytes: size of the file.
+    """Check everything of an open `h5py.File` but its rows.
 
     Returns:
-        The findings, and the root attributes as far as they could be read. Rows may be read only
-        where there is no finding.
+        The findings, and the root attributes that could be read. Rows may be read only where there
+        is no finding.
     """
     attributes: dict[str, str] = {}
-    problems = list(_read_attributes(file, attributes))
+    problems = []
+    version = bytes(file.attrs.get("format_version", b"")).decode(errors="replace")
+    for attribute in attributes_of(version):
+        try:
+            attributes[attribute] = _attribute(file, attribute)
+        except DAMAGE as error:
+            problems.append(("I1", f"the attribute {attribute} cannot be read: {words_of(error)}"))
     if refused := _refused(name, attributes):
         # Of another version nothing else is known.
         return [Finding("version", name, refused)], attributes
@@ -59,15 +60,6 @@ def check_layout(name: str, file: Any, size_bytes: int) -> tuple[list[Finding], 
 def is_absolute(path: str) -> bool:
     """Whether a text is a path from the root of some machine."""
     return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
-
-
-def _read_attributes(file: Any, found: dict[str, str]) -> Iterator[tuple[str, str]]:
-    version = bytes(file.attrs.get("format_version", b"")).decode(errors="replace")
-    for name in attributes_of(version):
-        try:
-            found[name] = _attribute(file, name)
-        except DAMAGE as error:
-            yield "I1", f"the attribute {name} cannot be read: {_words(error)}"
 
 
 def _refused(name: str, found: dict[str, str]) -> str:
@@ -104,16 +96,20 @@ def _check_attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
             if "requires" in found and json.loads(found["requires"]) != needed:
                 yield "I25", f"requires is {found['requires']}, its settings need {needed}"
     except (*DAMAGE, SettingsError) as error:
-        yield "I1", f"an attribute that should be JSON is none: {_words(error)}"
+        yield "I1", f"an attribute that should be JSON is none: {words_of(error)}"
 
 
 def _attribute(file: Any, name: str) -> str:
-    import h5py
-
-    kind = h5py.check_string_dtype(file.attrs.get_id(name).dtype)
-    if kind is None or kind.length is None or kind.encoding != "utf-8":
+    if not _is_fixed_text(file.attrs.get_id(name).dtype):
         raise TypeError("it is no fixed-length UTF-8 text")
     return bytes(file.attrs[name]).decode()
+
+
+def _is_fixed_text(dtype: Any) -> bool:
+    import h5py
+
+    kind = h5py.check_string_dtype(dtype)
+    return kind is not None and kind.length is not None and kind.encoding == "utf-8"
 
 
 def _is_list_of_texts(value: Any) -> bool:
@@ -129,7 +125,7 @@ def _check_storage(file: Any, size_bytes: int) -> Iterator[tuple[str, str]]:
             else:
                 yield from _check_dataset(path, item, size_bytes)
     except DAMAGE as error:
-        yield "unreadable", f"its columns cannot be listed: {_words(error)}"
+        yield "unreadable", f"its columns cannot be listed: {words_of(error)}"
 
 
 def _walk(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -176,24 +172,16 @@ def _check_columns(file: Any, attributes: dict[str, str]) -> Iterator[tuple[str,
         if found is None or not hasattr(found, "dtype"):
             yield "I2", f"the column {column.path} is missing"
             continue
-        yield from _check_type(column, found)
+        if column.kind == "text" and not _is_fixed_text(found.dtype):
+            expected = "fixed-length UTF-8"
+            yield "I2", f"{column.path} has the type {found.dtype}, expected {expected}"
+        elif column.kind != "text" and found.dtype.str != column.dtype:
+            yield "I2", f"{column.path} has the type {found.dtype.str}, expected {column.dtype}"
         row = row_shape(column, *widths)
         if len(found.shape) != 1 + len(row) or found.shape[1:] != row:
             yield "I2", f"{column.path} has the shape {found.shape}, expected (rows, *{row})"
         elif (rows := _rows(column, file)) is not None and len(found) != rows:
             yield "I4", f"{column.path} has {len(found)} row(s), expected {rows}"
-
-
-def _check_type(column: Column, found: Any) -> Iterator[tuple[str, str]]:
-    import h5py
-
-    if column.kind != "text":
-        if found.dtype.str != column.dtype:
-            yield "I2", f"{column.path} has the type {found.dtype.str}, expected {column.dtype}"
-        return
-    kind = h5py.check_string_dtype(found.dtype)
-    if kind is None or kind.length is None or kind.encoding != "utf-8":
-        yield "I2", f"{column.path} has the type {found.dtype}, expected fixed-length UTF-8"
 
 
 def _rows(column: Column, file: Any) -> int | None:
@@ -202,7 +190,3 @@ def _rows(column: Column, file: Any) -> int | None:
     if column.kind in ("ragged", "bytes") or column.path in LISTS or ids is None or not ids.shape:
         return None
     return len(ids) + (column.kind == "offsets")
-
-
-def _words(error: Exception | SettingsError) -> str:
-    return " ".join(str(error).split()) or repr(error)

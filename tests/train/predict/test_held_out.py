@@ -12,7 +12,7 @@ import pytest
 from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.demo import make_corpus
-from fv2es_prep.shards.reader import read_catalogue
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Utterance
