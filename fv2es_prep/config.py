@@ -1,7 +1,4 @@
-"""How each stage is set, as frozen values that are stored in every shard and checkpoint.
-
-Owns defaults, ranges and the digest. Leaves to the stages what they do with their settings.
-"""
+"""The settings of each stage: frozen values that are stored in every shard and checkpoint."""
 
 from __future__ import annotations
 
@@ -10,37 +7,46 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.configuration import flatten
 
-DETECTORS = ("exact", "fast", "facenet")
-FRAME_RULES = ("time", "numbered", "thinned")
-FALLBACKS = ("centre", "published")
-# The published code counts on so many pictures a second, and extracts so many where it thins.
+# Pictures per second that the published code assumes, and that it extracts where it thins.
 _COUNTED_HZ, _EXTRACTED_HZ = 30, 2
 
 
+class _Section:
+    """Checks fields of a `Literal` type, and those of ``_least``: field -> lowest value."""
+
+    _least: ClassVar[dict[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            if choices and (value := getattr(self, name)) not in choices:
+                raise SettingsError(f"{name} is {value!r}, expected {' or '.join(choices)}")
+        for name, low in self._least.items():
+            if not (value := getattr(self, name)) >= low:
+                raise SettingsError(f"{name} is {value}, expected at least {low}")
+
+
 @dataclass(frozen=True)
-class FrameSettings:
-    """Which pictures of a recording are looked at.
+class FrameSettings(_Section):
+    """Which pictures of a recording are sampled.
 
     Attributes:
         interval_s: seconds between two sampled frames of an utterance, the first at its start.
-        rule: ``time``: by presentation time, exactly so far apart. The others are what published
-            code does, see `media.frame_rules`: ``numbered`` counts pictures, ``thinned`` counts
-            those of which about two a second were extracted before.
+        rule: ``time`` samples by presentation time. The others follow published code, see
+            `media.frame_rules`: ``numbered`` counts pictures; ``thinned`` counts those of about
+            two extracted per second.
     """
 
     interval_s: float = 0.5
     rule: Literal["time", "numbered", "thinned"] = "time"
 
     def __post_init__(self) -> None:
-        if self.rule not in FRAME_RULES:
-            raise SettingsError(
-                f"there is no frame rule {self.rule!r}", f"name one of {', '.join(FRAME_RULES)}"
-            )
+        super().__post_init__()
         if not self.interval_s >= 0.001:
             raise SettingsError(
                 f"the frame interval is {self.interval_s} s, expected at least 0.001 s",
@@ -48,19 +54,19 @@ class FrameSettings:
             )
         if self.rule != "time" and self.step < 1:
             raise SettingsError(
-                f"the frame interval is {self.interval_s} s, of which the published rule makes a "
-                "step of 0 pictures",
+                f"the frame interval {self.interval_s} s is a step of 0 pictures by the rule "
+                f"{self.rule}",
                 "pass at least 34 ms, e.g. --interval-ms 500",
             )
 
     @property
     def step(self) -> int:
-        """How many numbers lie between two sampled pictures, where pictures are counted."""
+        """Step from one sampled picture to the next, where pictures are counted."""
         return int(self.interval_s * _COUNTED_HZ)
 
     @property
     def spacing_s(self) -> float:
-        """About how many seconds lie between two sampled pictures."""
+        """Approximate seconds between two sampled pictures."""
         counted_hz = _EXTRACTED_HZ if self.rule == "thinned" else _COUNTED_HZ
         return self.interval_s if self.rule == "time" else self.step / counted_hz
 
@@ -70,19 +76,19 @@ class FrameSettings:
 
 
 @dataclass(frozen=True)
-class FaceSettings:
-    """How faces are found and cut: facenet-pytorch's MTCNN as the published model sets it.
+class FaceSettings(_Section):
+    """How faces are detected and cropped: facenet-pytorch's MTCNN as the published model sets it.
 
     Attributes:
-        detector: ``exact``: the same faces as facenet-pytorch's, several times as fast; ``fast``:
-            looks for small faces only where no large one is found; ``facenet``: its own code.
+        detector: ``exact`` finds the faces of facenet-pytorch, several times as fast; ``fast``
+            looks for small faces only where it finds no large one; ``facenet`` is its own code.
         image_size_px: side of the square face crop.
         margin_px: margin around the box, in pixels of the crop.
-        min_face_px: smallest face that is searched for.
+        min_face_px: smallest face to search for.
         thresholds: acceptance probability of each of the three networks.
         factor: step of the scale pyramid.
-        fallback: what stands in where no face is found: ``centre``, the middle of the view, or
-            ``published``, the patch that the published model takes, which lies left of it.
+        fallback: replaces a face that is not found: ``centre``, the middle of the view, or
+            ``published``, the patch of the published model, left of it.
     """
 
     detector: Literal["exact", "fast", "facenet"] = "exact"
@@ -93,27 +99,17 @@ class FaceSettings:
     factor: float = 0.709
     fallback: Literal["centre", "published"] = "centre"
 
-    def __post_init__(self) -> None:
-        if self.fallback not in FALLBACKS:
-            raise SettingsError(
-                f"faces.fallback is {self.fallback!r}, expected {' or '.join(FALLBACKS)}"
-            )
-        if self.detector not in DETECTORS:
-            raise SettingsError(
-                f"there is no detector {self.detector!r}", f"name one of {', '.join(DETECTORS)}"
-            )
-
 
 @dataclass(frozen=True)
 class MelSettings:
     """The spectrum: torchaudio's MelSpectrogram as the published model sets it.
 
     Attributes:
-        rate_hz: sampling rate of the spectrum; other sound is resampled to it.
+        rate_hz: sampling rate; other sound is resampled to it.
         n_fft: window length in audio samples.
         hop: audio samples between two rows.
         n_mels: number of mel bands.
-        floor: power below which a cell is stored as this power (before the logarithm).
+        floor: lowest power, before the logarithm.
     """
 
     rate_hz: int = 16_000
@@ -129,26 +125,24 @@ class MelSettings:
 
 
 @dataclass(frozen=True)
-class TextSettings:
+class TextSettings(_Section):
     """How transcripts become token ids.
 
     Attributes:
-        tokenizer: name at the hub, or the last part of the directory that it was read from.
-        vocabulary_sha256: digest of the tokenizer's rules, so that another one is noticed.
+        tokenizer: name at the hub, or last part of the tokenizer's directory.
+        vocabulary_sha256: digest of the tokenizer's rules.
         vocabulary_size: number of token ids.
-        pad_id: the id that fills a batch.
-        max_tokens: longest sequence, special tokens included; longer ones are cut.
+        pad_id: token id that pads a batch.
+        max_tokens: longest sequence, special tokens included; longer ones are truncated.
     """
+
+    _least: ClassVar = {"max_tokens": 2}
 
     tokenizer: str = field(default="albert-base-v2", metadata={"derived": True})
     vocabulary_sha256: str = field(default="", metadata={"derived": True})
     vocabulary_size: int = field(default=0, metadata={"derived": True})
     pad_id: int = field(default=0, metadata={"derived": True})
     max_tokens: int = 100
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 2:
-            raise SettingsError(f"max_tokens is {self.max_tokens}, expected at least 2")
 
     @property
     def is_known(self) -> bool:
@@ -157,68 +151,61 @@ class TextSettings:
 
 
 @dataclass(frozen=True)
-class MediaSettings:
-    """How much a media file may cost before it is refused.
+class MediaSettings(_Section):
+    """Limits on media files.
 
-    Only the time that we wait for ffmpeg counts, not what is done with what it gives. To reach
-    the moment t of a recording it may take ``stall_s + time_factor * t``.
+    ffmpeg may take ``stall_s + time_factor * t`` to reach the time t of a recording; only the time
+    spent waiting for it counts.
 
     Attributes:
         max_pixels: largest picture, width times height as the decoder holds it (it may add a
-            few columns and rows); ffmpeg itself refuses larger ones.
-        max_duration_s: longest recording in seconds, as announced and as met while reading.
-        stall_s: seconds that ffmpeg may take whatever it is asked for.
-        time_factor: seconds more that it may take for each second of media.
+            few columns and rows).
+        max_duration_s: longest recording in seconds, as announced and as decoded.
+        stall_s: seconds that ffmpeg may take for any request.
+        time_factor: additional seconds that it may take per second of media.
     """
+
+    _least: ClassVar = {"max_pixels": 1, "max_duration_s": 0, "stall_s": 0, "time_factor": 0}
 
     max_pixels: int = 4096 * 4096
     max_duration_s: float = 6 * 3600.0
     stall_s: float = 120.0
     time_factor: float = 10.0
 
-    def __post_init__(self) -> None:
-        for name, low in (("max_pixels", 1), ("max_duration_s", 0), ("stall_s", 0)):
-            if not getattr(self, name) >= low:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected at least {low}")
-        if not self.time_factor >= 0:
-            raise SettingsError(f"time_factor is {self.time_factor}, expected at least 0")
-
 
 @dataclass(frozen=True)
-class SpanSettings:
+class SpanSettings(_Section):
     """How an utterance's span and its media are reconciled.
 
-    A span that starts before 0 or ends after the media is clamped: cut to what is there, and
-    marked. It is dropped as ``span_outside_media`` where too little of it is left. The media end
-    where the shorter of picture and sound ends, by what can be decoded and not by what the file
-    announces. Each end of a span is judged by itself.
+    A span that exceeds the media is clamped and marked, or dropped as ``span_outside_media`` where
+    too little is left. The media end where the shorter of picture and sound ends, as decoded.
 
     Attributes:
         min_left: share of the span that must be left, 0 to 1.
-        tolerance_s: a span that ends up to this long after the media is left as it is.
+        tolerance_s: excess in seconds up to which a span is not clamped.
     """
+
+    _least: ClassVar = {"min_left": 0, "tolerance_s": 0}
 
     min_left: float = 0.5
     tolerance_s: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_left <= 1:
+        super().__post_init__()
+        if self.min_left > 1:
             raise SettingsError(f"min_left is {self.min_left}, expected 0 to 1")
-        if not self.tolerance_s >= 0:
-            raise SettingsError(f"tolerance_s is {self.tolerance_s}, expected at least 0")
 
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """Which sound and which pictures show nothing and are dropped; each rule can be off.
+    """Which sound and pictures are dropped as empty.
 
     Attributes:
-        silent_level: an utterance is silent if no audio sample's magnitude is above this share
-            of full scale; negative: off.
-        black_level: it is black if no colour value of its sampled pictures is above this, of 255;
-            negative: off.
-        frozen_pictures: it is frozen if it has at least so many sampled pictures and all are
-            equal; 0: off.
+        silent_level: sound is silent if no sample exceeds this share of full scale
+            (negative = off).
+        black_level: pictures are black if no colour value exceeds this, of 255 (negative = off).
+        frozen_pictures: pictures are frozen if at least so many are sampled and all are equal
+            (0 = off).
     """
 
     silent_level: float = 1e-4
@@ -231,8 +218,8 @@ class QualitySettings:
 
 
 @dataclass(frozen=True)
-class StorageSettings:
-    """In which form shards hold faces and spectra; see `compact` for what is lost.
+class StorageSettings(_Section):
+    """The form in which shards hold faces and spectra.
 
     Attributes:
         faces: ``raw`` pixels, or a ``jpeg`` file for each face.
@@ -245,17 +232,13 @@ class StorageSettings:
     mel: Literal["float16", "uint8"] = "float16"
 
     def __post_init__(self) -> None:
-        for name, forms in (("faces", ("raw", "jpeg")), ("mel", ("float16", "uint8"))):
-            if getattr(self, name) not in forms:
-                raise SettingsError(
-                    f"storage.{name} is {getattr(self, name)!r}, expected {' or '.join(forms)}"
-                )
+        super().__post_init__()
         if not 1 <= self.jpeg_quality <= 100:
             raise SettingsError(f"jpeg_quality is {self.jpeg_quality}, expected 1 to 100")
 
     @property
     def compact(self) -> bool:
-        """Whether something is not stored as it was made."""
+        """Whether storing loses something."""
         return self.faces != "raw" or self.mel != "float16"
 
 
@@ -286,10 +269,10 @@ class PrepSettings:
         spans: how spans and media are reconciled.
         quality: which sound and pictures are dropped.
         storage: the form in which shards hold faces and spectra.
-        corpus: the options of the corpus that differ from their defaults, as plain JSON values;
-            `Corpus.read_options` reads them.
-        stages: names of the stages of the dataset, see `stages.registry`.
-        others: settings of stages that have no section here: stage name -> field -> JSON value.
+        corpus: options of the corpus that differ from their defaults, as JSON values; see
+            `Corpus.read_options`.
+        stages: names of the dataset's stages, see `stages.registry`.
+        others: settings of stages without a section here: stage -> field -> JSON value.
     """
 
     frames: FrameSettings = FrameSettings()
@@ -305,10 +288,7 @@ class PrepSettings:
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """The settings as JSON values: section -> field -> value.
-
-        A dataset of the default stages has neither a section ``stages`` nor further sections.
-        """
+        """Section -> field -> JSON value; without ``stages`` where they are the default ones."""
         values = asdict(self)
         names, others = values.pop("stages"), values.pop("others")
         listed = {} if names == DEFAULT_STAGES else {"stages": {"names": list(names)}}
@@ -316,9 +296,7 @@ class PrepSettings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The settings that `to_json` wrote.
-
-        Unknown fields are left out; a section that an older version did not know has its defaults.
+        """The settings that `to_json` wrote; unknown fields are ignored, missing ones default.
 
         Raises:
             SettingsError: a section has the wrong type.
@@ -331,8 +309,9 @@ class PrepSettings:
             }
             names = tuple(values.get("stages", {}).get("names", DEFAULT_STAGES))
             others = {n: dict(values[n]) for n in names if n in values and n not in sections}
-            corpus = _corpus_options(values.get("corpus", {}))
-            return cls(**sections, corpus=corpus, stages=names, others=others)
+            corpus = values.get("corpus", {}).items()
+            given = dict(pair for pair in corpus if pair not in _OLD_CORPUS_DEFAULTS.items())
+            return cls(**sections, corpus=given, stages=names, others=others)
         except (AttributeError, TypeError, ValueError) as error:
             raise SettingsError(f"stored settings cannot be read: {error!r}") from error
 
@@ -341,7 +320,7 @@ class PrepSettings:
         return flatten(self.to_json())
 
     def differences(self, other: PrepSettings) -> dict[str, tuple[Any, Any]]:
-        """The dotted paths whose values differ, with both values; None where one has no value."""
+        """Dotted path -> both values, where they differ; None where one has no value."""
         ours, theirs = self.flat(), other.flat()
         pairs = {path: (ours.get(path), theirs.get(path)) for path in {**ours, **theirs}}
         return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
@@ -355,14 +334,6 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
     known = {f.name for f in fields(kind)}
     plain = {name: value for name, value in values.items() if name in known}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
-
-
-def _corpus_options(stored: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in stored.items()
-        if name not in _OLD_CORPUS_DEFAULTS or value != _OLD_CORPUS_DEFAULTS[name]
-    }
 
 
 def digest_of(value: Any) -> str:

@@ -21,83 +21,64 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class DropReason(StrEnum):
     """Why a part of the corpus did not become an example; the value is the stored code."""
 
-    LABEL_NOT_CHOSEN = "label_not_chosen"
-    NO_LABEL = "no_label"
-    NO_TRANSCRIPT = "no_transcript"
-    NO_ID = "no_id"
-    BAD_LINE = "bad_line"
-    BAD_SPAN = "bad_span"
-    DUPLICATE_ID = "duplicate_id"
-    NOT_A_RECORDING = "not_a_recording"
-    LABELS_MISSING = "labels_missing"
-    TRANSCRIPT_MISSING = "transcript_missing"
-    VIDEO_MISSING = "video_missing"
-    AUDIO_MISSING = "audio_missing"
-    NO_VIDEO_STREAM = "no_video_stream"
-    NO_AUDIO_STREAM = "no_audio_stream"
-    UNDECODABLE_VIDEO = "undecodable_video"
-    UNDECODABLE_AUDIO = "undecodable_audio"
-    NO_FRAME_IN_SPAN = "no_frame_in_span"
-    NO_AUDIO_IN_SPAN = "no_audio_in_span"
-    NOT_A_FILE = "not_a_file"
-    UNREADABLE_FILE = "unreadable_file"
-    CHANNEL_MISSING = "channel_missing"
-    SPAN_OUTSIDE_MEDIA = "span_outside_media"
-    SILENT_AUDIO = "silent_audio"
-    BLACK_PICTURE = "black_picture"
-    FROZEN_PICTURE = "frozen_picture"
-    TIME_LIMIT = "time_limit"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    TOO_LONG = "too_long"
-    WORKER_DIED = "worker_died"
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """One sentence that documents this code."""
-        return _MEANINGS[self]
+    def __new__(cls, code: str, meaning: str = "") -> Self:
+        """The member of a code, with one sentence that documents it."""
+        member = str.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
+
+    LABEL_NOT_CHOSEN = "label_not_chosen", "none of its labels is a chosen class"
+    NO_LABEL = "no_label", "it has a transcript but no label"
+    NO_TRANSCRIPT = "no_transcript", "it has a label or a video but no transcript"
+    NO_ID = "no_id", "the transcript line has no utterance id"
+    BAD_LINE = "bad_line", "the line of the label or transcript file cannot be parsed"
+    BAD_SPAN = "bad_span", "its end is not after its start, or a time is not finite"
+    DUPLICATE_ID = "duplicate_id", "duplicate id; the first occurrence is kept"
+    NOT_A_RECORDING = (
+        "not_a_recording",
+        "the file is not a recording, e.g. an AppleDouble file `._*`",
+    )
+    LABELS_MISSING = "labels_missing", "the recording has no label file"
+    TRANSCRIPT_MISSING = "transcript_missing", "the recording has no transcript file"
+    VIDEO_MISSING = "video_missing", "the recording has no video file"
+    AUDIO_MISSING = "audio_missing", "the recording has no audio file"
+    NO_VIDEO_STREAM = "no_video_stream", "the file holds no picture"
+    NO_AUDIO_STREAM = "no_audio_stream", "the file holds no sound"
+    UNDECODABLE_VIDEO = "undecodable_video", "the picture cannot be decoded"
+    UNDECODABLE_AUDIO = "undecodable_audio", "the sound cannot be decoded"
+    NO_FRAME_IN_SPAN = "no_frame_in_span", "its span contains no picture"
+    NO_AUDIO_IN_SPAN = "no_audio_in_span", "its span contains too little sound for a spectrum"
+    NOT_A_FILE = "not_a_file", "the path is a directory, a pipe, a device or a dead link"
+    UNREADABLE_FILE = "unreadable_file", "the file cannot be read"
+    CHANNEL_MISSING = "channel_missing", "the sound lacks the speaker's channel"
+    SPAN_OUTSIDE_MEDIA = (
+        "span_outside_media",
+        "too little of its span lies within the media (spans.min_left)",
+    )
+    SILENT_AUDIO = "silent_audio", "its sound does not exceed quality.silent_level"
+    BLACK_PICTURE = "black_picture", "its sampled pictures do not exceed quality.black_level"
+    FROZEN_PICTURE = (
+        "frozen_picture",
+        "its sampled pictures are all equal (quality.frozen_pictures)",
+    )
+    TIME_LIMIT = "time_limit", "decoding exceeded the limit (media.stall_s, media.time_factor)"
+    TOO_MANY_PIXELS = "too_many_pixels", "its pictures exceed media.max_pixels"
+    TOO_LONG = "too_long", "the recording exceeds media.max_duration_s"
+    WORKER_DIED = "worker_died", "worker processes died on its shard at every attempt"
 
     @property
     def fails_recording(self) -> bool:
         """Whether the recording could not be read, as opposed to its annotation."""
         return self in _FAILS_RECORDING
 
-
-_MEANINGS: dict[DropReason, str] = {
-    DropReason.LABEL_NOT_CHOSEN: "none of its labels is a chosen class",
-    DropReason.NO_LABEL: "it has a transcript but no label",
-    DropReason.NO_TRANSCRIPT: "it has a label or a video but no transcript",
-    DropReason.NO_ID: "the transcript line has no utterance id",
-    DropReason.BAD_LINE: "the line of the label or transcript file cannot be parsed",
-    DropReason.BAD_SPAN: "its end is not after its start, or a time is not finite",
-    DropReason.DUPLICATE_ID: "duplicate id; the first occurrence is kept",
-    DropReason.NOT_A_RECORDING: "the file is not a recording, e.g. an AppleDouble file `._*`",
-    DropReason.LABELS_MISSING: "the recording has no label file",
-    DropReason.TRANSCRIPT_MISSING: "the recording has no transcript file",
-    DropReason.VIDEO_MISSING: "the recording has no video file",
-    DropReason.AUDIO_MISSING: "the recording has no audio file",
-    DropReason.NO_VIDEO_STREAM: "the file holds no picture",
-    DropReason.NO_AUDIO_STREAM: "the file holds no sound",
-    DropReason.UNDECODABLE_VIDEO: "the picture cannot be decoded",
-    DropReason.UNDECODABLE_AUDIO: "the sound cannot be decoded",
-    DropReason.NO_FRAME_IN_SPAN: "its span contains no picture",
-    DropReason.NO_AUDIO_IN_SPAN: "its span contains too little sound for a spectrum",
-    DropReason.NOT_A_FILE: "the path is a directory, a pipe, a device or a dead link",
-    DropReason.UNREADABLE_FILE: "the file cannot be read",
-    DropReason.CHANNEL_MISSING: "the sound lacks the speaker's channel",
-    DropReason.SPAN_OUTSIDE_MEDIA: "too little of its span lies within the media (spans.min_left)",
-    DropReason.SILENT_AUDIO: "its sound does not exceed quality.silent_level",
-    DropReason.BLACK_PICTURE: "its sampled pictures do not exceed quality.black_level",
-    DropReason.FROZEN_PICTURE: "its sampled pictures are all equal (quality.frozen_pictures)",
-    DropReason.TIME_LIMIT: "decoding exceeded the limit (media.stall_s, media.time_factor)",
-    DropReason.TOO_MANY_PIXELS: "its pictures exceed media.max_pixels",
-    DropReason.TOO_LONG: "the recording exceeds media.max_duration_s",
-    DropReason.WORKER_DIED: "worker processes died on its shard at every attempt",
-}
 
 _FAILS_RECORDING = {
     DropReason.NO_VIDEO_STREAM,

@@ -431,6 +431,7 @@ def test_i18_equal_examples_give_equal_bytes(dataset, make_dataset, tmp_path):
 
 def test_i19_nothing_in_a_shard_depends_on_a_split(make_dataset, tmp_path):
     dataset = make_dataset(tmp_path / "larger", turns=8)
+    read_catalogue(dataset)  # writes catalogue.parquet
     before = {path.name: sha256_of(path) for path in dataset.iterdir()}
     for seed in range(2):
         split = next(build_splits(read_catalogue(dataset), Rule("random", seed)))

@@ -189,7 +189,7 @@ def test_settings_that_count_no_picture_are_refused():
     assert (FrameSettings(0.5, "numbered").step, FrameSettings(0.034, "thinned").step) == (15, 1)
     with pytest.raises(SettingsError, match="step of 0 pictures"):
         FrameSettings(0.033, "numbered")
-    with pytest.raises(SettingsError, match="no frame rule"):
+    with pytest.raises(SettingsError, match="rule is"):
         FrameSettings(rule="random")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="fallback"):
         FaceSettings(fallback="left")  # type: ignore[arg-type]
