@@ -21,52 +21,32 @@ _MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
 
 
 @_compiled
-def fill_level(sums: NDArray[Any], level: NDArray[np.float32]) -> None:
-    """Fill one pyramid level: torch's ``interpolate(mode="area")``, then (x - 127.5) / 128.
-
-    Args:
-        sums: (H + 1, W + 1, 3), see `mtcnn.sum_table`.
-        level: float32 (h, w, 3), the output.
-    """
-    _fill(sums, 0, 0, sums.shape[0] - 1, sums.shape[1] - 1, level)
-
-
-@_compiled
 def fill_crops(sums: NDArray[Any], corners: NDArray[np.int64], crops: NDArray[np.float32]) -> None:
-    """Fill ``crops``, float32 (N, S, S, 3), with each box scaled to a square by the same means.
+    """Scale each box: torch's ``interpolate(mode="area")``, then (x - 127.5) / 128.
 
     Args:
         sums: (H + 1, W + 1, 3), see `mtcnn.sum_table`.
         corners: (N, 4) left, top, right, bottom in pixels; not empty, inside the picture.
-        crops: the output.
+        crops: float32 (N, h, w, 3), the output.
     """
-    for i in range(len(corners)):
-        left, top, right, bottom = corners[i]
-        _fill(sums, top, left, bottom - top, right - left, crops[i])
-
-
-@_compiled
-def _fill(
-    sums: NDArray[Any], top: int, left: int, height: int, width: int, out: NDArray[np.float32]
-) -> None:
-    # The windows of adaptive average pooling, as torch takes them: they overlap.
-    rows, columns = out.shape[0], out.shape[1]
-    for i in range(rows):
-        above = top + i * height // rows
-        below = top + ((i + 1) * height + rows - 1) // rows
-        tall = np.float32(below - above)
-        for j in range(columns):
-            begin = left + j * width // columns
-            end = left + ((j + 1) * width + columns - 1) // columns
-            wide = np.float32(end - begin)
-            for k in range(3):
-                total = (
-                    sums[below, end, k]
-                    - sums[above, end, k]
-                    - sums[below, begin, k]
-                    + sums[above, begin, k]
-                )
-                out[i, j, k] = (np.float32(total) / tall / wide - _MIDDLE) * _STEP
+    rows, columns = crops.shape[1], crops.shape[2]
+    for n in range(len(corners)):
+        left, top, right, bottom = corners[n]
+        height, width = bottom - top, right - left
+        # The windows of adaptive average pooling in torch overlap.
+        for i in range(rows):
+            above = top + i * height // rows
+            below = top + ((i + 1) * height + rows - 1) // rows
+            tall = np.float32(below - above)
+            for j in range(columns):
+                begin = left + j * width // columns
+                end = left + ((j + 1) * width + columns - 1) // columns
+                wide = np.float32(end - begin)
+                for k in range(3):
+                    total = sums[below, end, k] - sums[above, end, k]
+                    total = total - sums[below, begin, k] + sums[above, begin, k]
+                    mean = np.float32(total) / tall / wide
+                    crops[n, i, j, k] = (mean - _MIDDLE) * _STEP
 
 
 @_compiled
@@ -76,16 +56,10 @@ def collect(
     scale: np.float32,
     threshold: np.float32,
 ) -> NDArray[np.float32]:
-    """The candidates of the first network on one level.
+    """The candidates of the first network on one level, with at least ``threshold`` probability.
 
-    Args:
-        probability: float32 (y, x).
-        correction: float32 (4, y, x).
-        scale: of the level.
-        threshold: lowest probability of a face.
-
-    Returns:
-        float32 (N, 9): box in pixels of the picture, probability, correction.
+    From probability float32 (y, x) and correction (4, y, x) to float32 (N, 9): box in pixels of
+    the picture, probability, correction.
     """
     rows, columns = probability.shape
     count = 0

@@ -6,28 +6,15 @@ Owns the choice of the face, the crop and the fallback. Leaves detection to `mtc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from fv2es_prep.config import FaceSettings
 from fv2es_prep.media.view import centre_square
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-
-
-class Finder(Protocol):
-    """Finds all faces of pictures of one size; ``batch`` pictures per call are fastest."""
-
-    batch: int
-
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """float32 (N, 15) per uint8 (H, W, 3) picture: box, probability, x and y of five points.
-
-        The box is left, top, right, bottom in pixels; the points are eyes, nose and corners of the
-        mouth, from left to right.
-        """
-        ...
 
 
 class Face(NamedTuple):
@@ -64,7 +51,15 @@ class FaceDetector:
 
     def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
         self.settings = settings
-        self._finder = _finder(settings, device)
+        # On a GPU the published networks are fast enough.
+        if settings.detector == "facenet" or device != "cpu":
+            from fv2es_prep.detectors.facenet import Facenet
+
+            self._finder: Facenet | Mtcnn = Facenet(settings, device)
+        else:
+            from fv2es_prep.detectors.mtcnn import Mtcnn
+
+            self._finder = Mtcnn(settings)
 
     @property
     def batch(self) -> int:
@@ -83,9 +78,7 @@ class FaceDetector:
         return [list(self._faces(rgb, rows)) for rgb, rows in found]
 
     def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The rows of `Finder.detect`, the largest box first; of equal ones the last."""
-        import numpy as np
-
+        """The rows of `Mtcnn.detect`, the largest box first; of equal ones the last."""
         found = [np.zeros((0, 15), np.float32)] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for place, rgb in enumerate(pictures):
@@ -108,7 +101,6 @@ class FaceDetector:
     def _crop(self, rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """facenet-pytorch's ``extract_face``; None where the box lies outside the picture."""
         import cv2
-        import numpy as np
 
         side, margin = self.settings.image_size_px, self.settings.margin_px
         height, width = rgb.shape[:2]
@@ -124,8 +116,6 @@ class FaceDetector:
 
     def fallback(self, rgb: NDArray[np.uint8]) -> Face:
         """The patch that stands in for a missing face, cut without scaling; its ``prob`` is 0."""
-        import numpy as np
-
         side = self.settings.image_size_px
         height, width = rgb.shape[:2]
         # The published model takes the columns from the height, and half a side too far left. Its
@@ -140,14 +130,3 @@ class FaceDetector:
         left, top = (width - side) / 2, (height - side) / 2
         box = np.array([left, top, left + side, top + side], np.float32)
         return Face(centre_square(rgb, side), box, 0.0, False)
-
-
-def _finder(settings: FaceSettings, device: str) -> Finder:
-    # On a GPU the published networks are run as they are: it is fast enough for them.
-    if settings.detector == "facenet" or device != "cpu":
-        from fv2es_prep.detectors.facenet import Facenet
-
-        return Facenet(settings, device)
-    from fv2es_prep.detectors.mtcnn import Mtcnn
-
-    return Mtcnn(settings)

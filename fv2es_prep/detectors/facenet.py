@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.config import FaceSettings
 from fv2es_prep.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _BATCH_ON_GPU = 32
@@ -43,8 +44,7 @@ class Facenet:
         self._options = settings.min_face_px, *networks, thresholds, settings.factor, device
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """See `detector.Finder.detect`."""
-        import numpy as np
+        """The same as `Mtcnn.detect`, of pictures of one size."""
         import torch
         from facenet_pytorch.models.utils.detect_face import detect_face
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fv2es_prep.config import FaceSettings
-from fv2es_prep.detectors.compiled import collect, fill_crops, fill_level, suppress
+from fv2es_prep.detectors.compiled import collect, fill_crops, suppress
 from fv2es_prep.detectors.networks import CropNetwork, Pyramids
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ class Mtcnn:
         self._second, self._third = CropNetwork("rnet"), CropNetwork("onet")
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """See `detector.Finder.detect`."""
+        """float32 (N, 15) per uint8 (H, W, 3) picture: box, probability, x and y of five points.
+
+        The box is left, top, right, bottom in pixels; the points are eyes, nose and corners of the
+        mouth, from left to right.
+        """
         return [self._detect(rgb) for rgb in pictures]
 
     def _detect(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -68,8 +72,9 @@ class Mtcnn:
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
         sizes = tuple((int(height * s + 1), int(width * s + 1)) for s in scales)
         first = self._pyramids.of(sizes)
+        whole = np.array([[0, 0, width, height]])
         for level in first.pyramid:
-            fill_level(sums, level)
+            fill_crops(sums, whole, level[None])
         threshold = np.float32(self._settings.thresholds[0])
         return [
             collect(probability, correction, np.float32(scale), threshold)
@@ -126,12 +131,7 @@ def sum_table(rgb: NDArray[np.uint8]) -> Sums:
 def crop_all(
     sums: Sums, boxes: NDArray[np.float32], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Each box scaled to a square by exact means over its pixels.
-
-    Args:
-        sums: see `sum_table`.
-        boxes: float32 (N, 4).
-        side: of the squares in pixels.
+    """Each of N boxes scaled to a square by exact means over its pixels.
 
     Returns:
         float32 (M, side, side, 3), and the M boxes that overlap the picture.
@@ -152,11 +152,9 @@ def keep(
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression: the rows kept, the most probable first.
 
-    Args:
-        boxes: float32 (N, 5 or more), the fifth column is the probability.
-        overlap: a box goes if it overlaps a kept one by more than this share.
-        of: the share is of the union (torchvision's ``nms``), or of the smaller box with edges
-            counted in whole pixels (facenet-pytorch's ``Min``).
+    A box, float32 (N, 5 or more) with the probability in the fifth column, goes if it overlaps a
+    kept one by more than a share ``of`` the union (torchvision's ``nms``), or of the smaller box
+    with edges counted in whole pixels (facenet-pytorch's ``Min``).
     """
     # Of equal ones the first, or the last: so the two models of this do.
     smaller = of == "smaller"

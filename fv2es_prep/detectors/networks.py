@@ -54,10 +54,8 @@ class PyramidNetwork:
 class Pyramids:
     """The most recently used first networks by pyramid; about 110 bytes per pixel of a pyramid.
 
-    Args:
-        most: number of networks held.
-        most_pixels: number of pixels held; the two newest always stay, since the ``fast`` detector
-            takes two per picture.
+    It holds at most ``most`` networks and ``most_pixels`` pixels, but always the two newest: the
+    ``fast`` detector takes two per picture.
     """
 
     def __init__(self, most: int = 16, most_pixels: int = 4_000_000) -> None:
@@ -81,17 +79,16 @@ class Pyramids:
 
 
 class CropNetwork:
-    """The second network (``rnet``) or the third (``onet``).
+    """The second network (``rnet``) or the third (``onet``): input of ``side`` x ``side`` pixels.
 
-    Attributes:
-        side: height and width of the input in pixels.
-        width: outputs of the regression: 4 corrections of the box; of ``onet`` also x of five
-            points and y of five points, as shares of the box.
+    The regression has ``width`` outputs: 4 corrections of the box; of ``onet`` also x of five
+    points and y of five points, as shares of the box.
     """
 
     def __init__(self, name: Literal["rnet", "onet"]) -> None:
         self.side, self.width = {"rnet": (24, 4), "onet": (48, 14)}[name]
-        self._request = _request({"rnet": _second, "onet": _third}[name]())
+        graph = {"rnet": ((3, 3), 576, 2), "onet": ((3, 3, 2), 1152, 3)}[name]
+        self._request = _request(_crop_network(name, self.side, *graph))
 
     def run(self, crops: NDArray[np.float32]) -> Map:
         """From float32 (N, side, side, 3), N > 0, to probability (N,) and regression (N, width).
@@ -127,26 +124,14 @@ def _first(sizes: Sequence[tuple[int, int]]) -> Any:
     return ov.Model(outputs, inputs)
 
 
-def _second() -> Any:
-    weights = _weights("rnet")
-    crops, x = _pixels([-1, 24, 24, 3])
-    x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
-    x = _pool(_conv(x, weights, "conv2", "prelu2"), 3)
-    x = _flat(_conv(x, weights, "conv3", "prelu3"), 576)
-    x = _dense(x, weights, "dense4", "prelu4")
-    outputs = [_softmax(_dense(x, weights, "dense5_1")), _dense(x, weights, "dense5_2")]
-    return ov.Model(outputs, [crops])
-
-
-def _third() -> Any:
-    weights = _weights("onet")
-    crops, x = _pixels([-1, 48, 48, 3])
-    x = _pool(_conv(x, weights, "conv1", "prelu1"), 3)
-    x = _pool(_conv(x, weights, "conv2", "prelu2"), 3)
-    x = _pool(_conv(x, weights, "conv3", "prelu3"), 2)
-    x = _flat(_conv(x, weights, "conv4", "prelu4"), 1152)
-    x = _dense(x, weights, "dense5", "prelu5")
-    outputs = [_dense(x, weights, f"dense6_{number}") for number in (1, 2, 3)]
+def _crop_network(name: str, side: int, pools: Sequence[int], features: int, heads: int) -> Any:
+    weights, last = _weights(name), len(pools) + 1
+    crops, x = _pixels([-1, side, side, 3])
+    for i, pool in enumerate(pools, 1):
+        x = _pool(_conv(x, weights, f"conv{i}", f"prelu{i}"), pool)
+    x = _flat(_conv(x, weights, f"conv{last}", f"prelu{last}"), features)
+    x = _dense(x, weights, f"dense{last + 1}", f"prelu{last + 1}")
+    outputs = [_dense(x, weights, f"dense{last + 2}_{i + 1}") for i in range(heads)]
     return ov.Model([_softmax(outputs[0]), *outputs[1:]], [crops])
 
 

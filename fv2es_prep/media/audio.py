@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.ffmpeg import input_of
@@ -20,7 +22,6 @@ from fv2es_prep.media.process import Process
 from fv2es_prep.types import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # Sun's AU format, the smallest header that names rate and channels: magic, offset of the data,
@@ -70,8 +71,6 @@ class SoundReader:
             MediaError: the file holds no sound, cannot be decoded, or exceeds a limit.
             UtteranceError: the file does not have that channel.
         """
-        import numpy as np
-
         # Nothing is read beyond the longest recording, whatever is asked for.
         longest_s = self._media.max_duration_s + 1
         start_s, end_s = min(start_s, longest_s), min(end_s, longest_s)
@@ -100,8 +99,6 @@ class SoundReader:
         self._held_from += gone
 
     def _one_channel(self, cut: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
-        import numpy as np
-
         if channel is None:
             return np.ascontiguousarray(cut.mean(axis=1, dtype=np.float32))
         if channel >= cut.shape[1]:
@@ -115,8 +112,6 @@ class SoundReader:
 
     def _read(self) -> Generator[NDArray[np.float32]]:
         """float32 (S, channels) blocks; sets the rate before the first one."""
-        import numpy as np
-
         # aresample fills gaps in the time stamps with silence and starts at the file's beginning,
         # so that sound stays under the picture; it changes no sample where there is no gap.
         resample = "aresample=async=1:first_pts=0"

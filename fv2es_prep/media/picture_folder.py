@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.types import PictureFiles, plain_text
 from fv2es_prep.utils.files import why_unreadable
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # As in `video`: absorbs floating-point rounding of times.
@@ -99,7 +100,6 @@ class PictureFolder:
 
 
 def _read(path: Path, media: MediaSettings) -> NDArray[np.uint8]:
-    import numpy as np
     from PIL import Image, UnidentifiedImageError
 
     problem = why_unreadable(path)

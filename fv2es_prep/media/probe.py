@@ -34,7 +34,12 @@ def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
         MediaError: the file holds no picture, cannot be decoded, or exceeds a limit.
     """
     # A file that cannot be opened states nothing either: the decoder reports why.
-    return announced_s(path, "picture", media) or _decoded_s(path, media)
+    if stated_s := announced_s(path, "picture", media):
+        return stated_s
+    with contextlib.closing(PictureReader(path, [], media)) as reader:
+        while reader.next() is not None:
+            pass
+        return reader.reached_s
 
 
 def announced_s(path: Path, kind: Kind, media: MediaSettings = DEFAULT_MEDIA) -> float:
@@ -74,10 +79,3 @@ def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
     if base is None or first is None or "0" in (base[2], base[3], base[4]):
         return Pace(_USUAL_HZ, 0.0)
     return Pace(int(base[3]) / int(base[4]), int(first[1]) * int(base[1]) / int(base[2]))
-
-
-def _decoded_s(path: Path, media: MediaSettings) -> float:
-    with contextlib.closing(PictureReader(path, [], media)) as reader:
-        while reader.next() is not None:
-            pass
-        return reader.reached_s

@@ -158,15 +158,14 @@ class Process:
         return status
 
     def finish(self, until_s: float, *, anything: bool) -> bool:
-        """Wait for ffmpeg to exit, and raise if it failed.
+        """Wait for ffmpeg to read to ``until_s`` and exit; raise if it failed.
 
         Args:
-            until_s: how far it has to read, in seconds.
+            until_s: seconds of the recording.
             anything: whether it decoded any picture or sound.
 
         Returns:
-            Whether it reported errors and went on; lines of several threads may interleave, so the
-            errors themselves would differ between runs.
+            Whether it reported errors and went on. Which ones may differ between equal runs.
 
         Raises:
             MediaError: a limit was exceeded, or nothing could be decoded.
@@ -186,18 +185,17 @@ class Process:
         raise self._nothing(name)
 
     def _nothing(self, name: str) -> MediaError:
-        if self._too_many_pixels:
-            limit = self._media.max_pixels
-            sentence = f"{name} has pictures of more than {limit} pixels: {self.last_words()}"
-            reason = DropReason.TOO_MANY_PIXELS
-            return MediaError(sentence, reason, _LIMITS[reason])
-        none = self._lacks_stream or self._process.returncode == 0
-        reason = (_NONE if none else _BROKEN)[self._kind]
-        found = f"holds no {self._kind}" if none else "cannot be decoded"
-        code = self._process.returncode
+        code, hint = self._process.returncode, "play the file to see if it is whole"
         cause = f"ffmpeg crashed with signal {-code}" if code < 0 else self.last_words()
-        sentence = f"{name} {found}: {cause}"
-        return MediaError(sentence, reason, "play the file to see if it is whole")
+        if self._too_many_pixels:
+            found = f"has pictures of more than {self._media.max_pixels} pixels"
+            reason, cause = DropReason.TOO_MANY_PIXELS, self.last_words()
+            hint = _LIMITS[reason]
+        elif self._lacks_stream or code == 0:
+            found, reason = f"holds no {self._kind}", _NONE[self._kind]
+        else:
+            found, reason = "cannot be decoded", _BROKEN[self._kind]
+        return MediaError(f"{name} {found}: {cause}", reason, hint)
 
     def last_words(self) -> str:
         """The first error message of each component on one line, demuxers before their callers.

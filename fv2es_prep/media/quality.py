@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.config import QualitySettings
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.types import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Frame = tuple[float, "NDArray[np.uint8]"]
@@ -18,8 +19,6 @@ Frame = tuple[float, "NDArray[np.uint8]"]
 
 def check_sound(waveform: Waveform, settings: QualitySettings) -> None:
     """Raise UtteranceError if no audio sample exceeds the silent level."""
-    import numpy as np
-
     loudest = float(np.abs(waveform.samples).max(initial=0))
     if len(waveform.samples) and loudest <= settings.silent_level:
         raise UtteranceError(
@@ -41,8 +40,6 @@ class PictureCheck:
 
     def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Pass the pictures through."""
-        import numpy as np
-
         for time_s, rgb in frames:
             self._count += 1
             if self._brightest <= self._settings.black_level:

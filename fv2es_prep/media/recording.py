@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from fv2es_prep.config import (
     DEFAULT_MEDIA,
@@ -22,30 +22,18 @@ from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.frame_rules import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.picture_folder import PictureFolder
 from fv2es_prep.media.probe import pace_of
+from fv2es_prep.media.quality import Frame
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.types import Recording, Utterance, Waveform
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Frame = tuple[float, "NDArray[np.uint8]"]
 
 
 class OpenRecording:
     """The media of some utterances of one recording, decoded once, in order of time.
 
-    Request the utterances in the given order; the next one discards what the last one did not use.
-    Memory holds one picture, the views of overlapping utterances, and the current sound.
-    ``pictures`` and ``sound`` are the readers.
-
-    Args:
-        recording: the files.
-        utterances: ordered by start.
-        settings: which pictures to sample.
-        media: the limits of both files.
-        spans: how to treat an utterance that ends after the media.
+    Request the utterances, ordered by start, in the given order; the next one discards what the
+    last one did not use. Memory holds one picture, the views of overlapping utterances, and the
+    current sound. ``pictures`` and ``sound`` are the readers.
 
     Raises:
         MediaError: the frame rule counts pictures, and the frame rate cannot be read.

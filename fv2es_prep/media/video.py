@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # A frame that starts within this of a wanted time counts as on screen: absorbs floating-point
@@ -42,7 +43,7 @@ def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]
 
 
 class PictureReader:
-    """The pictures on screen at wanted times, decoded once from front to back.
+    """The pictures on screen at wanted times, in seconds, decoded once from front to back.
 
     The picture on screen at t is the one with the largest presentation time <= t, counted from the
     beginning of the file (the earliest of its streams). A time before the first picture takes the
@@ -52,7 +53,7 @@ class PictureReader:
 
     Args:
         path: a local media file.
-        times_s: wanted times in seconds, in ascending order.
+        times_s: in ascending order.
         media: the limits.
         rows: return only this many middle rows of a picture that has more and equal margins above
             and below; None returns all rows.
@@ -161,8 +162,6 @@ class PictureReader:
             self.ended = True
 
     def _take(self, process: Process, match: re.Match[str], data: bytes | None) -> None:
-        import numpy as np
-
         self._met = True
         until_s = int(match[2]) * self._tick_s[match[1]]
         self.reached_s = max(self.reached_s, until_s)

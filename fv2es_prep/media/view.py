@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fv2es_prep.types import View
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
 def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """Copy the speaker's part of a picture.
+    """Copy the speaker's part of a picture, uint8 (H, W, 3).
 
     The picture is split at ``width // 2``; the half is halved until it has at most ``max_lines``
-    lines; a square is cut from its centre, padded with black if it is smaller.
-
-    Args:
-        rgb: uint8 (H, W, 3).
-        view: which half, how many lines, and the side of the square in pixels.
-
-    Returns:
-        uint8 (crop_px, crop_px, 3), or the whole half if ``crop_px`` is None.
+    lines; a square of ``crop_px``, if that is not None, is cut from its centre, padded with black.
     """
     middle = rgb.shape[1] // 2
     columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
@@ -54,8 +48,6 @@ def halve_until(
 
 def centre_square(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     """Copy the centre square, uint8 (side_px, side_px, 3), padded with black if need be."""
-    import numpy as np
-
     for axis in (0, 1):
         missing = max(side_px - rgb.shape[axis], 0)
         before = (missing // 2, missing - missing // 2)

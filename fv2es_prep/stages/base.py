@@ -65,13 +65,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """One numbered invariant of docs/shard-format.md about the rows of a stage.
-
-    Attributes:
-        code: its number, e.g. ``I11``.
-        sentence: the error message.
-        bad: bool (N,), the examples that violate it.
-    """
+    """Invariant ``code`` of docs/shard-format.md; ``bad`` returns its violations, bool (N,)."""
 
     code: str
     sentence: str
@@ -80,12 +74,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Some sampled pictures of one utterance, in order of time.
+    """Some sampled views of one utterance, uint8 (H, W, 3) each, with times in the recording.
 
-    Attributes:
-        times_s: seconds from the recording's beginning.
-        rgb: the views, uint8 (H, W, 3) each.
-        shared: results that stages share.
+    ``shared`` holds what several stages compute from them.
     """
 
     times_s: Sequence[float]

@@ -20,7 +20,6 @@ class StageContext:
     """What the stages of a dataset have loaded, for any number of utterances.
 
     Attributes:
-        settings: the settings of all stages.
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
         device: where networks run, ``cpu`` or torch's name of a GPU.

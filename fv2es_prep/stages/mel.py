@@ -76,12 +76,7 @@ def mel_spectrum(waveform: Waveform, settings: MelSettings) -> MelSpectrum:
 
 
 class MelSteps(MelSpectrum):
-    """A spectrum as steps of a fixed grid; the logarithm is looked up on first access.
-
-    Args:
-        steps: uint8 (T, M).
-        settings: of the spectrum; they decide the grid.
-    """
+    """A spectrum as steps of `mel_grid`, uint8 (T, M), looked up on first access."""
 
     steps: NDArray[np.uint8]
     settings: MelSettings

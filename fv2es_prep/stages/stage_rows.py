@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 
 class StageRows:
-    """The columns of a stage in one shard.
+    """The columns of a stage in one shard, which ``column`` returns by their path in the shard.
 
-    Args:
-        stage: the stage.
-        settings: of the shard.
-        column: returns a column by its path in the shard, as anything that slices like an array.
+    A column is anything that slices like an array.
 
     Attributes:
         columns: column -> all of its rows.
@@ -72,13 +69,9 @@ class StageRows:
         lengths: NDArray[np.int64] = np.diff(self.offsets)
         return lengths
 
-    def sums(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Sum over the rows of each example: int64 (N,)."""
-        return sums_of(values, self.offsets)
-
     def any(self, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which examples have a bad row: bool (N,)."""
-        found: NDArray[np.bool_] = self.sums(bad) > 0
+        found: NDArray[np.bool_] = sums_of(bad, self.offsets) > 0
         return found
 
     @functools.cached_property

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def load_tokenizer(name_or_dir: str) -> Any:
-    """A tokenizer from a directory or from the hub, loaded once per process.
-
-    Raises:
-        TokenizerError: the directory does not exist and the hub does not provide it.
-    """
+    """A tokenizer from a directory or the hub, loaded once; TokenizerError if there is none."""
     local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
         if _is_generic(Path(name_or_dir)):

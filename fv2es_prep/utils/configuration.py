@@ -29,8 +29,7 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
         preset: values of top-level fields; a dataclass instance is a whole section.
 
     Raises:
-        SettingsError: a path is unknown, a value does not fit its field, or a required field is
-            missing.
+        SettingsError: an unknown path, a value that does not fit, or a missing required field.
     """
     values = settle(kind, given, preset)
     missing = [path for path, value in values.items() if value is MISSING]

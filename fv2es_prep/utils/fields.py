@@ -93,15 +93,11 @@ class Field:
 
 
 def fields_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Field]:
-    """Every field of a configuration that can be set, by its path.
+    """Every field of a dataclass, or of an instance with its values as defaults, by its path.
 
     ``metadata={"derived": True}`` marks a computed field, which is left out;
-    ``{"required": True}`` one that the user has to set although it has a default.
-
-    Args:
-        config: a dataclass or an instance of one, whose values are then the defaults.
-        preset: values of top-level fields that replace their defaults; a dataclass instance is a
-            section.
+    ``{"required": True}`` one that the user has to set although it has a default. ``preset``
+    replaces defaults of top-level fields; a dataclass instance in it is a section.
     """
     return {field.path: field for field in _walk(config, "", preset or {})}
 

@@ -18,11 +18,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to it if the block succeeds, removed otherwise.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """A temporary path, renamed to ``path`` if the block succeeds; OSError becomes OutputError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield temporary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -30,7 +31,8 @@ class Flag:
         metavar: placeholder of the value in the help.
         argument: whether it is a positional argument.
         choices: returns the accepted words, where the field's type does not list them.
-        read: turns the option's text into the field's value, where their units differ.
+        read: turns the option's text into the field's value, where their units differ; may raise
+            ValueError.
     """
 
     path: str
@@ -44,12 +46,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Given(Generic[T]):
-    """The user's values of a configuration.
+    """The user's values of the configuration ``kind`` by dotted path.
 
-    Attributes:
-        kind: the configuration's dataclass.
-        values: given values by dotted path.
-        preset: returns the preset for the given values, see `configuration.resolve`.
+    ``preset`` returns the preset for them, see `configuration.resolve`.
     """
 
     kind: type[T]
@@ -67,31 +66,14 @@ class Given(Generic[T]):
         return to_toml(fields_of(self.kind, preset), settle(self.kind, self.values, preset))
 
 
-def scaled(factor: float) -> Callable[[str], Any]:
-    """Read an option in a unit ``factor`` times its field's, e.g. minutes for seconds."""
-
-    def read(text: str) -> Any:
-        try:
-            return float(text) * factor
-        except ValueError:
-            return text
-
-    return read
-
-
 def options_of(
     kind: type[T], panels: Mapping[str, Sequence[str | Flag]], preset: Preset = lambda _: {}
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of ``function(given: Given[T], **own options)``.
 
-    The command has an option for each named field, the function's own options, ``--config FILE``
-    and ``--set PATH=VALUE``. Its attribute ``show`` is a command with the same options that prints
-    the configuration as TOML.
-
-    Args:
-        kind: the configuration.
-        panels: title of a group in the help -> the fields that have an option in it.
-        preset: returns the preset for the given values.
+    The command has an option for each field in ``panels`` (title of a group in the help -> its
+    fields), the function's own options, ``--config FILE`` and ``--set PATH=VALUE``. Its attribute
+    ``show`` is a command with the same options that prints the configuration as TOML.
     """
     known = fields_of(kind, preset({}))
     flags = [
@@ -123,20 +105,20 @@ def options_of(
     return decorate
 
 
-def _source(text: str, metavar: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel="Configuration")
+def _option(name: str, kind: Any, info: Any, **options: Any) -> inspect.Parameter:
+    annotation = Annotated[kind | None, info(**options)]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
 
 
-def _sources(
-    config: Annotated[Path | None, _source("TOML file; options override it.", "FILE")] = None,
-    set: Annotated[  # noqa: A002  # the option's name
-        list[str] | None, _source("Set any field; see `fv2es config show`.", "PATH=VALUE")
-    ] = None,
-) -> None:
-    """Have the options of every configuration."""
-
-
-_SOURCES = tuple(inspect.signature(_sources, eval_str=True).parameters.values())
+_SOURCES = tuple(
+    _option(name, kind, typer.Option, help=text, metavar=metavar, rich_help_panel="Configuration")
+    for name, kind, metavar, text in (
+        ("config", Path, "FILE", "TOML file; options override it."),
+        ("set", list[str], "PATH=VALUE", "Set any field; see `fv2es config show`."),
+    )
+)
 
 
 def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
@@ -145,18 +127,14 @@ def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
     kind: Any = Literal.__getitem__(choices) if choices else _typer_type(field)
     default, doc = field.default, flag.help or field.doc
     plain = isinstance(default, str | int | float | Path) and str(default) not in ("", "False")
-    info = partial(
+    return _option(
+        field.path.replace(".", "_"),
+        str if flag.read else kind,
         typer.Argument if flag.argument else partial(typer.Option, *(flag.names or _names(field))),
         help=doc[:1].upper() + doc[1:] + " (required)" * required,
         metavar=flag.metavar or (None if choices else _metavar(field)),
         rich_help_panel=panel,
         show_default=str(default) if plain and not flag.read else False,
-    )
-    return inspect.Parameter(
-        field.path.replace(".", "_"),
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[(str if flag.read else kind) | None, info()],
     )
 
 
@@ -185,8 +163,10 @@ def _typer_type(field: Field) -> Any:
 
 def _text(value: Any, flag: Flag) -> Any:
     """A repeated option as one text with commas; None if it was not passed."""
-    if flag.read is not None and value is not None:
-        return flag.read(value)
+    if flag.read and value is not None:
+        with contextlib.suppress(ValueError):
+            value = flag.read(value)
+        return value
     words = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return (",".join(value) if words else value) or None if isinstance(value, list) else value
 

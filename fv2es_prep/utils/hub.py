@@ -12,12 +12,8 @@ _TIMEOUT_S = 5.0
 def is_local(name_or_dir: str, what: str, option: str) -> bool:
     """True for a directory or a cached download, False for a name on the Hub.
 
-    transformers retries an unreachable Hub for a minute; this makes one request.
-
-    Args:
-        name_or_dir: a directory, or a name such as ``albert-base-v2``.
-        what: the kind of object for the message, e.g. ``tokenizer``.
-        option: the command-line option for the hint.
+    transformers retries an unreachable Hub for a minute; this makes one request. ``what`` and
+    ``option`` are for the message, e.g. ``tokenizer`` and ``--tokenizer``.
 
     Raises:
         TokenizerError: it is none of these.

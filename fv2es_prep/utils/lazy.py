@@ -10,12 +10,7 @@ from typing import Any
 def lazy_exports(
     package: str, modules: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The hooks ``__getattr__`` and ``__dir__`` (PEP 562) of a package.
-
-    Args:
-        package: its name.
-        modules: submodule -> its public names.
-    """
+    """The hooks ``__getattr__`` and ``__dir__`` (PEP 562), from submodule -> its public names."""
     homes = {name: module for module, names in modules.items() for name in names}
 
     def getattr_(name: str) -> Any:

@@ -20,8 +20,8 @@ class Registry(Generic[Entry]):
 
     Args:
         group: entry-point group of other packages, e.g. ``fv2es.models``.
-        noun: what one entry is called in messages, e.g. ``model``.
-        builtin: name -> ``module:ATTRIBUTE``. A built-in name cannot be replaced.
+        noun: what messages call an entry, e.g. ``model``.
+        builtin: name -> ``module:ATTRIBUTE``; cannot be replaced.
     """
 
     def __init__(self, group: str, noun: str, builtin: Mapping[str, str]) -> None:

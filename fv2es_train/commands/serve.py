@@ -11,14 +11,14 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import say
-from fv2es_prep.utils.flags import Flag, Given, options_of, scaled
+from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_train.serve.settings import MIB, ServeConfig
 
 TOKEN = "FV2ES_TOKEN"  # noqa: S105  # the name of the variable
 
 
 def _limit(field: str, name: str, text: str, unit: str, factor: float) -> Flag:
-    return Flag(f"limits.{field}", (name,), text, unit, read=scaled(factor))
+    return Flag(f"limits.{field}", (name,), text, unit, read=lambda text: float(text) * factor)
 
 
 _OPTIONS = {

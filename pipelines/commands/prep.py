@@ -96,7 +96,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 *("frames.interval_s", ("--interval-ms",)),
                 help="Milliseconds between two frames; default 500.",
                 metavar="MS",
-                read=_seconds,
+                read=lambda milliseconds: float(milliseconds) / 1000,
             ),
             "faces.detector",
             "device",
@@ -117,24 +117,10 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 "max_dropped",
                 help="Exit with status 1 if more utterances are dropped, e.g. 5%.",
                 metavar="SHARE",
-                read=_share,
+                read=lambda percent: float(percent.removesuffix("%")) / 100,
             ),
         ),
     }
-
-
-def _seconds(milliseconds: str) -> float | str:
-    try:
-        return float(milliseconds) / 1000
-    except ValueError:
-        return milliseconds
-
-
-def _share(percent: str) -> float | str:
-    try:
-        return float(percent.removesuffix("%")) / 100
-    except ValueError:
-        return percent
 
 
 def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) -> None:

@@ -16,7 +16,7 @@ from fv2es_prep.config import FaceSettings, FrameSettings
 from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
-from fv2es_prep.detectors.compiled import fill_level
+from fv2es_prep.detectors.compiled import fill_crops
 from fv2es_prep.detectors.detector import FaceDetector
 from fv2es_prep.detectors.facenet import Facenet
 from fv2es_prep.detectors.mtcnn import keep, sum_table
@@ -101,7 +101,7 @@ def test_pyramid_levels_are_torchs_bit_for_bit(shape):
     planes = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
     for height, width in ((shape[0] * 3 // 5 + 1, shape[1] * 3 // 5 + 1), (13, 12), (48, 48)):
         level = np.empty((height, width, 3), np.float32)
-        fill_level(sum_table(rgb), level)
+        fill_crops(sum_table(rgb), np.array([[0, 0, shape[1], shape[0]]]), level[None])
         theirs = (interpolate(planes, size=(height, width), mode="area") - 127.5) * 0.0078125
         assert np.array_equal(level, theirs[0].permute(1, 2, 0).numpy())
 
@@ -109,7 +109,7 @@ def test_pyramid_levels_are_torchs_bit_for_bit(shape):
 def test_sums_of_a_picture_too_large_for_32_bits_are_exact():
     rgb = np.full((3000, 3000, 3), 255, np.uint8)
     level = np.empty((20, 20, 3), np.float32)
-    fill_level(sum_table(rgb), level)
+    fill_crops(sum_table(rgb), np.array([[0, 0, 3000, 3000]]), level[None])
     assert (level == np.float32(127.5 / 128)).all()
 
 
