@@ -110,8 +110,8 @@ def make_inventory(
     unreadable = _unreadable(by_id.values())
     kept: dict[str, Utterance] = {}
     for utterance in sorted(map(_plain, utterances), key=_order):
-        wanted = _wanted(utterance, choice, none_holds)
-        problem = _problem(utterance, kept, wanted) or unreadable.get(utterance.recording_id)
+        problem = _problem(utterance, kept, choice, none_holds)
+        problem = problem or unreadable.get(utterance.recording_id)
         inside = None if problem else utterance.within(0, math.inf, spans.min_left)
         if inside is None:
             left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
@@ -197,15 +197,11 @@ def _too_early(utterance: Utterance) -> tuple[DropReason, str]:
     return DropReason.SPAN_OUTSIDE_MEDIA, f"{span}, and too little of it lies after 0 s"
 
 
-def _wanted(utterance: Utterance, choice: LabelChoice, none_holds: NoneHolds) -> bool:
-    unlabelled = none_holds == "unlabelled" and not utterance.labels
-    return none_holds == "kept" or unlabelled or bool(choice.of(utterance.labels))
-
-
 def _problem(
-    utterance: Utterance, kept: dict[str, Utterance], wanted: bool
+    utterance: Utterance, kept: dict[str, Utterance], choice: LabelChoice, none_holds: NoneHolds
 ) -> tuple[DropReason, str] | None:
-    if not wanted:
+    unlabelled = none_holds == "unlabelled" and not utterance.labels
+    if not (none_holds == "kept" or unlabelled or choice.of(utterance.labels)):
         labels = ", ".join(utterance.labels)
         return DropReason.LABEL_NOT_CHOSEN, f"its label is {labels!r}, which is not chosen"
     finite = math.isfinite(utterance.start_s) and math.isfinite(utterance.end_s)

@@ -44,19 +44,12 @@ class MoseiOptions:
 
 @dataclass(frozen=True)
 class _Annotation:
-    """Everything read, by utterance id.
+    """Everything read, by utterance id."""
 
-    Attributes:
-        files: the files.
-        spoken: transcript lines.
-        spanless: the videos of lines without a valid span, which are already dropped.
-        rated: ratings.
-    """
-
-    files: MoseiFiles
-    spoken: dict[str, Spoken]
-    spanless: dict[str, str]
-    rated: dict[str, Rated]
+    files: MoseiFiles  # the files
+    spoken: dict[str, Spoken]  # transcript lines
+    spanless: dict[str, str]  # the videos of lines without a valid span, which are already dropped
+    rated: dict[str, Rated]  # ratings
 
     @cached_property
     def videos(self) -> dict[str, str]:
@@ -131,34 +124,26 @@ def _source(files: MoseiFiles, wanted: str) -> str:
 
 
 def _read(files: MoseiFiles, source: str, dropped: list[Dropped]) -> _Annotation:
+    """Everything; of the transcript lines with the same id only the first."""
     spoken: dict[str, Spoken] = {}
     spanless: dict[str, str] = {}
-    for entry in _lines(files, dropped):
-        if isinstance(entry, Spoken):
-            spoken[entry.id] = entry
-        else:
-            dropped.append(entry)
-            if entry.reason is DropReason.BAD_SPAN:
-                spanless[entry.id] = entry.recording_id
-    return _Annotation(files, spoken, spanless, _rated(files, source, spoken, dropped))
-
-
-def _lines(files: MoseiFiles, dropped: list[Dropped]) -> Iterator[Spoken | Dropped]:
-    """Every line of every transcript; only the first of those with the same id."""
-    seen: set[str] = set()
     for video, path in files.transcripts.items():
         file = files.name_of(path)
         if problem := why_unreadable(path):
             dropped.append(Dropped(video, *problem, file, video))
             continue
         for entry in parse_transcript(video, read_text(path), file):
-            named = isinstance(entry, Spoken) or entry.reason is DropReason.BAD_SPAN
-            if named and entry.id in seen:
+            if isinstance(entry, Dropped) and entry.reason is not DropReason.BAD_SPAN:
+                dropped.append(entry)
+            elif entry.id in spoken or entry.id in spanless:
                 sentence = "an earlier line of the transcript has the same number"
                 dropped.append(Dropped(entry.id, DropReason.DUPLICATE_ID, sentence, file, video))
+            elif isinstance(entry, Spoken):
+                spoken[entry.id] = entry
             else:
-                seen.update([entry.id] if named else [])
-                yield entry
+                dropped.append(entry)
+                spanless[entry.id] = video
+    return _Annotation(files, spoken, spanless, _rated(files, source, spoken, dropped))
 
 
 def _rated(
@@ -236,10 +221,10 @@ def _incomplete(annotation: _Annotation) -> Iterator[Dropped]:
 
 
 def _reason(annotation: _Annotation, video: str, places: frozenset[str]) -> DropReason:
-    if "transcripts" not in places:
-        exists = video in annotation.files.transcripts
-        return DropReason.NO_TRANSCRIPT if exists else DropReason.TRANSCRIPT_MISSING
-    return DropReason.VIDEO_MISSING if "labels" in places else DropReason.NO_LABEL
+    if "transcripts" in places:
+        return DropReason.VIDEO_MISSING if "labels" in places else DropReason.NO_LABEL
+    exists = video in annotation.files.transcripts
+    return DropReason.NO_TRANSCRIPT if exists else DropReason.TRANSCRIPT_MISSING
 
 
 def _unused(annotation: _Annotation) -> Iterator[Dropped]:
@@ -247,8 +232,7 @@ def _unused(annotation: _Annotation) -> Iterator[Dropped]:
     files, used = annotation.files, set(annotation.videos.values())
     for video, path in sorted((files.sounds | files.videos).items()):
         if video not in used:
-            exists = video in files.transcripts
-            reason = DropReason.NO_TRANSCRIPT if exists else DropReason.TRANSCRIPT_MISSING
+            reason = _reason(annotation, video, frozenset())
             sentence = "no transcript line and no label names it"
             yield Dropped(video, reason, sentence, files.name_of(path), video)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.errors import CorpusError, DropReason
@@ -34,29 +34,17 @@ _PART_SOUNDS = (("Audio", "Segmented", "Combined"), ("Audio", "Segmented"))
 
 @dataclass(frozen=True)
 class MoseiFiles:
-    """The files of the corpus, by file name without suffix.
+    """The files of the corpus, by file name without suffix."""
 
-    Attributes:
-        root: the directory that the user passed.
-        videos: video id -> the whole video.
-        parts: utterance id -> a video of this utterance alone.
-        transcripts: video id -> the transcript of its utterances.
-        sounds: video id -> the sound of the whole video.
-        part_sounds: utterance id -> the sound of this utterance alone.
-        raters: the raters' tables.
-        csd: the SDK's table of labels, if it exists.
-        leftovers: AppleDouble files.
-    """
-
-    root: Path
-    videos: dict[str, Path] = field(default_factory=dict)
-    parts: dict[str, Path] = field(default_factory=dict)
-    transcripts: dict[str, Path] = field(default_factory=dict)
-    sounds: dict[str, Path] = field(default_factory=dict)
-    part_sounds: dict[str, Path] = field(default_factory=dict)
-    raters: tuple[Path, ...] = ()
-    csd: Path | None = None
-    leftovers: tuple[Path, ...] = ()
+    root: Path  # the directory that the user passed
+    videos: dict[str, Path]  # video id -> the whole video
+    parts: dict[str, Path]  # utterance id -> a video of this utterance alone
+    transcripts: dict[str, Path]  # video id -> the transcript of its utterances
+    sounds: dict[str, Path]  # video id -> the sound of the whole video
+    part_sounds: dict[str, Path]  # utterance id -> the sound of this utterance alone
+    raters: tuple[Path, ...]  # the raters' tables
+    csd: Path | None  # the SDK's table of labels, if it exists
+    leftovers: tuple[Path, ...]  # AppleDouble files
 
     def name_of(self, path: Path) -> str:
         """A file's name relative to the corpus."""
@@ -182,14 +170,9 @@ def _parse_line(video: str, line: str, file: str) -> Spoken | Dropped:
     if name is None:
         sentence = f"the number of the line is {fields[0]!r}"
         return Dropped(line[:60], DropReason.NO_ID, sentence, file, video)
-    times = [_number(field) for field in fields[1:3]]
-    if None in times:
+    # float() alone also accepts 1_0, inf and nan.
+    if not all(_NUMBER.fullmatch(field.strip()) for field in fields[1:3]):
         sentence = f"its start is {fields[1]!r} and its end is {fields[2]!r}"
         return Dropped(name, DropReason.BAD_SPAN, sentence, file, video)
-    start_s, end_s = (time_s for time_s in times if time_s is not None)
-    return Spoken(name, video, start_s, end_s, _EDGES.sub("", fields[3]).strip())
-
-
-def _number(field: str) -> float | None:
-    # float() alone also accepts 1_0, inf and nan.
-    return float(field) if _NUMBER.fullmatch(field.strip()) else None
+    words = _EDGES.sub("", fields[3]).strip()
+    return Spoken(name, video, float(fields[1]), float(fields[2]), words)

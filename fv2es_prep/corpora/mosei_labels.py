@@ -37,23 +37,14 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Rated:
-    """The mean ratings of one utterance.
+    """The mean ratings of one utterance."""
 
-    Attributes:
-        video: id of the video.
-        emotions: strength of each of `EMOTIONS`, 0 to 3; NaN if nobody rated it.
-        sentiment: -3 to 3; NaN if nobody rated it.
-        file: name of the label file, relative to the corpus.
-        start_s: start of the rated span in seconds, if the file has it.
-        end_s: its end.
-    """
-
-    video: str
-    emotions: tuple[float, ...]
-    sentiment: float
-    file: str
-    start_s: float | None = None
-    end_s: float | None = None
+    video: str  # id of the video
+    emotions: tuple[float, ...]  # strength of each of `EMOTIONS`, 0 to 3; NaN if nobody rated it
+    sentiment: float  # -3 to 3; NaN if nobody rated it
+    file: str  # name of the label file, relative to the corpus
+    start_s: float | None = None  # start of the rated span in seconds, if the file has it
+    end_s: float | None = None  # its end
 
 
 def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> dict[str, Rated]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import Found, LabelChoice, make_inventory
@@ -51,7 +51,11 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
         name = str(row.values.get("id", row.place))
         try:
             recording, utterance = _read_row(row, rows, folder, labels_of)
-            _check_sound(found.recordings.setdefault(recording.id, recording), recording)
+            first = found.recordings.setdefault(recording.id, recording).audio
+            if first != recording.audio:
+                other = f"an earlier row has {first.name} for the same video"
+                sentence = f"its audio is {recording.audio.name}; {other}"
+                raise UtteranceError(sentence, DropReason.BAD_LINE)
             found.utterances.append(utterance)
         except UtteranceError as error:
             sentence = f"{row.place}: {error.sentence}"
@@ -154,8 +158,10 @@ def _read_row(
     if "audio" in row.values:
         audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING)
     recording = Recording(_recording_id(video, folder), video, audio)
+    if "id" in rows.columns and "id" not in row.values:
+        raise UtteranceError("it has no id", DropReason.NO_ID)
     return recording, Utterance(
-        _id(row, rows, video),
+        str(row.values.get("id", video.stem)),
         recording.id,
         *_span(row),
         transcript=str(row.values.get("text", "")),
@@ -164,14 +170,6 @@ def _read_row(
         session=str(row.values.get("group", "")),
         view=_view(row),
     )
-
-
-def _id(row: Row, rows: TableRows, video: Path) -> str:
-    if "id" not in rows.columns:
-        return video.stem
-    if "id" not in row.values:
-        raise UtteranceError("it has no id", DropReason.NO_ID)
-    return str(row.values["id"])
 
 
 def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path:
@@ -198,34 +196,19 @@ def _recording_id(video: Path, folder: Path) -> str:
     return f"{video.name}-{place.hexdigest()[:8]}"
 
 
-def _check_sound(first: Recording, second: Recording) -> None:
-    if first.audio != second.audio:
-        raise UtteranceError(
-            f"its audio is {second.audio.name}; an earlier row has {first.audio.name} for the "
-            "same video",
-            DropReason.BAD_LINE,
-        )
-
-
 def _span(row: Row) -> tuple[float, float]:
-    ends = [name for name in ("start_s", "end_s") if name in row.values]
-    if not ends:
-        return 0.0, math.inf
-    if len(ends) == 1:
-        raise UtteranceError(f"it has only {ends[0]}", DropReason.BAD_SPAN)
-    return _seconds(row, "start_s"), _seconds(row, "end_s")
-
-
-def _seconds(row: Row, column: str) -> float:
-    value: Any = row.values[column]
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        sentence = f"column {column}: found {value!r}, expected seconds"
-        raise UtteranceError(sentence, DropReason.BAD_SPAN)
-    return seconds
+    columns, ends = [name for name in ("start_s", "end_s") if name in row.values], []
+    if len(columns) == 1:
+        raise UtteranceError(f"it has only {columns[0]}", DropReason.BAD_SPAN)
+    for column in columns:
+        try:
+            ends.append(float(row.values[column]))
+        except (TypeError, ValueError):
+            ends.append(math.nan)
+        if not math.isfinite(ends[-1]):
+            sentence = f"column {column}: found {row.values[column]!r}, expected seconds"
+            raise UtteranceError(sentence, DropReason.BAD_SPAN)
+    return (ends[0], ends[1]) if ends else (0.0, math.inf)
 
 
 def _view(row: Row) -> View:

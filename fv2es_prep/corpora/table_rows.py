@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,11 @@ from fv2es_prep.utils.files import why_unreadable
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the file.
+    """One row of the file."""
 
-    Attributes:
-        place: its place in the file, e.g. ``line 7``.
-        values: column -> value, without empty cells and nulls.
-        problem: why it cannot be parsed; empty if it can.
-    """
-
-    place: str
-    values: dict[str, Any]
-    problem: str = ""
+    place: str  # its place in the file, e.g. ``line 7``
+    values: dict[str, Any]  # column -> value, without empty cells and nulls
+    problem: str = ""  # why it cannot be parsed; empty if it can
 
 
 @dataclass(frozen=True)
@@ -62,25 +56,21 @@ def read_rows(path: Path) -> TableRows:
 
 
 def _read_separated(path: Path, separator: str) -> tuple[Sequence[str], list[Row]]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator)
+    reader, rows = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator), []
     try:
         columns = [name.strip() for name in next(reader, [])]
-        return columns, list(_separated_rows(reader, columns))
+        for cells in reader:
+            named = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+            problem = ""
+            if len(cells) != len(columns):
+                problem = f"it has {len(cells)} cells, expected {len(columns)}"
+            if any(cell.strip() for cell in cells):
+                rows.append(_without_empty(Row(f"line {reader.line_num}", named, problem)))
     except csv.Error as error:
         raise CorpusError(
             f"{path.name}, line {reader.line_num}: {error}", "check that its quotes are closed"
         ) from error
-
-
-def _separated_rows(reader: Any, columns: Sequence[str]) -> Iterator[Row]:
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        place, problem = f"line {reader.line_num}", ""
-        if len(cells) != len(columns):
-            problem = f"it has {len(cells)} cells, expected {len(columns)}"
-        pairs = zip(columns, (cell.strip() for cell in cells), strict=False)
-        yield Row(place, {name: cell for name, cell in pairs if cell}, problem)
+    return columns, rows
 
 
 def _read_jsonl(path: Path) -> tuple[Sequence[str], list[Row]]:

@@ -113,7 +113,7 @@ def audit_split(table: Catalogue, split: Split) -> Audit:
     left = table.ids.filter(~np.any([*masks.values()], axis=0))
     return Audit(
         listed={subset: len(split.ids(subset)) for subset in SUBSETS},
-        pairs=tuple(Pair(*pair, found) for pair, found in zip(PAIRS, shared, strict=True)),
+        pairs=tuple(Pair(*pair, each) for pair, each in zip(PAIRS, shared, strict=True)),
         classes=classes,
         drift=_drift(classes, {subset: int(mask.sum()) for subset, mask in masks.items()}),
         not_in_shards={subset: _ids(missing) for subset, (missing, _) in found.items()},

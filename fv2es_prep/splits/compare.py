@@ -55,9 +55,7 @@ def diff_text(diff: dict[str, Any]) -> str:
 def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
     """Statistics of each subset, as plain JSON values."""
     start, end = table.spans_us
-    names = {
-        "recordings": table.recordings, "speakers": table.speakers, "sessions": table.sessions
-    }  # fmt: skip
+    names = {name: getattr(table, name) for name in ("recordings", "speakers", "sessions")}
     subsets = {}
     for subset, (missing, rows) in rows_of(table, split).items():
         subsets[subset] = {
