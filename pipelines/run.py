@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.tools.report import write_report
-from fv2es_prep.types import ShardReceipt
+from fv2es_prep.types import Dropped, ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.executors.base import executor_of
@@ -135,13 +135,48 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
             f"{len(missing)} shard(s) were not built: {', '.join(missing[:9])}",
             "run the same command again; it builds only what is missing",
         )
-    built = {name: found for name, found in results.items() if isinstance(found, ShardReceipt)}
-    known = {receipt.name: receipt for receipt in contents.finished} | built
+    built = [found for found in results.values() if isinstance(found, ShardReceipt)]
+    known = {receipt.name: receipt for receipt in (*contents.finished, *built)}
     receipts = [known[name] for name in contents.shards if name in known]
-    summary = _summary(contents, out, receipts, list(built.values()), failed, began)
+    tried = [entry for receipt in receipts for entry in receipt.dropped]
+    dropped = [*contents.inventory.dropped, *tried]
+    counts = Counter[str]()
+    for receipt in built:
+        counts.update(receipt.counts)
+    summary = Summary(
+        out=out,
+        shards=len(contents.shards),
+        shards_built=len(built),
+        prepared=sum(receipt.examples for receipt in receipts),
+        dropped=dict(Counter(entry.reason.value for entry in dropped).most_common()),
+        dropped_in_preparation=len(tried),
+        without_text=contents.without_text,
+        counts=dict(counts),
+        recordings_failed=tuple(
+            sorted({entry.recording_id for entry in tried if entry.reason.fails_recording})
+        ),
+        size_bytes=sum(receipt.size_bytes for receipt in receipts),
+        seconds=round(time.monotonic() - began, 2),
+        failed_shards={name: str(error) for name, error in failed.items()},
+        reconciliation=contents.inventory.reconciliation,
+    )
     if not failed:
-        _write_dataset(contents, out, receipts)
-    _write_run(out, contents, summary, list(built.values()), executor)
+        found, expected = summary.prepared + len(tried), contents.utterances
+        assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
+        _write_dataset(contents, out, receipts, dropped)
+    # The only place for times, hosts and paths.
+    about_run = {
+        "fv2es": __version__,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "executor": executor,
+        "tokenizer": contents.tokenizer,
+        "summary": summary.to_json(),
+        "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
+    }
+    write_json(out / RUN_NAME, about_run)
     return summary
 
 
@@ -194,16 +229,14 @@ def _make_room(out: Path, plan: Plan) -> None:
                 raise cannot_write(old.aside, error) from error
 
 
-def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceipt]) -> None:
-    inventory, expected = contents.inventory, contents.utterances
-    tried = [entry for receipt in receipts for entry in receipt.dropped]
-    found = sum(receipt.examples for receipt in receipts) + len(tried)
-    assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
+def _write_dataset(
+    contents: Contents, out: Path, receipts: list[ShardReceipt], dropped: list[Dropped]
+) -> None:
+    inventory = contents.inventory
     # Shards of an earlier, longer cut of the same corpus.
     for path in shards_of(out, inventory.corpus):
         if path.name not in contents.shards:
             path.unlink()
-    dropped = [*inventory.dropped, *tried]
     write_dropped(out, map(asdict, dropped))
     index = make_index(
         inventory.corpus,
@@ -217,52 +250,3 @@ def _write_dataset(contents: Contents, out: Path, receipts: Sequence[ShardReceip
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)
-
-
-def _summary(
-    contents: Contents,
-    out: Path,
-    receipts: Sequence[ShardReceipt],
-    built: Sequence[ShardReceipt],
-    failed: dict[str, Exception],
-    began: float,
-) -> Summary:
-    counts = Counter[str]()
-    for receipt in built:
-        counts.update(receipt.counts)
-    tried = [entry for receipt in receipts for entry in receipt.dropped]
-    reasons = Counter(entry.reason.value for entry in [*contents.inventory.dropped, *tried])
-    lost = {entry.recording_id for entry in tried if entry.reason.fails_recording}
-    return Summary(
-        out=out,
-        shards=len(contents.shards),
-        shards_built=len(built),
-        prepared=sum(receipt.examples for receipt in receipts),
-        dropped=dict(reasons.most_common()),
-        dropped_in_preparation=len(tried),
-        without_text=contents.without_text,
-        counts=dict(counts),
-        recordings_failed=tuple(sorted(lost)),
-        size_bytes=sum(receipt.size_bytes for receipt in receipts),
-        seconds=round(time.monotonic() - began, 2),
-        failed_shards={name: str(error) for name, error in failed.items()},
-        reconciliation=contents.inventory.reconciliation,
-    )
-
-
-def _write_run(
-    out: Path, contents: Contents, summary: Summary, built: Sequence[ShardReceipt], executor: str
-) -> None:
-    """run.json: the only place for times, hosts and paths."""
-    value = {
-        "fv2es": __version__,
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "executor": executor,
-        "tokenizer": contents.tokenizer,
-        "summary": summary.to_json(),
-        "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
-    }
-    write_json(out / RUN_NAME, value)

@@ -90,15 +90,9 @@ class Api:
 
     def about(self) -> About:
         """The server, its model and its limits."""
-        return About.model_validate(
-            {
-                **vars(self._pool.model),
-                "version": __version__,
-                "run": self._run,
-                "ready": self._pool.up,
-                "limits": vars(self._config.limits),
-            }
-        )
+        own = {"version": __version__, "run": self._run, "ready": self._pool.up}
+        limits = {"limits": vars(self._config.limits)}
+        return About.model_validate({**vars(self._pool.model), **own, **limits})
 
     async def predict(self, request: Request, response: Response) -> JobAnswer:
         """Upload a video and add a job to the queue."""

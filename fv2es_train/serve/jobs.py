@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Literal, get_args
 
 from fv2es_prep.errors import Fv2esError
@@ -202,9 +203,7 @@ class Jobs:
                         path.unlink(missing_ok=True)
 
     def _retry_s(self) -> int:
-        took_s = self._took_s
-        usual_s = sum(took_s) / len(took_s) if took_s else _FIRST_ESTIMATE_S
-        return max(1, min(round(usual_s), _MAX_RETRY_S))
+        return max(1, min(round(fmean(self._took_s or [_FIRST_ESTIMATE_S])), _MAX_RETRY_S))
 
 
 def _remove(folder: Path | None) -> None:

@@ -15,7 +15,7 @@ from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json, print_json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import progress, said
+from pipelines.commands.common import output, progress, said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 
 if TYPE_CHECKING:
@@ -157,12 +157,8 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
 
 def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
     described = plan.describe(workers)
-    if as_json:
-        print_json(described)
-        return
-    for name, value in described.items():
-        for line in _lines(value):
-            typer.echo(f"{name:16} {line}")
+    lines = [f"{name:16} {line}" for name, value in described.items() for line in _lines(value)]
+    output(described, "\n".join(lines), as_json)
 
 
 def _lines(value: object) -> list[object]:
