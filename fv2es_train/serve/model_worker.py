@@ -137,18 +137,15 @@ def _score(task: ScoreTask, predictor: Predictor) -> Iterator[Update]:
         yield Update(part="utterances", utterance=_result(one, task, faces.pop(one.id, None)))
     yield from new_notes()
     if task.preview is not None:
+        from fv2es_train.predict.preview import make_preview
+
         yield Update(part="preview")
-        yield _write_preview(task, task.preview, predictor)
-
-
-def _write_preview(task: ScoreTask, out: Path, predictor: Predictor) -> Update:
-    from fv2es_train.predict.preview import make_preview
-
-    try:
-        make_preview(task.request.video, out, predictor.settings.media)
-    except WorkError as error:
-        return Update(note=f"no preview: {_without_path(error.sentence, task)}")
-    return Update(previewed=True)
+        try:
+            make_preview(task.request.video, task.preview, predictor.settings.media)
+        except WorkError as error:
+            yield Update(note=f"no preview: {_without_path(error.sentence, task)}")
+        else:
+            yield Update(previewed=True)
 
 
 def _reword(task: RewordTask, predictor: Predictor) -> Iterator[Update]:
