@@ -19,6 +19,7 @@ from fv2es_prep.stages.registry import choose_stages, load_stage, sections_of, s
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
 from fv2es_prep.utils.files import make_directory
+from fv2es_prep.utils.hub import is_here
 from pipelines.cache import Cache, earlier_shards, read_cache
 from pipelines.config import PrepConfig, section_of
 from pipelines.media_hashes import UNREADABLE, MediaHashes, hash_media
@@ -61,6 +62,7 @@ class Plan:
             "recordings": len(self.inventory.recordings),
             "utterances": len(self.inventory.utterances),
             "dropped_by_scan": len(self.inventory.dropped),
+            "left_out": dict(Counter(d.reason.value for d in self.inventory.dropped).most_common()),
             "without_text": self.inventory.without_text,
             "reconciliation": self.inventory.reconciliation,
             "shards": len(self.tasks),
@@ -88,6 +90,9 @@ class Plan:
         names = {utterance.id for utterance in self.inventory.utterances}
         if gone := sorted(known - names):
             causes.append(f"{len(gone)} utterance(s) are gone, first {gone[0]}")
+        text = self.settings.text
+        if not text.is_known and any(s.section == "text" for s in stages_of(self.settings)):
+            causes.append(f"the tokenizer {text.tokenizer} is not here: tokens count as changed")
         causes += _changed_settings(old, self.settings)
         for stage in self.settings.stages:
             made = [u for t in self.todo for u in t.missing(stage) if u.id in old.fingerprints]
@@ -114,7 +119,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
     if config.sample is not None:
         inventory = spread_utterances(inventory, config.sample)
     # Everything that can be refused comes before the directory is made and media are hashed.
-    settings = _settings(config, inventory)
+    settings = _settings(config, inventory, dry_run)
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(config.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
@@ -138,7 +143,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
     )
 
 
-def _settings(config: PrepConfig, inventory: Inventory) -> PrepSettings:
+def _settings(config: PrepConfig, inventory: Inventory, dry_run: bool) -> PrepSettings:
     """What the dataset stores: the sections, the tokenizer's identity, the corpus's options."""
     stages = choose_stages(config.stages)
     shared = {f.name for f in fields(PrepSettings)} & {f.name for f in fields(PrepConfig)}
@@ -146,7 +151,10 @@ def _settings(config: PrepConfig, inventory: Inventory) -> PrepSettings:
     own = {name: asdict(getattr(config, section_of(name))) for name in sections_of(stages)}
     text = TextSettings()
     if any(load_stage(name).section == "text" for name in stages):
-        text = describe_tokenizer(config.tokenizer, config.text.max_tokens)
+        text = replace(text, tokenizer=config.tokenizer, max_tokens=config.text.max_tokens)
+        # A dry run needs no tokenizer and no network.
+        if not dry_run or is_here(config.tokenizer):
+            text = describe_tokenizer(config.tokenizer, config.text.max_tokens)
     corpus = stored_options(replace(config.corpus, **inventory.options))
     return PrepSettings(**{**sections, "others": own, "text": text, "corpus": corpus})
 
@@ -255,5 +263,7 @@ def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
     return [
         f"{name} was {old[name]!r} and is {value!r}"
         for name, value in new.items()
-        if name in old and old[name] != value
+        if name in old
+        and old[name] != value
+        and (settings.text.is_known or not name.startswith("text."))
     ]

@@ -18,13 +18,11 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
     Raises:
         TokenizerError: it is none of these.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-
-    if Path(name_or_dir).is_dir():
+    if is_here(name_or_dir):
         return True
     try:
-        if isinstance(try_to_load_from_cache(name_or_dir, "config.json"), str):
-            return True
+        from huggingface_hub import HfApi
+
         HfApi().model_info(name_or_dir, timeout=_TIMEOUT_S)
     except Exception as error:  # the client's exceptions vary by version
         raise TokenizerError(
@@ -34,3 +32,16 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
             f"copy the directory albert here, and pass {option} albert",
         ) from error
     return False
+
+
+def is_here(name_or_dir: str) -> bool:
+    """Whether it is a directory or a cached download; asks no network."""
+    if Path(name_or_dir).is_dir():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(name_or_dir, "config.json"), str)
+    except ValueError:
+        # No name that a model could have.
+        return False

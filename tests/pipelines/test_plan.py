@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fv2es_prep.config import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
-from fv2es_prep.errors import SettingsError
+from fv2es_prep.errors import SettingsError, TokenizerError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.types import Recording, Utterance
 from pipelines.plan import make_plan, plan_corpus
@@ -103,3 +103,22 @@ def test_the_longest_comes_first():
     one, nine, three = map(cost_s, tasks)
     assert estimate_s(tasks, 1) == pytest.approx(one + nine + three)
     assert estimate_s(tasks, 2) == pytest.approx(nine)
+
+
+def test_a_dry_run_needs_no_tokenizer_and_tells_what_the_scan_left_out(
+    corpus, shards, options_for, monkeypatch
+):
+    def asked(*_, **__):
+        raise AssertionError("a dry run asked the hub")
+
+    options = options_for(corpus, shards, "nobody/no-tokenizer", labels=("ang", "sad"))
+    with pytest.raises(TokenizerError):
+        plan_corpus(options)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", asked)
+    described = plan_corpus(options, dry_run=True).describe(1)
+    left_out = described["left_out"]
+    assert left_out["label_not_chosen"] > 0
+    assert sum(left_out.values()) == described["dropped_by_scan"]
+    why = "the tokenizer nobody/no-tokenizer is not here: tokens count as changed"
+    assert why in described["why"]
+    assert not any("vocabulary" in reason for reason in described["why"])
