@@ -1,11 +1,12 @@
 """Data-parallel training in the processes that `torchrun` starts.
 
-Owns the process group, collectives, how a batch is divided, and batch norms over the whole batch.
-Gradients and statistics are those of one process with the whole batch; only dropout differs.
+Owns the process group, collectives, how batches are divided and outputs gathered, and batch norms
+over the whole batch. Gradients and statistics are those of one process; only dropout differs.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,11 +17,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fv2es_prep.errors import UsageError
-from fv2es_train.evaluation.inference import choose_device
+from fv2es_prep.errors import TrainError, UsageError
+from fv2es_train.evaluation.inference import Outputs, choose_device, loader_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from torch.utils.data import DataLoader
+
+    from fv2es_prep.types import Example
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.batches import Batch
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.models.emotion_model import EmotionModel
 
 Value = TypeVar("Value")
 # The other ranks wait while one evaluates or writes.
@@ -29,13 +38,7 @@ _TIMEOUT = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run.
-
-    Attributes:
-        rank: number of this process, from 0.
-        size: number of processes.
-        device: device of this process.
-    """
+    """The processes of a run: number of this one, number of all, and this one's device."""
 
     rank: int
     size: int
@@ -47,10 +50,7 @@ class World:
         return self.rank == 0
 
     def share(self, rows: Sequence[int]) -> list[int]:
-        """The part of a batch that this process computes.
-
-        Every process computes a batch with fewer rows than processes as a whole.
-        """
+        """The part of a batch that this process computes: the whole if rows are too few."""
         return list(rows[self.rank :: self.size] if len(rows) >= self.size else rows)
 
     def weight(self, rows: int) -> float:
@@ -58,12 +58,7 @@ class World:
         return 1.0 if rows >= self.size else 1.0 / self.size
 
     def seed(self, seed: int, step: int) -> None:
-        """Give each of several processes a random number stream, and so dropout masks, of its own.
-
-        Args:
-            seed: seed of the run.
-            step: optimizer step at which the run starts or resumes.
-        """
+        """Give each of several processes its own random stream from optimizer step ``step`` on."""
         if self.size > 1:
             torch.manual_seed(hash((seed, step, self.rank)))
 
@@ -90,20 +85,22 @@ class World:
         cuda = self.device.type == "cuda"
         if cuda:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # torch
-        else:
-            _sync_on_cpu(model)
         # Statistics are computed over all processes, so buffers are equal without being broadcast.
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[self.device] if cuda else None, broadcast_buffers=False
         )
 
-    def no_sync(self, wrapped: nn.Module, ready: bool) -> AbstractContextManager[None]:
-        """Around forward and backward: average gradients in the last batch of a step only.
+    def sync_norms(self, model: nn.Module, rows: int) -> None:
+        """Batch norms over all processes, unless each computes the whole batch (see `share`)."""
+        if self.size == 1:
+            return
+        synced = nn.SyncBatchNorm if self.device.type == "cuda" else CpuSyncBatchNorm
+        for module in model.modules():
+            if type(module) in (nn.BatchNorm2d, synced):
+                module.__class__ = synced if rows >= self.size else nn.BatchNorm2d
 
-        Args:
-            wrapped: what `wrap` returned.
-            ready: whether the batch is the last of its optimizer step.
-        """
+    def no_sync(self, wrapped: nn.Module, ready: bool) -> AbstractContextManager[None]:
+        """Around a batch: leave gradients of `wrap`'s module unaveraged until ``ready``."""
         if ready or self.size == 1:
             return nullcontext()
         return wrapped.no_sync()  # type: ignore[operator,no-any-return]  # DDP's
@@ -134,6 +131,68 @@ def join_world(device: str) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
+def sum_loss(
+    world: World, loss: Tensor, epoch: int, batch: Batch, stopping: bool
+) -> tuple[float, bool]:
+    """Sum a batch's loss over all processes, and stop all before a bad gradient is applied.
+
+    Args:
+        world: the processes.
+        loss: the loss of this process's part, so weighted that the sum is the batch's.
+        epoch: number of the epoch.
+        batch: this process's part.
+        stopping: whether this process received SIGTERM.
+
+    Returns:
+        The batch's summed loss, and whether any process received SIGTERM.
+
+    Raises:
+        TrainError: the loss is not finite; the utterances of the batch are named.
+    """
+    value = loss.item()
+    diverged = not math.isfinite(value)
+    total, failed, stop = world.total(value, diverged, stopping)
+    if failed:
+        ids = [name for part in world.gather(batch.ids if diverged else ()) for name in part]
+        raise TrainError(
+            f"training diverged (non-finite loss): the loss is {total} in epoch {epoch}, in the "
+            f"batch of the utterances {', '.join(ids)}",
+            "check the faces and spectra of these utterances, or train with a smaller --lr",
+        )
+    return total, stop > 0
+
+
+def valid_loader(
+    dataset: ShardDataset, model: EmotionModel, world: World, config: TrainConfig
+) -> tuple[list[int], DataLoader[Example]]:
+    """The rows of a dataset that this process evaluates, and their batches, both in order."""
+    rows = range(len(dataset))
+    size = config.batch_size
+    batches = [list(rows[begin : begin + size]) for begin in rows[::size]]
+    mine = [batches[number] for number in world.share(range(len(batches)))]
+    loader = loader_of(dataset, model, size, config.workers, batches=mine)
+    return [row for batch in mine for row in batch], loader
+
+
+def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
+    """The outputs of all processes in the dataset's order.
+
+    Args:
+        outputs: outputs of this process.
+        rows: their rows in the dataset.
+        world: the processes.
+    """
+    parts = world.gather((rows, outputs.logits, outputs.label))
+    place = torch.tensor([row for part, _, _ in parts for row in part])
+    # A row that several processes computed is written several times.
+    count = int(place.max()) + 1
+    logits = outputs.logits.new_empty((count, outputs.logits.shape[1]))
+    label = torch.empty_like(logits)
+    logits[place] = torch.cat([part for _, part, _ in parts])
+    label[place] = torch.cat([part for _, _, part in parts])
+    return Outputs(logits, label)
+
+
 class CpuSyncBatchNorm(nn.BatchNorm2d):
     """Batch norm over the images of all processes; torch's SyncBatchNorm refuses CPU tensors."""
 
@@ -142,8 +201,6 @@ class CpuSyncBatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) to the same shape."""
         if not self.training:
             return super().forward(x)
-        assert self.running_mean is not None, "a batch norm that keeps statistics"
-        assert self.running_var is not None, "a batch norm that keeps statistics"
         wide = x.float()
         # Mean and variance in two passes: equal to those of one process up to rounding.
         ones = wide.new_full((1,), x.numel() / x.shape[1])
@@ -152,11 +209,10 @@ class CpuSyncBatchNorm(nn.BatchNorm2d):
         mean = sums[1:] / count
         var = _sum((wide - mean[:, None, None]).square().sum((0, 2, 3))) / count
         with torch.no_grad():
-            keep = 0.0 if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, keep)
-            self.running_var.lerp_(var * count / (count - 1), keep)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
+            keep = self.momentum or 0.0
+            self.get_buffer("running_mean").lerp_(mean, keep)
+            self.get_buffer("running_var").lerp_(var * count / (count - 1), keep)
+            self.get_buffer("num_batches_tracked").add_(1)
         scale = self.weight * torch.rsqrt(var + self.eps)
         normed = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
         return normed.to(x.dtype)
@@ -167,26 +223,18 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
-        summed = value.clone()
+        summed = value.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(summed)
         return summed
 
     @staticmethod
     def backward(_: Any, grad: Tensor) -> Tensor:
-        summed = grad.contiguous().clone()
-        torch.distributed.all_reduce(summed)
-        return summed
+        return _sum(grad)
 
 
 def _sum(value: Tensor) -> Tensor:
     summed: Tensor = _Sum.apply(value)
     return summed
-
-
-def _sync_on_cpu(model: nn.Module) -> None:
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = CpuSyncBatchNorm
 
 
 def _local_device(device: str) -> str:

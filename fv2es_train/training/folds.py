@@ -25,8 +25,8 @@ from fv2es_train.evaluation.measurement import measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
 from fv2es_train.training.loop import train
-from fv2es_train.training.results import METRICS_FILE
 from fv2es_train.training.run_config import resumed, stored_config
+from fv2es_train.training.run_dir import METRICS_FILE
 from fv2es_train.training.state import NAME as STATE
 
 if TYPE_CHECKING:

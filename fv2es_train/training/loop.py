@@ -24,7 +24,13 @@ from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import state as states
-from fv2es_train.training.distributed import World, join_world
+from fv2es_train.training.distributed import (
+    World,
+    gather_outputs,
+    join_world,
+    sum_loss,
+    valid_loader,
+)
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
 from fv2es_train.training.optimization import (
@@ -36,16 +42,21 @@ from fv2es_train.training.optimization import (
     set_training,
 )
 from fv2es_train.training.progress import Progress, Step
-from fv2es_train.training.results import write_results
 from fv2es_train.training.run_dir import (
     EVENTS,
     make_run_dir,
     refuse_existing,
     write_history,
+    write_results,
 )
-from fv2es_train.training.state import State, load_state, save_state, shards_digest
-from fv2es_train.training.steps import gather_outputs, sum_loss, valid_loader
-from fv2es_train.training.stopping import catch_sigterm, stopped
+from fv2es_train.training.state import (
+    State,
+    catch_sigterm,
+    load_state,
+    save_state,
+    shards_digest,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -166,6 +177,7 @@ def _train(
             number = state.batches + 1
             rows = len(order.batches[state.batches])
             together, ready = order.step_of(number)
+            world.sync_norms(model, rows)
             batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
             with world.no_sync(network, ready):
                 with autocast(config.amp, device):

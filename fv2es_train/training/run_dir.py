@@ -1,6 +1,6 @@
-"""The directory of a run: made, cleared of an earlier run, or refused.
+"""The directory of a run: made, cleared of an earlier run, or refused; its history and results.
 
-Owns the names that a run writes. Leaves their content to `checkpoint`, `state` and `loop`.
+Owns the names that a run writes. Leaves checkpoints and the state to `checkpoint` and `state`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.files import cannot_write, whole_file
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
+from fv2es_train.evaluation.bootstrap import Bootstrap
+from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
+from fv2es_train.evaluation.metadata import metadata_of
+from fv2es_train.evaluation.model_card import write_card
+from fv2es_train.evaluation.plots import draw_curves, draw_predictions
+from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 from fv2es_train.models.checkpoint import settle
 from fv2es_train.training import run_config, state
-from fv2es_train.training.results import PARTS as RESULTS
 
 if TYPE_CHECKING:
-    from fv2es_train.config import TrainConfig
+    import torch
 
-HISTORY = "history.jsonl"
-EVENTS = "tensorboard"
+    from fv2es_prep.splits import Split
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.models.checkpoint import Checkpoint
+
+HISTORY, EVENTS = "history.jsonl", "tensorboard"
+METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
+_RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
 _KEPT = ("best", "last")
 # What a run continues from is removed first: a directory without it is not taken for a run.
-PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, HISTORY, EVENTS, *RESULTS)
+PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, HISTORY, EVENTS, *_RESULTS)
 
 
 def refuse_existing(config: TrainConfig) -> None:
@@ -70,3 +82,50 @@ def write_history(run: Path, history: list[dict[str, Any]]) -> None:
     with whole_file(run / HISTORY) as temporary:
         lines = (json.dumps(record, allow_nan=False) + "\n" for record in history)
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def write_results(
+    checkpoint: Checkpoint,
+    split: Split,
+    subsets: dict[str, ShardDataset | None],
+    summary: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Evaluate the best checkpoint, as read back, and write the files of `_RESULTS`.
+
+    metrics.json comes last, so a run that has it is complete.
+
+    Args:
+        checkpoint: the best one.
+        split: split of the training.
+        subsets: ``valid`` and ``test``; None if the split has none.
+        summary: summary of the training, see `loop.train`.
+        device: device to compute on.
+
+    Returns:
+        For each subset what `evaluate` returns, or None.
+
+    Raises:
+        TrainError: a logit is not finite.
+        OutputError: a file cannot be written.
+    """
+    run = Path(summary["run"])
+    shards = next(found for found in subsets.values() if found is not None).directory
+    catalogue = read_catalogue(shards)
+    make_directory(run / FOLDER)
+    measured: dict[str, Any] = dict.fromkeys(subsets)
+    for subset, dataset in subsets.items():
+        if dataset is None:
+            continue
+        metadata = metadata_of(catalogue, dataset.ids)
+        opened = Opened(checkpoint, dataset, metadata, split, subset, run, device)
+        found = predict(opened)
+        write_predictions(file_of(run, subset), found)
+        measured[subset] = measure_opened(opened, found, Bootstrap())
+        if subset == "test":
+            draw_predictions(found, run / TEST)
+    lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
+    draw_curves([json.loads(line) for line in lines], checkpoint.epoch, run / CURVES)
+    write_card(run / CARD, checkpoint, shards, catalogue, split, {**summary, **measured})
+    write_json(run / METRICS_FILE, measured)
+    return measured

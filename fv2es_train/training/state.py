@@ -1,12 +1,16 @@
-"""The state of a run, RUN/state.pt, from which `--resume` continues.
+"""The state of a run, RUN/state.pt, from which `--resume` continues, and SIGTERM that ends a run.
 
-Owns what is saved and that the file is replaced atomically. Leaves checkpoints to
-`models.checkpoint`. Read with torch's ``weights_only``, which executes nothing.
+Leaves checkpoints to `models.checkpoint`. Read with torch's ``weights_only``, which executes
+nothing.
 """
 
 from __future__ import annotations
 
 import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +41,9 @@ class State:
         split_digest: digest of the split.
         shards_digest: digest of the shards' names and contents.
         epoch: number of the present epoch, from 1.
-        batches: batches done in this epoch; their order follows from epoch and seed.
-        steps: optimizer steps done in the whole run.
-        total: sum of the losses of this epoch's utterances so far.
-        seen: number of these utterances.
+        batches: batches done in this epoch.
+        steps: optimizer steps done in the run.
+        total: sum of the losses of the ``seen`` utterances of this epoch so far.
         seconds: time spent in this epoch so far.
         best: highest f1_binary on valid, and minus the valid loss of that epoch.
         waited: epochs since f1_binary was highest.
@@ -119,14 +122,7 @@ def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) 
 
 @dataclass(frozen=True)
 class Saved:
-    """What `load_state` read.
-
-    Attributes:
-        state: how far the run is.
-        model: weights and statistics of the network.
-        optimizer: state of the optimizer.
-        random: states of torch's random number generators.
-    """
+    """What `load_state` read: how far the run is, and torch's states of each part."""
 
     state: State
     model: dict[str, Any]
@@ -168,3 +164,29 @@ def load_state(run: Path) -> Saved:
     if version != _VERSION:
         raise TrainError(f"{path} has version {version}, expected {_VERSION}", hint)
     return Saved(State(**values), **parts)
+
+
+@contextmanager
+def catch_sigterm() -> Iterator[Callable[[], bool]]:
+    """Record SIGTERM instead of dying; yields a function that tells whether it was received.
+
+    Clusters send it before they take a machine away. Python delivers signals to its main thread
+    only; in another thread nothing is caught.
+    """
+    received = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield received.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
+    try:
+        yield received.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stopped(run: object, epoch: int) -> TrainError:
+    """The error that ends a run after SIGTERM, once its state is saved."""
+    return TrainError(
+        f"training was stopped by SIGTERM in epoch {epoch}; its state is saved",
+        f"continue with: fv2es train --resume {run}",
+    )

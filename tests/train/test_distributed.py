@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from fv2es_prep.types import MelSpectrum
-from fv2es_train.training.distributed import World
+from fv2es_train.training.distributed import CpuSyncBatchNorm, World
 from fv2es_train.training.loop import train
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import together
@@ -60,6 +60,14 @@ def test_two_processes_have_the_curve_of_one(corpus: Corpus, tmp_path: Path) -> 
     train(options)
     assert together(replace(options, out=tmp_path / "two"), 2) == [0, 0]
     same_curve(tmp_path / "one", tmp_path / "two")
+
+
+def test_batch_norms_count_a_batch_once_that_each_process_computes_whole() -> None:
+    model, world = torch.nn.Sequential(torch.nn.BatchNorm2d(2)), World(0, 2, torch.device("cpu"))
+    world.sync_norms(model, 2)
+    assert type(model[0]) is CpuSyncBatchNorm
+    world.sync_norms(model, 1)
+    assert type(model[0]) is torch.nn.BatchNorm2d
 
 
 def test_each_process_draws_dropout_masks_of_its_own() -> None:

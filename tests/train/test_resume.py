@@ -19,8 +19,7 @@ from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.training.loop import train
 from fv2es_train.training.progress import Progress, Step
 from fv2es_train.training.run_config import resumed
-from fv2es_train.training.state import load_state
-from fv2es_train.training.stopping import catch_sigterm, stopped
+from fv2es_train.training.state import catch_sigterm, load_state, stopped
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import start
 
