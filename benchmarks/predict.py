@@ -139,7 +139,7 @@ def _run(bench: Bench, name: str) -> Path:
     """A run with random weights and the published text encoder's sizes."""
     from transformers import AlbertConfig
 
-    from fv2es_train.models.encoders import text as texts
+    from fv2es_train.models import text_encoder as texts
 
     settings = PrepSettings(text=describe_tokenizer(str(text_model(bench.out)), 100))
     model, config = preset(name).model, TrainConfig(**preset(name).train)

@@ -35,12 +35,12 @@ def convert_checkpoint(
     as_json: Json = False,
 ) -> None:
     """Convert published FV2ES weights to a run, or with --to published a run to such weights."""
-    from fv2es_train.models.published.convert import ConvertOptions, convert_file, export_run
+    from fv2es_train.models.published.convert import convert_file, export_run
 
     if to:
         result = export_run(source, out)
     else:
-        result = convert_file(ConvertOptions(source, out, modalities, heads, labels, shards))
+        result = convert_file(source, out, modalities, heads, labels, shards)
         say("thresholds are 0.5 for each class: the file has none")
         if not result["tokenizer_known"]:
             say("the tokenizer is unknown: pass --shards to check it when the run is used")

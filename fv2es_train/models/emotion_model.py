@@ -14,8 +14,8 @@ from fv2es_prep.errors import UsageError
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
-    from fv2es_train.models.encoders.text import TextEncoder
     from fv2es_train.models.families import ModelConfig
+    from fv2es_train.models.text_encoder import TextEncoder
 
 
 class EmotionModel(nn.Module):

@@ -16,15 +16,13 @@ from torch import Tensor, nn
 
 from fv2es_prep.errors import TrainError
 from fv2es_train.models.emotion_model import EmotionModel
-from fv2es_train.models.encoders.face import FaceEncoder, fused
-from fv2es_train.models.encoders.mel import MelEncoder
-from fv2es_train.models.encoders.sequence import SequenceEncoder
+from fv2es_train.models.encoders import FaceEncoder, MelEncoder, SequenceEncoder, fused
 
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
     from fv2es_train.data.batches import Batch
-    from fv2es_train.models.encoders.text import TextEncoder
     from fv2es_train.models.fv2es_config import FV2ESConfig
+    from fv2es_train.models.text_encoder import TextEncoder
 
 # The published code stacks the logits in this order; the fusion weights follow it.
 STACKED = "tva"
@@ -143,7 +141,7 @@ def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
         TokenizerError: the text encoder cannot be loaded.
         TrainError: the text encoder does not accept all token ids of the shards.
     """
-    from fv2es_train.models.encoders import text as texts
+    from fv2es_train.models import text_encoder as texts
 
     if "t" not in config.modalities:
         return FV2ES(config)

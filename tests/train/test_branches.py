@@ -18,9 +18,9 @@ from torch import Tensor
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.config import TrainConfig
-from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
+from fv2es_train.models.text_encoder import from_config
 from fv2es_train.training import loop as trainer
 from fv2es_train.training.optimization import freeze_text, make_optimizer, set_training
 from fv2es_train.training.progress import Progress
@@ -70,7 +70,7 @@ LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("fv2es", "fv2es
 def test_two_epochs_change_every_parameter_of_every_branch(
     name: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fv2es_train.models.encoders import text
+    from fv2es_train.models import text_encoder as text
 
     text.small(40, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     watch = Watch(monkeypatch)

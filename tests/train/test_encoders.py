@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
-from fv2es_train.models.encoders import text as texts
-from fv2es_train.models.encoders.face import FaceEncoder, RepVggBlock, fused
-from fv2es_train.models.encoders.mel import MelEncoder
-from fv2es_train.models.encoders.sequence import SequenceEncoder
+from fv2es_train.models import text_encoder as texts
+from fv2es_train.models.encoders import FaceEncoder, MelEncoder, RepVggBlock, SequenceEncoder, fused
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es_config import FV2ESConfig
 

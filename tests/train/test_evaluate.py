@@ -17,7 +17,7 @@ from fv2es_train.evaluation import metrics
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.evaluation.tables import format_metrics
 from fv2es_train.models.checkpoint import load_checkpoint, save_checkpoint
-from fv2es_train.models.encoders.face import RepVggBlock
+from fv2es_train.models.encoders import RepVggBlock
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fv2es_train.data.batches import collate
-from fv2es_train.models.encoders.face import fused
+from fv2es_train.models.encoders import fused
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from tests.train.conftest import CLASSES, SETTINGS, make_examples

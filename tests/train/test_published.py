@@ -16,13 +16,12 @@ from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_train.data.batches import Batch, collate
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.models.checkpoint import load_checkpoint
-from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
-from fv2es_train.models.published.convert import ConvertOptions, convert_file, count, export_run
+from fv2es_train.models.published.convert import convert_file, count, export_run, read_state
 from fv2es_train.models.published.mapping import from_published, published_name, to_published
 from fv2es_train.models.published.sizes import config_of
-from fv2es_train.models.published.weight_files import read_state
+from fv2es_train.models.text_encoder import from_config
 from tests.train.conftest import CLASSES, VOCABULARY, Corpus, make_examples
 from tests.train.published_net import Branches, PublishedNet
 
@@ -80,7 +79,7 @@ def answer(net: PublishedNet, batch: Batch) -> Tensor:
 
 
 def convert(path: Path, out: Path, **options: Any) -> FV2ES:
-    convert_file(ConvertOptions(path, out, **options))
+    convert_file(path, out, **options)
     return load_checkpoint(out).model
 
 
@@ -211,7 +210,7 @@ def test_other_names_and_shapes_are_refused(tmp_path: Path) -> None:
     def refuse(changed: dict[str, Tensor], match: str) -> None:
         torch.save(changed, tmp_path / "net.pt")
         with pytest.raises(UsageError, match=match):
-            convert_file(ConvertOptions(tmp_path / "net.pt", tmp_path / "run"))
+            convert_file(tmp_path / "net.pt", tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
     state = dict(published().state_dict())
@@ -231,7 +230,7 @@ def test_what_no_shape_tells_is_asked_for(tmp_path: Path) -> None:
 
     def refuse(match: str, **options: Any) -> None:
         with pytest.raises(UsageError, match=match):
-            convert_file(ConvertOptions(path, out, **options))
+            convert_file(path, out, **options)
 
     refuse("fuses 2 of the modalities t, a and v")
     refuse("fuses 2 modalities, but --modalities names 3", modalities="tav")
@@ -272,7 +271,7 @@ def test_a_converted_run_is_evaluated_and_says_what_is_not_known(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     path = save(published(), tmp_path / "net.pt")
-    result = convert_file(ConvertOptions(path, tmp_path / "run"))
+    result = convert_file(path, tmp_path / "run")
     assert (result["tokenizer_known"], result["label_classes"]) == (False, list(CLASSES))
     json.dumps(result)
     measured = evaluate(corpus.shards, corpus.split, tmp_path / "run")
@@ -291,7 +290,7 @@ def test_a_converted_run_is_evaluated_and_says_what_is_not_known(
 
 def test_shards_tell_settings_tokenizer_and_classes(corpus: Corpus, tmp_path: Path) -> None:
     path = save(published(), tmp_path / "net.pt")
-    result = convert_file(ConvertOptions(path, tmp_path / "run", shards=corpus.shards))
+    result = convert_file(path, tmp_path / "run", shards=corpus.shards)
     assert result["tokenizer_known"] is True
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.settings.text.tokenizer == "tests"

@@ -172,7 +172,7 @@ def test_places_that_cannot_be_written_are_refused(corpus: Corpus, tmp_path: Pat
 
 
 def test_a_text_encoder_with_too_few_words_is_refused(corpus: Corpus, tmp_path: Path) -> None:
-    from fv2es_train.models.encoders import text as texts
+    from fv2es_train.models import text_encoder as texts
 
     texts.small(10, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))

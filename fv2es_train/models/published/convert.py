@@ -1,56 +1,57 @@
-"""Convert a published file to a run, and a run to a published file.
+"""Convert a published weight file to a run, and a run to a published weight file.
 
-Owns what a run needs and a published file lacks: classes, settings, thresholds.
+Owns what a published file lacks (classes, settings, thresholds), the formats of torch and
+safetensors, and wrappers around the state dict. Never executes what a file holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.corpora import CORPORA, PUBLISHED
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
+from fv2es_prep.utils.files import whole_file
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
 from fv2es_train.models.published.mapping import from_published, to_published
 from fv2es_train.models.published.sizes import config_of, modalities_of
-from fv2es_train.models.published.weight_files import read_state, write_state
 
-if TYPE_CHECKING:
-    from torch import nn
+_THRESHOLD = 0.5
+_SAFETENSORS = ".safetensors"
+# Prefix of each name in a network that was wrapped in torch's DataParallel.
+_PARALLEL = "module."
+_SAVE_HINT = "save the weights only: torch.save(model.state_dict(), FILE)"
 
-THRESHOLD = 0.5
 
+def convert_file(
+    file: Path,
+    out: Path,
+    modalities: str | None = None,
+    heads: int = 4,
+    labels: str | None = None,
+    shards: Path | None = None,
+) -> dict[str, Any]:
+    """Convert a published file to a run, with thresholds of 0.5.
 
-@dataclass(frozen=True)
-class ConvertOptions:
-    """A published file and what it does not contain.
-
-    Attributes:
+    Args:
         file: file of torch.save or safetensors.
         out: run directory, created.
-        modalities: modalities that it was trained with, some of ``tav``; None means all three.
+        modalities: modalities that it was trained with; None means ``tav``.
         heads: attention heads of each sequence encoder (``--trans-nheads`` there).
         labels: a corpus, whose classes are in the order of the published logits, or the classes
             themselves, with commas; None takes the classes of ``shards``, or of the corpus
             `PUBLISHED`.
         shards: shards whose settings and classes the run takes; None takes the published settings,
             without a known tokenizer.
-    """
-
-    file: Path
-    out: Path
-    modalities: str | None = None
-    heads: int = 4
-    labels: str | None = None
-    shards: Path | None = None
-
-
-def convert_file(options: ConvertOptions) -> dict[str, Any]:
-    """Convert a published file to a run, with thresholds of 0.5.
 
     Returns:
         JSON-ready: ``run``, ``modalities``, ``label_classes``, ``fused`` (whether the V blocks
@@ -60,25 +61,26 @@ def convert_file(options: ConvertOptions) -> dict[str, Any]:
     Raises:
         UsageError: the file is not what the published code writes, or ``out`` holds a run.
     """
-    _refuse_run(options.out)
-    state = read_state(options.file)
-    settings, classes = _context(options)
-    modalities = modalities_of(state, options.modalities)
-    config = config_of(state, modalities, options.heads, classes)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    state = read_state(file)
+    settings, classes = _context(labels, shards)
+    modalities = modalities_of(state, modalities)
+    config = config_of(state, modalities, heads, classes)
     model, rest = from_published(state, config)
     config.check(settings)
     checkpoint = Checkpoint(
         model=model,
         train=TrainConfig(),
         settings=settings,
-        thresholds=dict.fromkeys(classes, THRESHOLD),
+        thresholds=dict.fromkeys(classes, _THRESHOLD),
         split_digest="",
         epoch=0,
         thresholds_fitted=False,
     )
-    save_checkpoint(options.out, checkpoint, rest)
+    save_checkpoint(out, checkpoint, rest)
     return {
-        "run": str(options.out),
+        "run": str(out),
         "modalities": modalities,
         "label_classes": list(classes),
         "fused": config.face_fused,
@@ -90,21 +92,22 @@ def convert_file(options: ConvertOptions) -> dict[str, Any]:
 
 
 def export_run(run: Path, out: Path) -> dict[str, Any]:
-    """Convert a run's best checkpoint to a published file.
-
-    Args:
-        run: run directory.
-        out: the file, in torch's format, or in safetensors' if its name ends so.
+    """Convert a run's best checkpoint to a file as torch writes it, or safetensors by its name.
 
     Returns:
         JSON-ready: ``file`` and the number of ``weights``.
 
     Raises:
         UsageError: there is no such run, it has another architecture, or ``out`` exists.
+        OutputError: the file cannot be written.
     """
-    checkpoint = load_checkpoint(run)
-    state = to_published(checkpoint.model, load_rest(run))
-    write_state(out, state)
+    from safetensors.torch import save_file
+
+    state = to_published(load_checkpoint(run).model, load_rest(run))
+    if out.exists():
+        raise UsageError(f"{out} exists already", "choose another file with --out")
+    with whole_file(out) as temporary:
+        (save_file if out.suffix == _SAFETENSORS else torch.save)(state, temporary)
     return {"file": str(out), "weights": len(state)}
 
 
@@ -113,15 +116,52 @@ def count(part: nn.Module) -> int:
     return sum(parameter.numel() for parameter in part.parameters())
 
 
-def _context(options: ConvertOptions) -> tuple[PrepSettings, tuple[str, ...]]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, on the CPU, without ``module.`` if all names begin with it.
+
+    Args:
+        path: a file of ``torch.save`` (a state dict, or a dict that has it as ``state_dict``) or a
+            ``.safetensors`` file.
+
+    Raises:
+        UsageError: the file is missing or damaged, would execute code, or holds other content.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", "pass the file that torch.save wrote")
+    damage = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError)
+    try:
+        if path.suffix == _SAFETENSORS:
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{path} is refused: {_found(str(error))}, expected tensors only",
+            f"if you trust the file, load it with the program that wrote it and {_SAVE_HINT}",
+        ) from error
+    except (*damage, SafetensorError) as error:
+        raise UsageError(
+            f"{path} cannot be read as weights: {(str(error) or repr(error)).splitlines()[0]}",
+            "it is damaged or of another format; fetch or write it again",
+        ) from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    _refuse_other_content(state, path)
+    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    return {name.removeprefix(prefix): value.detach() for name, value in state.items()}
+
+
+def _context(labels: str | None, shards: Path | None) -> tuple[PrepSettings, tuple[str, ...]]:
     settings, classes = PrepSettings(), CORPORA.load(PUBLISHED).classes
-    if options.shards is not None:
-        index = read_index(options.shards)
+    if shards is not None:
+        index = read_index(shards)
         settings, classes = index.settings, tuple(index.label_classes)
-    if options.labels is not None:
-        known = options.labels in CORPORA.names()
-        classes = CORPORA.load(options.labels).classes if known else ()
-        classes = classes or tuple(options.labels.split(","))
+    if labels is not None:
+        known = CORPORA.load(labels).classes if labels in CORPORA.names() else ()
+        classes = known or tuple(labels.split(","))
     if len(set(classes)) != len(classes) or "" in classes:
         raise UsageError(
             f"the classes {', '.join(classes)} are not all different names",
@@ -130,6 +170,22 @@ def _context(options: ConvertOptions) -> tuple[PrepSettings, tuple[str, ...]]:
     return settings, classes
 
 
-def _refuse_run(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+def _found(message: str) -> str:
+    """The offending object in torch's message of many lines."""
+    if match := re.search(r"(?:GLOBAL|Unsupported class) +`?(?!GLOBAL)([\w.]+)", message):
+        return f"its pickle holds the Python object {match[1]}"
+    return "its pickle holds other objects than tensors"
+
+
+def _refuse_other_content(state: Any, path: Path) -> None:
+    wrong = ""
+    if not isinstance(state, Mapping) or not state:
+        size = len(state) if hasattr(state, "__len__") else 1
+        wrong = f"{type(state).__name__} of {size} entries"
+    else:
+        for name, value in state.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                wrong = f"{type(value).__name__} under {name!r}"
+                break
+    if wrong:
+        raise UsageError(f"{path} holds a {wrong}, expected weights by name", _SAVE_HINT)

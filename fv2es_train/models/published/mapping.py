@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.models.emotion_model import EmotionModel
-from fv2es_train.models.encoders.text import from_config
 from fv2es_train.models.families import MODALITIES
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
+from fv2es_train.models.text_encoder import from_config
 
 # Our prefix -> theirs; a name without one of these prefixes is the same in both.
 _PARTS = {
@@ -59,10 +59,10 @@ def published_name(ours: str) -> str:
 def from_published(
     state: Mapping[str, Tensor], config: FV2ESConfig
 ) -> tuple[FV2ES, dict[str, Tensor]]:
-    """Our network with the published weights.
+    """Our network with the published weights, copied bit by bit.
 
     Args:
-        state: the published state dict; tensors are copied bit by bit.
+        state: the published state dict.
         config: its sizes, see `sizes.config_of`.
 
     Returns:
@@ -136,12 +136,8 @@ def _expected(config: FV2ESConfig, state: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    optional = (*_HEAD, *_POOLER, _POSITIONS)
-    unexpected = [
-        name
-        for name in found
-        if name not in expected and name not in optional and not name.startswith(_DETECTOR)
-    ]
+    known = {*expected, *_HEAD, *_POOLER, _POSITIONS}
+    unexpected = [n for n in found if n not in known and not n.startswith(_DETECTOR)]
     missing = [name for name in expected if name not in found]
     if unexpected or missing:
         raise UsageError(

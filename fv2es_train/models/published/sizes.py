@@ -26,14 +26,9 @@ _HINT = "pass what the published code wrote with torch.save(model.state_dict(), 
 
 
 def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
-    """The modalities that the logits are made of.
+    """The modalities that the logits are made of: the given ones; None means ``tav``.
 
-    The published model has the parts of all modalities; only the width of its fusion tells how many
-    of them it uses.
-
-    Args:
-        state: the published state dict.
-        given: some of ``tav``; None means all three.
+    The published model has the parts of all; the width of its fusion tells how many it uses.
 
     Raises:
         UsageError: the width of the fusion differs from the number of modalities.
@@ -57,13 +52,7 @@ def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
 def config_of(
     state: Mapping[str, Tensor], modalities: str, heads: int, label_classes: tuple[str, ...]
 ) -> FV2ESConfig:
-    """The sizes of a published state dict.
-
-    Args:
-        state: the published state dict, multi-branch or fused.
-        modalities: those of our network.
-        heads: attention heads of each sequence encoder.
-        label_classes: in the order of the logits.
+    """The sizes of a published state dict, multi-branch or fused.
 
     Raises:
         UsageError: a weight is missing or has an impossible shape; the number of classes or heads
@@ -175,7 +164,7 @@ def _shape(state: Mapping[str, Tensor], name: str, axes: int | None = None) -> t
 
 
 def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
-    """The numbers in the group of a pattern at the beginning of the names, sorted, at least one."""
+    """The numbers in the group of a pattern at the names' beginnings, sorted, at least one."""
     found = {int(match[1]) for name in state if (match := re.match(pattern, name))}
     if not found:
         named = pattern.replace(r"(\d+)", "N").replace("\\", "")

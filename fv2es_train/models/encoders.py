@@ -1,13 +1,19 @@
-"""Faces to vectors: the published RepVGG stack, and its fusion into plain convolutions."""
+"""Encoders of faces, of mel chunks, and of the sequence of an utterance's vectors.
+
+Owns the published RepVGG stack and its fusion into plain convolutions, the reshaping of mel chunks
+to square images for timm's NesT, and the transformer with a learned CLS token.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.transforms import Normalize
 
 if TYPE_CHECKING:
@@ -17,14 +23,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class RepVggBlock(nn.Module):
-    """A 3x3 convolution that trains as up to three branches (Ding et al. 2021, arXiv 2101.03697).
-
-    The branches are 3x3 + BN, 1x1 + BN and, if the width stays, BN; ReLU is applied to their sum.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-    """
+    """ReLU of 3x3 + BN, 1x1 + BN and, if the width stays, BN (Ding et al. 2021, 2101.03697)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -41,11 +40,7 @@ class RepVggBlock(nn.Module):
 
     @torch.no_grad()
     def as_conv(self) -> nn.Conv2d:
-        """The 3x3 convolution with bias that equals the branches in eval mode.
-
-        Each branch becomes a 3x3 kernel scaled by its batch norm; kernels and biases are added
-        (Ding et al. 2021, section 3.3).
-        """
+        """The 3x3 convolution that equals the branches in eval mode (ibid., section 3.3)."""
         kernel, bias = _absorb(self.dense.conv.weight, self.dense.bn)
         small, shift = _absorb(self.pointwise.conv.weight, self.pointwise.bn)
         kernel, bias = kernel + functional.pad(small, (1, 1, 1, 1)), bias + shift
@@ -90,26 +85,13 @@ class FaceEncoder(nn.Module):
         )
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Faces to vectors.
-
-        Args:
-            faces: float32 (N, 3, S, S), RGB, scale 0..255.
-
-        Returns:
-            float32 (N, trans_dim).
-        """
+        """Faces, RGB, scale 0..255, float32 (N, 3, S, S), to vectors (N, trans_dim)."""
         vectors: Tensor = self.project(self.stack(self.normalize(faces)).flatten(1))
         return vectors
 
 
 def fused(network: Network) -> Network:
-    """A copy for inference whose RepVGG blocks are single convolutions.
-
-    Its outputs equal the original's in eval mode. It shares all weights but those of the blocks.
-
-    Args:
-        network: any module, including a `RepVggBlock`.
-    """
+    """A copy for inference whose RepVGG blocks are single convolutions; it shares other weights."""
     if isinstance(network, RepVggBlock):
         return _as_plain(network)  # type: ignore[return-value]
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
@@ -152,7 +134,84 @@ def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
     ``W' = W * gamma / sqrt(var + eps)`` and ``b' = beta - mean * gamma / sqrt(var + eps)``.
     """
-    assert bn.running_mean is not None, "a batch norm that keeps statistics"
-    assert bn.running_var is not None, "a batch norm that keeps statistics"
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    return kernel * scale[:, None, None, None], bn.bias - bn.running_mean * scale
+    scale = bn.weight / torch.sqrt(bn.get_buffer("running_var") + bn.eps)
+    return kernel * scale[:, None, None, None], bn.bias - bn.get_buffer("running_mean") * scale
+
+
+class MelEncoder(nn.Module):
+    """Each mel chunk to a vector, by timm's NesT (Zhang et al. 2021, arXiv 2105.12723).
+
+    As published, the first convolution is 3x3 and there is no pooling at the end. ``nest`` has the
+    names of the published ``A.0``, without the unused head; ``project`` is ``a_flatten``.
+    """
+
+    def __init__(self, config: FV2ESConfig) -> None:
+        super().__init__()
+        from timm.models.nest import Nest
+
+        self.mel_input = config.mel_input
+        self.floor, self.mean, self.std = config.mel_floor, config.mel_mean, config.mel_std
+        self.image = (config.mel_channels, config.mel_rows, config.mel_rows)
+        self.nest = Nest(
+            img_size=config.mel_rows,
+            in_chans=config.mel_channels,
+            patch_size=config.mel_patch,
+            num_levels=len(config.mel_dims),
+            embed_dims=config.mel_dims,
+            num_heads=config.mel_heads,
+            depths=config.mel_depths,
+            drop_path_rate=config.mel_drop_path,
+            num_classes=0,
+        )
+        self.nest.patch_embed.proj = nn.Conv2d(
+            config.mel_channels, config.mel_dims[0], 3, stride=config.mel_patch, padding=1
+        )
+        side = config.mel_rows // config.mel_patch // 2 ** (len(config.mel_dims) - 1)
+        self.project = nn.Sequential(
+            nn.Linear(config.mel_dims[-1] * side * side, config.mel_hidden),
+            nn.ReLU(),
+            nn.Linear(config.mel_hidden, config.trans_dim),
+        )
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Linear power, bands by rows of time, float32 (N, 1, M, R), to vectors (N, trans_dim)."""
+        if self.mel_input == "log":
+            mel = (torch.log(mel.clamp_min(self.floor)) - self.mean) / self.std
+        # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands is a channel.
+        features = self.nest.forward_features(mel.reshape(-1, *self.image))
+        vectors: Tensor = self.project(features.flatten(1))
+        return vectors
+
+
+class SequenceEncoder(nn.Module):
+    """torch's TransformerEncoder without positions, as published: it encodes a set."""
+
+    def __init__(self, config: FV2ESConfig) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            config.trans_dim,
+            config.trans_heads,
+            dim_feedforward=config.trans_ffn,
+            dropout=config.dropout,
+            batch_first=True,
+        )
+        # torch warns about nested tensors, which only save time on padding.
+        self.encoder = nn.TransformerEncoder(layer, config.trans_layers, enable_nested_tensor=False)
+        self.cls_emb = nn.Embedding(1, config.trans_dim)
+
+    def forward(self, vectors: Tensor, counts: Sequence[int]) -> Tensor:
+        """The vectors of each of B utterances to its output at CLS, float32 (B, trans_dim).
+
+        Args:
+            vectors: float32 (sum of counts, trans_dim), utterance after utterance.
+            counts: number of vectors of each utterance.
+        """
+        padded = pad_sequence(list(torch.split(vectors, list(counts))), batch_first=True)
+        cls = self.cls_emb.weight.expand(len(counts), 1, -1)
+        lengths = torch.tensor(counts, device=vectors.device)
+        places = torch.arange(padded.shape[1] + 1, device=vectors.device)
+        encoded: Tensor = self.encoder(
+            torch.cat([cls, padded], dim=1),
+            src_key_padding_mask=places[None] > lengths[:, None],
+        )
+        return encoded[:, 0]

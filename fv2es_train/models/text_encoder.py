@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(nn.Module):
-    """A transformers encoder.
-
-    Args:
-        albert: ALBERT, or another encoder that takes ids and mask.
-    """
+    """ALBERT, or another transformers encoder that takes ids and mask."""
 
     def __init__(self, albert: nn.Module) -> None:
         super().__init__()
@@ -48,15 +44,7 @@ class TextEncoder(nn.Module):
         return values
 
     def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-        """Encode token ids.
-
-        Args:
-            tokens: int64 (B, L).
-            attention_mask: int64 (B, L), 1 where there is a token.
-
-        Returns:
-            float32 (B, width).
-        """
+        """Token ids, int64 (B, L), and a mask that is 1 where there is one, to (B, width)."""
         hidden: Tensor = self.albert(
             input_ids=tokens, attention_mask=attention_mask
         ).last_hidden_state
@@ -64,11 +52,7 @@ class TextEncoder(nn.Module):
 
 
 def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
-    """A small ALBERT with random weights, for `fv2es-tiny` without a text encoder.
-
-    Args:
-        vocabulary_size: number of token ids, from the shards' settings.
-        pad_id: token id of padding.
+    """A small ALBERT with random weights, for a model without a pretrained text encoder.
 
     Raises:
         TrainError: the vocabulary size is unknown.
@@ -94,26 +78,18 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
 
 def from_config(values: dict[str, Any]) -> TextEncoder:
-    """An encoder with random weights, to load a checkpoint into.
-
-    Args:
-        values: the `TextEncoder.config` of the encoder.
-    """
+    """An encoder with random weights, of a `TextEncoder.config`, to load a checkpoint into."""
     from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
 
     if values.get("model_type", "albert") == "albert":
-        return TextEncoder(
-            AlbertModel(AlbertConfig.from_dict(dict(values)), add_pooling_layer=False)
-        )
+        albert = AlbertConfig.from_dict(dict(values))
+        return TextEncoder(AlbertModel(albert, add_pooling_layer=False))
     config = AutoConfig.for_model(**values)
     return TextEncoder(AutoModel.from_config(config, add_pooling_layer=False))
 
 
 def pretrained(name: str) -> TextEncoder:
-    """A pretrained encoder.
-
-    Args:
-        name: a directory in transformers' format, or a name on the Hugging Face hub.
+    """The pretrained encoder in a directory in transformers' format, or on the Hugging Face hub.
 
     Raises:
         TokenizerError: the directory is incomplete, or the name is neither cached nor on a hub that
@@ -125,10 +101,7 @@ def pretrained(name: str) -> TextEncoder:
     try:
         with _quiet():
             albert, found = AutoModel.from_pretrained(
-                name,
-                add_pooling_layer=False,
-                output_loading_info=True,
-                local_files_only=local,
+                name, add_pooling_layer=False, output_loading_info=True, local_files_only=local
             )
     except (OSError, ValueError, KeyError) as error:
         raise TokenizerError(

@@ -1,1 +1,0 @@
-"""Encoders of faces, mel chunks and token ids, and of the sequences of their vectors."""
