@@ -1,7 +1,4 @@
-"""Checkpoints: RUN/best and RUN/last, with weights as safetensors and all else as JSON.
-
-Owns their content and that they are written atomically. Never pickle.
-"""
+"""Checkpoints: RUN/best and RUN/last, with weights as safetensors and all else as JSON."""
 
 from __future__ import annotations
 
@@ -30,8 +27,10 @@ FORMAT_VERSION = "1.0"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 REST = "rest.safetensors"
+# Values of a checkpoint that are plain JSON.
+_PLAIN = ("thresholds", "split_digest", "epoch", "metrics", "fv2es_version")
 # Settings of a tokenizer, which converted weights do not know.
-_TOKENIZER = ("tokenizer", "vocabulary_sha256", "vocabulary_size")
+_TOKENIZER = ("text.tokenizer", "text.vocabulary_sha256", "text.vocabulary_size")
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,11 @@ class Checkpoint:
                 f"the run has the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
                 "evaluate on shards prepared with the classes of the run, in the same order",
             )
-        unknown: set[str] = set()
-        if not self.settings.text.is_known:
+        known = self.settings.text.is_known
+        if not known:
             self._refuse_unknown_ids(settings)
-            unknown = {f"text.{name}" for name in _TOKENIZER}
         for path, (trained, found) in self.settings.differences(settings).items():
-            if path not in unknown:
+            if known or path not in _TOKENIZER:
                 raise SettingsError(
                     f"the run was trained on shards with {path} = {trained!r}; these have "
                     f"{found!r}",
@@ -100,18 +98,12 @@ class Checkpoint:
 def save_checkpoint(
     run: Path, checkpoint: Checkpoint, rest: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
-    """Replace RUN/best or RUN/last.
-
-    The new directory is complete before the old one is moved away. A kill between the two renames
-    leaves the old one under another name, where `load_checkpoint` finds it; see `settle`.
+    """Replace RUN/best or RUN/last by a directory that is complete; return it.
 
     Args:
         run: run directory.
         checkpoint: what to write; ``which`` names the directory.
         rest: weights of a converted file that the model does not have.
-
-    Returns:
-        The directory.
 
     Raises:
         OutputError: it cannot be written.
@@ -144,14 +136,9 @@ def save_checkpoint(
 
 
 def settle(run: Path, which: str) -> None:
-    """Finish or undo a killed `save_checkpoint`.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Finish or undo a killed `save_checkpoint`; raise OSError if that cannot be written."""
     final, fresh, stale = _places(run, which)
-    whole = _whole(run, which)
-    if whole != final:
+    if (whole := _whole(run, which)) != final:
         whole.replace(final)
     for leftover in (fresh, stale):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -171,15 +158,7 @@ def _whole(run: Path, which: str) -> Path:
 def load_checkpoint(
     run: Path | str, which: str = "best", device: torch.device | str = "cpu"
 ) -> Checkpoint:
-    """Read RUN/best or RUN/last.
-
-    Args:
-        run: run directory.
-        which: ``best`` or ``last``.
-        device: device of the model.
-
-    Returns:
-        The checkpoint, its model in eval mode and not fused.
+    """Read RUN/best or RUN/last, its model in eval mode, not fused, on a device.
 
     Raises:
         UsageError: there is no such checkpoint.
@@ -204,13 +183,9 @@ def load_checkpoint(
             model=model.to(device).eval(),
             train=TrainConfig.from_json(stored["train"]),
             settings=settings,
-            thresholds=stored["thresholds"],
-            split_digest=stored["split_digest"],
-            epoch=stored["epoch"],
-            metrics=stored["metrics"],
-            fv2es_version=stored["fv2es_version"],
             which=which,
             thresholds_fitted=stored.get("thresholds_fitted", True),
+            **{name: stored[name] for name in _PLAIN},
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainError(
@@ -220,10 +195,7 @@ def load_checkpoint(
 
 
 def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] | None:
-    """Weights of a converted file that the model does not have, by their name in that file.
-
-    Returns:
-        None for a run that was trained here.
+    """Weights of a converted file that the model does not have; None for a run trained here.
 
     Raises:
         TrainError: they cannot be read.
@@ -239,15 +211,10 @@ def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] |
 
 
 def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    stored = {
-        name: value
-        for name, value in vars(checkpoint).items()
-        if name not in ("model", "train", "settings")
-    }
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        **stored,
+        **vars(checkpoint),
         "fv2es_version": __version__,
         "label_classes": list(checkpoint.model.config.label_classes),
         "model": checkpoint.model.config.to_json(),

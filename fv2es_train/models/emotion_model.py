@@ -1,7 +1,4 @@
-"""The interface between a network and the code that trains, evaluates and runs it.
-
-Owns what such code may ask of any network. Leaves the network itself to its family's file.
-"""
+"""The interface between a network and the code that trains, evaluates and runs it."""
 
 from __future__ import annotations
 
@@ -21,11 +18,8 @@ if TYPE_CHECKING:
 class EmotionModel(nn.Module):
     """A network that gives the logits of a batch. A family needs to implement `forward` only.
 
-    Args:
-        config: the configuration, stored in every checkpoint.
-
     Attributes:
-        config: the same.
+        config: the configuration, stored in every checkpoint.
         modalities: letters of the modalities that the network reads.
         max_rows: most faces or mel chunks that are encoded at a time in inference; None encodes all
             of a batch. A network may ignore it.
@@ -46,12 +40,8 @@ class EmotionModel(nn.Module):
     ) -> dict[str, Tensor]:
         """The logits of each modality before late fusion, float32 (B, C) under its letter.
 
-        Empty for a network that fuses its modalities earlier. Such a network trains and evaluates;
-        ``eval --by modality`` and prediction, which report contributions, refuse it.
-
-        Args:
-            batch: B utterances.
-            only: modalities to compute; None computes all.
+        Empty for a network that fuses its modalities earlier, which ``eval --by modality`` and
+        prediction refuse. ``only`` names the modalities to compute; None computes all.
         """
         if not self.fusion_weights() or (only is not None and self.modalities not in only):
             return {}
@@ -62,11 +52,7 @@ class EmotionModel(nn.Module):
         return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
 
     def check_late_fusion(self) -> None:
-        """Make sure that the network reports logits by modality.
-
-        Raises:
-            UsageError: it does not.
-        """
+        """Raise UsageError unless the network reports logits by modality."""
         if not self.fusion_weights():
             raise UsageError(
                 f"the model {self.config.name} does not report logits by modality",

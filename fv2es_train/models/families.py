@@ -1,8 +1,7 @@
 """Model families: a configuration, presets and a build function each, found by preset name.
 
-Owns the registry (entry-point group ``fv2es.models``) and what every family has in common; imports
-no torch. A family is one file that defines a `ModelFamily`; see `fv2es_config` for the built-in one
-and `emotion_model` for what its network has to implement.
+Owns the registry (entry-point group ``fv2es.models``); imports no torch. A family is one file that
+defines a `ModelFamily`; `emotion_model` says what its network has to implement.
 """
 
 from __future__ import annotations
@@ -60,16 +59,12 @@ class ModelConfig:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as plain JSON values, with the name of its family."""
+        """Plain JSON values, with the name of the family."""
         return {"family": self.family, **asdict(self)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_json` wrote.
-
-        Raises:
-            TrainError: a name is unknown: another version wrote it.
-        """
+        """The configuration that `to_json` wrote; TrainError for an unknown name."""
         return cls(**stored_fields(cls, {k: v for k, v in values.items() if k != "family"}))
 
     def check(self, settings: PrepSettings) -> None:
@@ -88,12 +83,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """A model configuration that goes by a name, and the training defaults that belong to it.
-
-    Attributes:
-        model: the configuration.
-        train: fields of `TrainConfig` that differ from its defaults.
-    """
+    """A named model configuration, and the fields of `TrainConfig` that it changes."""
 
     model: ModelConfig
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -108,9 +98,8 @@ class ModelFamily:
         config: its configuration type.
         presets: name -> preset. Each name is one line in the registry.
         build: configuration of this type and settings of the shards -> network with its first
-            weights. For a configuration from a checkpoint the weights are loaded afterwards.
-        extras: examples -> further tensors of a batch (`Batch.extras`), for models that read other
-            stages than faces, mel and tokens.
+            weights.
+        extras: examples -> `Batch.extras`, for stages other than faces, mel and tokens.
     """
 
     name: str
@@ -127,11 +116,7 @@ FAMILIES: Registry[ModelFamily] = Registry(
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The preset of that name; UsageError if there is none."""
     return FAMILIES.load(name).presets[name]
 
 
@@ -152,11 +137,7 @@ def extras_of(config: ModelConfig) -> Extras | None:
 
 
 def build(config: ModelConfig, settings: PrepSettings) -> EmotionModel:
-    """The network of a configuration, with its first weights.
-
-    Args:
-        config: of any family.
-        settings: of the shards.
+    """The network of a configuration for shards of these settings, with its first weights.
 
     Raises:
         SettingsError: the shards do not fit the model.

@@ -1,7 +1,6 @@
 """The network: three encoders, a head each, and a linear late fusion.
 
-Owns how the parts are joined, which parts exist, and the first weights. Leaves each part to
-`encoders`, sizes to `fv2es_config`, and loss and optimization to `training`.
+Leaves each part to `encoders` and `text_encoder`, and sizes to `fv2es_config`.
 """
 
 from __future__ import annotations
@@ -31,11 +30,7 @@ STACKED = "tva"
 class FV2ES(EmotionModel):
     """Emotion logits from faces, mel spectrum and words (Wei et al. 2022, arXiv 2209.10170).
 
-    Only the parts of the chosen modalities exist; `published.mapping` maps the published names.
-
-    Args:
-        config: the network's sizes.
-        text: the text encoder, needed for the modality ``t``.
+    Only the parts of the chosen modalities exist; ``text`` is needed for the modality ``t``.
     """
 
     config: FV2ESConfig
@@ -62,14 +57,7 @@ class FV2ES(EmotionModel):
                 nn.init.constant_(self.weighted_fusion.weight, 1 / len(self.modalities))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of each class.
-
-        Args:
-            batch: B utterances.
-
-        Returns:
-            float32 (B, C), before the sigmoid.
-        """
+        """See `EmotionModel`."""
         logits = self.modality_logits(batch)
         if len(logits) == 1:
             return logits[self.modalities]
@@ -129,17 +117,9 @@ class FV2ES(EmotionModel):
 def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
     """The network before training: random weights, except for a pretrained text encoder.
 
-    Args:
-        config: the network's sizes. With ``text`` set, the text encoder is random, too, to be
-            filled from a checkpoint.
-        settings: of the shards.
-
-    Returns:
-        The network; its ``config`` has the configuration of the text encoder.
-
-    Raises:
-        TokenizerError: the text encoder cannot be loaded.
-        TrainError: the text encoder does not accept all token ids of the shards.
+    With ``config.text`` set, the text encoder is random, too, to be filled from a checkpoint. The
+    network's ``config`` has the configuration of the text encoder. Raises what `families.build`
+    does.
     """
     from fv2es_train.models import text_encoder as texts
 

@@ -1,8 +1,4 @@
-"""The FV2ES family: sizes of the published network and of its smaller variants.
-
-Owns the configuration and the presets ``fv2es``, ``fv2es-lite`` and ``fv2es-tiny``; imports no
-torch. Leaves the network to `fv2es`.
-"""
+"""The FV2ES family: sizes of the published network and of smaller variants; imports no torch."""
 
 from __future__ import annotations
 
@@ -95,11 +91,7 @@ class FV2ESConfig(ModelConfig):
         return self.text.get("vocab_size")
 
     def check(self, settings: PrepSettings) -> None:
-        """Make sure that shards of these settings fit the network.
-
-        Raises:
-            SettingsError: a stage is missing, or the size of a face or of the spectrum differs.
-        """
+        """See `ModelConfig`; also for another size of a face or of the spectrum."""
         super().check(settings)
         for name, found, expected in (
             ("faces.image_size_px", settings.faces.image_size_px, self.face_px),
