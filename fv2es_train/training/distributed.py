@@ -110,11 +110,8 @@ class World:
 def join_world(device: str) -> Iterator[World]:
     """The world that torchrun's environment describes; a single process without torchrun.
 
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; several processes take one GPU each.
-
-    Raises:
-        UsageError: the device cannot be used, or several processes would share one GPU.
+    Several processes take one GPU each. Raises UsageError if they would share one, or the device
+    cannot be used.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -175,13 +172,7 @@ def valid_loader(
 
 
 def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
-    """The outputs of all processes in the dataset's order.
-
-    Args:
-        outputs: outputs of this process.
-        rows: their rows in the dataset.
-        world: the processes.
-    """
+    """The outputs of all processes in the dataset's order; ``rows`` are this one's."""
     parts = world.gather((rows, outputs.logits, outputs.label))
     place = torch.tensor([row for part, _, _ in parts for row in part])
     # A row that several processes computed is written several times.

@@ -1,7 +1,6 @@
-"""TensorBoard event files: scalars over optimizer steps.
+"""TensorBoard event files: scalars over optimizer steps, in tensorboardX's format.
 
-Owns when an event file begins and is flushed. The format is tensorboardX's; its `SummaryWriter` is
-not used, because its queue blocks training for ever once its thread has met a full disk.
+Its `SummaryWriter` is not used: its queue blocks training for ever once the disk was full.
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ _FLUSH_S = 10.0
 
 
 class Events:
-    """One event file; each start of a run writes its own.
-
-    Args:
-        writer: a ``tensorboardX.RecordWriter``.
-    """
+    """One event file, written by a `RecordWriter`; each start of a run writes its own."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
@@ -31,14 +26,10 @@ class Events:
     @classmethod
     @contextmanager
     def open(cls, directory: Path, step: int = 0) -> Iterator[Self]:
-        """Begin an event file in ``directory``, and close it at the end.
+        """Begin an event file in a directory, created if missing, and close it at the end.
 
-        Args:
-            directory: created if missing.
-            step: first step of the file. TensorBoard hides what earlier files have from it on.
-
-        Raises:
-            OutputError: the file cannot be written.
+        TensorBoard hides what earlier files have from ``step`` on. Raises OutputError if the file
+        cannot be written.
         """
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import SessionLog
@@ -69,11 +60,7 @@ class Events:
             self.flush()
 
     def flush(self) -> None:
-        """Write to disk what is buffered.
-
-        Raises:
-            OutputError: the disk is full.
-        """
+        """Write to disk what is buffered; OutputError if the disk is full."""
         try:
             self._writer.flush()
         except OSError as error:

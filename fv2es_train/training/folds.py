@@ -1,7 +1,4 @@
-"""Cross-validation: one run for each fold, and statistics over the folds.
-
-Owns which folds are finished, and continuing after a failed one.
-"""
+"""Cross-validation: one run for each fold, and statistics over the folds."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def train_folds(
     continues. If one fails, the others still run.
 
     Args:
-        config: the training; its ``split`` is the directory with fold-0.json, fold-1.json ...
+        config: the training; ``split`` is the directory with fold-0.json, fold-1.json ...
         progress: makes the progress display of one training.
         say: receives a line about each fold.
 
@@ -75,11 +72,8 @@ def train_folds(
         say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
         error = "" if finished else _train(fold, progress, say)
         found.append(_record(fold, digest, not finished, error))
-    result = {
-        "folds": found,
-        **_statistics(found),
-        "failed": [f["fold"] for f in found if f["error"]],
-    }
+    failed = [fold["fold"] for fold in found if fold["error"]]
+    result = {"folds": found, **_statistics(found), "failed": failed}
     write_json(config.out / SUMMARY, result)
     return result
 
@@ -131,11 +125,7 @@ def _record(config: TrainConfig, digest: str, trained: bool, error: str) -> dict
 
 
 def _is_finished(config: TrainConfig, split_digest: str) -> bool:
-    """Whether the run is complete and was trained with this configuration.
-
-    Raises:
-        UsageError: it was trained with another configuration.
-    """
+    """Whether the run is complete; UsageError if it was trained with another configuration."""
     if config.overwrite or not (config.out / METRICS_FILE).is_file():
         return False
     stored = json.loads((config.out / "best" / CONFIG).read_text(encoding="utf-8"))
@@ -153,7 +143,6 @@ def _is_finished(config: TrainConfig, split_digest: str) -> bool:
 
 
 def _statistics(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Statistics over the finished folds."""
     done = [fold for fold in folds if fold["test"]]
     parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
     every = [name for part in parts for name in part.ids]
@@ -161,29 +150,12 @@ def _statistics(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     pooled = (
         measurement(join(parts), Bootstrap()) if parts and len(set(every)) == len(every) else None
     )
-    spread = {"mean": _mean, "standard_deviation": _deviation}
-    return {
-        **{
-            name: {kind: _each(done, kind, how) for kind in ("average", "single_label")}
-            for name, how in spread.items()
-        },
-        "pooled": pooled,
-    }
-
-
-def _each(
-    folds: Sequence[dict[str, Any]], kind: str, how: Callable[[list[float]], float | None]
-) -> dict[str, float | None] | None:
-    measured = [fold["test"][kind] for fold in folds if fold["test"][kind]]
-    if not measured:
-        return None
-    values = {name: [m[name] for m in measured if m[name] is not None] for name in measured[0]}
-    return {name: how(of) for name, of in values.items()}
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _deviation(values: list[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    result: dict[str, Any] = {"mean": {}, "standard_deviation": {}, "pooled": pooled}
+    for kind in ("average", "single_label"):
+        measured = [fold["test"][kind] for fold in done if fold["test"][kind]]
+        names = measured[0] if measured else ()
+        values = {name: [m[name] for m in measured if m[name] is not None] for name in names}
+        mean = {k: float(np.mean(v)) if v else None for k, v in values.items()}
+        deviation = {k: float(np.std(v, ddof=1)) if v[1:] else None for k, v in values.items()}
+        result["mean"][kind], result["standard_deviation"][kind] = mean or None, deviation or None
+    return result

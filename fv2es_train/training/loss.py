@@ -33,10 +33,7 @@ class Loss:
     def of_each(self, logits: Tensor, label: Tensor, smooth: bool = True) -> Tensor:
         """The loss of each utterance, float32 (B,): the mean over its classes.
 
-        Args:
-            logits: (B, C).
-            label: float32 (B, C).
-            smooth: whether to smooth the labels.
+        ``logits`` and ``label`` are (B, C); ``smooth``: whether to smooth the labels.
         """
         share = self.smoothing if smooth else 0.0
         return binary_cross_entropy_with_logits(

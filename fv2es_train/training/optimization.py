@@ -1,7 +1,4 @@
-"""Optimization: frozen parts, Adam's parameter groups, the learning-rate schedule, autocast.
-
-Leaves the loop to `loop` and the loss to `loss`.
-"""
+"""Optimization: frozen parts, Adam's parameter groups, the learning-rate schedule, autocast."""
 
 from __future__ import annotations
 
@@ -22,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def freeze_text(model: EmotionModel, what: str | int) -> None:
-    """Freeze parts of the text encoder.
-
-    Args:
-        model: modified in place; unchanged if it has no text encoder.
-        what: see `TrainConfig.freeze_text`.
+    """Freeze parts of the text encoder, if there is one; ``what``: `TrainConfig.freeze_text`.
 
     Raises:
         UsageError: the encoder has fewer layers with weights of their own.
@@ -34,30 +27,23 @@ def freeze_text(model: EmotionModel, what: str | int) -> None:
     if what == "none" or model.text_encoder is None:
         return
     encoder = model.text_encoder.albert
-    parts: list[nn.Module] = [encoder]
-    if what != "all":
-        # ALBERT projects its small embeddings to full width in a layer of their own.
-        begin = (
-            getattr(encoder, "embeddings", None),
-            getattr(getattr(encoder, "encoder", None), "embedding_hidden_mapping_in", None),
-        )
-        parts = [part for part in begin if isinstance(part, nn.Module)]
-        if what != "embeddings":
-            parts += _layers(encoder, int(what))
-    for part in parts:
-        part.requires_grad_(False)
-
-
-def _layers(encoder: nn.Module, count: int) -> list[nn.Module]:
-    layers = getattr(getattr(encoder, "encoder", None), "layer", None)
-    found = len(layers) if isinstance(layers, nn.ModuleList) else 0
-    if count > found:
+    if what == "all":
+        encoder.requires_grad_(False)
+        return
+    inner = getattr(encoder, "encoder", None)
+    layers = list(getattr(inner, "layer", ()))
+    count = 0 if what == "embeddings" else int(what)
+    if count > len(layers):
         raise UsageError(
-            f"freeze_text is {count} layers, the text encoder has {found} with weights of their own"
-            + ("" if found else " (ALBERT's layers share one set of weights)"),
+            f"freeze_text is {count} layers, the text encoder has {len(layers)} with weights of "
+            "their own" + ("" if layers else " (ALBERT's layers share one set of weights)"),
             "pass --freeze-text embeddings or --freeze-text all",
         )
-    return list(layers)[:count] if isinstance(layers, nn.ModuleList) else []
+    # ALBERT projects its small embeddings to full width in a layer of their own.
+    projection = getattr(inner, "embedding_hidden_mapping_in", None)
+    for part in (getattr(encoder, "embeddings", None), projection, *layers[:count]):
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False)
 
 
 def set_training(model: EmotionModel) -> None:
@@ -79,14 +65,7 @@ def make_optimizer(model: EmotionModel, config: TrainConfig) -> Adam:
 
 
 def set_learning_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:
-    """Set the learning rates of one optimizer step, which depend on its number only.
-
-    Args:
-        optimizer: modified in place.
-        config: its schedule and warm-up.
-        step: number of the step in the run, from 1.
-        steps: steps of the whole run.
-    """
+    """Set the learning rates of optimizer step ``step``, from 1, of the ``steps`` of the run."""
     part = lr_factor(config.schedule, config.warmup, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * part
@@ -112,10 +91,8 @@ def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:
 def deterministic(device: torch.device) -> Iterator[None]:
     """On the CPU, make torch refuse nondeterministic operations; restore the setting at the end."""
     settings = cast("Any", torch.utils.deterministic)
-    before, filled = (
-        torch.are_deterministic_algorithms_enabled(),
-        settings.fill_uninitialized_memory,
-    )
+    before = torch.are_deterministic_algorithms_enabled()
+    filled = settings.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
         # We fill every empty tensor; filling it before costs time and changes nothing.

@@ -16,13 +16,9 @@ _EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is after a batch; numbers count from 1.
+    """Where a run is after a batch; ``epoch`` and ``batch`` count from 1.
 
     Attributes:
-        epoch: the present epoch.
-        epochs: maximum epochs of the run.
-        batch: the batch of the epoch.
-        batches: batches per epoch.
         loss: mean over the epoch's utterances so far.
         utterances_per_s: throughput in this epoch.
         left_s: seconds to the end of the last epoch, without an early stop.

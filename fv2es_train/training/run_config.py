@@ -1,7 +1,6 @@
 """The configuration of a run: made from a preset, kept as RUN/config.toml, read to continue it.
 
-Owns what may change when a run continues, and reading what earlier versions wrote. Leaves the
-fields to `config` and precedence to `fv2es_prep.utils.configuration`.
+Leaves the fields to `config` and precedence to `fv2es_prep.utils.configuration`.
 """
 
 from __future__ import annotations
@@ -28,11 +27,7 @@ _CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
 
 
 def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the given values override: the preset that ``model.name`` chooses.
-
-    Raises:
-        UsageError: there is no such preset.
-    """
+    """What the given values override: the preset that ``model.name`` chooses."""
     preset = families.preset(given.get("model.name", "fv2es"))
     return {**preset.train, "model": preset.model}
 
@@ -52,11 +47,7 @@ def train_config(preset: str = "fv2es", **values: Any) -> TrainConfig:
 
 
 def store(config: TrainConfig) -> None:
-    """Write RUN/config.toml, from which `resumed` continues.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write RUN/config.toml; OutputError if it cannot be written."""
     places = {name: getattr(config, name).resolve() for name in ("shards", "split", "out")}
     stored = replace(config, overwrite=False, **places)
     with whole_file(config.out / NAME) as temporary:
@@ -64,11 +55,7 @@ def store(config: TrainConfig) -> None:
 
 
 def resumed(run: Path, **changes: Any) -> TrainConfig:
-    """The configuration of a run that is to be continued.
-
-    Args:
-        run: directory of the run.
-        **changes: fields that differ now.
+    """The configuration of a run that is to be continued, with fields that differ now.
 
     Raises:
         UsageError: there is no run that can be continued, or a field may not change.

@@ -39,11 +39,7 @@ PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, HISTORY, EVEN
 
 
 def refuse_existing(config: TrainConfig) -> None:
-    """Refuse to overwrite a run by accident.
-
-    Raises:
-        UsageError: ``out`` holds a run and ``overwrite`` is off, or ``out`` is a file.
-    """
+    """Raise UsageError if ``out`` holds a run and ``overwrite`` is off, or ``out`` is a file."""
     if config.out.exists() and not config.out.is_dir():
         raise UsageError(f"{config.out} is a file, expected a directory", "choose another --out")
     found = [part for part in PARTS if (config.out / part).exists()]
@@ -56,11 +52,7 @@ def refuse_existing(config: TrainConfig) -> None:
 
 
 def make_run_dir(config: TrainConfig) -> None:
-    """Make the directory and store the configuration; clear it unless the run continues.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Make the directory and store the configuration; clear it unless the run continues."""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         for which in _KEPT:
@@ -74,11 +66,7 @@ def make_run_dir(config: TrainConfig) -> None:
 
 
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:
-    """Write RUN/history.jsonl, one line per epoch.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write RUN/history.jsonl, one line per epoch; OutputError if it cannot be written."""
     with whole_file(run / HISTORY) as temporary:
         lines = (json.dumps(record, allow_nan=False) + "\n" for record in history)
         temporary.write_text("".join(lines), encoding="utf-8")

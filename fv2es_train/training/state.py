@@ -70,12 +70,7 @@ class State:
         self.batches, self.seen, self.total, self.seconds = 0, 0, 0.0, 0.0
 
     def check(self, split: Split, index: Index) -> None:
-        """Make sure that the run continues with the same split and shards.
-
-        Raises:
-            SplitError: the split has other utterances.
-            UsageError: the shards have another content.
-        """
+        """Raise SplitError or UsageError if the run would continue with others."""
         if self.split_digest != split.digest():
             raise SplitError(
                 "the split is not the one that the run began with: its digest is "
@@ -96,11 +91,7 @@ def shards_digest(index: Index) -> str:
 
 
 def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) -> None:
-    """Replace RUN/state.pt atomically, with the states of torch's random number generators.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Replace RUN/state.pt atomically; OutputError if it cannot be written."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     stored = {
         "version": _VERSION,
