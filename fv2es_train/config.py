@@ -1,7 +1,6 @@
 """The configuration of one training: its options, its file, and what a run and a checkpoint store.
 
-Owns its fields and their JSON form; imports no torch. Leaves the configurations of models and their
-presets to `models`, the file in a run to `training.run_config`, and the loop to `training.loop`.
+Leaves models and presets to `models`, and a run's file to `training.run_config`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -101,20 +100,12 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_json` wrote.
-
-        Raises:
-            TrainError: a name is unknown: another version wrote it.
-        """
+        """The configuration that `to_json` wrote; TrainError for an unknown name."""
         return cls(**stored_fields(cls, values))
 
 
 def stored_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a configuration from its stored JSON values, with tuples for lists.
-
-    Args:
-        kind: the configuration's dataclass.
-        values: what was stored.
 
     Raises:
         TrainError: a name is unknown: another version wrote it.

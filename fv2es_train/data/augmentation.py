@@ -26,14 +26,10 @@ _SHARE = 0.2
 
 
 def augment(batch: Batch, kinds: tuple[str, ...], seed: int, epoch: int) -> Batch:
-    """An augmented copy of a batch; the batch itself if ``kinds`` is empty.
+    """An augmented copy of a batch on the CPU; the batch itself if ``kinds`` is empty.
 
-    Args:
-        batch: on the CPU.
-        kinds: ``flip`` mirrors all faces of an utterance in half of the cases; ``spec`` masks bands
-            and times of the spectrum (SpecAugment).
-        seed: seed of the run.
-        epoch: number of the epoch.
+    ``flip`` mirrors all faces of an utterance in half of the cases; ``spec`` masks bands and times
+    of the spectrum (SpecAugment).
     """
     if "flip" in kinds:
         batch = _flip(batch, _keys(batch.ids, seed, epoch, "flip"))

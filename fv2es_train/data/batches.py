@@ -1,11 +1,8 @@
-"""Collate examples into the tensors of a batch.
-
-Owns padding, chunking and axis order. Leaves normalization to the encoders.
-"""
+"""Collate examples into the tensors of a batch: padding, chunking and axis order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +67,7 @@ class Batch:
         return f"{head}\n  {shapes}"
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device; copies from pinned memory to a GPU are asynchronous."""
+        """The batch on a device; copies from pinned memory to a GPU are asynchronous."""
         # A copy to the CPU is not: nothing there would wait for it.
         behind = torch.device(device).type == "cuda"
         return self._each(lambda tensor: tensor.to(device, non_blocking=behind))
@@ -95,20 +92,17 @@ def collate(
     chunk_rows: int = CHUNK_ROWS,
     extras: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None,
 ) -> Batch:
-    """Collate examples into a batch; each value is copied once.
+    """Collate examples, at least one, into a batch on the CPU; each value is copied once.
 
     Args:
-        examples: at least one.
+        examples: see `Batch`.
         pad_id: token id of padding, from the shards' text settings.
         chunk_rows: rows of time in one mel chunk.
         extras: makes `Batch.extras` of the examples.
-
-    Returns:
-        The batch, on the CPU.
     """
     examples = [_completed(example) for example in examples]
-    face_counts = tuple(len(example.faces.rgb) for example in examples)
-    chunk_counts = tuple(chunk_count(example.mel, chunk_rows) for example in examples)
+    face_counts = [len(example.faces.rgb) for example in examples]
+    chunk_counts = [chunk_count(example.mel, chunk_rows) for example in examples]
     longest = max(len(example.tokens) for example in examples)
     first = examples[0]
     bands = first.mel.log_power.shape[1]
@@ -120,10 +114,10 @@ def collate(
     attention_mask = torch.zeros_like(tokens)
     label = torch.empty((len(examples), len(first.label)), dtype=torch.float32)
 
-    places = zip(examples, _parts(faces, face_counts), _parts(mel, chunk_counts), strict=True)
-    for line, (example, face_place, mel_place) in enumerate(places):
-        face_place[:] = example.faces.rgb
-        fill_chunks(example.mel, mel_place)
+    places = (torch.split(faces, face_counts), torch.split(mel, chunk_counts))
+    for line, (example, face_place, mel_place) in enumerate(zip(examples, *places, strict=True)):
+        face_place.numpy()[:] = example.faces.rgb
+        fill_chunks(example.mel, mel_place.numpy())
         length = len(example.tokens)
         tokens.numpy()[line, :length] = example.tokens
         attention_mask[line, :length] = 1
@@ -131,9 +125,9 @@ def collate(
     return Batch(
         ids=tuple(example.utterance.id for example in examples),
         faces=faces.permute(0, 3, 1, 2),
-        face_counts=face_counts,
+        face_counts=tuple(face_counts),
         mel=mel,
-        chunk_counts=chunk_counts,
+        chunk_counts=tuple(chunk_counts),
         tokens=tokens,
         attention_mask=attention_mask,
         label=label,
@@ -147,12 +141,7 @@ def chunk_count(mel: MelSpectrum, rows: int = CHUNK_ROWS) -> int:
 
 
 def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
-    """Write a spectrum's linear power into its chunks, padded with zeros.
-
-    Args:
-        mel: log power (T, M).
-        chunks: destination, float32 (ceil(T / R), 1, M, R).
-    """
+    """Write the linear power of a spectrum (T, M) into chunks (ceil(T / R), 1, M, R)."""
     _, _, bands, rows = chunks.shape
     whole, rest = divmod(len(mel.log_power), rows)
     # (K, rows, M) to (K, M, rows): frequency before time.
@@ -177,11 +166,3 @@ def _completed(example: Example) -> Example:
         "tokens": np.zeros(0, np.int32),
     }
     return example.replace(**{**empty, **example})
-
-
-def _parts(values: Tensor, counts: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-    """The rows of each example, one after the other."""
-    end = 0
-    for count in counts:
-        begin, end = end, end + count
-        yield values[begin:end].numpy()

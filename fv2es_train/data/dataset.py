@@ -1,7 +1,4 @@
-"""Shards as a torch dataset of examples.
-
-Owns the shard and row of each id, and opening shards. Leaves reading to fv2es_prep.shards.
-"""
+"""Shards as a torch dataset of examples."""
 
 from __future__ import annotations
 
@@ -59,7 +56,13 @@ class ShardDataset(Dataset["Example"]):
         catalogue = read_catalogue(self.directory)
         self.ids = tuple(catalogue.ids.to_pylist() if ids is None else ids)
         chosen = catalogue.rows_of(self.ids)
-        self._refuse_unknown(chosen)
+        if len(unknown := np.flatnonzero(chosen < 0)):
+            raise SplitError(
+                f"{len(unknown)} of {len(self.ids)} utterance ids are not in the shards of "
+                f"{self.directory}, the first is {self.ids[unknown[0]]!r}",
+                f"make a split of these shards: fv2es splits build {self.directory} "
+                "--recipe random --out split.json",
+            )
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
@@ -97,15 +100,6 @@ class ShardDataset(Dataset["Example"]):
                 self._readers.pop(next(iter(self._readers))).close()
             self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
         return self._readers[shard]
-
-    def _refuse_unknown(self, rows: NDArray[np.int64]) -> None:
-        if len(unknown := np.flatnonzero(rows < 0)):
-            raise SplitError(
-                f"{len(unknown)} of {len(self.ids)} utterance ids are not in the shards of "
-                f"{self.directory}, the first is {self.ids[unknown[0]]!r}",
-                f"make a split of these shards: fv2es splits build {self.directory} "
-                "--recipe random --out split.json",
-            )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_readers": {}}

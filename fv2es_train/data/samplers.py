@@ -18,45 +18,29 @@ if TYPE_CHECKING:
     from fv2es_train.training.distributed import World
 
 
-class BlockShuffle(Sampler[int]):
-    """Every example once, shuffled within pools of a few shards.
+def block_shuffle(shard: NDArray[np.int64], pool: int, generator: torch.Generator) -> list[int]:
+    """Every example once, shuffled within pools of ``pool`` shards, which are in random order.
 
-    Shards are taken in random order, ``pool`` at a time, and the examples of a pool are shuffled.
-    So each shard is read once per epoch, where a full shuffle returns to every shard repeatedly.
-
-    It is less random: a batch mixes recordings and speakers of one pool only (two at a border).
-    Pools differ between epochs. Use as many shards as fit in memory.
+    Each shard is read once per epoch, where a full shuffle returns to every shard repeatedly. It is
+    less random: a batch mixes recordings and speakers of one pool only (two at a border).
 
     Args:
-        shard: int64 (N,), the shard of each example of the dataset.
-        pool: shards in a pool, at least 1.
+        shard: int64 (N,), the shard of each example.
+        pool: shards in a pool, at least 1; use as many as fit in memory.
         generator: its state decides the order.
     """
-
-    def __init__(self, shard: NDArray[np.int64], pool: int, generator: torch.Generator) -> None:
-        rows = np.argsort(shard, kind="stable")
-        ends = np.flatnonzero(np.diff(shard[rows])) + 1
-        self._blocks = [torch.from_numpy(block) for block in np.split(rows, ends) if len(block)]
-        self._count = len(rows)
-        self._pool = pool
-        self._generator = generator
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(len(self._blocks), generator=self._generator)
-        for begin in range(0, len(order), self._pool):
-            places = order[begin : begin + self._pool].tolist()
-            rows = torch.cat([self._blocks[place] for place in places])
-            yield from rows[torch.randperm(len(rows), generator=self._generator)].tolist()
+    rows = np.argsort(shard, kind="stable")
+    ends = np.flatnonzero(np.diff(shard[rows])) + 1
+    blocks = [torch.from_numpy(block) for block in np.split(rows, ends) if len(block)]
+    order, shuffled = torch.randperm(len(blocks), generator=generator).tolist(), []
+    for places in _cut(order, pool):
+        mixed = torch.cat([blocks[place] for place in places])
+        shuffled += mixed[torch.randperm(len(mixed), generator=generator)].tolist()
+    return shuffled
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of an epoch, from any batch on.
-
-    The order follows from the seed and the epoch only, so its state is the epoch and the number of
-    batches seen, and resuming reads nothing that was seen.
+    """The batches of an epoch, from any batch on; their order follows from seed and epoch only.
 
     Args:
         dataset: the train subset.
@@ -85,17 +69,15 @@ class EpochBatches(Sampler[list[int]]):
             yield self._world.share(rows)
 
     def step_of(self, number: int) -> tuple[int, bool]:
-        """The utterances in the optimizer step of batch ``number``, and whether it is the last.
-
-        Batches count from 1.
-        """
+        """Utterances in the optimizer step of a batch, from 1, and whether it is its last batch."""
         width = self._config.accumulate
         first = (number - 1) // width * width
         together = self.batches[first : first + width]
         return sum(map(len, together)), number == first + len(together)
 
     def _plan(self, epoch: int) -> list[list[int]]:
-        generator = _generator(self._config.seed, epoch)
+        digest = blake2b(f"{self._config.seed}/{epoch}".encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
         size, window = self._config.batch_size, self._config.bucket * self._config.batch_size
         rows = self._shuffled(generator)
         if not window:
@@ -109,14 +91,9 @@ class EpochBatches(Sampler[list[int]]):
 
     def _shuffled(self, generator: torch.Generator) -> list[int]:
         if self._config.shuffle_shards:
-            return list(BlockShuffle(self._dataset.shard, self._config.shuffle_shards, generator))
+            return block_shuffle(self._dataset.shard, self._config.shuffle_shards, generator)
         shuffled: list[int] = torch.randperm(len(self._dataset), generator=generator).tolist()
         return shuffled
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    digest = blake2b(f"{seed}/{epoch}".encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:
