@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ast
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
 def lazy_exports(
-    package: str, modules: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The hooks ``__getattr__`` and ``__dir__`` (PEP 562), from submodule -> its public names."""
-    homes = {name: module for module, names in modules.items() for name in names}
+    package: str, file: str
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """``__all__`` and the hooks of PEP 562, from a package's imports ``if TYPE_CHECKING``."""
+    blocks = [b for b in ast.parse(Path(file).read_text("utf-8")).body if isinstance(b, ast.If)]
+    imports = [n for block in blocks for n in block.body if isinstance(n, ast.ImportFrom)]
+    homes = {alias.name: str(node.module) for node in imports for alias in node.names}
 
     def getattr_(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        return getattr(import_module(homes[name]), name)
 
-    return getattr_, lambda: sorted(homes)
+    return sorted(homes), getattr_, lambda: sorted(homes)
