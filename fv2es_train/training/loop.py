@@ -1,7 +1,6 @@
 """The training loop: one function, read from top to bottom.
 
-Owns what happens in a run and in which order. Leaves networks to `models`, metrics to `evaluation`,
-and each part of training to the module of its name.
+Leaves networks to `models`, metrics to `evaluation`, and parts of training to their modules.
 """
 
 from __future__ import annotations
@@ -23,40 +22,11 @@ from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.families import build, config_from_json
+from fv2es_train.training import distributed, optimization, run_dir
 from fv2es_train.training import state as states
-from fv2es_train.training.distributed import (
-    World,
-    gather_outputs,
-    join_world,
-    sum_loss,
-    valid_loader,
-)
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
-from fv2es_train.training.optimization import (
-    autocast,
-    deterministic,
-    freeze_text,
-    make_optimizer,
-    set_learning_rates,
-    set_training,
-)
 from fv2es_train.training.progress import Progress, Step
-from fv2es_train.training.run_dir import (
-    EVENTS,
-    make_run_dir,
-    refuse_existing,
-    write_history,
-    write_results,
-)
-from fv2es_train.training.state import (
-    State,
-    catch_sigterm,
-    load_state,
-    save_state,
-    shards_digest,
-    stopped,
-)
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -91,9 +61,9 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
         OutputError: the run cannot be written.
     """
     with ExitStack() as stack:
-        world = stack.enter_context(join_world(config.device))
-        stack.enter_context(deterministic(world.device))
-        stop_requested = stack.enter_context(catch_sigterm())
+        world = stack.enter_context(distributed.join_world(config.device))
+        stack.enter_context(optimization.deterministic(world.device))
+        stop_requested = stack.enter_context(states.catch_sigterm())
         shown = (progress if world.first else None) or Progress()
         stack.callback(shown.close)
         return _train(config, world, stop_requested, shown, stack)
@@ -101,7 +71,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
 
 def _train(
     config: TrainConfig,
-    world: World,
+    world: distributed.World,
     stop_requested: Callable[[], bool],
     progress: Progress,
     stack: ExitStack,
@@ -111,7 +81,7 @@ def _train(
     # Data. Check everything that can be wrong before the first epoch.
     run, device = config.out, world.device
     if not config.resume:
-        refuse_existing(config)
+        run_dir.refuse_existing(config)
     split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
     train_set = subset_of(config.shards, subsets["train"], "train")
@@ -122,7 +92,7 @@ def _train(
     model_config = replace(config.model, label_classes=names)
     criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
     # A run that was killed before its first save starts again.
-    saved = load_state(run) if config.resume and (run / states.NAME).exists() else None
+    saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
 
     # Model. The seed comes before the first random weight.
     if config.threads:
@@ -130,13 +100,13 @@ def _train(
     torch.manual_seed(config.seed)
     if saved is None:
         model = build(model_config, index.settings).to(device)
-        state = State(model.config.to_json(), split.digest(), shards_digest(index))
+        state = states.State(model.config.to_json(), split.digest(), states.shards_digest(index))
     else:
         saved.state.check(split, index)
         model = build(config_from_json(saved.state.model_config), index.settings).to(device)
         state = saved.state
-    freeze_text(model, config.freeze_text)
-    optimizer = make_optimizer(model, config)
+    optimization.freeze_text(model, config.freeze_text)
+    optimizer = optimization.make_optimizer(model, config)
     network = world.wrap(model)
     if config.compile:
         for encoder in model.encoders():
@@ -145,20 +115,20 @@ def _train(
     # Order. Each process takes its part of each train batch, and some of the valid batches.
     order = EpochBatches(train_set, config, world)
     loader = loader_of(train_set, model, config.batch_size, config.workers, batches=order)
-    valid_rows, valid_batches = valid_loader(valid_set, model, world, config)
+    valid_rows, valid_batches = distributed.valid_loader(valid_set, model, world, config)
     batches = -(-len(train_set) // config.batch_size)
     steps = config.epochs * -(-batches // config.accumulate)
 
     # Run directory. All processes refuse an existing run before one of them writes.
     world.gather(None)
     if world.first:
-        make_run_dir(config)
-        write_history(run, state.history)
+        run_dir.make_run_dir(config)
+        run_dir.write_history(run, state.history)
         if saved is None:
-            save_state(run, state, model, optimizer)
+            states.save_state(run, state, model, optimizer)
     events = None
     if world.first:
-        events = stack.enter_context(Events.open(run / EVENTS, state.steps + 1))
+        events = stack.enter_context(Events.open(run / run_dir.EVENTS, state.steps + 1))
     if saved is not None:
         saved.restore(model, optimizer)
         # Free it: it holds the weights three times.
@@ -170,7 +140,7 @@ def _train(
         if config.early_stop and state.waited >= config.early_stop:
             break
         started, earlier = time.perf_counter(), state.seconds
-        set_training(model)
+        optimization.set_training(model)
         order.begin(state.epoch, state.batches)
         loaded: Batch
         for loaded in loader:
@@ -180,14 +150,16 @@ def _train(
             world.sync_norms(model, rows)
             batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
             with world.no_sync(network, ready):
-                with autocast(config.amp, device):
+                with optimization.autocast(config.amp, device):
                     logits = network(batch)
                 loss = criterion.of_each(logits, batch.label).sum() * world.weight(rows)
-                total, stop = sum_loss(world, loss, state.epoch, batch, stop_requested())
+                total, stop = distributed.sum_loss(
+                    world, loss, state.epoch, batch, stop_requested()
+                )
                 # DDP averages gradients; each process has its part of a sum.
                 (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
             if ready:
-                set_learning_rates(optimizer, config, state.steps + 1, steps)
+                optimization.set_learning_rates(optimizer, config, state.steps + 1, steps)
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
@@ -205,14 +177,16 @@ def _train(
                 events.scalars(state.steps, {"train/loss": total / rows, **rates})
             due = config.save_every and state.steps % config.save_every == 0
             if world.first and ready and (stop or due):
-                save_state(run, state, model, optimizer)
+                states.save_state(run, state, model, optimizer)
                 if events:
                     events.flush()
             if ready and stop:
-                raise stopped(run, state.epoch)
+                raise states.stopped(run, state.epoch)
 
         # Validation. Thresholds belong to the model of this epoch and to valid alone.
-        outputs = gather_outputs(run_model(model, valid_batches, device), valid_rows, world)
+        outputs = distributed.gather_outputs(
+            run_model(model, valid_batches, device), valid_rows, world
+        )
         valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
         thresholds = fit_thresholds(outputs.truth, outputs.probability)
         valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
@@ -248,8 +222,8 @@ def _train(
             if better:
                 save_checkpoint(run, checkpoint)
             save_checkpoint(run, replace(checkpoint, which="last"))
-            write_history(run, state.history)
-            save_state(run, state, model, optimizer)
+            run_dir.write_history(run, state.history)
+            states.save_state(run, state, model, optimizer)
         if events:
             shown = {f"valid/{k}": v for k, v in valid.items() if isinstance(v, int | float)}
             losses = {"train/epoch_loss": record["train_loss"], "valid/loss": valid_loss}
@@ -275,5 +249,7 @@ def _train(
         "processes": world.size,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    measured = write_results(kept, split, {"valid": valid_set, "test": test_set}, summary, device)
+    measured = run_dir.write_results(
+        kept, split, {"valid": valid_set, "test": test_set}, summary, device
+    )
     return {**summary, **measured}

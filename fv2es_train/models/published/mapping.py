@@ -1,4 +1,4 @@
-"""Published state dicts and ours: the names of each other's weights, and the strict mapping.
+"""The strict mapping between published state dicts and ours.
 
 The published names are those of the state dict of ``MME2E`` in
 github.com/MultimodalAffectiveComputing/FV2ES, V2EM/src/model/c_e2e.py.
