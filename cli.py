@@ -20,7 +20,7 @@ from fv2es_train.commands.predict import run as run_predict
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
-from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.predict.request import PredictConfig
 from fv2es_train.training.run_config import train_config
 from pipelines.commands.common import said
 from pipelines.commands.prep import prep, prepare

@@ -31,10 +31,9 @@ from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES
-from fv2es_train.predict.predict_config import DEFAULT_RULES
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.recognisers import Recogniser, load_recogniser
-from fv2es_train.predict.request import Request, Span
+from fv2es_train.predict.request import DEFAULT_RULES, Request, Span
 from fv2es_train.predict.spans import fixed_spans
 from fv2es_train.predict.speech import detect_speech
 

@@ -28,7 +28,7 @@ from fv2es_prep.stages.registry import STAGES, load_stage
 from fv2es_prep.utils.configuration import toml_value
 from fv2es_prep.utils.fields import fields_of
 from fv2es_train.config import TrainConfig
-from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.predict.request import PredictConfig
 from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.training.run_config import preset_of
 from pipelines.config import PrepConfig, preset_values

@@ -42,8 +42,8 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds fitted on valid."""
-    from fv2es_train.evaluation.bootstrap import Bootstrap
     from fv2es_train.evaluation.evaluate import evaluate
+    from fv2es_train.evaluation.measurement import Bootstrap
     from fv2es_train.evaluation.tables import format_metrics
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
@@ -64,8 +64,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, from their stored predictions."""
-    from fv2es_train.evaluation.bootstrap import Bootstrap
     from fv2es_train.evaluation.comparison import compare as compare_runs
+    from fv2es_train.evaluation.measurement import Bootstrap
     from fv2es_train.evaluation.tables import format_comparison
 
     bootstrap = Bootstrap(resamples, bootstrap_by)

@@ -9,7 +9,7 @@ import typer
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json, say
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.predict.request import PredictConfig
 
 _OPTIONS = {
     "Input": (

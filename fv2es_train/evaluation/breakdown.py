@@ -13,7 +13,7 @@ are kept: auc, which needs no threshold, is the fair metric of such a row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fv2es_train.evaluation.metadata import Metadata
+    from fv2es_prep.shards.catalogue import Catalogue
     from fv2es_train.evaluation.predictions import Predictions
 
 BY = ("speaker", "session", "recording", "modality-missing", "modality")
@@ -138,3 +138,51 @@ def _rows(
 def _lacking(faceless: bool, wordless: bool) -> str:
     lacks = [w for w, so in (("no face found", faceless), ("no transcript", wordless)) if so]
     return ", ".join(lacks) or "nothing missing"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Metadata of N utterances, each in the order of ``ids``.
+
+    Attributes:
+        ids: the utterances.
+        recordings: their recordings.
+        speakers: their speakers, empty where not known.
+        sessions: their sessions, empty where there are none.
+        seconds: how long each is.
+        faceless: whether no face was found in any frame.
+        wordless: whether the transcript is empty.
+    """
+
+    ids: tuple[str, ...]
+    recordings: tuple[str, ...]
+    speakers: tuple[str, ...]
+    sessions: tuple[str, ...]
+    seconds: tuple[float, ...]
+    faceless: tuple[bool, ...]
+    wordless: tuple[bool, ...]
+
+    @property
+    def hours(self) -> float:
+        """Length of all utterances together."""
+        return sum(self.seconds) / 3600
+
+
+def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
+    """The facts of some utterances.
+
+    Args:
+        catalogue: the small columns of the dataset.
+        ids: utterances that it has.
+    """
+    rows = catalogue.rows_of(ids)
+    texts = catalogue.texts.take(rows).to_pylist()
+    return Metadata(
+        ids=tuple(ids),
+        recordings=tuple(catalogue.recordings.at(rows)),
+        speakers=tuple(catalogue.speakers.at(rows)),
+        sessions=tuple(catalogue.sessions.at(rows)),
+        seconds=tuple(catalogue.seconds[rows].tolist()),
+        faceless=tuple((catalogue.count("faces/found") == 0)[rows].tolist()),
+        wordless=tuple(not text.strip() for text in texts),
+    )

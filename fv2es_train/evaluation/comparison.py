@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.evaluation.bootstrap import (
+from fv2es_train.evaluation.measurement import (
     Bootstrap,
     Draws,
     described,
     draw,
     interval,
     intervals,
+    measurement,
+    numbers,
     p_value,
 )
-from fv2es_train.evaluation.measurement import measurement, numbers
 from fv2es_train.evaluation.predictions import align, file_of, read_predictions
 
 if TYPE_CHECKING:

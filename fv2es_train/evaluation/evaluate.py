@@ -17,8 +17,13 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
-from fv2es_train.evaluation.bootstrap import Bootstrap
-from fv2es_train.evaluation.breakdown import by_group, by_modality, check_by, group_names
+from fv2es_train.evaluation.breakdown import (
+    by_group,
+    by_modality,
+    check_by,
+    group_names,
+    metadata_of,
+)
 from fv2es_train.evaluation.inference import (
     choose_device,
     loader_of,
@@ -26,8 +31,7 @@ from fv2es_train.evaluation.inference import (
     run_terms,
     subset_of,
 )
-from fv2es_train.evaluation.measurement import measurement
-from fv2es_train.evaluation.metadata import metadata_of
+from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.predictions import Predictions, write_predictions
 from fv2es_train.models.checkpoint import load_checkpoint
 
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
     from fv2es_prep.splits import Split
     from fv2es_prep.types import Example
-    from fv2es_train.evaluation.metadata import Metadata
+    from fv2es_train.evaluation.breakdown import Metadata
     from fv2es_train.models.checkpoint import Checkpoint
 
 

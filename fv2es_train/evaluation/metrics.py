@@ -175,3 +175,51 @@ def class_metrics(
 def _mean(per_class: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
     values = [row[metric] for row in per_class.values() if row[metric] is not None]
     return float(np.mean(values)) if values else None
+
+
+SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
+
+
+def why_not_single(label: NDArray[np.uint8]) -> str:
+    """Why single-label metrics do not apply; an empty string if they do.
+
+    Args:
+        label: (N, C), 1 where the class holds.
+    """
+    if label.shape[1] < 2:
+        return "there is only one class to choose from"
+    others = int((label.sum(axis=1) != 1).sum())
+    if others:
+        return f"{others} of {len(label)} utterances have no class or more than one"
+    return ""
+
+
+def measure_single(
+    label: NDArray[np.uint8], logits: NDArray[np.float32], names: Sequence[str]
+) -> dict[str, Any]:
+    """Measure the class with the largest logit; the first class wins a tie.
+
+    Args:
+        label: (N, C), exactly one 1 in each row.
+        logits: (N, C).
+        names: the C classes.
+
+    Returns:
+        JSON-ready: each of `SINGLE_METRICS`, and ``confusion``: ``classes`` and ``counts``, a
+        list per true class of how many utterances were assigned to each class.
+    """
+    from sklearn import metrics as sk
+
+    truth, chosen = label.argmax(axis=1), logits.argmax(axis=1)
+    present = np.unique(truth)
+    counts = sk.confusion_matrix(truth, chosen, labels=range(len(names)))
+    return {
+        "accuracy": float(sk.accuracy_score(truth, chosen)),
+        # As balanced_accuracy_score, which warns where an absent class is chosen.
+        "balanced_accuracy": float(
+            sk.recall_score(truth, chosen, labels=present, average="macro", zero_division=0.0)
+        ),
+        "f1_weighted": float(sk.f1_score(truth, chosen, average="weighted", zero_division=0.0)),
+        "f1_macro": float(sk.f1_score(truth, chosen, average="macro", zero_division=0.0)),
+        "confusion": {"classes": list(names), "counts": counts.tolist()},
+    }

@@ -17,10 +17,8 @@ from fv2es_prep.corpora import licence_of
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, audit_split
 from fv2es_prep.utils.files import sha256_of, whole_file
-from fv2es_train.evaluation.breakdown import MODALITY_NAMES
-from fv2es_train.evaluation.metadata import metadata_of
-from fv2es_train.evaluation.metrics import METRICS
-from fv2es_train.evaluation.single_label import SINGLE_METRICS
+from fv2es_train.evaluation.breakdown import MODALITY_NAMES, metadata_of
+from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

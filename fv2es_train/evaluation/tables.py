@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fv2es_train.evaluation.metrics import METRICS
-from fv2es_train.evaluation.single_label import SINGLE_METRICS
+from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_train.evaluation.metrics import NEED_NEGATIVES, NEED_POSITIVES
-from fv2es_train.evaluation.single_label import why_not_single
+from fv2es_train.evaluation.metrics import NEED_NEGATIVES, NEED_POSITIVES, why_not_single
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,22 +11,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from fv2es_prep.errors import TokenizerError, TrainError
+from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.stages.base import Pictures
 from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.faces import crop_faces
+from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import tokenize
-from fv2es_prep.types import Recording
+from fv2es_prep.types import Recording, Utterance, Waveform
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
+from fv2es_train.predict import speech
 from fv2es_train.predict.face_tracks import AllFacesStages
-from fv2es_train.predict.modalities import FailedMedia
-from fv2es_train.predict.outputs import MODALITY_NAMES, NO_TEXT, TEXT, UtterancePrediction
+from fv2es_train.predict.outputs import (
+    MODALITY_NAMES,
+    NO_TEXT,
+    TEXT,
+    VIDEO,
+    FailedMedia,
+    UtterancePrediction,
+)
 from fv2es_train.predict.recognisers import load_recogniser
 from fv2es_train.predict.request import Request, Span
 from fv2es_train.predict.scoring import Scorer
-from fv2es_train.predict.speech_spans import find_spans
-from fv2es_train.predict.utterances import OnFaces, OpenVideo, reword, utterance_of
-from fv2es_train.predict.warmup import warm_up
+from fv2es_train.predict.spans import find_spans
+from fv2es_train.predict.utterances import (
+    OnFaces,
+    OpenVideo,
+    reword,
+    text_example,
+    utterance_of,
+)
 
 if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
@@ -208,3 +226,25 @@ class Predictor:
                 "the run uses text only, and there is no text",
                 "pass --transcript FILE, or a recogniser with --asr",
             )
+
+
+# Unlike the rate of the spectrum, so that resampling is loaded, too.
+_RATE_HZ, _WIDTH, _HEIGHT = 48_000, 640, 480
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Run all stages and the model once, except for the decoders and the tokenizer."""
+    stages, noise = predictor.stages, np.random.default_rng(0)
+    input_of("picture", stages.settings.media)
+    ffmpeg_version(ffmpeg_path())
+    samples = noise.normal(0, 0.1, _RATE_HZ).astype(np.float32)
+    waveform = Waveform(samples, _RATE_HZ)
+    speech.load()
+    example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
+    example = example.replace(mel=mel_spectrum(waveform, stages.settings.mel))
+    if VIDEO in predictor.modalities:
+        rgb = noise.integers(0, 256, (_HEIGHT, _WIDTH, 3)).astype(np.uint8)
+        example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
+    predictor.scorer.score(example)
+    if predictor.recogniser is not None:
+        predictor.recogniser.recognise(waveform)

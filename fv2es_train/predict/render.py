@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 from fv2es_train.predict.outputs import TEXT, UtterancePrediction, VideoPrediction
-from fv2es_train.predict.predict_config import Form
+from fv2es_train.predict.request import Form
 from fv2es_train.predict.subtitles import write_srt
 
 _TEXT_WIDTH = 44

@@ -18,7 +18,7 @@ import numpy as np
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.media.audio import SoundReader, resampled
-from fv2es_train.predict.predict_config import SpanRules
+from fv2es_train.predict.request import SpanRules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,8 +17,7 @@ from fv2es_prep.types import View
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.predict import render
 from fv2es_train.predict.outputs import UtterancePrediction, summarise, video_json
-from fv2es_train.predict.predict_config import PredictConfig
-from fv2es_train.predict.request import Request, Span, parse_view
+from fv2es_train.predict.request import PredictConfig, Request, Span, parse_view
 from fv2es_train.predict.spans import given_spans, read_spans
 from fv2es_train.predict.subtitles import Transcript, read_transcript
 

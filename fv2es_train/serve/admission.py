@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fv2es_prep.errors import DropReason, MediaError
-from fv2es_train.predict.media_check import check_media
 from fv2es_train.predict.request import Request, Span, named
+from fv2es_train.predict.uploads import check_media
 from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.messages import VideoFile
 from fv2es_train.serve.settings import MIB, Limits

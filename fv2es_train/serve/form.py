@@ -14,8 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from fv2es_prep.errors import UsageError
-from fv2es_train.predict.predict_config import FaceChoice
-from fv2es_train.predict.request import WHOLE, Request, parse_view
+from fv2es_train.predict.request import WHOLE, FaceChoice, Request, parse_view
 from fv2es_train.predict.spans import given_spans, parse_spans
 from fv2es_train.predict.subtitles import Transcript, decode_text, parse_transcript
 from fv2es_train.serve.admission import check_content, check_name, check_spans

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fv2es_prep.errors import Fv2esError
-from fv2es_train.predict.boxes import RelativeBox
-from fv2es_train.predict.outputs import UtterancePrediction
+from fv2es_train.predict.outputs import RelativeBox, UtterancePrediction
 from fv2es_train.predict.request import Request
 
 Part = Literal["", "speech", "utterances", "preview"]

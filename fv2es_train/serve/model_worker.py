@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import Fv2esError, WorkError
-from fv2es_train.predict.boxes import relative_boxes
+from fv2es_train.predict.outputs import relative_boxes
 from fv2es_train.serve.messages import (
     STOP,
     LoadedModel,
@@ -137,7 +137,7 @@ def _score(task: ScoreTask, predictor: Predictor) -> Iterator[Update]:
         yield Update(part="utterances", utterance=_result(one, task, faces.pop(one.id, None)))
     yield from new_notes()
     if task.preview is not None:
-        from fv2es_train.predict.preview import make_preview
+        from fv2es_train.predict.uploads import make_preview
 
         yield Update(part="preview")
         try:

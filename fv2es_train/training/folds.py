@@ -17,8 +17,7 @@ from fv2es_prep.splits import read_split
 from fv2es_prep.utils.configuration import differences, flat_values
 from fv2es_prep.utils.files import make_directory, write_json
 from fv2es_train.config import TrainConfig
-from fv2es_train.evaluation.bootstrap import Bootstrap
-from fv2es_train.evaluation.measurement import measurement, numbers
+from fv2es_train.evaluation.measurement import Bootstrap, measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
 from fv2es_train.training.loop import train

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
-from fv2es_train.evaluation.bootstrap import Bootstrap
+from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
-from fv2es_train.evaluation.metadata import metadata_of
+from fv2es_train.evaluation.measurement import Bootstrap
 from fv2es_train.evaluation.model_card import write_card
 from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions

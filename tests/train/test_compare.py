@@ -12,11 +12,10 @@ import yaml
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.splits import read_split, write_split
-from fv2es_train.evaluation.bootstrap import Bootstrap
 from fv2es_train.evaluation.comparison import compare
 from fv2es_train.evaluation.evaluate import evaluate, open_run, predict
 from fv2es_train.evaluation.inference import loader_of, run_terms
-from fv2es_train.evaluation.measurement import measurement
+from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.predictions import file_of, read_predictions, write_predictions
 from fv2es_train.evaluation.tables import format_comparison, format_folds, format_groups

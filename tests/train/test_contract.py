@@ -14,12 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from fv2es_train.evaluation.bootstrap import Bootstrap, draw, interval, p_value, weights_of
 from fv2es_train.evaluation.breakdown import by_group, decided
-from fv2es_train.evaluation.measurement import measurement
-from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds
+from fv2es_train.evaluation.measurement import (
+    Bootstrap,
+    draw,
+    interval,
+    measurement,
+    p_value,
+    weights_of,
+)
+from fv2es_train.evaluation.metrics import GRID, METRICS, SINGLE_METRICS, fit_thresholds
 from fv2es_train.evaluation.predictions import Predictions
-from fv2es_train.evaluation.single_label import SINGLE_METRICS
 from fv2es_train.evaluation.tables import format_metrics
 from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
 

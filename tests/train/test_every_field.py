@@ -14,7 +14,7 @@ from fv2es_prep.utils.configuration import given_values, resolve, toml_value
 from fv2es_prep.utils.fields import Field, fields_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
-from fv2es_train.predict.predict_config import PredictConfig
+from fv2es_train.predict.request import PredictConfig
 from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.training.run_config import preset_of
 from tests.train.conftest import Corpus

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fv2es_prep.media.view import cut_view
-from fv2es_train.predict.boxes import picture_box, relative_boxes
-from fv2es_train.predict.outputs import FaceBox, UtterancePrediction
+from fv2es_train.predict.outputs import FaceBox, UtterancePrediction, picture_box, relative_boxes
 from fv2es_train.predict.request import parse_view
 
 

@@ -17,9 +17,8 @@ from fv2es_prep.splits import Split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Utterance
 from fv2es_train.evaluation.evaluate import evaluate
-from fv2es_train.predict.predict_config import PredictConfig
 from fv2es_train.predict.predictor import Predictor
-from fv2es_train.predict.request import Request
+from fv2es_train.predict.request import PredictConfig, Request
 from fv2es_train.predict.videos import requests_of
 from fv2es_train.training.loop import train
 from tests.train.conftest import tiny_config

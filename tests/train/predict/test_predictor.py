@@ -20,9 +20,8 @@ from fv2es_train.data.batches import collate
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.predict.outputs import UtterancePrediction, summarise
-from fv2es_train.predict.predict_config import SpanRules
 from fv2es_train.predict.predictor import Predictor
-from fv2es_train.predict.request import Request, Span
+from fv2es_train.predict.request import Request, Span, SpanRules
 from tests.train.media import LEFT, NAME, changed
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError, OutputError
-from fv2es_train.predict.preview import make_preview
+from fv2es_train.predict.uploads import make_preview
 from tests.train.media import ffmpeg, streamed
 
 CUES = b"\x1c\x53\xbb\x6b"

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from fv2es_train.predict.outputs import UtterancePrediction
-from fv2es_train.predict.predict_config import FaceChoice
 from fv2es_train.predict.predictor import Predictor
-from fv2es_train.predict.request import Request, Span
+from fv2es_train.predict.request import FaceChoice, Request, Span
 from tests.train.media import changed
 
 TEXTS = (None, "", "how dare you", "that is wonderful, thank you so much")

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import View
-from fv2es_train.predict.predict_config import SpanRules
-from fv2es_train.predict.request import Span, describe_view, named, parse_view
+from fv2es_train.predict.request import Span, SpanRules, describe_view, named, parse_view
 from fv2es_train.predict.spans import (
     fixed_spans,
     read_spans,
