@@ -1,7 +1,4 @@
-"""Results by group: `fv2es eval --by`.
-
-Owns the groupings and the metrics of each group. Leaves the arithmetic to `vectorized_metrics` and
-inference to `evaluate`.
+"""Results by group (`fv2es eval --by`), and the metadata that defines the groups.
 
 ``speaker``, ``session``, ``recording`` and ``modality-missing`` (no face found in any frame, an
 empty transcript) group the utterances. ``modality`` ablates the model instead: the late fusion is
@@ -35,22 +32,13 @@ _ROWS = 256
 
 
 def check_by(by: str | None) -> None:
-    """Check a grouping.
-
-    Raises:
-        UsageError: the grouping is unknown.
-    """
+    """Raise `UsageError` if the grouping is unknown."""
     if by is not None and by not in BY:
         raise UsageError(f"unknown grouping {by!r}", f"pass one of {', '.join(BY)}")
 
 
 def group_names(by: str, metadata: Metadata) -> list[str]:
-    """The group of each utterance.
-
-    Args:
-        by: one of `BY`, except ``modality``.
-        metadata: metadata of the utterances.
-    """
+    """The group of each utterance, for each of `BY` except ``modality``."""
     if by == "modality-missing":
         pairs = zip(metadata.faceless, metadata.wordless, strict=True)
         return [_lacking(faceless, wordless) for faceless, wordless in pairs]
@@ -59,10 +47,6 @@ def group_names(by: str, metadata: Metadata) -> list[str]:
 
 def by_group(predictions: Predictions, names: Sequence[str]) -> list[dict[str, Any]]:
     """Measure each group of utterances, ordered by name.
-
-    Args:
-        predictions: predictions of N utterances.
-        names: (N,), the group of each utterance.
 
     Returns:
         JSON-ready, for each group ``group``, ``n``, ``average`` and ``single_label`` (None unless
@@ -144,14 +128,8 @@ def _lacking(faceless: bool, wordless: bool) -> str:
 class Metadata:
     """Metadata of N utterances, each in the order of ``ids``.
 
-    Attributes:
-        ids: the utterances.
-        recordings: their recordings.
-        speakers: their speakers, empty where not known.
-        sessions: their sessions, empty where there are none.
-        seconds: how long each is.
-        faceless: whether no face was found in any frame.
-        wordless: whether the transcript is empty.
+    ``speakers`` and ``sessions`` are empty where unknown; ``seconds`` are lengths; ``faceless``:
+    no face was found in any frame; ``wordless``: the transcript is empty.
     """
 
     ids: tuple[str, ...]
@@ -169,12 +147,7 @@ class Metadata:
 
 
 def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
-    """The facts of some utterances.
-
-    Args:
-        catalogue: the small columns of the dataset.
-        ids: utterances that it has.
-    """
+    """The metadata of some utterances of a dataset."""
     rows = catalogue.rows_of(ids)
     texts = catalogue.texts.take(rows).to_pylist()
     return Metadata(

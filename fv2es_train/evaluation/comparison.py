@@ -1,8 +1,7 @@
 """Compare runs on the same utterances by a paired bootstrap.
 
-Owns the comparison. Leaves the predictions of a run to `predictions` or `evaluate`, and drawing to
-`bootstrap`. Each resample draws the same utterances for every run, so utterances that are hard for
-all runs cancel in the difference.
+Each resample draws the same utterances for every run, so utterances that are hard for all runs
+cancel in the difference.
 """
 
 from __future__ import annotations

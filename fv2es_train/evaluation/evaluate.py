@@ -1,7 +1,5 @@
 """Evaluate a run on a subset of a split.
 
-Owns the checks that run, shards and split match, and prediction on a subset. Leaves the metrics to
-`measurement`, groups to `breakdown`, inference to `inference`, and loading to `models.checkpoint`.
 Thresholds come from the checkpoint; nothing is fitted here.
 """
 
@@ -48,17 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """A run and a matching subset.
-
-    Attributes:
-        checkpoint: the model and its thresholds; the model is never modified.
-        dataset: the utterances of the subset.
-        metadata: metadata of the same utterances, in the same order.
-        split: the split that contains the subset.
-        subset: name of the subset.
-        run: run directory.
-        device: device to compute on.
-    """
+    """A run and a subset that matches it; ``metadata`` is in the order of ``dataset``."""
 
     checkpoint: Checkpoint
     dataset: ShardDataset
@@ -87,8 +75,6 @@ def evaluate(
     predictions: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of a run on one subset.
-
-    RepVGG blocks are fused into single convolutions, on a copy.
 
     Args:
         shards: dataset directory.
@@ -130,20 +116,7 @@ def evaluate(
 def open_run(
     shards: Path | str, split: Path | str, run: Path | str, subset: str, device: str = "auto"
 ) -> Opened:
-    """Load the best checkpoint of a run and open a subset for it.
-
-    Args:
-        shards: dataset directory.
-        split: split manifest.
-        run: run directory.
-        subset: ``train``, ``valid`` or ``test``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises:
-        UsageError: see `evaluate`.
-        SplitError: see `evaluate`.
-        SettingsError: see `evaluate`.
-    """
+    """Load the best checkpoint of a run and open a subset for it; see `evaluate`."""
     if subset not in SUBSETS:
         raise UsageError(f"unknown subset {subset!r}", f"pass one of {', '.join(SUBSETS)}")
     place = choose_device(device)
@@ -158,9 +131,7 @@ def open_run(
 def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
     """Predict every utterance, with the thresholds of the checkpoint.
 
-    Args:
-        opened: the model and the utterances.
-        batch_size: utterances per batch; None takes the batch size of the training.
+    RepVGG blocks are fused into single convolutions, on a copy.
 
     Raises:
         TrainError: a logit is not finite.
@@ -185,15 +156,10 @@ def measure_opened(
 ) -> dict[str, Any]:
     """Measure predictions, and record which run was measured on which subset.
 
-    Args:
-        opened: the model and the utterances.
-        predictions: its predictions of these utterances.
-        bootstrap: how to resample.
-
     Returns:
         JSON-ready: ``subset``, ``run``, ``checkpoint``, ``epoch``, ``model``, ``modalities``,
-        ``split_digest``, ``trained_on_this_split``, ``thresholds`` by class, and what
-        `measurement.measurement` returns.
+        ``split_digest``, ``trained_on_this_split``, ``thresholds`` by class, and the keys of
+        `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
     model = checkpoint.model.config

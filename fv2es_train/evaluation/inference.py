@@ -1,7 +1,4 @@
-"""Inference over a dataset: loaders, logits, and the term of each modality.
-
-Owns data loaders, device selection and forward passes without gradients.
-"""
+"""Inference over a dataset: loaders, devices, logits, and the term of each modality."""
 
 from __future__ import annotations
 
@@ -33,12 +30,7 @@ _READ_AHEAD = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of a model for a dataset, in the dataset's order.
-
-    Attributes:
-        logits: float32 (N, C), on the CPU.
-        label: float32 (N, C), 1 where the class holds.
-    """
+    """Float32 logits and labels (N, C) of a dataset on the CPU, in the dataset's order."""
 
     logits: Tensor
     label: Tensor
@@ -56,12 +48,7 @@ class Outputs:
 
 @torch.no_grad()
 def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Outputs:
-    """Run a model over all batches, in eval mode.
-
-    Args:
-        model: the network; stays in eval mode.
-        loader: yields `Batch`es in a fixed order.
-        device: device to compute on.
+    """Run a model over all batches, which come in a fixed order; it stays in eval mode.
 
     Raises:
         TrainError: a logit is not finite; the message names the utterance.
@@ -88,11 +75,6 @@ def run_terms(
     model: EmotionModel, loader: DataLoader[Example], device: torch.device
 ) -> dict[str, NDArray[np.float32]]:
     """The term of each modality in the fused logits: its logits times its fusion weight.
-
-    Args:
-        model: the network; stays in eval mode.
-        loader: yields `Batch`es in a fixed order.
-        device: device to compute on.
 
     Returns:
         Modality -> float32 (N, C); they sum to the logits, up to rounding.

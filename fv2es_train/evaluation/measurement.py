@@ -1,7 +1,9 @@
-"""One measurement: the metrics of a set of predictions with their intervals, as JSON values.
+"""Measurements with bootstrap confidence intervals, as JSON values.
 
-Owns the keys of a measurement. Leaves the metrics to `metrics`, `single_label` and `bootstrap`,
-and their printed form to `tables`.
+An interval covers other utterances of the same kind; it does not cover another seed, split or
+corpus. Utterances of one dialogue resemble each other, so drawing single utterances makes intervals
+too narrow. Drawing whole recordings or speakers respects that; with fewer than about ten of them
+the interval is rough.
 """
 
 from __future__ import annotations
@@ -32,17 +34,13 @@ if TYPE_CHECKING:
 
 
 def measurement(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Measure predictions, with confidence intervals.
-
-    Args:
-        predictions: at least one utterance.
-        bootstrap: how to resample; 0 resamples give no intervals.
+    """Measure predictions of at least one utterance, with confidence intervals.
 
     Returns:
-        JSON-ready: what `metrics.measure_predicted` returns; ``interval``, metric -> [low, high]
-        of the averages; ``single_label``, what `single_label.measure_single` returns with its own
-        ``interval``, or None; ``single_label_absent``, why it is None, else an empty string;
-        ``bootstrap``, the settings of the resampling, or None.
+        JSON-ready: the keys of `metrics.measure_predicted`; ``interval``, metric -> [low, high]
+        of the averages; ``single_label``, the keys of `metrics.measure_single` and its
+        ``interval``, or None; ``single_label_absent``, why it is None; ``bootstrap``, the
+        settings. Without resamples ``bootstrap`` and all intervals are None.
 
     Raises:
         UsageError: the corpus does not name the unit to draw.
@@ -60,7 +58,7 @@ def measurement(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any
 
 
 def numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The averages of a measurement alone: ``average`` and ``single_label`` without confusion."""
+    """The averages of a measurement: ``average``, and ``single_label`` without confusion."""
     single = measured["single_label"]
     return {
         "average": dict(measured["average"]),
@@ -110,7 +108,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Draws:
-    """The metrics of each resample.
+    """The metrics of each of R resamples.
 
     Attributes:
         units: number of utterances, recordings or speakers to draw from.
@@ -126,10 +124,6 @@ class Draws:
 def draw(predictions: Predictions, bootstrap: Bootstrap) -> Draws:
     """Measure all resamples. Equal settings draw equal rows, so runs can be paired.
 
-    Args:
-        predictions: at least one utterance.
-        bootstrap: at least one resample.
-
     Raises:
         UsageError: the corpus does not name the unit to draw.
     """
@@ -143,14 +137,9 @@ def draw(predictions: Predictions, bootstrap: Bootstrap) -> Draws:
 
 
 def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Floats]:
-    """How often each resample contains each utterance, in blocks of resamples.
+    """Blocks (R', N) of resamples: how often each contains each utterance.
 
-    Args:
-        codes: (N,), the unit of each utterance, from 0.
-        bootstrap: how to draw.
-
-    Yields:
-        (R', N); the R' sum to ``bootstrap.resamples``.
+    ``codes`` is (N,), the unit of each utterance, from 0.
     """
     rng, units = np.random.default_rng(bootstrap.seed), int(codes.max()) + 1
     size = max(1, _CELLS // len(codes))
@@ -162,11 +151,7 @@ def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Float
 
 
 def interval(values: Floats, level: float) -> list[float] | None:
-    """The percentile interval of the defined values.
-
-    Returns:
-        ``[low, high]``, or None if no value is defined.
-    """
+    """The percentile interval ``[low, high]`` of the defined values; None if there are none."""
     there = values[~np.isnan(values)]
     if not len(there):
         return None

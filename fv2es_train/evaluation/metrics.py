@@ -1,8 +1,4 @@
-"""Multi-label metrics: each class is a binary problem of its own.
-
-Owns thresholds, the metrics per class and their macro average; scikit-learn computes them. Leaves
-probabilities to `evaluate`, one class per utterance to `single_label`, many resamples at once to
-`vectorized_metrics`, and tables to `tables`. docs/metrics.md is the page for readers.
+"""Multi-label and single-label metrics, computed by scikit-learn; docs/metrics.md explains them.
 
 TP, FP, TN and FN are counted per class at its threshold:
 
@@ -21,6 +17,18 @@ An average is the unweighted mean over classes (macro); the average of f1_binary
 macro F1 if every class is defined. A class without a positive utterance in the subset has only
 accuracy and f1_weighted; a class without a negative has no balanced_accuracy and no auc. An
 undefined value is None (null in JSON) and does not enter the average.
+
+If each utterance has exactly one class, the largest logit is chosen. With K the confusion matrix
+(true class by chosen class), N its sum and F1(c) the F1 of class c against all others:
+
+=====================  ===========================================================================
+accuracy               sum of the diagonal of K / N; "weighted accuracy" (WA) in speech emotion
+                       papers, where it is weighted by the number of utterances
+balanced_accuracy      mean over the classes that occur of K(c, c) / sum of row c; "unweighted
+                       accuracy" (UA), unweighted average recall (UAR)
+f1_weighted            mean of F1(c), weighted by the number of utterances of c
+f1_macro               plain mean of F1(c) over the classes that occur or are chosen
+=====================  ===========================================================================
 """
 
 from __future__ import annotations
@@ -59,12 +67,8 @@ def fit_thresholds(
 ) -> NDArray[np.float64]:
     """Choose the threshold with the best binary F1 for each class; call it on valid only.
 
-    A class is predicted where its probability is above the threshold.
-
-    Args:
-        label: (N, C), 1 where the class holds.
-        probability: (N, C), in [0, 1].
-        ties: which of equally good thresholds to take, see `TIES`.
+    A class is predicted where its probability, (N, C), is above the threshold. See `TIES` for
+    ``ties``.
 
     Returns:
         float64 (C,), values of 0.05, 0.10 ... 0.95; 0.5 for a class without a positive.
@@ -91,18 +95,10 @@ def measure(
     thresholds: NDArray[np.float64],
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure predictions against labels.
-
-    Args:
-        label: (N, C), 1 where the class holds.
-        probability: (N, C), in [0, 1].
-        thresholds: (C,), fitted on another subset.
-        names: the C classes.
+    """Measure probabilities (N, C) at thresholds (C,) that were fitted on another subset.
 
     Returns:
-        JSON-ready: ``n``; ``thresholds`` by class; ``per_class``, the metrics and the number of
-        positives (``support``) by class; ``average`` over classes; ``absent_classes``, the
-        classes without a positive, which most averages leave out.
+        JSON-ready: ``thresholds`` by class, and the keys of `measure_predicted`.
     """
     predicted = (probability > thresholds).astype(np.uint8)
     stored = {name: float(thresholds[c]) for c, name in enumerate(names)}
@@ -115,16 +111,12 @@ def measure_predicted(
     probability: NDArray[np.float64],
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure binary predictions, e.g. the concatenated predictions of several runs.
-
-    Args:
-        label: (N, C), 1 where the class holds.
-        predicted: (N, C), 1 where the class is predicted.
-        probability: (N, C), in [0, 1].
-        names: the C classes.
+    """Measure binary predictions (N, C), e.g. the concatenated predictions of several runs.
 
     Returns:
-        As `measure`, without ``thresholds``.
+        JSON-ready: ``n``; ``per_class``, the metrics and the number of positives (``support``) by
+        class; ``average`` over classes; ``absent_classes``, the classes without a positive, which
+        most averages leave out.
     """
     per_class = {
         name: class_metrics(label[:, c], predicted[:, c], probability[:, c])
@@ -181,11 +173,7 @@ SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
 
 
 def why_not_single(label: NDArray[np.uint8]) -> str:
-    """Why single-label metrics do not apply; an empty string if they do.
-
-    Args:
-        label: (N, C), 1 where the class holds.
-    """
+    """Why single-label metrics do not apply to labels (N, C); an empty string if they do."""
     if label.shape[1] < 2:
         return "there is only one class to choose from"
     others = int((label.sum(axis=1) != 1).sum())
@@ -197,12 +185,7 @@ def why_not_single(label: NDArray[np.uint8]) -> str:
 def measure_single(
     label: NDArray[np.uint8], logits: NDArray[np.float32], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Measure the class with the largest logit; the first class wins a tie.
-
-    Args:
-        label: (N, C), exactly one 1 in each row.
-        logits: (N, C).
-        names: the C classes.
+    """Measure the class with the largest logit (N, C); the first class wins a tie.
 
     Returns:
         JSON-ready: each of `SINGLE_METRICS`, and ``confusion``: ``classes`` and ``counts``, a

@@ -1,8 +1,4 @@
-"""The model card of a run: data, split, settings, metrics and limits.
-
-Owns RUN/README.md, in the form that model hubs show. Leaves what subsets share to
-`fv2es_prep.splits.audit` and the metrics to `measurement`. Contains no local path.
-"""
+"""The model card of a run, RUN/README.md, in the form that model hubs show. Has no local path."""
 
 from __future__ import annotations
 
@@ -48,13 +44,7 @@ def write_card(
 ) -> None:
     """Write the card of a finished run; apart from times it depends on the run alone.
 
-    Args:
-        path: file to write.
-        checkpoint: the best checkpoint.
-        shards: dataset directory.
-        catalogue: small columns of the dataset.
-        split: the split of the training.
-        summary: summary of the training, with the measurements ``valid`` and ``test``.
+    ``summary`` is that of the training, with the measurements ``valid`` and ``test``.
 
     Raises:
         OutputError: the file cannot be written.

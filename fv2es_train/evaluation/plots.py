@@ -1,7 +1,4 @@
-"""Plots of a run: training curves, and the confusion matrix on test.
-
-Owns their look. Leaves the data to history.jsonl and `predictions`.
-"""
+"""Plots of a run: training curves, and the confusion matrix on test."""
 
 from __future__ import annotations
 
@@ -24,12 +21,7 @@ _TRAIN, _VALID, _F1 = "#4477aa", "#cc6677", "#228833"
 
 
 def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
-    """Plot loss and f1_binary over the epochs as PNG, with the best epoch marked.
-
-    Args:
-        history: the records of history.jsonl.
-        best_epoch: number of the best epoch, from 1.
-        path: PNG file to write.
+    """Plot loss and f1_binary of history.jsonl as PNG, with the best epoch (from 1) marked.
 
     Raises:
         OutputError: the file cannot be written.
@@ -59,10 +51,6 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
     If each utterance has one class: the confusion matrix of the largest logit. Otherwise the
     co-occurrence matrix: how many utterances of the row's class are predicted to have the
     column's class; a row need not sum to its number of utterances.
-
-    Args:
-        predictions: at least one utterance.
-        path: PNG file to write.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,8 +1,5 @@
 """Predictions of a run on a subset, in memory and as a CSV file.
 
-Owns the CSV columns, concatenation and alignment. Leaves computing predictions to `evaluate` and
-measuring them to `measurement`.
-
 The columns are ``id``, ``recording``, ``speaker``, ``session``, and for each class
 ``true_CLASS``, ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``. Numbers
 round-trip exactly.
@@ -146,11 +143,7 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
-    """Concatenate the predictions of several runs, such as the folds.
-
-    Args:
-        parts: at least one; all have the same classes.
-    """
+    """Concatenate the predictions of several runs with the same classes, such as the folds."""
     names: dict[str, Any] = {
         n: tuple(v for part in parts for v in getattr(part, n)) for n in _NAMES
     }
@@ -163,11 +156,7 @@ def join(parts: Sequence[Predictions]) -> Predictions:
 def align(predictions: Predictions, like: Predictions, run: str, first: str) -> Predictions:
     """Put predictions into the order of another run on the same utterances.
 
-    Args:
-        predictions: the predictions to reorder.
-        like: the predictions that define the order.
-        run: name of the run of ``predictions``, for error messages.
-        first: name of the run of ``like``.
+    ``run`` and ``first`` name the two runs in messages.
 
     Raises:
         UsageError: utterances, classes or labels differ; the message names the first difference.

@@ -1,7 +1,4 @@
-"""Measurements as plain-text tables for a terminal.
-
-Owns the layout: every metric under its full name, ``-`` for an undefined value.
-"""
+"""Measurements as plain-text tables for a terminal; ``-`` stands for an undefined value."""
 
 from __future__ import annotations
 
@@ -16,14 +13,7 @@ _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
 
 
 def format_metrics(result: Mapping[str, Any]) -> str:
-    """The tables of one measurement.
-
-    Args:
-        result: what `metrics.measure`, `evaluate` or `measurement.measurement` returned.
-
-    Returns:
-        The text, without a final newline.
-    """
+    """The tables of what `metrics.measure`, `evaluate` or `measurement` returned."""
     fitted = result.get("thresholds", {})
     header = ["class", "support", "threshold", *METRICS]
     rows = [

@@ -1,8 +1,7 @@
 """Metrics of many weightings of the same utterances at once, as matrix products.
 
-Owns the arithmetic behind resamples and groups: a resample is a row of weights (how often each
-utterance was drawn), a group is a row of zeros and ones. With unit weights the values equal those
-of `metrics` and `single_label`. Leaves drawing to `bootstrap` and grouping to `breakdown`.
+A resample is a row of weights (how often each utterance was drawn), a group is a row of zeros and
+ones. With unit weights the values equal those of `metrics`.
 """
 
 from __future__ import annotations
@@ -24,11 +23,7 @@ if TYPE_CHECKING:
 
 
 class VectorizedMetrics:
-    """Predictions of N utterances, prepared for weighting.
-
-    Args:
-        predictions: the predictions.
-    """
+    """Predictions of N utterances, prepared for weights (R, N) with a positive one in each row."""
 
     def __init__(self, predictions: Predictions) -> None:
         truth, predicted = (
@@ -46,14 +41,7 @@ class VectorizedMetrics:
         self._confused = np.eye(self.classes**2)[true * self.classes + chosen]
 
     def averages(self, weights: Floats) -> dict[str, Floats]:
-        """Compute the averages over classes, see `metrics`.
-
-        Args:
-            weights: (R, N), at least one positive in each row.
-
-        Returns:
-            Metric -> (R,), NaN if no class has a value.
-        """
+        """Metric -> (R,), the averages over classes, see `metrics`; NaN if no class has a value."""
         total = weights.sum(axis=1, keepdims=True)
         hits, named, positives = np.split(weights @ self._cells, 3, axis=1)
         negatives, misses, alarms = total - positives, positives - hits, named - hits
@@ -77,14 +65,7 @@ class VectorizedMetrics:
         return {name: _mean(value) for name, value in values.items()}
 
     def single_label(self, weights: Floats) -> dict[str, Floats]:
-        """Compute the single-label metrics, see `single_label`.
-
-        Args:
-            weights: (R, N), at least one positive in each row.
-
-        Returns:
-            Metric -> (R,); empty unless every utterance has exactly one class.
-        """
+        """Metric -> (R,), the single-label metrics; empty unless every utterance has one class."""
         if not self.single:
             return {}
         confusion = (weights @ self._confused).reshape(-1, self.classes, self.classes)

@@ -1,7 +1,6 @@
-"""A video with its predictions drawn in: boxes around faces, text and bars below.
+"""A video with its predictions drawn in: boxes around faces, text and bars in a panel below.
 
-Owns the drawing and the encoder. Pictures are decoded one at a time, with the restrictions of
-preparation.
+Pictures are decoded one at a time, with the restrictions of preparation.
 """
 
 from __future__ import annotations
@@ -40,14 +39,7 @@ def write_annotated_video(
     out: Path,
     media: MediaSettings = DEFAULT_MEDIA,
 ) -> Path:
-    """Draw the predictions into a video and encode it with its audio.
-
-    Args:
-        request: the request that was predicted.
-        utterances: predictions from `Predictor.predict`.
-        thresholds: class -> threshold of the run.
-        out: the MP4 file to write.
-        media: limits of decoding.
+    """Draw the predictions into a video and encode it as MP4 with its audio.
 
     Raises:
         MediaError: the video has no picture.
@@ -106,7 +98,7 @@ def _drawn(
     time_s: float,
     panel: Panel,
 ) -> NDArray[np.uint8]:
-    """One picture of the output: the video's with boxes, and the panel below."""
+    """One picture of the output: that of the video with boxes, and the panel below."""
     import cv2
     import numpy as np
 
@@ -158,7 +150,6 @@ def _command(request: Request, out: Path, size: tuple[int, int], media: MediaSet
 def _encoder(
     request: Request, out: Path, size: tuple[int, int], media: MediaSettings
 ) -> Iterator[IO[bytes]]:
-    """A pipe into the encoder."""
     command = _command(request, out, size, media)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
@@ -191,12 +182,7 @@ _NAME_PX, _NUMBER_PX = 62, 40
 
 
 class Panel:
-    """Draws the panel, once for each set of current utterances.
-
-    Args:
-        width: in pixels.
-        thresholds: class -> threshold, drawn as a tick on its bar.
-    """
+    """Draws the panel once for each set of current utterances; thresholds are ticks on bars."""
 
     def __init__(self, width: int, thresholds: dict[str, float]) -> None:
         self._width, self._thresholds = width, thresholds
@@ -204,11 +190,7 @@ class Panel:
         self._last: tuple[tuple[int, ...], NDArray[np.uint8]] | None = None
 
     def draw(self, current: Sequence[UtterancePrediction]) -> NDArray[np.uint8]:
-        """The panel for the first two of the current utterances, side by side.
-
-        Returns:
-            uint8 (PANEL_PX, width, 3).
-        """
+        """The panel, uint8 (PANEL_PX, width, 3), for the first two utterances, side by side."""
         key = tuple(map(id, current))
         if self._last is None or self._last[0] != key:
             self._last = (key, self._draw(current[:2]))

@@ -31,11 +31,8 @@ _Track = list[tuple[int, Face]]  # (number of the picture, face) of one person
 class AllFacesDetector(FaceDetector):
     """A detector that returns the largest face and keeps all faces of the utterance.
 
-    Args:
-        detector: the detector whose networks are shared; they take tens of megabytes.
-
-    Attributes:
-        pictures: the faces of each picture since `forget`, the largest first.
+    It shares the networks of another detector; they take tens of megabytes. ``pictures`` holds
+    the faces of each picture since `forget`, the largest first.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
@@ -58,11 +55,7 @@ class AllFacesDetector(FaceDetector):
 
 @dataclass(frozen=True)
 class AllFacesStages(StageContext):
-    """Stages whose detector keeps all faces.
-
-    Attributes:
-        plain: the stages whose detector is shared.
-    """
+    """Stages whose detector keeps all faces and shares the networks of ``plain``."""
 
     plain: StageContext = field(kw_only=True)
 
@@ -73,14 +66,11 @@ class AllFacesStages(StageContext):
 
 
 def tracks(pictures: Sequence[Sequence[Face]], times_s: NDArray[np.float64]) -> list[Faces]:
-    """The faces of an utterance, person by person, from left to right.
+    """The faces of each person found in at least a third of the pictures, from left to right.
 
     Args:
         pictures: all faces of each picture.
         times_s: float64 (F,), when each picture was on screen, in seconds.
-
-    Returns:
-        The faces of each person found in at least a third of the pictures.
     """
     found: list[_Track] = []
     for number, faces in enumerate(pictures):

@@ -1,8 +1,4 @@
-"""Predictions of utterances and of whole videos.
-
-Owns the values and how utterances are aggregated to a video. Text output is in `render`, pictures
-in `timeline` and `annotated_video`; imports no torch.
-"""
+"""Predictions of utterances and of whole videos, and their face boxes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,14 +21,14 @@ NO_TEXT = "no transcript and no recogniser"
 
 @dataclass(frozen=True)
 class FaceBox:
-    """The face at one sampled moment.
+    """The face at a sampled moment, in pixels of the view.
 
     Attributes:
         time_s: seconds from the beginning of the video.
-        left: left edge in pixels of the view.
-        top: upper edge in pixels of the view.
-        right: right edge in pixels of the view.
-        bottom: lower edge in pixels of the view.
+        left: left edge.
+        top: upper edge.
+        right: right edge.
+        bottom: lower edge.
         prob: the detector's probability; 0 where the centre of the picture was used instead.
         found: whether a face was detected.
     """
@@ -156,12 +152,6 @@ def summarise(
     """Aggregate the utterances of a video.
 
     Each utterance is weighted by its length, and so is each face of an utterance with several.
-
-    Args:
-        video: name of the file.
-        utterances: predictions from `Predictor.predict`.
-        thresholds: class -> threshold of the run.
-        notes: notes from `Predictor.predict`.
     """
     scored = [one for one in utterances if one.probability]
     total_s = sum(one.duration_s for one in scored)
@@ -187,16 +177,7 @@ def summarise(
 
 @dataclass(frozen=True)
 class RelativeBox:
-    """A face at a sampled moment, in fractions of the whole picture.
-
-    Attributes:
-        time_s: seconds from the beginning of the video.
-        found: whether a face was detected.
-        left: left edge, 0 to 1.
-        top: upper edge, 0 to 1.
-        width: 0 to 1.
-        height: 0 to 1.
-    """
+    """A face at a sampled moment, with edge, width and height in fractions of the whole picture."""
 
     time_s: float
     found: bool
@@ -209,16 +190,9 @@ class RelativeBox:
 def picture_box(
     box: FaceBox, view: View, width: int, height: int
 ) -> tuple[float, float, float, float]:
-    """A box in pixels of the whole picture.
+    """Left, top, right and bottom in pixels of the whole picture; they may lie outside of it.
 
-    Args:
-        box: in pixels of the view.
-        view: the view that `cut_view` cut.
-        width: of the whole picture, in pixels.
-        height: of the whole picture, in pixels.
-
-    Returns:
-        left, top, right, bottom; they may lie outside the picture.
+    Inverts `media.view.cut_view`; ``width`` and ``height`` are those of the whole picture.
     """
     left, top = _corner(view, width, height)
     return box.left + left, box.top + top, box.right + left, box.bottom + top
@@ -227,10 +201,7 @@ def picture_box(
 def relative_boxes(one: UtterancePrediction, width: int, height: int) -> list[RelativeBox]:
     """The boxes of an utterance as fractions of the whole picture, clipped at its edges.
 
-    Args:
-        one: a prediction.
-        width: of the whole picture as it is displayed (after rotation), in pixels.
-        height: of the whole picture as it is displayed, in pixels.
+    ``width`` and ``height`` are pixels of the whole picture as displayed (after rotation).
     """
     view = parse_view(one.view)
     return [_relative(box, view, width, height) for box in one.boxes]

@@ -1,7 +1,6 @@
 """`Predictor`: a trained run that scores raw video, utterance by utterance.
 
-Owns what is loaded and the order of the work on one video. `spans` finds utterances, `utterances`
-scores one. Stages and settings are those of the shards that trained the run.
+Stages and settings are those of the shards that trained the run.
 """
 
 from __future__ import annotations
@@ -39,16 +38,21 @@ from fv2es_train.predict.request import Request, Span
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.predict.spans import find_spans
 from fv2es_train.predict.utterances import (
+    UNKNOWN_TEXT,
     OnFaces,
     OpenVideo,
-    reword,
+    model_fields,
     text_example,
+    timed,
     utterance_of,
 )
 
 if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
     from fv2es_train.predict.recognisers import Recogniser
+
+# Unlike the rate of the spectrum, so that resampling is loaded, too.
+_WARM_HZ = 48_000
 
 
 class Predictor:
@@ -124,15 +128,25 @@ class Predictor:
         return cls(checkpoint, tokenizer, recogniser, media=media)
 
     def warm(self) -> None:
-        """Load everything that the first video would load, by scoring one second of noise.
-
-        After it the first video takes no longer than the second. The tokenizer comes last.
+        """Load all that a first video would load (ffmpeg apart) by scoring one second of noise.
 
         Raises:
-            TokenizerError: see `check_tokenizer`; everything else is warm by then.
+            TokenizerError: see `check_tokenizer`, which comes last.
             WorkError: something else cannot be loaded.
         """
-        warm_up(self)
+        stages, noise = self.stages, np.random.default_rng(0)
+        input_of("picture", self.settings.media)
+        ffmpeg_version(ffmpeg_path())
+        waveform = Waveform(noise.normal(0, 0.1, _WARM_HZ).astype(np.float32), _WARM_HZ)
+        speech.load()
+        example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
+        example = example.replace(mel=mel_spectrum(waveform, self.settings.mel))
+        if VIDEO in self.modalities:
+            rgb = noise.integers(0, 256, (480, 640, 3)).astype(np.uint8)
+            example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
+        self.scorer.score(example)
+        if self.recogniser is not None:
+            self.recogniser.recognise(waveform)
         self.check_tokenizer()
 
     def check_tokenizer(self) -> None:
@@ -184,10 +198,8 @@ class Predictor:
         noted = set(failed)
         utterances = [utterance_of(span, request) for span in spans]
         recording = Recording(request.video.stem, request.video, request.sound or request.video)
-        chosen = self.settings
-        with OpenRecording(
-            recording, utterances, chosen.frames, chosen.media, chosen.spans
-        ) as source:
+        use = self.settings
+        with OpenRecording(recording, utterances, use.frames, use.media, use.spans) as source:
             video = OpenVideo(self, request, source, failed, on_faces)
             for span, utterance in zip(spans, utterances, strict=True):
                 yield from video.score(span, utterance)
@@ -200,51 +212,38 @@ class Predictor:
         """Score an utterance again with another text, without decoding anything.
 
         The terms of audio and video are kept and only the text branch runs. The result equals that
-        of `predict` for a span with this text. For a run without text only ``text`` changes.
-
-        Args:
-            one: a prediction of this run.
-            text: the text; empty if nothing is said, None if unknown.
+        of `predict` for a span with this text (empty: nothing is said, None: unknown). For a run
+        without text only ``text`` changes.
 
         Raises:
             TokenizerError: there is text, and the tokenizer is not the run's.
             TrainError: the model's output is not finite.
         """
-        return reword(one, text, self)
+        known = text is not None
+        one = replace(one, text=text, text_from="transcript" if known else "")
+        if TEXT not in self.modalities:
+            return one
+        seconds: dict[str, float] = {}
+        with timed(seconds, "model"):
+            utterance = Utterance(one.id, "", one.start_s, one.end_s, text or "", ())
+            example = text_example(utterance, self.stages, known)
+            scores = self.scorer.reword(one.contribution, example, known)
+        missing = {m: reason for m, reason in one.missing.items() if m != TEXT}
+        if not known:
+            missing[TEXT] = UNKNOWN_TEXT
+        return replace(one, **model_fields(scores, missing, self), seconds=seconds)
 
     def _note_text_source(self, spans: tuple[Span, ...], on_note: Callable[[str], None]) -> None:
         """Note where the text comes from, unless all of it is given."""
-        if self.recogniser is not None and any(span.text is None for span in spans):
-            on_note(f"missing text is recognised by {self.recogniser.name}")
-        if self.recogniser is not None or any(span.text is not None for span in spans):
-            return
-        rest = [MODALITY_NAMES[letter] for letter in self.modalities if letter != TEXT]
-        if TEXT in self.modalities and rest:
+        if self.recogniser is not None:
+            if any(span.text is None for span in spans):
+                on_note(f"missing text is recognised by {self.recogniser.name}")
+        elif TEXT not in self.modalities or any(span.text is not None for span in spans):
+            pass
+        elif rest := [MODALITY_NAMES[letter] for letter in self.modalities if letter != TEXT]:
             on_note(f"{NO_TEXT}: the model uses {' and '.join(rest)} only")
-        elif TEXT in self.modalities:
+        else:
             raise TrainError(
                 "the run uses text only, and there is no text",
                 "pass --transcript FILE, or a recogniser with --asr",
             )
-
-
-# Unlike the rate of the spectrum, so that resampling is loaded, too.
-_RATE_HZ, _WIDTH, _HEIGHT = 48_000, 640, 480
-
-
-def warm_up(predictor: Predictor) -> None:
-    """Run all stages and the model once, except for the decoders and the tokenizer."""
-    stages, noise = predictor.stages, np.random.default_rng(0)
-    input_of("picture", stages.settings.media)
-    ffmpeg_version(ffmpeg_path())
-    samples = noise.normal(0, 0.1, _RATE_HZ).astype(np.float32)
-    waveform = Waveform(samples, _RATE_HZ)
-    speech.load()
-    example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
-    example = example.replace(mel=mel_spectrum(waveform, stages.settings.mel))
-    if VIDEO in predictor.modalities:
-        rgb = noise.integers(0, 256, (_HEIGHT, _WIDTH, 3)).astype(np.uint8)
-        example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
-    predictor.scorer.score(example)
-    if predictor.recogniser is not None:
-        predictor.recogniser.recognise(waveform)

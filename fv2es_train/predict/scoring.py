@@ -1,7 +1,4 @@
-"""The model on one example: probabilities, and the contribution of each modality.
-
-Owns the fusion of the modalities that are present. `modalities` makes examples.
-"""
+"""The model on one example: probabilities, and the contribution of each modality."""
 
 from __future__ import annotations
 
@@ -28,23 +25,14 @@ _CPU_BATCH = 8
 
 @dataclass(frozen=True)
 class Scores:
-    """The model's output for one example.
-
-    Attributes:
-        probability: class -> probability.
-        contribution: class -> modality letter -> its term of the fused logit.
-    """
+    """Class -> probability, and class -> modality letter -> its term of the fused logit."""
 
     probability: dict[str, float]
     contribution: dict[str, dict[str, float]]
 
 
 class Scorer:
-    """A checkpoint's model, ready to score.
-
-    Args:
-        checkpoint: checkpoint of the run.
-        fuse: whether to fuse the RepVGG blocks into single convolutions, in a copy.
+    """A checkpoint's model, ready to score; its RepVGG blocks may be fused, in a copy.
 
     Attributes:
         model: the network, in eval mode.
@@ -68,10 +56,6 @@ class Scorer:
         The fusion is a weighted sum of the modalities' logits. Without the terms of the missing
         ones, the others are scaled by sum(|w|) over all / sum(|w|) over those used: the logits
         stay on the scale for which the thresholds were fitted.
-
-        Args:
-            example: an example of the shards, or one with placeholders.
-            missing: letters of the modalities to leave out.
 
         Raises:
             TrainError: a logit is not finite.

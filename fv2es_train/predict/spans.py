@@ -1,8 +1,4 @@
-"""The spans of a video that are scored, and the text of each.
-
-Owns files of spans, spans of fixed length, and assigning text to spans. `subtitles` reads
-transcripts, `speech_spans` chooses the spans of a request.
-"""
+"""The spans of a video that are scored, given, detected or of fixed length, and their text."""
 
 from __future__ import annotations
 
@@ -26,11 +22,7 @@ _HINT = "each span needs start_s and end_s; text, id and view are optional"
 
 
 def read_spans(path: Path) -> tuple[Span, ...]:
-    """Read spans from a JSON or CSV file, see `parse_spans`.
-
-    Raises:
-        UsageError: the file is unreadable or invalid; names the first invalid entry.
-    """
+    """Read spans from a JSON or CSV file, see `parse_spans`."""
     return parse_spans(read_text(path), str(path))
 
 
@@ -41,12 +33,8 @@ def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
     ``--json`` writes it; CSV has a header. The names are ``start_s``, ``end_s`` and optionally
     ``text`` (empty: unknown), ``id`` and ``view``.
 
-    Args:
-        text: JSON or CSV.
-        name: name of the file in messages.
-
     Raises:
-        UsageError: the text is invalid; names the first invalid entry.
+        UsageError: the text is invalid; names the file and the first invalid entry.
     """
     try:
         is_json = text.lstrip()[:1] in ("[", "{")
@@ -82,12 +70,7 @@ def _span(row: Any, name: str) -> Span:
 
 
 def fixed_spans(length_s: float, rules: SpanRules) -> list[tuple[float, float]]:
-    """Spans of fixed length over a whole video; a last one that is too short joins the one before.
-
-    Args:
-        length_s: length of the video in seconds.
-        rules: the length of a span, and the shortest one.
-    """
+    """Spans of fixed length over a whole video; one too short at the end joins the one before."""
     count = max(int(length_s // rules.fixed_s), 0)
     edges = [k * rules.fixed_s for k in range(count + 1)]
     if length_s - edges[-1] >= rules.shortest_s or count == 0:
@@ -98,12 +81,7 @@ def fixed_spans(length_s: float, rules: SpanRules) -> list[tuple[float, float]]:
 
 
 def with_cues(spans: Sequence[Span], cues: Sequence[Span]) -> tuple[Span, ...]:
-    """Spans with the text of the cues whose middle lies in them.
-
-    Args:
-        spans: spans to score; a span with text keeps it.
-        cues: text with times.
-    """
+    """Spans with the text of the cues whose middle lies in them; a span with text keeps it."""
 
     def text_of(span: Span) -> str | None:
         middles = ((cue, (cue.start_s + cue.end_s) / 2) for cue in cues)
@@ -116,15 +94,7 @@ def with_cues(spans: Sequence[Span], cues: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def given_spans(spans: tuple[Span, ...] | None, cues: tuple[Span, ...]) -> tuple[Span, ...] | None:
-    """The spans of a request for which spans, text with times, both or neither are given.
-
-    Args:
-        spans: the given spans, or None.
-        cues: text with times.
-
-    Returns:
-        The spans with their text, or the cues themselves; None if speech is to be detected.
-    """
+    """The given spans with their text, or else the cues themselves; None to detect speech."""
     return (cues or None) if spans is None else with_cues(spans, cues)
 
 
@@ -156,11 +126,7 @@ def find_spans(
 ) -> tuple[Span, ...]:
     """The spans to score, in order of time, each with a name and a view.
 
-    Args:
-        request: the request.
-        media: limits of decoding.
-        failed: updated if audio or video fails to decode.
-        on_note: called with a sentence on what is missing.
+    ``failed`` is updated if audio or video fails to decode.
 
     Raises:
         MediaError: there is neither video nor audio.

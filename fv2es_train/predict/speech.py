@@ -1,6 +1,6 @@
 """Speech detection with silero-vad over audio of any length, and its cut into utterances.
 
-Owns running the network window by window and the cutting rules. The weights are in the package.
+The weights are in the package.
 """
 
 from __future__ import annotations
@@ -62,12 +62,7 @@ class Speech:
 
 
 def detect_speech(path: Path, channels: Sequence[int | None], media: MediaSettings) -> Speech:
-    """Read the audio of a file once, one block at a time.
-
-    Args:
-        path: a local media file.
-        channels: audio channels; None is the mean of all.
-        media: limits of decoding.
+    """Read the audio of a file once, one block at a time; a channel of None is the mean of all.
 
     Raises:
         MediaError: the file has no audio, or none that can be decoded.

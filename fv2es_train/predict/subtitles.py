@@ -1,7 +1,4 @@
-"""Transcript formats: srt, vtt, IEMOCAP's transcription and plain text.
-
-Owns reading them and writing srt. `spans` assigns the text to spans.
-"""
+"""Transcript formats: srt, vtt, IEMOCAP's transcription and plain text."""
 
 from __future__ import annotations
 
@@ -22,12 +19,7 @@ _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
 @dataclass(frozen=True)
 class Transcript:
-    """The text of a video.
-
-    Attributes:
-        spans: text with times, in order of time.
-        lines: lines of a text without times, in order.
-    """
+    """The text of a video: spans in order of time, or lines without times."""
 
     spans: tuple[Span, ...] = ()
     lines: tuple[str, ...] = ()
@@ -71,10 +63,6 @@ def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
     Lines with ``-->`` make it srt or vtt; lines such as ``ID [1.0-2.5]: words`` make it IEMOCAP's
     transcription, whose lines without a time are ignored; anything else is plain text.
 
-    Args:
-        text: the content.
-        name: name of the file in messages.
-
     Raises:
         UsageError: it is empty, or a time ends before it starts.
     """
@@ -90,14 +78,7 @@ def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
 
 
 def write_srt(cues: Iterable[tuple[float, float, str]]) -> Iterator[str]:
-    """Subtitles, block by block.
-
-    Args:
-        cues: start and end in seconds, and the text, which may have several lines.
-
-    Yields:
-        A numbered block with the empty line after it.
-    """
+    """Subtitles, block by block, of cues: start and end in seconds, text of one or more lines."""
     for number, (start_s, end_s, words) in enumerate(cues, 1):
         # An empty line would end the block.
         lines = [line.strip() for line in words.splitlines() if line.strip()]

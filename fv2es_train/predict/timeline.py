@@ -23,16 +23,11 @@ _COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#cc6677"}
 def draw_timeline(
     path: Path, summary: VideoPrediction, utterances: Sequence[UtterancePrediction]
 ) -> Path:
-    """Draw the timeline of a video.
+    """Draw the timeline of a video as PNG.
 
     The upper axes show the probability of each class over time, a row for each speaker and class,
     with a dot where the class is decided. Below, axes for each speaker show the contribution of
     each modality to the most probable class. At most six speakers or faces are drawn.
-
-    Args:
-        path: the PNG file to write.
-        summary: prediction for the video.
-        utterances: predictions for its utterances.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""A quick check of a media file: decode its beginning, whatever its length."""
+"""What a server does with an uploaded file: decode its beginning, and encode a preview of it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,7 @@ class MediaInfo:
 
 
 def check_media(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> MediaInfo:
-    """Decode the beginning of a file.
-
-    Args:
-        path: a local media file.
-        media: limits of decoding.
+    """Decode the beginning of a local file, whatever its length.
 
     Raises:
         MediaError: neither video nor audio can be decoded, or a limit is exceeded.
@@ -96,14 +92,8 @@ def make_preview(
     """Encode a video as VP8 and Opus: at most 360 lines and 15 pictures a second, seekable.
 
     Times count from the beginning of the file, as in the video. The preview ends at the limit of
-    length. Video or audio that cannot be decoded is left out.
-
-    Args:
-        video: a local media file.
-        out: the WebM file to write.
-        media: limits of decoding.
-        sound: the file of the audio, if it is another one.
-        on_progress: called now and then with the seconds that are encoded.
+    length. Video or audio that cannot be decoded is left out. ``on_progress`` is called now and
+    then with the seconds that are encoded.
 
     Raises:
         MediaError: neither video nor audio can be decoded, or a limit is exceeded.

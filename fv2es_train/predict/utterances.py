@@ -1,7 +1,7 @@
 """The utterances of one open video: each is prepared, scored and returned as a value.
 
-Owns the work on one span. `spans` finds the spans, `modalities` prepares examples, `scoring` runs
-the model, and `predictor` holds what is loaded.
+`prepare_example` makes the examples, as for the shards. A missing modality gets a placeholder of
+the right shape and is reported by its letter, so that the model skips it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -33,9 +33,7 @@ from fv2es_train.predict.outputs import (
 from fv2es_train.predict.request import Request, Span, describe_view
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fv2es_prep.config import MelSettings, PrepSettings, TextSettings
+    from fv2es_prep.config import PrepSettings
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.stages.context import StageContext
     from fv2es_prep.types import Waveform
@@ -43,20 +41,21 @@ if TYPE_CHECKING:
     from fv2es_train.predict.scoring import Scores
 
 OnFaces = Callable[[str, "Faces"], None]
-_UNKNOWN_TEXT = "its text is unknown"
+UNKNOWN_TEXT = "its text is unknown"
+# Every other reason concerns the video: the audio is checked first.
+_AUDIO_REASONS = {
+    DropReason.NO_AUDIO_STREAM,
+    DropReason.UNDECODABLE_AUDIO,
+    DropReason.AUDIO_MISSING,
+    DropReason.NO_AUDIO_IN_SPAN,
+    DropReason.SILENT_AUDIO,
+    DropReason.CHANNEL_MISSING,
+}
 
 
 @dataclass(frozen=True)
 class OpenVideo:
-    """A video that is being scored.
-
-    Attributes:
-        predictor: the loaded run.
-        request: the request.
-        source: the open recording.
-        failed: modalities whose file failed to decode; updated.
-        on_faces: see `Predictor.predict`.
-    """
+    """A video that is being scored; ``failed`` is updated."""
 
     predictor: Predictor
     request: Request
@@ -65,33 +64,23 @@ class OpenVideo:
     on_faces: OnFaces | None = None
 
     def score(self, span: Span, utterance: Utterance) -> Iterator[UtterancePrediction]:
-        """The predictions of one span: one, or one for each of its faces.
-
-        Args:
-            span: the next span.
-            utterance: the utterance that ``source`` was opened for.
+        """The predictions of the next span: one, or one for each of its faces.
 
         Raises:
             MediaError: neither video nor audio can be decoded.
         """
         seconds: dict[str, float] = {}
         scorer, settings = self.predictor.scorer, self.predictor.settings
-        with _timed(seconds, "sound"):
+        with timed(seconds, "sound"):
             waveform, problem = read_audio(utterance, self.source, settings, self.failed)
-        with _timed(seconds, "asr"):
+        with timed(seconds, "asr"):
             text, text_from = self._text_of(span, waveform)
         missing = {AUDIO: problem} if problem and AUDIO in scorer.modalities else {}
-        with _timed(seconds, "prepare"):
+        with timed(seconds, "prepare"):
             example = self._prepare(utterance, text, missing)
-        fields: dict[str, Any] = {
-            "id": span.id,
-            "text": text,
-            "text_from": text_from,
-            "view": describe_view(utterance.view),
-        }
         speaker = "" if self.request.views == (utterance.view,) else utterance.view.half
         for face, each in self._each_face(example, missing):
-            with _timed(seconds, "model"):
+            with timed(seconds, "model"):
                 scores = scorer.score(each, missing)
             boxes: tuple[FaceBox, ...] = ()
             if VIDEO in scorer.modalities and VIDEO not in missing:
@@ -99,18 +88,23 @@ class OpenVideo:
                 if self.on_faces is not None:
                     self.on_faces(span.id, each.faces)
             yield UtterancePrediction(
-                **fields,
+                id=span.id,
+                text=text,
+                text_from=text_from,
+                view=describe_view(utterance.view),
                 start_s=round(each.utterance.start_s, 6),
                 end_s=round(each.utterance.end_s, 6),
                 speaker="; ".join(filter(None, (speaker, face))),
                 faces_seen=len(boxes),
                 faces_found=sum(box.found for box in boxes),
                 boxes=boxes,
-                **_model_fields(scores, missing, self.predictor),
+                **model_fields(scores, missing, self.predictor),
                 seconds=dict(seconds),
             )
 
-    def _text_of(self, span: Span, waveform: Waveform | None) -> tuple[str | None, str]:
+    def _text_of(
+        self, span: Span, waveform: Waveform | None
+    ) -> tuple[str | None, Literal["transcript", "asr", ""]]:
         if span.text is not None:
             return span.text, "transcript"
         if self.predictor.recogniser is None or waveform is None:
@@ -131,7 +125,7 @@ class OpenVideo:
         if len(self.failed) == 2:
             raise self.failed[VIDEO]
         if text is None and TEXT in self.predictor.modalities:
-            missing[TEXT] = _UNKNOWN_TEXT
+            missing[TEXT] = UNKNOWN_TEXT
         return example
 
     def _each_face(
@@ -156,24 +150,7 @@ def utterance_of(span: Span, request: Request) -> Utterance:
     return Utterance(span.id, name, span.start_s, span.end_s, text, (), view=span.view)
 
 
-def reword(one: UtterancePrediction, text: str | None, predictor: Predictor) -> UtterancePrediction:
-    """See `Predictor.reword`."""
-    known = text is not None
-    one = replace(one, text=text, text_from="transcript" if known else "")
-    if TEXT not in predictor.modalities:
-        return one
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "model"):
-        utterance = Utterance(one.id, "", one.start_s, one.end_s, text or "", ())
-        example = text_example(utterance, predictor.stages, known)
-        scores = predictor.scorer.reword(one.contribution, example, known)
-    missing = {m: reason for m, reason in one.missing.items() if m != TEXT}
-    if not known:
-        missing[TEXT] = _UNKNOWN_TEXT
-    return replace(one, **_model_fields(scores, missing, predictor), seconds=seconds)
-
-
-def _model_fields(scores: Scores, missing: dict[str, str], predictor: Predictor) -> dict[str, Any]:
+def model_fields(scores: Scores, missing: dict[str, str], predictor: Predictor) -> dict[str, Any]:
     """The fields of a prediction that depend on the model's output."""
     return {
         "used": "".join(m for m in predictor.modalities if m not in missing),
@@ -193,48 +170,32 @@ def _boxes(faces: Faces) -> tuple[FaceBox, ...]:
 
 
 @contextlib.contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     """Note the wall time of a block."""
     began = time.perf_counter()
     yield
     seconds[step] = round(time.perf_counter() - began, 6)
 
 
-# Every other reason concerns the video: the audio is checked first.
-_AUDIO_REASONS = {
-    DropReason.NO_AUDIO_STREAM,
-    DropReason.UNDECODABLE_AUDIO,
-    DropReason.AUDIO_MISSING,
-    DropReason.NO_AUDIO_IN_SPAN,
-    DropReason.SILENT_AUDIO,
-    DropReason.CHANNEL_MISSING,
-}
-
-
 def read_audio(
     utterance: Utterance, source: OpenRecording, settings: PrepSettings, failed: FailedMedia
 ) -> tuple[Waveform | None, str]:
-    """The waveform of an utterance, or None and the reason why it is unusable.
+    """The waveform of the next utterance of ``source``, or None and why it is unusable.
 
-    Args:
-        utterance: the next utterance of ``source``.
-        source: its recording.
-        settings: settings of the stages.
-        failed: updated if the audio fails to decode.
+    ``failed`` is updated if the audio fails to decode.
     """
-    if AUDIO in failed:
-        return None, failed[AUDIO].sentence
     try:
+        if AUDIO in failed:
+            raise failed[AUDIO]
         waveform = source.waveform(utterance)
         length_s = len(waveform.samples) / waveform.rate_hz
         if length_s < settings.spans.min_left * utterance.duration_s:
             return None, f"its audio has {length_s:.3f} s of its {utterance.duration_s:.3f} s"
         check_sound(waveform, settings.quality)
         mel_spectrum(waveform, settings.mel)
-    except UtteranceError as error:
-        return None, error.sentence
-    except MediaError as error:
-        failed[AUDIO] = error
+    except (UtteranceError, MediaError) as error:
+        if isinstance(error, MediaError):
+            failed[AUDIO] = error
         return None, error.sentence
     return waveform, ""
 
@@ -247,10 +208,10 @@ def prepare(
     missing: dict[str, str],
     failed: FailedMedia,
 ) -> Example:
-    """Prepare an utterance whose audio was checked with `read_audio`.
+    """Prepare the next utterance of ``source``, whose audio was checked with `read_audio`.
 
     Args:
-        utterance: the next utterance of ``source``.
+        utterance: the utterance.
         source: its recording.
         stages: loaded stages.
         wanted: letters of the modalities to prepare.
@@ -282,31 +243,21 @@ def prepare(
             continue
         if VIDEO not in left_out and not len(example.faces.times_s):
             missing[VIDEO] = "no picture was on screen in its span"
-            example = example.replace(faces=_no_faces(example.faces.rgb.shape[1]))
+            example = example.replace(**_placeholders({VIDEO}, stages.settings))
         return example
 
 
 def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
-    """An example whose only real modality is the text; no media file is opened.
-
-    Args:
-        utterance: with its transcript.
-        stages: loaded stages.
-        with_text: whether the transcript is known; if not, the text is a placeholder, too.
+    """An example of the text alone, which is a placeholder, too, unless it is known.
 
     Raises:
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
     settings = stages.settings
-    return Example(
-        utterance=utterance,
-        label=label_row(utterance, stages.label_classes),
-        faces=_no_faces(settings.faces.image_size_px),
-        mel=_no_audio(settings.mel),
-        tokens=tokenize(utterance.transcript, stages.tokenizer, settings.text)
-        if with_text
-        else _no_text(settings.text),
-    )
+    made = _placeholders({VIDEO, AUDIO, TEXT}, settings)
+    if with_text:
+        made["tokens"] = tokenize(utterance.transcript, stages.tokenizer, settings.text)
+    return Example(utterance=utterance, label=label_row(utterance, stages.label_classes), **made)
 
 
 def _modality_of(reason: DropReason, missing: dict[str, str]) -> str:
@@ -315,28 +266,19 @@ def _modality_of(reason: DropReason, missing: dict[str, str]) -> str:
 
 
 def _placeholders(left_out: set[str], settings: PrepSettings) -> dict[str, Any]:
-    made = {
-        VIDEO: ("faces", _no_faces(settings.faces.image_size_px)),
-        AUDIO: ("mel", _no_audio(settings.mel)),
-        TEXT: ("tokens", _no_text(settings.text)),
-    }
-    return dict(made[modality] for modality in left_out)
-
-
-def _no_audio(settings: MelSettings) -> MelSpectrum:
-    silence = np.full((1, settings.n_mels), np.log(settings.floor), np.float16)
-    return MelSpectrum(silence, settings.hop_s)
-
-
-def _no_text(settings: TextSettings) -> NDArray[np.int32]:
-    return np.array([settings.pad_id], np.int32)
-
-
-def _no_faces(side_px: int) -> Faces:
-    return Faces(
+    """Stage -> a value of the right shape, for each of the modalities."""
+    side_px, mel = settings.faces.image_size_px, settings.mel
+    faces = Faces(
         rgb=np.zeros((1, side_px, side_px, 3), np.uint8),
         times_s=np.zeros(1),
         found=np.zeros(1, np.bool_),
         box=np.zeros((1, 4), np.float32),
         prob=np.zeros(1, np.float32),
     )
+    silence = np.full((1, mel.n_mels), np.log(mel.floor), np.float16)
+    made = {
+        VIDEO: ("faces", faces),
+        AUDIO: ("mel", MelSpectrum(silence, mel.hop_s)),
+        TEXT: ("tokens", np.array([settings.text.pad_id], np.int32)),
+    }
+    return dict(made[modality] for modality in left_out)

@@ -1,8 +1,4 @@
-"""`fv2es predict`: many videos with one run.
-
-Owns the options, the list of videos, and where pictures and annotated videos are written. Yields
-what the command line prints.
-"""
+"""`fv2es predict`: many videos with one run, their lines, plots and annotated videos."""
 
 from __future__ import annotations
 
