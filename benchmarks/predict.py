@@ -29,6 +29,7 @@ from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.predict.predictor import Predictor
@@ -148,8 +149,8 @@ def _run(bench: Bench, name: str) -> Path:
     large = AlbertConfig(vocab_size=known, num_hidden_layers=12, **sizes).to_dict()
     text = small if name == "fv2es-tiny" else texts.from_config(large)
     model = replace(model, label_classes=_CLASSES, text=text.config)
-    thresholds = dict.fromkeys(_CLASSES, 0.5)
-    made = Checkpoint(FV2ES(model, text), config, settings, thresholds, "", 1)
+    decision = Decision(thresholds=dict.fromkeys(_CLASSES, 0.5))
+    made = Checkpoint(FV2ES(model, text), config, settings, decision, "", 1)
     run = bench.out / "material" / f"run-{name}"
     save_checkpoint(run, made)
     return run

@@ -13,6 +13,7 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
 from fv2es_prep.utils.files import whole_file, write_json
 from fv2es_train.config import TrainConfig
+from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import build, config_from_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 REST = "rest.safetensors"
 # Values of a checkpoint that are plain JSON.
-_PLAIN = ("thresholds", "split_digest", "epoch", "metrics", "fv2es_version")
+_PLAIN = ("split_digest", "epoch", "metrics", "fv2es_version")
 # Settings of a tokenizer, which converted weights do not know.
 _TOKENIZER = ("text.tokenizer", "text.vocabulary_sha256", "text.vocabulary_size")
 
@@ -41,25 +42,31 @@ class Checkpoint:
         model: the network; its ``config`` has its sizes and classes.
         train: how it was trained.
         settings: how the shards of its training were prepared.
-        thresholds: by class, fitted on the valid subset if ``thresholds_fitted``.
+        decision: how its logits become probabilities and decided classes.
         split_digest: digest of the split it was trained on; empty if unknown.
         epoch: the epoch after which it was saved, from 1; 0 for converted weights.
         metrics: average metrics on the valid subset after that epoch.
         fv2es_version: version that wrote it.
         which: ``best`` or ``last``.
-        thresholds_fitted: False for converted weights, whose thresholds are all 0.5.
+        thresholds_fitted: whether the decision is fitted on the valid subset; False for converted
+            weights, whose thresholds are all 0.5.
     """
 
     model: EmotionModel
     train: TrainConfig
     settings: PrepSettings
-    thresholds: dict[str, float]
+    decision: Decision
     split_digest: str
     epoch: int
     metrics: dict[str, Any] = field(default_factory=dict)
     fv2es_version: str = ""
     which: str = "best"
     thresholds_fitted: bool = True
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Class -> threshold of the decision."""
+        return self.decision.thresholds
 
     def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
         """Make sure that shards were prepared like those of the training.
@@ -183,6 +190,7 @@ def load_checkpoint(
             model=model.to(device).eval(),
             train=TrainConfig.from_json(stored["train"]),
             settings=settings,
+            decision=_decision(stored, model.config.label_classes),
             which=which,
             thresholds_fitted=stored.get("thresholds_fitted", True),
             **{name: stored[name] for name in _PLAIN},
@@ -215,12 +223,20 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         **vars(checkpoint),
+        "thresholds": dict(checkpoint.thresholds),
+        "decision": {n: v for n, v in vars(checkpoint.decision).items() if n != "thresholds"},
         "fv2es_version": __version__,
         "label_classes": list(checkpoint.model.config.label_classes),
         "model": checkpoint.model.config.to_json(),
         "train": checkpoint.train.to_json(),
         "settings": checkpoint.settings.to_json(),
     }
+
+
+def _decision(stored: dict[str, Any], classes: tuple[str, ...]) -> Decision:
+    thresholds = {name: stored["thresholds"][name] for name in classes}
+    # Checkpoints of earlier versions have thresholds only.
+    return Decision(thresholds=thresholds, **stored.get("decision", {}))
 
 
 def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:

@@ -21,6 +21,7 @@ from fv2es_train.data.samplers import EpochBatches
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import distributed, optimization, run_dir
 from fv2es_train.training import state as states
@@ -211,7 +212,7 @@ def _train(
             model=model,
             train=config,
             settings=index.settings,
-            thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
+            decision=Decision(thresholds=dict(zip(names, thresholds.tolist(), strict=True))),
             split_digest=split.digest(),
             epoch=state.epoch,
             metrics=valid,

@@ -22,6 +22,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.utils.files import whole_file
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
+from fv2es_train.models.decision import Decision
 from fv2es_train.models.published.mapping import from_published, to_published
 from fv2es_train.models.published.sizes import config_of, modalities_of
 
@@ -73,7 +74,7 @@ def convert_file(
         model=model,
         train=TrainConfig(),
         settings=settings,
-        thresholds=dict.fromkeys(classes, _THRESHOLD),
+        decision=Decision(thresholds=dict.fromkeys(classes, _THRESHOLD)),
         split_digest="",
         epoch=0,
         thresholds_fitted=False,
