@@ -23,8 +23,8 @@ from benchmarks.results import Cell, Section, Table
 from benchmarks.timing import environment, in_rounds
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.media.recording import OpenRecording
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
 from fv2es_train.config import TrainConfig

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fv2es_prep.stages.base import Column as Column
     from fv2es_prep.stages.base import Pictures as Pictures
     from fv2es_prep.stages.base import Stage as Stage
-    from fv2es_prep.stages.context import StageContext as StageContext
+    from fv2es_prep.stages.registry import StageContext as StageContext
     from fv2es_prep.types import Dropped as Dropped
     from fv2es_prep.types import Example as Example
     from fv2es_prep.types import Faces as Faces

@@ -16,8 +16,7 @@ from fv2es_prep.media.audio import sample_index
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures, Stage
-from fv2es_prep.stages.context import StageContext
-from fv2es_prep.stages.registry import media_of
+from fv2es_prep.stages.registry import StageContext, media_of
 from fv2es_prep.types import Example, Utterance, Waveform
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.stages.base import MEDIA
-from fv2es_prep.stages.context import StageContext
-from fv2es_prep.stages.registry import load_stage, media_of, needs_media
+from fv2es_prep.stages.registry import StageContext, load_stage, media_of, needs_media
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.task import ShardTask
 

@@ -24,7 +24,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
-from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.types import Example, Recording, Utterance
 from pipelines.build import one_thread
 from pipelines.media_hashes import hashes_of

@@ -99,7 +99,7 @@ def test_wrong_paths_are_one_sentence_with_a_hint(tmp_path, no_wavs, corpus, tex
 
 def test_wrong_options_are_one_sentence_with_a_hint(tmp_path, corpus, prepared):
     start = ("prep", "iemocap", corpus, "--out", tmp_path / "out")
-    refused(fv2es(*start, "--merge", "exc"), 2, "--merge exc=: '' is not one of the chosen")
+    refused(fv2es(*start, "--merge", "exc"), 2, "invalid merge 'exc': expected NAME=VALUE")
     refused(fv2es(*start, "--merge", "exc=joy"), 2, "'joy' is not one of the chosen classes")
     refused(fv2es(*start, "--executor", "slurm"), 2, "executor 'slurm'")
     refused(fv2es(*start, "--interval-ms", "0"), 2, "frame interval")

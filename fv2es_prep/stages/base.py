@@ -18,7 +18,7 @@ from fv2es_prep.errors import SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fv2es_prep.stages.context import StageContext
+    from fv2es_prep.stages.registry import StageContext
     from fv2es_prep.stages.stage_rows import StageRows
 
 MEDIA = ("video", "sound")

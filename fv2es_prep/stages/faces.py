@@ -15,7 +15,7 @@ import numpy as np
 from fv2es_prep.config import FrameSettings, PrepSettings, StorageSettings
 from fv2es_prep.errors import REBUILD_HINT, ShardError
 from fv2es_prep.stages.base import Check, Column, Pictures, Stage
-from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Faces
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.stages.base import Check, Column, Pictures, Stage
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.faces import largest_faces
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.stage_rows import StageRows
 
 if TYPE_CHECKING:

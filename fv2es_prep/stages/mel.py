@@ -18,7 +18,7 @@ from fv2es_prep.config import MelSettings, PrepSettings, StorageSettings
 from fv2es_prep.errors import DropReason, UtteranceError
 from fv2es_prep.media.audio import resampled
 from fv2es_prep.stages.base import Check, Column, Stage
-from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import MelSpectrum, Waveform
 

@@ -17,7 +17,7 @@ import numpy as np
 from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.errors import TokenizerError
 from fv2es_prep.stages.base import Check, Column, Stage
-from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.utils.hub import is_local
 

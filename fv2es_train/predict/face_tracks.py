@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fv2es_prep.detectors.detector import Face, FaceDetector
-from fv2es_prep.stages.context import StageContext
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.types import Faces
 
 if TYPE_CHECKING:

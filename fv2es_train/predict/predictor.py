@@ -16,9 +16,9 @@ from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.faces import crop_faces
 from fv2es_prep.stages.mel import mel_spectrum
+from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording, Utterance, Waveform
 from fv2es_train.evaluation.inference import choose_device

@@ -35,7 +35,7 @@ from fv2es_train.predict.request import Request, Span, describe_view
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.media.recording import OpenRecording
-    from fv2es_prep.stages.context import StageContext
+    from fv2es_prep.stages.registry import StageContext
     from fv2es_prep.types import Waveform
     from fv2es_train.predict.predictor import Predictor
     from fv2es_train.predict.scoring import Scores

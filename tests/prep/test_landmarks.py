@@ -8,9 +8,9 @@ from facenet_pytorch import MTCNN
 
 from fv2es_prep.config import FaceSettings, PrepSettings
 from fv2es_prep.stages.base import Pictures
-from fv2es_prep.stages.context import StageContext
 from fv2es_prep.stages.faces import FACES
 from fv2es_prep.stages.landmarks import LANDMARKS
+from fv2es_prep.stages.registry import StageContext
 
 
 @pytest.mark.parametrize("detector", ["exact", "fast", "facenet"])
