@@ -69,10 +69,7 @@ def by_modality(
 ) -> list[dict[str, Any]]:
     """Measure with all modalities, without each one, and with each one alone.
 
-    Args:
-        predictions: predictions with all modalities.
-        terms: modality -> float32 (N, C), its term in the fused logits.
-        thresholds: (C,), the thresholds of the run.
+    ``terms`` are those of each modality in the fused logits, float32 (N, C).
 
     Returns:
         As `by_group`; a group is named after the modalities that remain.

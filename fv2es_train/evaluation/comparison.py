@@ -27,8 +27,6 @@ from fv2es_train.evaluation.predictions import align, file_of, read_predictions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from fv2es_train.evaluation.predictions import Predictions
 
 
@@ -80,17 +78,22 @@ def compare(
         raise UsageError("--shards and --split need each other", "pass both, or neither")
     found = [_predictions(run, subset, shards, split, device) for run in runs]
     first = found[0]
-    aligned = [
-        first,
-        *(align(p, first, str(r), str(runs[0])) for r, p in zip(runs[1:], found[1:], strict=True)),
-    ]
-    measured = [_measured(str(run), p, bootstrap) for run, p in zip(runs, aligned, strict=True)]
+    found = [align(p, first, str(r), str(runs[0])) for r, p in zip(runs, found, strict=True)]
+    measured = [_measured(str(run), p, bootstrap) for run, p in zip(runs, found, strict=True)]
     return {
         "subset": subset,
         "n": len(first),
         "bootstrap": described(bootstrap, measured[0].draws.units),
-        "runs": [_row(one, bootstrap) for one in measured],
-        "differences": [_apart(one, measured[0], bootstrap) for one in measured[1:]],
+        "runs": [_row(one, bootstrap.level) for one in measured],
+        "differences": [
+            {
+                "run": one.run,
+                "against": measured[0].run,
+                "average": _differences("average", one, measured[0], bootstrap.level),
+                "single_label": _differences("single_label", one, measured[0], bootstrap.level),
+            }
+            for one in measured[1:]
+        ],
     }
 
 
@@ -102,8 +105,7 @@ def _predictions(
     # Evaluating needs torch; reading stored predictions does not.
     from fv2es_train.evaluation.evaluate import open_run, predict
 
-    opened = open_run(shards, split, run, subset, device)
-    return predict(opened)
+    return predict(open_run(shards, split, run, subset, device))
 
 
 def _measured(run: str, predictions: Predictions, bootstrap: Bootstrap) -> Measured:
@@ -111,46 +113,34 @@ def _measured(run: str, predictions: Predictions, bootstrap: Bootstrap) -> Measu
     return Measured(run, predictions, found, draw(predictions, bootstrap))
 
 
-def _row(one: Measured, bootstrap: Bootstrap) -> dict[str, Any]:
+def _row(one: Measured, level: float) -> dict[str, Any]:
     single = one.numbers["single_label"]
     if single:
-        single = {**single, "interval": intervals(one.draws.single_label, bootstrap.level)}
+        single = {**single, "interval": intervals(one.draws.single_label, level)}
     return {
         "run": one.run,
         "n": len(one.predictions),
         "average": one.numbers["average"],
-        "interval": intervals(one.draws.average, bootstrap.level),
+        "interval": intervals(one.draws.average, level),
         "single_label": single,
     }
 
 
-def _apart(one: Measured, first: Measured, bootstrap: Bootstrap) -> dict[str, Any]:
-    return {
-        "run": one.run,
-        "against": first.run,
-        **{kind: _differences(kind, one, first, bootstrap) for kind in ("average", "single_label")},
-    }
-
-
 def _differences(
-    kind: str, one: Measured, first: Measured, bootstrap: Bootstrap
-) -> dict[str, Any] | None:
+    kind: str, one: Measured, first: Measured, level: float
+) -> dict[str, dict[str, Any]] | None:
+    """The differences of one kind of metrics; None if they do not apply to a run."""
     ours, theirs = one.numbers[kind], first.numbers[kind]
     if not ours or not theirs:
         return None
-    drawn, against = getattr(one.draws, kind), getattr(first.draws, kind)
-    return {
-        name: _difference(ours[name], theirs[name], drawn[name] - against[name], bootstrap)
-        for name in ours
-    }
-
-
-def _difference(
-    ours: float | None, theirs: float | None, drawn: NDArray[Any], bootstrap: Bootstrap
-) -> dict[str, Any]:
-    known = ours is not None and theirs is not None
-    return {
-        "difference": ours - theirs if ours is not None and theirs is not None else None,
-        "interval": interval(drawn, bootstrap.level) if known else None,
-        "p": p_value(drawn) if known else None,
-    }
+    found = {}
+    for name in ours:
+        found[name] = dict.fromkeys(("difference", "interval", "p"))
+        if ours[name] is not None and theirs[name] is not None:
+            drawn = getattr(one.draws, kind)[name] - getattr(first.draws, kind)[name]
+            found[name] = {
+                "difference": ours[name] - theirs[name],
+                "interval": interval(drawn, level),
+                "p": p_value(drawn),
+            }
+    return found

@@ -74,7 +74,7 @@ def evaluate(
     bootstrap: Bootstrap | None = None,
     predictions: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the best checkpoint of a run on one subset.
+    """Evaluate the best checkpoint of a run on a subset of a split: train, valid or test.
 
     Args:
         shards: dataset directory.

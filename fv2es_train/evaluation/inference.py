@@ -98,18 +98,11 @@ def loader_of(
     generator: torch.Generator | None = None,
     batches: Iterable[list[int]] | None = None,
 ) -> DataLoader[Example]:
-    """Batches of a dataset.
+    """Batches of a dataset for a model.
 
-    If the model is on a GPU, batches are pinned for asynchronous copies. Workers prefetch and live
-    as long as the loader.
-
-    Args:
-        dataset: the dataset to read.
-        model: the network that reads the batches.
-        batch_size: utterances per batch.
-        workers: reader processes; 0 reads in this process.
-        generator: shuffles each epoch; None keeps the dataset's order.
-        batches: rows of each batch, instead of ``batch_size`` and shuffling.
+    On a GPU, batches are pinned for asynchronous copies. Workers prefetch and live as long as the
+    loader; 0 workers read in this process. A generator shuffles each epoch; ``batches`` gives the
+    rows of each batch instead of ``batch_size`` and shuffling.
     """
     join = partial(
         collate,

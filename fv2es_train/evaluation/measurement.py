@@ -83,14 +83,7 @@ _CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How to resample.
-
-    Attributes:
-        resamples: number of resamples; 0 computes no intervals.
-        by: the unit drawn with replacement, one of `UNITS`.
-        seed: seed of the draws.
-        level: confidence level of the intervals.
-    """
+    """How to resample: the ``by`` drawn with replacement is one of `UNITS`; 0 resamples are off."""
 
     resamples: int = 1000
     by: str = "utterance"

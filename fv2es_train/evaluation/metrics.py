@@ -133,16 +133,7 @@ def measure_predicted(
 def class_metrics(
     truth: NDArray[np.uint8], predicted: NDArray[np.uint8], probability: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """The metrics of one class.
-
-    Args:
-        truth: (N,), 1 where the class holds.
-        predicted: (N,), 1 where it is predicted.
-        probability: (N,), in [0, 1].
-
-    Returns:
-        Each of `METRICS`, None where it is not defined, and ``support``.
-    """
+    """Each of `METRICS` of one class, None where undefined, and ``support``; arrays are (N,)."""
     from sklearn import metrics as sk
 
     computed = {

@@ -36,14 +36,9 @@ _DTYPES = {"true": "u1", "predicted": "u1", "probability": "f8", "logit": "f4"}
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of N utterances for C classes.
+    """Predictions of N utterances for C classes; unknown speakers and sessions are empty.
 
     Attributes:
-        classes: the C classes.
-        ids: the utterances.
-        recordings: their recordings.
-        speakers: their speakers, empty if unknown.
-        sessions: their sessions, empty if there are none.
         truth: uint8 (N, C), 1 where the class holds.
         predicted: uint8 (N, C), 1 where the probability exceeds the run's threshold.
         probability: float64 (N, C), in [0, 1].

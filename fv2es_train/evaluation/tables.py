@@ -40,9 +40,7 @@ def format_metrics(result: Mapping[str, Any]) -> str:
 
 def format_groups(by: Mapping[str, Any]) -> str:
     """The table of `fv2es eval --by`: a row for each group."""
-    groups = by["groups"]
-    single = any(group["single_label"] for group in groups)
-    parts = _KINDS if single else _KINDS[:1]
+    groups, parts = by["groups"], _kinds(by["groups"])
     header = [by["kind"], "n", *_headers(parts)]
     rows = [[g["group"], str(g["n"]), *_both(g, parts)] for g in groups]
     return grid(header, rows)
@@ -50,15 +48,9 @@ def format_groups(by: Mapping[str, Any]) -> str:
 
 def format_comparison(found: Mapping[str, Any]) -> str:
     """The tables of `fv2es compare`: the metrics of each run, then the differences."""
-    runs = found["runs"]
-    single = any(run["single_label"] for run in runs)
-    parts = _KINDS if single else _KINDS[:1]
-    lines = [
-        grid(
-            ["run", "n", *_headers(parts)],
-            [[r["run"], str(r["n"]), *_both(r, parts)] for r in runs],
-        )
-    ]
+    runs, parts = found["runs"], _kinds(found["runs"])
+    rows = [[run["run"], str(run["n"]), *_both(run, parts)] for run in runs]
+    lines = [grid(["run", "n", *_headers(parts)], rows)]
     for other in found["differences"]:
         rows = [
             [f"{kind}.{metric}" if kind != "average" else metric, *_difference(other[kind][metric])]
@@ -75,8 +67,7 @@ def format_comparison(found: Mapping[str, Any]) -> str:
 def format_folds(found: Mapping[str, Any]) -> str:
     """The table of `fv2es train --folds`: each fold, mean, standard deviation, pooled."""
     done = [fold for fold in found["folds"] if fold["test"]]
-    single = any(fold["test"]["single_label"] for fold in done)
-    parts = _KINDS if single else _KINDS[:1]
+    parts = _kinds([fold["test"] for fold in done])
     rows = [[f["fold"], str(f["test"]["n"]), *_both(f["test"], parts)] for f in done]
     ends = [[name, "", *_both(found[name], parts)] for name in ("mean", "standard_deviation")]
     if pooled := found["pooled"]:
@@ -124,6 +115,10 @@ def _drawn(drawn: Mapping[str, Any]) -> str:
         f"{100 * drawn['level']:g} % intervals: {drawn['resamples']} resamples of "
         f"{drawn['units']} x {drawn['by']}"
     )
+
+
+def _kinds(found: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, Sequence[str]]]:
+    return _KINDS if any(one["single_label"] for one in found) else _KINDS[:1]
 
 
 def _headers(parts: Iterable[tuple[str, Sequence[str]]]) -> list[str]:

@@ -241,8 +241,7 @@ class Panel:
 @functools.cache
 def _font() -> Any:
     """The font in matplotlib's package: it has more letters than cv2's."""
-    import matplotlib
+    from matplotlib import get_data_path
     from PIL import ImageFont
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), _FONT_PX)
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", _FONT_PX)

@@ -21,16 +21,9 @@ NO_TEXT = "no transcript and no recogniser"
 
 @dataclass(frozen=True)
 class FaceBox:
-    """The face at a sampled moment, in pixels of the view.
+    """The face at a sampled moment; its edges are in pixels of the view.
 
-    Attributes:
-        time_s: seconds from the beginning of the video.
-        left: left edge.
-        top: upper edge.
-        right: right edge.
-        bottom: lower edge.
-        prob: the detector's probability; 0 where the centre of the picture was used instead.
-        found: whether a face was detected.
+    ``prob`` is the detector's probability, 0 where the centre of the picture was used instead.
     """
 
     time_s: float
@@ -47,11 +40,10 @@ class UtterancePrediction:
     """The prediction for one utterance, or for one face in it.
 
     Attributes:
-        id: name of the utterance.
         start_s: start in seconds, clamped to the media.
         end_s: end in seconds.
         text: transcript; None if unknown.
-        text_from: source of the transcript: ``transcript``, ``asr`` or empty.
+        text_from: source of the transcript.
         speaker: the view or face that was scored; empty if there is only one.
         view: the view as text, see `request.parse_view`; boxes are in its pixels.
         faces_seen: number of sampled pictures.
@@ -98,14 +90,12 @@ class VideoPrediction:
     """The prediction for a whole video.
 
     Attributes:
-        video: name of the file.
         scored: number of scored utterances.
         unscored: number of utterances without a usable modality.
         spoken_s: total length of the scored utterances in seconds.
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
         decided: classes with a mean above the run's threshold.
-        thresholds: class -> threshold of the run.
         notes: what was missing and what was done instead, one sentence each.
         top: the class with the highest mean, computed; empty if nothing was scored.
     """
@@ -203,16 +193,14 @@ def relative_boxes(one: UtterancePrediction, width: int, height: int) -> list[Re
 
     ``width`` and ``height`` are pixels of the whole picture as displayed (after rotation).
     """
-    view = parse_view(one.view)
-    return [_relative(box, view, width, height) for box in one.boxes]
-
-
-def _relative(box: FaceBox, view: View, width: int, height: int) -> RelativeBox:
-    left, top, right, bottom = picture_box(box, view, width, height)
-    left, right = (min(max(edge / width, 0.0), 1.0) for edge in (left, right))
-    top, bottom = (min(max(edge / height, 0.0), 1.0) for edge in (top, bottom))
-    edges = (round(value, 6) for value in (left, top, right - left, bottom - top))
-    return RelativeBox(box.time_s, box.found, *edges)
+    found = []
+    for box in one.boxes:
+        left, top, right, bottom = picture_box(box, parse_view(one.view), width, height)
+        left, right = (min(max(edge / width, 0.0), 1.0) for edge in (left, right))
+        top, bottom = (min(max(edge / height, 0.0), 1.0) for edge in (top, bottom))
+        edges = (round(value, 6) for value in (left, top, right - left, bottom - top))
+        found.append(RelativeBox(box.time_s, box.found, *edges))
+    return found
 
 
 def _corner(view: View, width: int, height: int) -> tuple[int, int]:

@@ -72,10 +72,8 @@ class Predictor:
         classes: class names in the order of the model's outputs.
         thresholds: class -> threshold of the run.
         modalities: letters of the model's modalities, some of ``tva``.
-        recogniser: the speech recogniser, or None.
         scorer: runs the model on one example.
-        stages: stages of preparation, for the largest face.
-        all_faces_stages: the same stages, which also keep all other faces.
+        stages: stages of preparation; ``all_faces_stages`` also keep the smaller faces.
     """
 
     def __init__(
@@ -110,13 +108,8 @@ class Predictor:
     ) -> Self:
         """Load a run. The face detector, tokenizer and speech detector load on first use.
 
-        Args:
-            run: directory of the run.
-            device: device of the model: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            tokenizer: see `Predictor`.
-            asr: name of the speech recogniser, see `recognisers.load_recogniser`.
-            which: checkpoint to load, ``best`` or ``last``.
-            media: see `Predictor`.
+        ``asr`` names a recogniser for `recognisers.load_recogniser`; ``which`` is the checkpoint,
+        ``best`` or ``last``; the others are as for `Predictor` and `inference.choose_device`.
 
         Raises:
             UsageError: no such run or device.

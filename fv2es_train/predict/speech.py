@@ -39,13 +39,12 @@ _SMOOTH = 5
 
 @dataclass(frozen=True)
 class Speech:
-    """Speech probabilities of the audio of a file.
+    """Speech probabilities of the audio of a file, in W windows of `WINDOW_S`.
 
     Attributes:
         length_s: length of the audio in seconds.
-        probability: for each channel float32 (W,), the probability of speech in each window of
-            `WINDOW_S`.
-        level: of the same windows, float32 (W,), root of the mean square.
+        probability: for each channel float32 (W,), the probability of speech.
+        level: for each channel float32 (W,), root of the mean square.
     """
 
     length_s: float
@@ -120,12 +119,7 @@ def _network() -> Any:
 def cut_speech(
     probability: NDArray[np.float32], window_s: float, rules: SpanRules
 ) -> list[tuple[float, float]]:
-    """Cut speech into utterances.
-
-    Args:
-        probability: float32 (W,), the probability of speech in each window.
-        window_s: length of a window in seconds.
-        rules: the cutting rules.
+    """Cut speech into utterances, by its probability (W,) in each window.
 
     Returns:
         (start, end) in seconds, in order, without overlap and within the W windows.

@@ -210,16 +210,8 @@ def prepare(
 ) -> Example:
     """Prepare the next utterance of ``source``, whose audio was checked with `read_audio`.
 
-    Args:
-        utterance: the utterance.
-        source: its recording.
-        stages: loaded stages.
-        wanted: letters of the modalities to prepare.
-        missing: modality -> reason; holds an unusable audio, and is updated.
-        failed: updated if the video fails to decode.
-
-    Returns:
-        The example, with placeholders for what is missing or not wanted.
+    What is missing, or not among the letters ``wanted``, becomes a placeholder. ``missing``
+    (modality -> reason) holds an unusable audio; it and ``failed`` are updated.
 
     Raises:
         MediaKilledError: a decoder was killed from outside.
