@@ -109,7 +109,7 @@ def demo(
     job = {"raw": corpus, "out": shards, "tokenizer": str(albert), "executor": executor}
     prepare(prep_config("iemocap", **job, shard_mb=2))
     say("3/5 fv2es splits build --recipe random")
-    splits_build(shards, split, "random", seed)
+    splits_build(shards, split, "random", seed, allow_empty_class=True)
     say("4/5 fv2es train --model fv2es-tiny")
     model = {"text_encoder": str(albert)}
     places: dict[str, Path] = {"shards": shards, "split": split, "out": out / "run"}

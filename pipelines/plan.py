@@ -112,8 +112,9 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         TokenizerError: the tokenizer cannot be loaded.
         OutputError: the dataset directory cannot be made.
     """
-    choice = LabelChoice(config.labels, config.merge)
-    inventory = CORPORA.load(config.name).scan(config.raw, choice, config.corpus)
+    corpus = CORPORA.load(config.name)
+    choice = LabelChoice(config.labels, config.merge, corpus.classes)
+    inventory = corpus.scan(config.raw, choice, config.corpus)
     if config.limit is not None:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:

@@ -61,22 +61,22 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
 
 
 def parse_labels(text: str) -> Iterator[LabelLine | str]:
-    """The turns of a label file; a line that is no turn, rating or header comes as str."""
-    for line in map(str.strip, text.splitlines()):
+    """The turns of a label file; a line that is no turn, rating or header as ``line N: LINE``."""
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if match := _TURN.fullmatch(line):
             start_s, end_s, turn, label, ratings = match.groups()
             yield LabelLine(turn, float(start_s), float(end_s), label, _ratings(ratings))
         elif line and not line.startswith("%") and not _RATER.match(line):
-            yield line
+            yield f"line {number}: {line}"
 
 
 def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
-    """(utterance id, words) of each timed line; a line without id and time comes as str."""
-    for line in map(str.strip, text.splitlines()):
+    """(utterance id, words) of each timed line; one without id and time as ``line N: LINE``."""
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if match := _SPOKEN.fullmatch(line):
             yield match[1], match[4].strip()
         elif line:
-            yield line
+            yield f"line {number}: {line}"
 
 
 def view_of(utterance_id: str) -> View:
@@ -176,8 +176,7 @@ def _words(root: Path, name: str, path: Path | None, found: Found) -> dict[str, 
     file = str(path.relative_to(root))
     for entry in parse_transcript(read_text(path)):
         if isinstance(entry, str):
-            sentence = f"the line is {entry!r}"
-            found.dropped.append(Dropped(entry[:60], DropReason.NO_ID, sentence, file, name))
+            found.dropped.append(Dropped(entry[:60], DropReason.NO_ID, entry, file, name))
         else:
             words.setdefault(*entry)
     return words

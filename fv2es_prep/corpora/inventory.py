@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,10 +26,13 @@ class LabelChoice:
         classes: the chosen classes, by their names in the corpus, in the order of the columns;
             empty: `make_inventory` takes all that occur, sorted.
         merge: class -> class that it counts as; applied before choosing.
+        known: classes of the corpus, which may have no utterance. Every other name must occur;
+            None: no name is checked.
     """
 
     classes: tuple[str, ...]
     merge: dict[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] | None = None
 
     def columns(self) -> tuple[str, ...]:
         """The label columns: the chosen classes without the merged ones.
@@ -50,6 +54,20 @@ class LabelChoice:
                 "name each class once, e.g. --labels ang,hap,neu,sad",
             )
         return kept
+
+    def check(self, found: Iterable[str]) -> None:
+        """Check that the corpus, whose utterances have the labels ``found``, has each class.
+
+        Raises:
+            SettingsError: it does not have one; the hint names the nearest.
+        """
+        has = sorted({*found, *(self.known or ())})
+        for name in (*self.classes, *self.merge):
+            if self.known is not None and name not in has:
+                near = difflib.get_close_matches(name, has, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "choose from these"
+                classes = ", ".join(has)
+                raise SettingsError(f"no class {name!r}: the classes are {classes}", hint)
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The chosen classes of an utterance with these corpus labels, in column order."""
@@ -97,13 +115,15 @@ def make_inventory(
         An inventory in which every utterance is either kept or dropped with its reason.
 
     Raises:
-        SettingsError: the choice of labels is invalid.
+        SettingsError: the choice of labels is invalid, or the corpus has no such class.
         CorpusError: no utterance is left.
     """
     utterances, left_out = list(utterances), list(dropped)
+    found = {plain_text(name) for utterance in utterances for name in utterance.labels}
+    if utterances:
+        choice.check(found)
     if not choice.classes:
-        found = {name for utterance in utterances for name in utterance.labels}
-        choice = replace(choice, classes=tuple(sorted(map(plain_text, found))))
+        choice = replace(choice, classes=tuple(sorted(found)))
     # With nothing found there is no choice to check, and the drops say why.
     columns = choice.columns() if choice.classes or utterances else ()
     by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fv2es_prep.errors import CorpusError, DropReason
@@ -155,9 +155,12 @@ def parse_transcript(video: str, text: str, file: str = "") -> Iterator[Spoken |
     may begin and end with underscores. Separators at the ends of the text are removed.
     """
     # Not splitlines: it also splits inside a text.
-    for line in (line.rstrip("\r") for line in text.split("\n")):
+    for number, line in enumerate((line.rstrip("\r") for line in text.split("\n")), 1):
         if line.strip():
-            yield _parse_line(video, line, file)
+            entry = _parse_line(video, line, file)
+            if isinstance(entry, Dropped):
+                entry = replace(entry, sentence=f"line {number}: {entry.sentence}")
+            yield entry
 
 
 def _parse_line(video: str, line: str, file: str) -> Spoken | Dropped:

@@ -33,6 +33,7 @@ _COLUMNS = tuple(
 )
 _VIDEO, _CLIP = "input.video_id", "input.clip"
 _NAN = float("nan")
+_Vote = tuple[int, str, str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
     votes: dict[str, list[list[float]]] = defaultdict(list)
     seen: dict[str, tuple[str, str]] = {}
     for path, file in tables:
-        for video, number, vote in _votes(path, file, dropped):
+        for line, video, number, vote in _votes(path, file, dropped):
             name = utterance_id(video, number) if video else None
             if name is None:
-                sentence = f"the video of the row is {video!r} and its clip is {number!r}"
+                sentence = f"line {line}: the video is {video!r} and the clip is {number!r}"
                 dropped.append(Dropped(f"{video}_{number}"[:60], DropReason.NO_ID, sentence, file))
                 continue
             votes[name].append(vote)
@@ -73,9 +74,9 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
     return rated
 
 
-def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[tuple[str, str, list[float]]]:
-    """Video, clip and the numbers of `_COLUMNS` of each row of a table."""
-    needed = {_VIDEO, _CLIP, *_COLUMNS}
+def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[_Vote]:
+    """Line, video, clip and the numbers of `_COLUMNS` of each row of a table."""
+    needed, line = {_VIDEO, _CLIP, *_COLUMNS}, 1
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             rows = csv.reader(lines)
@@ -85,11 +86,13 @@ def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[tuple[str,
                 dropped.append(Dropped(path.name, DropReason.BAD_LINE, sentence, file))
                 return
             for cells in rows:
+                line = rows.line_num
                 row = dict(zip(head, cells, strict=False))
                 vote = [_value(row.get(column, "")) for column in _COLUMNS]
-                yield row.get(_VIDEO, "").strip(), row.get(_CLIP, ""), vote
+                yield line, row.get(_VIDEO, "").strip(), row.get(_CLIP, ""), vote
     except csv.Error as error:
-        dropped.append(Dropped(path.name, DropReason.BAD_LINE, f"no table: {error}", file))
+        sentence = f"after line {line}: {error}"
+        dropped.append(Dropped(path.name, DropReason.BAD_LINE, sentence, file))
 
 
 def _value(cell: str) -> float:

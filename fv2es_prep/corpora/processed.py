@@ -76,8 +76,8 @@ def scan(root: Path, choice: LabelChoice, options: ProcessedOptions) -> Inventor
         found = list(pool.map(lambda entry: _read_entry(entry, read), entries))
     kept = [pair for pair in found if not isinstance(pair, Dropped)]
     dropped += [entry for entry in found if isinstance(entry, Dropped)]
-    if not choice.classes:
-        choice = LabelChoice(CLASSES[layout], choice.merge)
+    known = None if choice.known is None else (*choice.known, *CLASSES[layout])
+    choice = LabelChoice(choice.classes or CLASSES[layout], choice.merge, known)
     return make_inventory(
         f"{layout}-processed",
         [recording for recording, _ in kept],

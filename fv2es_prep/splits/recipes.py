@@ -40,6 +40,7 @@ class Rule:
         table: CSV file with the columns id and group, instead of a column.
         stratify: balance the classes of the subsets.
         folds: number of folds; ``all`` for one per group; None for a single split.
+        allow_empty_class: accept a subset without an utterance of some class.
     """
 
     recipe: str = "random"
@@ -50,6 +51,7 @@ class Rule:
     table: Path | None = None
     stratify: bool = False
     folds: int | str | None = None
+    allow_empty_class: bool = False
 
     def __post_init__(self) -> None:
         recipe, folds, shares = self.recipe, self.folds, self.shares
@@ -84,7 +86,7 @@ def build_splits(table: Catalogue, rule: Rule) -> Iterator[Split]:
     the first) is valid, and all others are train.
 
     Raises:
-        SplitError: the rule does not fit the dataset, or a subset would be empty.
+        SplitError: the rule does not fit the dataset, or a subset or class would be empty.
     """
     names = _names(table, rule)
     single = rule.folds is None
@@ -252,7 +254,15 @@ def _split(
                 f"the {subset} subset of {len(table)} utterance(s) would be empty",
                 "prepare more utterances, or use another recipe",
             )
-    return split_of_rows(table, rule.recipe, parameters, rows)
+    split = split_of_rows(table, rule.recipe, parameters, rows)
+    for subset, counts in split.class_counts.items():
+        empty = [name for name, count in counts.items() if not count]
+        if empty and not rule.allow_empty_class:
+            raise SplitError(
+                f"the {subset} subset has no utterance of the class {few(empty)}",
+                "use --stratify or another recipe, or pass --allow-empty-class",
+            )
+    return split
 
 
 def _require_groups(rule: Rule, names: Names, least: int) -> None:

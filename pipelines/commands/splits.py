@@ -51,6 +51,9 @@ def splits_build(
     folds: Annotated[
         str | None, typer.Option(help="K manifests; all: one for each session, speaker, group.")
     ] = None,
+    allow_empty_class: Annotated[
+        bool, typer.Option("--allow-empty-class", help="Accept a subset that lacks a class.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build splits of a dataset by a recipe; the shards stay as they are."""
@@ -70,6 +73,7 @@ def splits_build(
         table=groups,
         stratify=stratify,
         folds=int(folds) if folds and folds.isdecimal() else folds,
+        allow_empty_class=allow_empty_class,
     )
     _write_splits(build_splits(read_catalogue(shards), rule), out, folds is not None, as_json)
 

@@ -53,14 +53,14 @@ def test_a_label_file_gives_turns_and_what_it_does_not_understand():
     )
     turn, other = parse_labels(text)
     assert turn == LabelLine("Ses01F_impro01_F000", 6.2901, 8.2357, "neu", (2.5, 2.5, 2.0))
-    assert other == "something else"
+    assert other == "line 7: something else"
 
 
 def test_a_transcript_keeps_its_colons_and_its_carriage_returns_go():
     text = "Ses01F_impro01_F000 [006.2901-008.2357]: Well: look at 5:30.\r\nM: Yeah.\r\n"
     assert list(parse_transcript(text)) == [
         ("Ses01F_impro01_F000", "Well: look at 5:30."),
-        "M: Yeah.",
+        "line 2: M: Yeah.",
     ]
 
 
@@ -145,6 +145,25 @@ def test_a_turn_without_transcript_and_a_repeated_turn_are_dropped(copy):
     assert counts[DropReason.NO_TRANSCRIPT] == 1
     assert counts[DropReason.DUPLICATE_ID] == 1
     assert len(inventory.utterances) == 17
+
+
+def test_a_bad_line_of_a_label_file_is_named_with_file_and_line(copy):
+    labels = copy / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    text = labels.read_text()
+    labels.write_text(text + "[0.1 - 0.2] no turn\n")
+    (bad,) = (d for d in scan(copy).dropped if d.reason is DropReason.BAD_LINE)
+    assert bad.file == "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    assert bad.sentence == f"line {text.count(chr(10)) + 1}: [0.1 - 0.2] no turn"
+
+
+def test_a_class_that_the_corpus_does_not_have_is_refused_with_the_nearest(corpus):
+    known = ("ang", "hap", "joy")
+    assert scan(corpus, LabelChoice(("ang", "joy"), known=known)).label_classes == ("ang", "joy")
+    with pytest.raises(SettingsError, match="no class 'happy': the classes are ang, ") as error:
+        scan(corpus, LabelChoice(("ang", "happy"), known=known))
+    assert error.value.hint == "did you mean 'hap'?"
+    with pytest.raises(SettingsError, match="no class 'excited'"):
+        scan(corpus, LabelChoice(("ang", "hap"), {"excited": "hap"}, known))
 
 
 def test_a_span_that_is_none_is_dropped(copy):
