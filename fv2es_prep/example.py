@@ -1,7 +1,6 @@
-"""`prepare_example`: the only road from an utterance to an example, for shards and for prediction.
+"""`prepare_example`: makes an utterance an example, for shards and for prediction alike.
 
-Owns the order of the stages and what an utterance must have; pictures and sound are read once for
-all stages. Leaves each stage to its file.
+Pictures and sound are read once for all stages.
 """
 
 from __future__ import annotations
@@ -33,27 +32,21 @@ def prepare_example(
     context: StageContext,
     made: Mapping[str, Any] = {},
 ) -> Example:
-    """Make the value of each stage that is not made yet.
+    """Make the value of each stage that is not made yet, in the form in which it is stored.
 
-    Values come in the form in which they are stored: where that loses something, the example
-    holds what is left, for shards and for prediction alike. Where the media end before the
-    utterance, the example's utterance is the clamped one.
+    Where the media end before the utterance, the example's utterance is clamped.
 
     Args:
         utterance: one of the utterances that ``source`` was opened for, in order. Where ``made``
             has values made of media, its span is final.
         source: its recording.
         context: loaded stages and their settings.
-        made: stage -> value that is there already, made from the same media and settings.
-
-    Returns:
-        The example, ready to be written or to be fed to a model.
+        made: stage -> value that is cached from the same media and settings.
 
     Raises:
-        UtteranceError: this utterance has too little picture or sound in its span, or they show
-            nothing.
-        MediaError: the recording cannot be decoded, or is over a limit.
-        TokenizerError: the tokenizer cannot be loaded or is another one.
+        UtteranceError: the span has too little picture or sound, or they are empty.
+        MediaError: the recording cannot be decoded, or exceeds a limit.
+        TokenizerError: the tokenizer cannot be loaded or does not match the settings.
     """
     parts = dict(made)
     missing = [stage for stage in context.stages if stage.name not in parts]
@@ -80,16 +73,13 @@ def prepare_example(
     for stage in missing:
         if stage not in seen:
             values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
-            parts[stage.name] = _stored(stage, context.maker(stage)(*values), context)
+            parts[stage.name] = stage.store(context.maker(stage)(*values), context.settings)
     ordered = {stage.name: parts[stage.name] for stage in context.stages}
     return Example(utterance, label_row(utterance, context.label_classes), **ordered)
 
 
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:
-    """Where the utterance or, before it, its sound ends.
-
-    It is judged by its own sound alone: what other utterances have met must change nothing.
-    """
+    """End of the utterance or, if earlier, of its own sound; other utterances change nothing."""
     count, rate = len(waveform.samples), waveform.rate_hz
     end_s = (sample_index(utterance.start_s, rate) + count) / rate if count else utterance.start_s
     if utterance.end_s <= end_s + spans.tolerance_s:
@@ -111,11 +101,7 @@ def _pictures(
     stages: Sequence[Stage],
     least: int = 0,
 ) -> dict[str, Any]:
-    """Stage -> value, of stages that need the pictures up to a moment.
-
-    Raises:
-        UtteranceError: there are fewer pictures than ``least``, or they show nothing.
-    """
+    """Stage -> value, of stages that need pictures; fewer than ``least`` are an error."""
     # Pictures are asked for up to that very moment, so that it is known if they end before.
     end_s = min(utterance.end_s, until_s + context.settings.spans.tolerance_s)
     frames = source.frames(replace(utterance, end_s=end_s))
@@ -135,11 +121,11 @@ def _pictures(
             f"no picture was on screen from {kept.start_s} s to {kept.end_s} s",
             DropReason.NO_FRAME_IN_SPAN,
         )
-    return {s.name: _stored(s, s.join(found[s.name]), context) for s in stages}
+    return {s.name: s.store(s.join(found[s.name]), context.settings) for s in stages}
 
 
 def _batches(frames: Iterable[tuple[float, NDArray[np.uint8]]], most: int) -> Iterator[Pictures]:
-    """Pictures as they come, so that no more than a batch is held; the last one may be empty."""
+    """Pictures in batches; the last one may be empty."""
     times: list[float] = []
     waiting: list[NDArray[np.uint8]] = []
     held = 0
@@ -154,20 +140,12 @@ def _batches(frames: Iterable[tuple[float, NDArray[np.uint8]]], most: int) -> It
 
 
 def _sound(utterance: Utterance, waveform: Waveform, context: StageContext) -> Waveform:
-    """The sound of a span that may end earlier than the sound that was read for it.
-
-    Raises:
-        UtteranceError: it is silent.
-    """
+    """The waveform cut to the utterance's span; an error if it is silent."""
     rate = waveform.rate_hz
     count = sample_index(utterance.end_s, rate) - sample_index(utterance.start_s, rate)
     heard = replace(waveform, samples=waveform.samples[:count])
     check_sound(heard, context.settings.quality)
     return heard
-
-
-def _stored(stage: Stage, value: Any, context: StageContext) -> Any:
-    return stage.store(value, context.settings)
 
 
 def label_row(utterance: Utterance, label_classes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -1,8 +1,4 @@
-"""The words of fv2es as values: what a corpus, a recording, an utterance and an example are.
-
-Owns the frozen dataclasses that travel between stages; construction refuses wrong shapes.
-Leaves to others how they are made (corpora, media, example) and where they are kept (shards).
-"""
+"""The values that travel between stages: recordings, utterances, inventories, examples."""
 
 from __future__ import annotations
 
@@ -21,10 +17,7 @@ Half = Literal["left", "right", "full"]
 
 
 def plain_text(text: str) -> str:
-    r"""The text as every file of ours can hold it.
-
-    NUL becomes U+FFFD; a byte of a file's name that is no UTF-8 becomes ``\xff``.
-    """
+    r"""The text without NUL (U+FFFD instead) and without undecodable bytes (``\xff`` instead)."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
@@ -34,12 +27,12 @@ class View:
     """Which part of a recording is the speaker's.
 
     Attributes:
-        half: the half of the picture, split at ``width // 2``; ``full`` takes all of it.
+        half: half of the picture, split at ``width // 2``, or ``full``.
         crop_px: side in pixels of the square cut from the centre of that half; None keeps it all.
         audio_channel: index of the audio channel; None averages all channels.
-        max_lines: the half is halved in width and height until it has no more lines than these,
-            before the square is cut; None leaves it as it is.
-        halve_once: it is halved once at most, so that it may keep more lines.
+        max_lines: before the square is cut, width and height are halved until the half has at most
+            so many lines; None keeps them.
+        halve_once: halve once at most.
     """
 
     half: Half = "full"
@@ -51,13 +44,13 @@ class View:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """How a recording's pictures lie in a folder as ``<prefix><number>.jpg``.
+    """A recording's pictures as files ``<prefix><number>.jpg`` of a folder.
 
     Attributes:
-        prefix: what the names begin with, e.g. ``image_L_``.
-        rate_hz: pictures a second.
-        first_s: when picture 0 came on screen, in seconds from the recording's beginning; None
-            where that is not known: it is taken for 0 and may be up to one picture earlier.
+        prefix: start of the names, e.g. ``image_L_``.
+        rate_hz: pictures per second.
+        first_s: time of picture 0 in seconds; None where unknown: it counts as 0 and may be up to
+            one picture earlier.
     """
 
     prefix: str
@@ -71,9 +64,9 @@ class Recording:
 
     Attributes:
         id: unique name within the corpus.
-        video: path of the file that holds the picture, or of the folder of ``pictures``.
-        audio: path of the file that holds the sound (may be the same file).
-        pictures: how the pictures lie in the folder; None where there is a video file.
+        video: the file with the picture, or the folder of ``pictures``.
+        audio: the file with the sound (may be the same file).
+        pictures: the pictures of the folder; None where there is a video file.
     """
 
     id: str
@@ -88,15 +81,15 @@ class Utterance:
 
     Attributes:
         id: unique name within the corpus.
-        recording_id: the recording that holds it.
+        recording_id: its recording.
         start_s: start in seconds from the beginning of the recording.
         end_s: end in seconds, after ``start_s``.
         transcript: the words as the corpus has them.
-        labels: names of the emotion classes that hold, in corpus words.
+        labels: names of its emotion classes, in corpus words.
         speaker: unique name of the speaker within the corpus.
-        session: name of the group of recordings made together, or an empty string.
-        view: where the speaker is to be seen and heard.
-        ratings: values such as valence; their names are the inventory's ``rating_names``.
+        session: group of recordings made together, or an empty string.
+        view: the speaker's part of picture and sound.
+        ratings: values such as valence; named by the inventory's ``rating_names``.
         clamped: whether the span was cut to lie within the media.
     """
 
@@ -117,16 +110,25 @@ class Utterance:
         """Length of the span in seconds."""
         return self.end_s - self.start_s
 
-    def within(self, begin_s: float, end_s: float, min_left: float) -> Utterance | None:
-        """The utterance with its span cut to lie within the media; see `SpanSettings`.
+    def to_json(self) -> dict[str, Any]:
+        """What a shard holds of it, without labels and ratings, by column."""
+        return {
+            "id": self.id,
+            "recording_id": self.recording_id,
+            "speaker": self.speaker,
+            "session": self.session,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+            "clamped": self.clamped,
+            "text": self.transcript,
+        }
 
-        Args:
-            begin_s: where the media begin.
-            end_s: where they end.
-            min_left: share of the span that must be left.
+    def within(self, begin_s: float, end_s: float, min_left: float) -> Utterance | None:
+        """The utterance with its span cut to lie within the media.
 
         Returns:
-            The same utterance where nothing is cut, and None where too little would be left.
+            The same utterance where nothing is cut; None where less than the share ``min_left``
+            of its span is left.
         """
         start_s, end_s = max(self.start_s, begin_s), min(self.end_s, end_s)
         if (start_s, end_s) == (self.start_s, self.end_s):
@@ -141,14 +143,14 @@ class Dropped:
     """Something of the corpus that does not become an example, and why.
 
     Attributes:
-        id: the utterance's id, or the name of the file or line where there is no id.
-        reason: the code from the documented list.
-        sentence: what was found, in words.
-        file: name of the file concerned, relative to the corpus.
+        id: the utterance's id, or the name of the file or line where there is none.
+        reason: the code.
+        sentence: what was found.
+        file: the file concerned, relative to the corpus.
         recording_id: its recording, where known.
         start_s: start of its span in seconds, where known.
         end_s: end of its span in seconds, where known.
-        origin: digest of what it was to be made from, where it was tried.
+        origin: fingerprint of its inputs, where it was tried.
     """
 
     id: str
@@ -167,29 +169,22 @@ class Dropped:
     @classmethod
     def of(cls, utterance: Utterance, reason: DropReason, sentence: str, file: str = "") -> Dropped:
         """The record of one utterance that could not be prepared."""
-        return cls(
-            utterance.id,
-            reason,
-            sentence,
-            file,
-            utterance.recording_id,
-            utterance.start_s,
-            utterance.end_s,
-        )
+        one = utterance
+        return cls(one.id, reason, sentence, file, one.recording_id, one.start_s, one.end_s)
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every recording and utterance of a corpus, in fixed order, and all that was left out.
+    """Every recording and utterance of a corpus, in fixed order, and what was dropped.
 
     Attributes:
         corpus: name of the corpus, e.g. ``iemocap``.
         label_classes: the chosen classes, in the order of the label columns.
-        recordings: recordings that hold at least one utterance, ordered by id.
+        recordings: recordings with at least one utterance, ordered by id.
         utterances: ordered by recording, then start, then id.
-        dropped: what was left out already by reading the corpus.
-        rating_names: names of the values in ``Utterance.ratings``.
-        options: options of the corpus that the scan settled, e.g. a source of labels it found.
+        dropped: what the scan dropped.
+        rating_names: names of ``Utterance.ratings``.
+        options: options of the corpus that the scan settled, e.g. the source of labels.
         reconciliation: name -> count, for a corpus that keeps its parts in several places.
     """
 
@@ -215,7 +210,7 @@ class Faces:
     Attributes:
         rgb: uint8 (F, S, S, 3), S = 48 by default, colour order RGB.
         times_s: float64 (F,), the sampled moments in seconds from the recording's beginning.
-        found: bool (F,), False where no face was detected and the picture's centre stands in.
+        found: bool (F,), False where no face was detected and the fallback is used.
         box: float32 (F, 4), left, top, right, bottom in pixels of the view.
         prob: float32 (F,), the detector's probability, 0 where no face was found.
     """
@@ -227,18 +222,13 @@ class Faces:
     prob: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        count = len(self.rgb)
-        square = self.rgb.ndim == 4 and self.rgb.shape[1] == self.rgb.shape[2]
-        if not square or self.rgb.shape[3] != 3:
+        count, side = len(self.rgb), self.rgb.shape[1:2]
+        if self.rgb.shape != (count, *side, *side, 3):
             raise ValueError(f"faces have the shape {self.rgb.shape}, expected (F, S, S, 3)")
-        for name, column, shape in (
-            ("times_s", self.times_s, (count,)),
-            ("found", self.found, (count,)),
-            ("box", self.box, (count, 4)),
-            ("prob", self.prob, (count,)),
-        ):
-            if column.shape != shape:
-                raise ValueError(f"{name} has the shape {column.shape}, expected {shape}")
+        rows = {"times_s": (), "found": (), "box": (4,), "prob": ()}
+        for name, row in rows.items():
+            if (found := getattr(self, name).shape) != (count, *row):
+                raise ValueError(f"{name} has the shape {found}, expected {(count, *row)}")
 
 
 @dataclass(frozen=True)
@@ -335,17 +325,17 @@ class Example(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class ShardReceipt:
-    """What a worker hands back for a shard it wrote.
+    """What a worker returns for a shard that it wrote.
 
     Attributes:
         name: file name of the shard.
-        sha256: digest of the file's bytes, in hexadecimal.
-        size_bytes: size of the file in bytes.
+        sha256: SHA-256 of the file, in hexadecimal.
+        size_bytes: its size.
         examples: number of examples in it.
-        task_digest: digest of what the shard was made from (utterances, sources, settings).
+        task_digest: digest of its inputs (utterances, media, settings).
         dropped: utterances that could not be prepared.
         counts: work done, e.g. ``frames_sampled``.
-        seconds: wall time that the work took.
+        seconds: wall time of the work.
     """
 
     name: str

@@ -1,13 +1,10 @@
-"""The digest of each part of an example, by which damage and equality are known.
-
-Owns how the digests are computed. Leaves storing them to the writer, comparing to `verify`.
-"""
+"""The digest of each part of an example: it detects damage and compares examples."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +15,7 @@ from fv2es_prep.shards.schema import DIGEST_BYTES, LISTS, columns_of
 
 @functools.lru_cache(maxsize=16)
 def parts_of(settings: PrepSettings) -> dict[str, dict[str, str]]:
-    """``row`` or stage -> the columns that its digest covers, in order: path -> dtype.
-
-    The digest of the row covers the columns of N rows that belong to no stage.
-    """
+    """``row`` (columns of no stage) or stage -> columns of its digest, in order: path -> dtype."""
     parts: dict[str, dict[str, str]] = {"row": {}}
     for column in columns_of(settings):
         group = column.path.partition("/")[0]
@@ -44,7 +38,10 @@ def digests_of(row: Mapping[str, Any], settings: PrepSettings) -> dict[str, byte
         columns are all in ``row``; text is UTF-8, closed by a zero byte.
     """
     return {
-        part: _digest(_bytes(row[path], dtype) for path, dtype in dtypes.items())
+        part: hashlib.blake2b(
+            b"".join(_bytes(row[path], dtype) for path, dtype in dtypes.items()),
+            digest_size=DIGEST_BYTES,
+        ).digest()
         for part, dtypes in parts_of(settings).items()
         if dtypes.keys() <= row.keys()
     }
@@ -54,10 +51,3 @@ def _bytes(value: Any, dtype: str) -> bytes:
     if isinstance(value, str):
         return value.encode() + b"\0"
     return np.ascontiguousarray(value, dtype=dtype).tobytes()
-
-
-def _digest(parts: Iterable[bytes]) -> bytes:
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()

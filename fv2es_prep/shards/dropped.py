@@ -1,7 +1,4 @@
-"""dropped.jsonl: everything of a corpus that did not become an example, one JSON object a line.
-
-Owns the file. Leaves deciding what is dropped to others.
-"""
+"""dropped.jsonl: all of a corpus that did not become an example, one JSON object per line."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
-"""The index of a dataset directory: which shards belong to it; its presence means complete.
-
-Owns index.json. Leaves the content of shards to the reader.
-"""
+"""index.json: the shards of a dataset directory; its presence means complete."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
@@ -50,14 +49,14 @@ class Index:
     """What a dataset directory holds.
 
     Attributes:
-        corpus: name of the corpus; of a merged dataset the names of all, joined by ``+``.
+        corpus: name of the corpus; names joined by ``+`` if merged.
         format_version: version of the shard format.
         label_classes: names of the label columns.
         rating_names: names of the rating columns.
         settings: the settings of every stage.
         shards: in the order of their utterances, part by part.
-        merged: the parts of a merged dataset; empty where there was one corpus from the start.
-        reconciliation: name -> how many, see `Inventory`; empty of a merged dataset.
+        merged: the parts of a merged dataset, else empty.
+        reconciliation: name -> count, see `Inventory`; empty if merged.
     """
 
     corpus: str
@@ -93,21 +92,13 @@ def make_index(
     receipts: Sequence[ShardReceipt],
     reconciliation: dict[str, int] | None = None,
 ) -> Index:
-    """The index of the shards that the receipts speak of, in order of their names."""
-    entries = [
-        ShardEntry(r.name, r.sha256, r.size_bytes, r.examples, r.task_digest) for r in receipts
-    ]
-    ordered = tuple(sorted(entries, key=lambda entry: entry.name))
-    counts = reconciliation or {}
-    return Index(
-        corpus,
-        FORMAT_VERSION,
-        label_classes,
-        rating_names,
-        settings,
-        ordered,
-        reconciliation=counts,
+    """The index of the shards of the receipts, in order of their names."""
+    shards = tuple(
+        ShardEntry(r.name, r.sha256, r.size_bytes, r.examples, r.task_digest)
+        for r in sorted(receipts, key=lambda receipt: receipt.name)
     )
+    head = corpus, FORMAT_VERSION, label_classes, rating_names, settings
+    return Index(*head, shards, reconciliation=reconciliation or {})
 
 
 def write_index(directory: Path, index: Index) -> None:
@@ -128,7 +119,7 @@ def write_index(directory: Path, index: Index) -> None:
         "merged": [asdict(part) for part in index.merged],
         "reconciliation": index.reconciliation,
     }
-    # By way of JSON, so that the digest is of what a reader finds.
+    # Through JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
     write_json(directory / INDEX_NAME, {**value, "digest": digest})
 
@@ -147,7 +138,7 @@ def read_index(directory: Path) -> Index:
         )
     if not path.is_file():
         raise UsageError(
-            f"{directory} holds no {INDEX_NAME}: it is no finished dataset",
+            f"{directory} holds no {INDEX_NAME}: it is not a finished dataset",
             "run the `fv2es prep` command that made it again; it continues where it stopped",
         )
     hint = "run the `fv2es prep` command that made it again"
@@ -159,15 +150,16 @@ def read_index(directory: Path) -> Index:
     except (*DAMAGE, SettingsError) as error:
         raise ShardError(f"{path} is damaged: {error!r}", hint) from error
     if edited:
-        raise ShardError(f"{path} was edited: its digest is not that of what it says", hint)
+        raise ShardError(f"{path} was edited: its digest does not match its content", hint)
     return index
 
 
 def _index_of(value: dict[str, Any]) -> Index:
-    shards = tuple(ShardEntry(**_known(ShardEntry, shard)) for shard in value["shards"])
-    parts = tuple(Part(**_known(Part, part)) for part in value["merged"])
+    # Unknown fields are ignored: a later minor version may add some.
+    shards = msgspec.convert(value["shards"], tuple[ShardEntry, ...])
+    parts = msgspec.convert(value["merged"], tuple[Part, ...])
     for name in (shard.name for shard in shards):
-        # A name is never a way out of the directory.
+        # A name must not lead out of the directory.
         if Path(name).name != name or not name.endswith(".h5"):
             raise ValueError(f"{name!r} is no name of a shard")
     if parts and sum(part.shards for part in parts) != len(shards):
@@ -182,8 +174,3 @@ def _index_of(value: dict[str, Any]) -> Index:
         merged=parts,
         reconciliation=dict(value.get("reconciliation", {})),
     )
-
-
-def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    """The fields that this version knows; a later minor version may add others."""
-    return {field.name: value[field.name] for field in fields(kind)}

@@ -1,7 +1,4 @@
-"""The ragged columns of a shard as arrays: views of one memory map, or through h5py.
-
-Owns which columns can be mapped. Leaves what an example is made of to the reader.
-"""
+"""The ragged columns of a shard as arrays: views of one memory map, or through h5py."""
 
 from __future__ import annotations
 
@@ -21,21 +18,12 @@ if TYPE_CHECKING:
 
 
 def map_columns(path: Path, file: Any, columns: Sequence[Column]) -> dict[str, Any]:
-    """Columns to take slices of.
+    """Columns to take slices of, by their path.
 
-    A column that is contiguous, without filter and of the schema's type becomes a read-only view
-    of the file: a slice of it copies nothing and reads only what is looked at. Others become
-    `StoredColumn`. Views outlive ``file``. The file must not be written to while they are used:
-    they would change with it, and the operating system ends a process that looks past the end of
-    a file that was shortened. Shards are replaced by renaming, which leaves views as they are.
-
-    Args:
-        path: the shard.
-        file: the same as an open `h5py.File`.
-        columns: which to take.
-
-    Returns:
-        Path of the column -> its array, or a `StoredColumn`.
+    A contiguous column without filter and of the schema's type becomes a read-only view of the
+    file, so that a slice copies nothing; others become `StoredColumn`. Views outlive the
+    `h5py.File`. The file must not be written to while they are used; replacing it by renaming is
+    safe.
 
     Raises:
         ShardError: a column cannot be read, or lies past the end of the file.
@@ -51,12 +39,7 @@ def map_columns(path: Path, file: Any, columns: Sequence[Column]) -> dict[str, A
 
 
 class StoredColumn:
-    """A column that cannot be mapped: slices are read and copied by h5py.
-
-    Args:
-        data: the open column.
-        dtype: the type that slices have.
-    """
+    """A column that cannot be mapped: h5py reads and copies slices, in the type ``dtype``."""
 
     def __init__(self, data: Any, dtype: np.dtype[Any]) -> None:
         self._data = data

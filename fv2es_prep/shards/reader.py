@@ -33,15 +33,10 @@ _NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 
 
 class ShardReader:
-    """One shard held open for reading; opened when first used, so that it can be pickled.
+    """One shard, opened on first use; pickling closes it. Do not fork while it is open.
 
-    Small columns are read once. Faces, spectra and tokens of an example are read-only views of the
-    mapped file where its layout allows that (see `mapped`), else copies; both stay good after
-    `close`. It may be handed to a process that is spawned, not to one that is forked while it is
-    open.
-
-    Args:
-        path: the shard.
+    Small columns are read once. Other values are read-only views of the mapped file where its
+    layout allows that (see `mapped`), else copies; both stay valid after `close`.
 
     Raises:
         ShardError: on first use, if the file is missing, damaged, foreign or from the future.
@@ -60,9 +55,6 @@ class ShardReader:
     def read(self, row: int) -> Example:
         """One example; its arrays must not be written to.
 
-        Args:
-            row: from 0 to ``len(self) - 1``.
-
         Raises:
             IndexError: there is no such row.
             ShardError: the file is damaged.
@@ -75,7 +67,7 @@ class ShardReader:
             raise self._damaged(f"row {row}", error) from error
 
     def utterance(self, row: int) -> Utterance:
-        """Who said it and when; the view is not stored and comes back as the default.
+        """The utterance of one row; the view is not stored and comes back as the default.
 
         Raises:
             IndexError: there is no such row.
@@ -104,18 +96,18 @@ class ShardReader:
         return self._small[path]
 
     def stored_bytes(self, path: str) -> int:
-        """Bytes that a column takes."""
+        """Size of a column in bytes."""
         data = self._open()[path]
         return int(data.dtype.itemsize) * int(np.prod(data.shape, dtype=np.int64))
 
     def media_hashes(self) -> dict[str, tuple[str, str]]:
         """Recording id -> SHA-256 of its video and of its audio file."""
         with self._parsing("source"):
-            entries = [json.loads(entry) for entry in self.column("source")]
+            entries = map(json.loads, self.column("source"))
             return {entry["recording_id"]: (entry["video"], entry["audio"]) for entry in entries}
 
     def dropped(self) -> list[Dropped]:
-        """The utterances that were to be in the shard and could not be prepared."""
+        """The utterances of the shard's task that could not be prepared."""
         with self._parsing("dropped"):
             entries = [json.loads(entry) for entry in self.column("dropped")]
             return [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
@@ -139,7 +131,7 @@ class ShardReader:
         return self._attributes[name]
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again. Examples that were read stay good."""
+        """Close the file; the next use opens it again."""
         self._rows = None
         self._close_file()
 
@@ -250,11 +242,7 @@ def _utterances(column: Callable[[str], Any], classes: tuple[str, ...]) -> Itera
 
 
 def _checked(path: Path, file: Any) -> dict[str, str]:
-    """The root attributes of a file that is a shard this reader understands.
-
-    Raises:
-        ShardError: it is none.
-    """
+    """The root attributes of a shard; ShardError if this reader does not understand the file."""
     try:
         found, version = (_text(file.attrs.get(n, b"")) for n in ("format", "format_version"))
         attributes: dict[str, str] = {}

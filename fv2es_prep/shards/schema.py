@@ -1,7 +1,4 @@
-"""The shard format as data: every column and root attribute, shared by writer, reader and docs.
-
-Owns names, dtypes and versions. docs/shard-format.md is the contract that this file states.
-"""
+"""The shard format as data: every column, root attribute and version; see docs/shard-format.md."""
 
 from __future__ import annotations
 
@@ -103,13 +100,7 @@ def attributes_of(version: str) -> list[str]:
 
 
 def check_version(name: str, found_format: str, version: str, requires: list[str]) -> None:
-    """Refuse what this reader cannot understand.
-
-    Args:
-        name: the file, for the message.
-        found_format: the root attribute ``format``.
-        version: the root attribute ``format_version``.
-        requires: the features that the file asks for.
+    """Refuse a file, by its root attributes, that this reader cannot understand.
 
     Raises:
         ShardError: another format, another major version, or an unknown required feature.

@@ -1,6 +1,6 @@
-"""Writing one shard: rows are spooled to disk as they come, and laid down contiguously at the end.
+"""Writing one shard: rows are spooled to disk, and written contiguously at the end.
 
-Owns the bytes of a shard: equal examples give equal bytes. Leaves what is in it to `schema`.
+Equal examples give equal bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SPOOLED = ("ragged", "bytes")
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What the root of a shard says.
+    """The root attributes of a shard.
 
     Attributes:
         corpus: name of the corpus.
@@ -74,14 +74,10 @@ class ShardHeader:
 
 
 class ShardWriter:
-    """One shard in the making; memory holds no more than the small columns.
-
-    Args:
-        path: where the finished shard will be.
-        header: what its root says.
+    """One shard in the making at ``path``; memory holds only the small columns.
 
     Raises:
-        OutputError: on any method, if the place cannot be written.
+        OutputError: from any method, if the shard cannot be written.
     """
 
     def __init__(self, path: Path, header: ShardHeader) -> None:
@@ -118,8 +114,8 @@ class ShardWriter:
         """Add one example as the next row.
 
         Args:
-            example: what is added.
-            fingerprints: stage -> digest of what its value is made from; zeros where unknown.
+            example: the example.
+            fingerprints: stage -> digest of the inputs of its value; zeros where unknown.
 
         Raises:
             ValueError: a value is missing or does not have the shape and type of its columns.
@@ -161,11 +157,7 @@ class ShardWriter:
         self._small["dropped"].append(json.dumps(asdict(dropped), ensure_ascii=False))
 
     def close(self) -> tuple[str, int]:
-        """Write the file under its name.
-
-        Returns:
-            SHA-256 of its bytes in hexadecimal, and its size in bytes.
-        """
+        """Write the file, and return its SHA-256 in hexadecimal and its size in bytes."""
         with whole_file(self._path) as temporary:
             self._write(temporary)
             digest, size = sha256_of(temporary), temporary.stat().st_size
@@ -173,7 +165,7 @@ class ShardWriter:
         return digest, size
 
     def discard(self) -> None:
-        """Let go of what was spooled, without writing a file."""
+        """Discard the spooled rows without writing a file."""
         for spool in self._spools.values():
             spool.file.close()
         self._spools = {}
@@ -258,22 +250,11 @@ class _Spool:
 
 
 def example_row(example: Example) -> dict[str, Any]:
-    """The value of each column of one example, without offsets and digests.
-
-    Values are in the form in which the example has them.
-    """
-    utterance = example.utterance
+    """Column path -> value of one example, in its form, without offsets and digests."""
     return {
-        "id": utterance.id,
-        "recording_id": utterance.recording_id,
-        "speaker": utterance.speaker,
-        "session": utterance.session,
-        "start_s": utterance.start_s,
-        "end_s": utterance.end_s,
-        "text": utterance.transcript,
+        **example.utterance.to_json(),
         "label": example.label,
-        "ratings": utterance.ratings,
-        "clamped": utterance.clamped,
+        "ratings": example.utterance.ratings,
         **{
             f"{name}/{column}": array
             for name, value in example.items()

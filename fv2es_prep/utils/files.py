@@ -39,6 +39,15 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     )
 
 
+def is_running(process: int) -> bool:
+    """Whether a process of that number runs on this host."""
+    try:
+        os.kill(process, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)
+    return process > 0
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and its parents; raises OutputError unless it is writable."""
     try:

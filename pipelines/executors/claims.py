@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.files import cannot_write
+from fv2es_prep.utils.files import cannot_write, is_running
 
 LOCK_NAME = ".lock"
 BEAT_S = 10.0
@@ -106,7 +106,7 @@ def is_live(path: Path) -> bool:
         return False
     holder = holder_of(path)
     here = _host().items() <= holder.items()
-    return age_s < STALE_S and (not here or _runs(holder["process"]))
+    return age_s < STALE_S and (not here or is_running(holder["process"]))
 
 
 @contextlib.contextmanager
@@ -148,11 +148,3 @@ def _host() -> dict[str, str]:
     namespace = Path("/proc/self/ns/pid")
     seen = str(namespace.readlink()) if namespace.is_symlink() else ""
     return {"host": platform.node(), "namespace": seen}
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True

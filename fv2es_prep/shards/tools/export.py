@@ -1,7 +1,7 @@
-"""Shards in other forms, for those who train elsewhere: WebDataset tar files, or Parquet.
+"""Shards as WebDataset tar files or Parquet, to train elsewhere.
 
-Owns the two forms. Both give equal bytes for equal shards with the same libraries, one file for
-each shard, and `dataset.json` last of all: its presence means complete.
+Equal shards give equal bytes with the same libraries: one file for each shard, and `dataset.json`
+last of all: its presence means complete.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,7 @@ from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.show import Shown, example_values, file_stem
 from fv2es_prep.stages.registry import load_stage, stages_of
-from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FORMATS = ("webdataset", "parquet")
 DESCRIPTION_NAME = "dataset.json"
@@ -37,11 +33,10 @@ def export(
 ) -> list[Path]:
     """Write a dataset in another form.
 
-    A WebDataset file holds, for each example, ``KEY.json`` (text, labels, span and all else that is
-    small) and ``KEY.STAGE.npy`` for the main array of each stage, e.g. ``KEY.faces.npy`` (uint8
-    (F, 48, 48, 3)); KEY is the id with other than word characters as ``_``. A Parquet file holds
-    one row for each example; arrays of two and more dimensions are bytes with their shape beside
-    them.
+    A WebDataset file holds, for each example, ``KEY.json`` (all that is small) and
+    ``KEY.STAGE.npy`` for the main array of each stage; KEY is `file_stem` of the id. A Parquet
+    file holds one row for each example; arrays of two and more dimensions are bytes with their
+    shape in a column beside them.
 
     Args:
         directory: the dataset directory.
@@ -53,7 +48,7 @@ def export(
         The paths written.
 
     Raises:
-        UsageError: an unknown format, a directory that is not empty, or pyarrow is missing.
+        UsageError: an unknown format, or a directory that is not empty.
         ShardError: a shard is missing or damaged.
         OutputError: the directory cannot be written.
     """
@@ -62,16 +57,24 @@ def export(
     index = read_index(directory)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", "choose a new directory with --out")
-    write, suffix = (_write_tar, "tar") if kind == "webdataset" else (_parquet_writer(), "parquet")
+    write, suffix = (_write_tar, "tar") if kind == "webdataset" else (_write_parquet, "parquet")
     make_directory(out)
     paths = []
     for entry in index.shards:
         paths.append(out / f"{Path(entry.name).stem}.{suffix}")
         with ShardReader(directory / entry.name) as reader, whole_file(paths[-1]) as temporary:
             write(temporary, _examples(reader, entry.name, index, report), index)
-    paths.append(out / DESCRIPTION_NAME)
-    write_json(paths[-1], _description(index, kind, paths[:-1]))
-    return paths
+    description = {
+        "format": kind,
+        "corpus": index.corpus,
+        "examples": index.examples,
+        "label_classes": index.label_classes,
+        "rating_names": index.rating_names,
+        "settings": index.settings.to_json(),
+        "files": {p.name: entry.examples for p, entry in zip(paths, index.shards, strict=True)},
+    }
+    write_json(out / DESCRIPTION_NAME, description)
+    return [*paths, out / DESCRIPTION_NAME]
 
 
 def _examples(
@@ -80,20 +83,6 @@ def _examples(
     for row in range(len(reader)):
         yield Shown(reader.read(row), name, row, index.rating_names)
         report(1)
-
-
-def _description(index: Index, kind: str, paths: Sequence[Path]) -> dict[str, Any]:
-    return {
-        "format": kind,
-        "corpus": index.corpus,
-        "examples": index.examples,
-        "label_classes": index.label_classes,
-        "rating_names": index.rating_names,
-        "settings": index.settings.to_json(),
-        "files": {
-            path.name: entry.examples for path, entry in zip(paths, index.shards, strict=True)
-        },
-    }
 
 
 def _write_tar(path: Path, examples: Iterator[Shown], index: Index) -> None:
@@ -112,52 +101,38 @@ def _write_tar(path: Path, examples: Iterator[Shown], index: Index) -> None:
 
 def _members(shown: Shown, index: Index) -> Iterator[tuple[str, bytes]]:
     example = shown.example
-    values = {**example_values(shown), "label": _label(example, index)}
+    label = dict(zip(index.label_classes, map(int, example.label), strict=True))
+    values = {**example_values(shown), "label": label}
     yield "json", json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     for name, value in example.items():
-        stage = load_stage(name)
-        yield f"{name}.npy", _npy(np.asarray(stage.arrays(value)[stage.main]))
+        stage, file = load_stage(name), io.BytesIO()
+        np.save(file, np.asarray(stage.arrays(value)[stage.main]), allow_pickle=False)
+        yield f"{name}.npy", file.getvalue()
 
 
-def _label(example: Example, index: Index) -> dict[str, int]:
-    return dict(zip(index.label_classes, map(int, example.label), strict=True))
+def _write_parquet(path: Path, examples: Iterator[Shown], index: Index) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metadata = {
+        "label_classes": index.label_classes,
+        "rating_names": index.rating_names,
+        "settings": index.settings.to_json(),
+    }
+    schema = _schema(index.settings).with_metadata({"fv2es": json.dumps(metadata)})
+    held: list[dict[str, Any]] = []
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+        for shown in examples:
+            held.append(_record(shown))
+            if len(held) == _ROWS_HELD:
+                writer.write_table(pa.Table.from_pylist(held, schema))
+                held.clear()
+        writer.write_table(pa.Table.from_pylist(held, schema))
 
 
-def _npy(values: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, values, allow_pickle=False)
-    return file.getvalue()
+def _schema(settings: PrepSettings) -> Any:
+    import pyarrow as pa
 
-
-def _parquet_writer() -> Callable[[Path, Iterator[Shown], Index], None]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise UsageError(
-            "writing Parquet needs pyarrow, which is not installed", 'pip install "fv2es[export]"'
-        ) from None
-
-    def write(path: Path, examples: Iterator[Shown], index: Index) -> None:
-        facts: dict[str, Any] = {
-            "label_classes": index.label_classes,
-            "rating_names": index.rating_names,
-        }
-        facts["settings"] = index.settings.to_json()
-        schema = _schema(pa, index.settings).with_metadata({"fv2es": json.dumps(facts)})
-        held: list[dict[str, Any]] = []
-        with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
-            for shown in examples:
-                held.append(_record(shown))
-                if len(held) == _ROWS_HELD:
-                    writer.write_table(pa.Table.from_pylist(held, schema))
-                    held.clear()
-            writer.write_table(pa.Table.from_pylist(held, schema))
-
-    return write
-
-
-def _schema(pa: Any, settings: PrepSettings) -> Any:
     texts = {name: pa.string() for name in ("id", "recording_id", "speaker", "session", "text")}
     fields = {
         **texts,
@@ -184,9 +159,11 @@ def _schema(pa: Any, settings: PrepSettings) -> Any:
 def _record(shown: Shown) -> dict[str, Any]:
     example = shown.example
     values = example_values(shown)
-    kept = ("id", "recording_id", "speaker", "session", "text", "start_s", "end_s", "clamped")
-    record = {name: values[name] for name in kept}
-    record |= {"label": example.label.tolist(), "ratings": list(values["ratings"].values())}
+    record = {
+        **example.utterance.to_json(),
+        "label": example.label.tolist(),
+        "ratings": list(values["ratings"].values()),
+    }
     for name, value in example.items():
         stage = load_stage(name)
         for column, values_of in stage.arrays(value).items():

@@ -1,7 +1,4 @@
-"""What a dataset holds, in numbers: counts, hours, bytes, face coverage, what was left out.
-
-Owns the numbers and their text. Leaves printing to cli.
-"""
+"""What a dataset holds, in numbers: counts, hours, bytes, face coverage, what was dropped."""
 
 from __future__ import annotations
 
@@ -30,6 +27,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
         ShardError: a shard, the index or dropped.jsonl is missing or damaged.
     """
     index, catalogue = read_index(directory), read_catalogue(directory)
+    bytes_, clamped = _bytes_and_clamped(directory, index)
     columns = catalogue.label.sum(axis=0, dtype=int)
     return {
         "corpus": index.corpus,
@@ -43,8 +41,8 @@ def dataset_info(directory: Path) -> dict[str, Any]:
         "sessions": _counts(catalogue.sessions),
         "stages": {name: _rows(catalogue, name) for name in index.settings.stages},
         "shards": len(index.shards),
-        "bytes": _bytes(directory, index),
-        "clamped": sum(_clamped(directory, index)),
+        "bytes": bytes_,
+        "clamped": clamped,
         "dropped": dict(Counter(entry["reason"] for entry in read_dropped(directory))),
         "settings": index.settings.to_json(),
     }
@@ -63,7 +61,7 @@ def info_text(info: dict[str, Any]) -> str:
         *(line for name, rows in info["stages"].items() for line in _coverage(name, rows)),
         ("bytes", f"{bytes_.pop('total')} in {info['shards']} shard(s)"),
         *((f"  {name}", str(size)) for name, size in bytes_.items()),
-        *_listed("left out", info["dropped"]),
+        *_listed("dropped", info["dropped"]),
         *_listed("setting", flatten(info["settings"])),
     ]
     return "\n".join(f"{name:11} {value}".rstrip() for name, value in lines)
@@ -109,19 +107,15 @@ def _coverage(stage: str, rows: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield stage, f"{counted} rows"
 
 
-def _bytes(directory: Path, index: Index) -> dict[str, int]:
-    """Bytes of each stage over all shards; what belongs to no stage is in ``rest``."""
+def _bytes_and_clamped(directory: Path, index: Index) -> tuple[dict[str, int], int]:
+    """Bytes of each stage, of what belongs to none in ``rest``; number of clamped utterances."""
     sums: Counter[str] = Counter()
+    clamped = 0
     for entry in index.shards:
         with ShardReader(directory / entry.name) as reader:
+            clamped += int(np.count_nonzero(reader.column("clamped")))
             for column in columns_of(index.settings):
                 sums[column.path.split("/")[0]] += reader.stored_bytes(column.path)
     stages = {stage: sums[stage] for stage in index.settings.stages}
     total = index.size_bytes
-    return {"total": total, **stages, "rest": total - sum(stages.values())}
-
-
-def _clamped(directory: Path, index: Index) -> Iterator[int]:
-    for entry in index.shards:
-        with ShardReader(directory / entry.name) as reader:
-            yield int(np.count_nonzero(reader.column("clamped")))
+    return {"total": total, **stages, "rest": total - sum(stages.values())}, clamped

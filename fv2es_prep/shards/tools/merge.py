@@ -1,9 +1,7 @@
 """One dataset out of several: their shards as they are, under new names, with a new index.
 
-Owns what must be equal and what must not be shared. The shards are not rewritten, so each keeps its
-own corpus attribute; the index lists the parts (`Index.merged`), names the corpus ``a+b``, and the
-order of rows goes on within each part only. The name with ``+`` is no corpus adapter's, so no
-`fv2es prep` takes a merged dataset for its own.
+Each shard keeps its corpus attribute; the index lists the parts (`Index.merged`) and names the
+corpus ``a+b``, which no corpus adapter has.
 """
 
 from __future__ import annotations
@@ -32,8 +30,7 @@ def merge(
 
     Args:
         parts: dataset directories, at least two.
-        out: a new directory; shards are hard links where that is possible (no bytes more, and
-            nobody writes into a finished shard), else copies.
+        out: a new directory; shards are hard links where that is possible, else copies.
         report: called with 1 for each shard that is done.
 
     Returns:
@@ -56,7 +53,7 @@ def merge(
     dropped = [_dropped(part, index) for part, index in zip(parts, indexes, strict=True)]
     make_directory(out)
     entries = list(_link_all(parts, indexes, out, report))
-    # As everywhere: first what was left out by reading the corpora, then what the shards say.
+    # As everywhere: first what the scans dropped, then what the shards dropped.
     write_dropped(out, [entry for half in (0, 1) for pair in dropped for entry in pair[half]])
     every = [part for index in indexes for part in index.parts]
     merged = dataclasses.replace(
@@ -80,14 +77,10 @@ def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
     ):
         here, there = getattr(a, name), getattr(b, name)
         if here != there:
-            sentence = f"{first} has the {words} {_said(here)}, {second} has {_said(there)}"
-            raise UsageError(sentence, hint)
+            names = [v if isinstance(v, str) else ", ".join(v) or "none" for v in (here, there)]
+            raise UsageError(f"{first} has the {words} {names[0]}, {second} has {names[1]}", hint)
     for path, (here, there) in a.settings.differences(b.settings).items():
         raise UsageError(f"{first} has {path} {here}, {second} has {there}", hint)
-
-
-def _said(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
 def _check_apart(parts: Sequence[Path]) -> None:
@@ -107,7 +100,7 @@ def _check_apart(parts: Sequence[Path]) -> None:
 
 
 def _dropped(part: Path, index: Index) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What was left out by reading the corpus, and what the shards dropped."""
+    """What the scan dropped, and what the shards dropped."""
     entries = read_dropped(part)
     count = 0
     for entry in index.shards:
@@ -128,7 +121,7 @@ def _link_all(
                 (out / name).unlink()
                 raise ShardError(
                     f"{part / entry.name} has another SHA-256 than its index says",
-                    f"look at it with `fv2es shards verify {part}`",
+                    f"check it with `fv2es shards verify {part}`",
                 )
             yield dataclasses.replace(entry, name=name)
             number += 1

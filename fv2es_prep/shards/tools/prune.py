@@ -1,21 +1,17 @@
-"""Taking away what does not belong into a dataset directory: foreign shards, dead runs' leftovers.
-
-Owns what may go. Never touches a file that the index lists, nor a directory without an index.
-"""
+"""Removing unlisted shards and leftovers of dead runs from a dataset directory."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write
+from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """A file that does not belong: its name, its bytes, and why."""
+    """A file that does not belong to the dataset, its size in bytes, and why."""
 
     name: str
     size_bytes: int
@@ -25,15 +21,11 @@ class Pruned:
 def prune(directory: Path, dry_run: bool = False) -> list[Pruned]:
     """Remove shards that the index does not list, and temporary files whose process is gone.
 
-    Args:
-        directory: the dataset directory.
-        dry_run: only tell.
-
     Returns:
-        What was removed, or would be.
+        What was removed, or with ``dry_run`` would be.
 
     Raises:
-        UsageError: the directory holds no finished dataset: nothing can be told apart.
+        UsageError: the directory holds no finished dataset.
         ShardError: the index is damaged.
         OutputError: a file cannot be removed.
     """
@@ -56,16 +48,5 @@ def _reason(path: Path, listed: set[str]) -> str:
         return "no shard of the index"
     if path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX):
         process = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        return "" if process.isdecimal() and _alive(int(process)) else "leftover of a dead run"
+        return "" if process.isdecimal() and is_running(int(process)) else "leftover of a dead run"
     return ""
-
-
-def _alive(process: int) -> bool:
-    """Whether a process of that number runs on this host."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return process > 0

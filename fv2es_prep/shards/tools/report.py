@@ -1,7 +1,4 @@
-"""The report of a dataset: one HTML page with counts, coverage, what was left out, and pictures.
-
-Owns report.html, which needs nothing from outside itself. Leaves drawing to `picture`.
-"""
+"""The report of a dataset: one self-contained HTML page with counts, coverage and pictures."""
 
 from __future__ import annotations
 
@@ -26,23 +23,20 @@ _MOST_SESSIONS = 50
 
 
 def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
-    """Write the report of a finished dataset beside its index.
-
-    Args:
-        directory: the dataset directory.
-        dropped: everything that was left out.
-
-    Returns:
-        The path of the page.
-    """
+    """Write report.html of a finished dataset and of all that was dropped, beside its index."""
     index, catalogue = read_index(directory), read_catalogue(directory)
     body = [
         f"<h1>fv2es dataset: {html.escape(index.corpus)}</h1>",
         html_table("Content", ("", ""), _content(index, catalogue)),
-        *_reconciliation(index),
-        html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
-        *_by_session(catalogue),
-        html_table("Left out", ("code", "count", "meaning"), _reasons(dropped)),
+    ]
+    if index.reconciliation:
+        body.append(html_table("Reconciliation", ("", ""), list(index.reconciliation.items())))
+    body.append(html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)))
+    if len(catalogue.sessions.values) <= _MOST_SESSIONS:
+        head = ("session", *catalogue.label_classes)
+        body.append(html_table("Sessions", head, _sessions(catalogue)))
+    body += [
+        html_table("Dropped", ("code", "count", "meaning"), _reasons(dropped)),
         "<h2>One example of each class</h2>",
         *_pictures(directory, index, catalogue),
         html_table("Settings", ("setting", "value"), list(index.settings.flat().items())),
@@ -75,18 +69,6 @@ def _counted(catalogue: Catalogue) -> Iterator[tuple[object, ...]]:
             yield f"{stage}: {column}", f"{total} ({total / rows:.1%})"
         else:
             yield f"{stage}: rows", total
-
-
-def _reconciliation(index: Index) -> Iterable[str]:
-    """Where the corpus has its utterances, for a corpus that keeps its parts in several places."""
-    if index.reconciliation:
-        yield html_table("Reconciliation", ("", ""), list(index.reconciliation.items()))
-
-
-def _by_session(catalogue: Catalogue) -> Iterable[str]:
-    """A table, where there are not too many sessions to be looked at."""
-    if len(catalogue.sessions.values) <= _MOST_SESSIONS:
-        yield html_table("Sessions", ("session", *catalogue.label_classes), _sessions(catalogue))
 
 
 def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:

@@ -53,14 +53,7 @@ def example_values(shown: Shown) -> dict[str, Any]:
     """An example as JSON values; see `Stage.describe` for what large values come to."""
     example, utterance = shown.example, shown.example.utterance
     return {
-        "id": utterance.id,
-        "recording_id": utterance.recording_id,
-        "speaker": utterance.speaker,
-        "session": utterance.session,
-        "start_s": utterance.start_s,
-        "end_s": utterance.end_s,
-        "clamped": utterance.clamped,
-        "text": utterance.transcript,
+        **utterance.to_json(),
         "labels": list(utterance.labels),
         "ratings": {
             name: None if math.isnan(value) else value

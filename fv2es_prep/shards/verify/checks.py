@@ -21,7 +21,7 @@ from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.shards.verify.finding import Finding, words_of
-from fv2es_prep.shards.verify.invariants import CheckedRows, check_rows, json_object, read_rows
+from fv2es_prep.shards.verify.invariants import check_rows, json_object, read_rows
 from fv2es_prep.shards.verify.layout import check_layout
 from fv2es_prep.utils.files import sha256_of
 
@@ -121,21 +121,17 @@ def _read_shard(path: Path, size: int) -> tuple[list[Finding], _ShardMetadata | 
         if findings:
             return findings, None
         settings = PrepSettings.from_json(json.loads(attributes["settings"]))
-        findings, rows = read_rows(path.name, file, settings)
+        findings, columns = read_rows(path.name, file, settings)
         if findings:
             return findings, None
-        return check_rows(path.name, rows), _metadata_of(path.name, rows, attributes)
-
-
-def _metadata_of(name: str, rows: CheckedRows, attributes: dict[str, str]) -> _ShardMetadata:
-    columns = rows.columns
-    times = columns["start_s"].tolist()
-    keys = list(zip(columns["recording_id"], times, columns["id"], strict=True))
-    digests = {}
-    for part in rows.settings.stages:
-        origins, found = columns[f"origin/{part}"], columns[f"digest/{part}"]
-        digests[part] = [(a.tobytes(), b.tobytes()) for a, b in zip(origins, found, strict=True)]
-    return _ShardMetadata(name, keys, digests, columns["dropped"], attributes)
+        times = columns["start_s"].tolist()
+        keys = list(zip(columns["recording_id"], times, columns["id"], strict=True))
+        digests = {}
+        for part in settings.stages:
+            pairs = zip(columns[f"origin/{part}"], columns[f"digest/{part}"], strict=True)
+            digests[part] = [(origin.tobytes(), found.tobytes()) for origin, found in pairs]
+        shard = _ShardMetadata(path.name, keys, digests, columns["dropped"], attributes)
+        return check_rows(path.name, columns, settings), shard
 
 
 def _check_together(shards: Sequence[_ShardMetadata]) -> Iterator[Finding]:

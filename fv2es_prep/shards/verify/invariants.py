@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,55 +29,44 @@ _SHA256 = re.compile(r"[0-9a-f]{64}|unreadable")
 _DROPPED_TEXT = ("id", "reason", "sentence", "file", "recording_id")
 
 
-@dataclass(frozen=True)
-class CheckedRows:
-    """The rows of one shard.
-
-    Attributes:
-        columns: path -> array, or list of str for text; the open column where its rows are large.
-        settings: the settings that made the shard.
-    """
-
-    columns: dict[str, Any]
-    settings: PrepSettings
+# Path -> array, or list of str for text; the open column where its rows are large.
+Columns = dict[str, Any]
 
 
-def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], CheckedRows]:
+def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], Columns]:
     """The columns of a shard whose layout is OK, and what of them cannot be read."""
-    findings, columns = [], {}
+    findings: list[Finding] = []
+    columns: Columns = {}
     for column in columns_of(settings):
-        data, text = file[column.path], column.kind == "text"
-        large = column.kind == "bytes" or (not text and _row_bytes(data) > _SMALL_ROW_BYTES)
+        data = columns[column.path] = file[column.path]
         try:
-            if large:
-                columns[column.path] = data
-            else:
-                columns[column.path] = [v.decode() for v in data[()]] if text else data[()]
+            if column.kind == "text":
+                columns[column.path] = [v.decode() for v in data[()]]
+            elif (
+                column.kind != "bytes"
+                and data.dtype.itemsize * math.prod(data.shape[1:]) <= _SMALL_ROW_BYTES
+            ):
+                columns[column.path] = data[()]
         except DAMAGE as error:
             findings.append(Finding("unreadable", name, f"{column.path}: {words_of(error)}"))
-    return findings, CheckedRows(columns, settings)
+    return findings, columns
 
 
-def _row_bytes(data: Any) -> int:
-    bytes_: int = data.dtype.itemsize * math.prod(data.shape[1:])
-    return bytes_
-
-
-def check_rows(name: str, rows: CheckedRows) -> list[Finding]:
-    """Check every invariant of the rows that `read_rows` gave without a finding."""
-    column = rows.columns.__getitem__
-    stages = [StageRows(stage, rows.settings, column) for stage in stages_of(rows.settings)]
+def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Finding]:
+    """Check every invariant of the columns that `read_rows` gave without a finding."""
+    column = columns.__getitem__
+    stages = [StageRows(stage, settings, column) for stage in stages_of(settings)]
     problems = list(_check_offsets(stages))
     # Nothing can be said of an example whose rows are not known.
     if not problems:
         with np.errstate(all="ignore"):
-            checks = list(_bad_rows(rows.columns))
+            checks = list(_bad_rows(columns))
             checks += [(c.code, c.sentence, c.bad(r)) for r in stages for c in r.stage.checks]
             for code, sentence, bad in checks:
                 if names := [column("id")[number] for number in np.flatnonzero(bad)]:
                     problems.append((code, f"{sentence}: {_listed(names)}"))
-            problems += [*_check_dropped(rows.columns), *_check_sources(rows.columns)]
-            problems += _check_parts(rows, stages)
+            problems += [*_check_dropped(columns), *_check_sources(columns)]
+            problems += _check_parts(columns, settings, stages)
     return [Finding(code, name, sentence) for code, sentence in problems]
 
 
@@ -99,7 +87,7 @@ def _check_offsets(stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:
                 yield "I25", f"{group}/sizes {sentence}"
 
 
-def _bad_rows(columns: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _bad_rows(columns: Columns) -> Iterator[tuple[str, str, Any]]:
     """Code, sentence and bool (N,): the examples that break the invariant."""
     start, end = columns["start_s"], columns["end_s"]
     bad = ~(np.isfinite(end) & (start >= 0) & (start < end))
@@ -111,7 +99,7 @@ def _bad_rows(columns: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     yield "I21", "clamped is neither 0 nor 1", columns["clamped"] > 1
 
 
-def _check_dropped(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_dropped(columns: Columns) -> Iterator[tuple[str, str]]:
     prepared = set(columns["id"])
     known = {reason.value for reason in DropReason}
     for place, text in enumerate(columns["dropped"]):
@@ -126,7 +114,7 @@ def _check_dropped(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "I17", f"the dropped {entry['id']} names the path {entry['file']}"
 
 
-def _check_sources(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_sources(columns: Columns) -> Iterator[tuple[str, str]]:
     entries = [json_object(text) for text in columns["source"]]
     names = [entry.get("recording_id") for entry in entries]
     digests = [entry.get(part) for entry in entries for part in ("video", "audio")]
@@ -140,22 +128,24 @@ def _check_sources(columns: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "I22", f"source lacks the recording {unknown[0]}"
 
 
-def _check_parts(rows: CheckedRows, stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:
+def _check_parts(
+    columns: Columns, settings: PrepSettings, stages: Sequence[StageRows]
+) -> Iterator[tuple[str, str]]:
     """The digests of each example and each value by itself, in one pass over the large columns."""
     problems: dict[tuple[str, str], list[str]] = {}
-    for number, name in enumerate(rows.columns["id"]):
-        row = {path: rows.columns[path][number] for path in parts_of(rows.settings)["row"]}
+    for number, name in enumerate(columns["id"]):
+        row = {path: columns[path][number] for path in parts_of(settings)["row"]}
         try:
             for stage in stages:
                 value = stage.row(number)
                 row |= {f"{stage.stage.name}/{path}": array for path, array in value.items()}
-                if problem := stage.stage.problem(value, rows.settings):
+                if problem := stage.stage.problem(value, settings):
                     problems.setdefault(problem, []).append(name)
         except DAMAGE as error:
             yield "unreadable", f"{name}: {words_of(error)}"
             continue
-        found = digests_of(row, rows.settings)
-        stored = {part: rows.columns[f"digest/{part}"][number].tobytes() for part in found}
+        found = digests_of(row, settings)
+        stored = {part: columns[f"digest/{part}"][number].tobytes() for part in found}
         if damaged := [part for part in found if found[part] != stored[part]]:
             yield "I23", f"{name} is damaged in its {', '.join(damaged)}"
     for (code, sentence), names in problems.items():
