@@ -111,7 +111,7 @@ class Utterance:
         return self.end_s - self.start_s
 
     def to_json(self) -> dict[str, Any]:
-        """What a shard holds of it, without labels and ratings, by column."""
+        """Column -> value, of its ids and times."""
         return {
             "id": self.id,
             "recording_id": self.recording_id,
@@ -119,8 +119,6 @@ class Utterance:
             "session": self.session,
             "start_s": self.start_s,
             "end_s": self.end_s,
-            "clamped": self.clamped,
-            "text": self.transcript,
         }
 
     def within(self, begin_s: float, end_s: float, min_left: float) -> Utterance | None:

@@ -251,10 +251,13 @@ class _Spool:
 
 def example_row(example: Example) -> dict[str, Any]:
     """Column path -> value of one example, in its form, without offsets and digests."""
+    utterance = example.utterance
     return {
-        **example.utterance.to_json(),
+        **utterance.to_json(),
+        "text": utterance.transcript,
         "label": example.label,
-        "ratings": example.utterance.ratings,
+        "ratings": utterance.ratings,
+        "clamped": utterance.clamped,
         **{
             f"{name}/{column}": array
             for name, value in example.items()

@@ -300,7 +300,7 @@ def test_against_knows_labels_that_were_merged(corpus, text_model, tmp_path, pre
     prepare(options_for(corpus, out, text_model, merge={"exc": "hap"}))
     assert rederive(out, corpus, 18) == []
     (out / "run.json").unlink()
-    with pytest.raises(UsageError, match="which tokenizer"):
+    with pytest.raises(UsageError, match="does not name the tokenizer"):
         rederive(out, corpus, 1)
     assert rederive(out, corpus, 1, tokenizer=str(text_model)) == []
 

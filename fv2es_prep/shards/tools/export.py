@@ -161,6 +161,8 @@ def _record(shown: Shown) -> dict[str, Any]:
     values = example_values(shown)
     record = {
         **example.utterance.to_json(),
+        "text": values["text"],
+        "clamped": values["clamped"],
         "label": example.label.tolist(),
         "ratings": list(values["ratings"].values()),
     }

@@ -54,6 +54,8 @@ def example_values(shown: Shown) -> dict[str, Any]:
     example, utterance = shown.example, shown.example.utterance
     return {
         **utterance.to_json(),
+        "clamped": utterance.clamped,
+        "text": utterance.transcript,
         "labels": list(utterance.labels),
         "ratings": {
             name: None if math.isnan(value) else value
