@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, Any] | None:
     """Train a model on the train subset, keep the epoch that is best on valid, evaluate it on test.
 
-    Writes RUN/history.jsonl (a line per epoch), RUN/best, RUN/last, RUN/state.pt (from which the
-    run continues), RUN/config.toml, RUN/tensorboard and at the end the files of `results`. The
-    best epoch has the highest average f1_binary on valid, with thresholds fitted on valid; of equal
-    ones the lowest valid loss. Deterministic on the CPU for a seed and a number of threads, whether
-    interrupted or not. Under torchrun the processes share each batch.
+    Writes RUN/history.jsonl (a line per epoch), RUN/ids.json, RUN/best, RUN/last, RUN/state.pt
+    (from which the run continues), RUN/config.toml, RUN/tensorboard and at the end the files of
+    `run_dir.write_results`. The best epoch has the highest average f1_binary on valid, with
+    thresholds fitted on valid; of equal ones the lowest valid loss. Deterministic on the CPU for a
+    seed and a number of threads, whether interrupted or not. Under torchrun the processes share
+    each batch.
 
     Args:
         config: the training, see `run_config.train_config`.
@@ -123,7 +124,7 @@ def _train(
     # Run directory. All processes refuse an existing run before one of them writes.
     world.gather(None)
     if world.first:
-        run_dir.make_run_dir(config)
+        run_dir.make_run_dir(config, split)
         run_dir.write_history(run, state.history)
         if saved is None:
             states.save_state(run, state, model, optimizer)

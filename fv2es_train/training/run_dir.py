@@ -20,6 +20,7 @@ from fv2es_train.evaluation.model_card import write_card
 from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 from fv2es_train.models.checkpoint import settle
+from fv2es_train.models.run_files import IDS, write_ids
 from fv2es_train.training import run_config, state
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "RE
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
 _KEPT = ("best", "last")
 # What a run continues from is removed first: a directory without it is not taken for a run.
-PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, HISTORY, EVENTS, *_RESULTS)
+PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, IDS, HISTORY, EVENTS, *_RESULTS)
 
 
 def refuse_existing(config: TrainConfig) -> None:
@@ -51,8 +52,8 @@ def refuse_existing(config: TrainConfig) -> None:
         )
 
 
-def make_run_dir(config: TrainConfig) -> None:
-    """Make the directory and store the configuration; clear it unless the run continues."""
+def make_run_dir(config: TrainConfig, split: Split) -> None:
+    """Make the directory, cleared unless the run continues; store the configuration and ids."""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         for which in _KEPT:
@@ -63,6 +64,7 @@ def make_run_dir(config: TrainConfig) -> None:
     except OSError as error:
         raise cannot_write(config.out, error) from error
     run_config.store(config)
+    write_ids(config.out, {name: split.ids(name) for name in ("train", "valid")})
 
 
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:
