@@ -242,6 +242,8 @@ class StorageSettings(_Section):
         return self.faces != "raw" or self.mel != "float16"
 
 
+MODALITIES = "tav"
+"""Letters of text, audio and video, in the order of every list."""
 DEFAULT_STAGES = ("faces", "mel", "tokens")
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()
@@ -272,6 +274,8 @@ class PrepSettings:
         corpus: options of the corpus that differ from their defaults, as JSON values; see
             `Corpus.read_options`.
         stages: names of the dataset's stages, see `stages.registry`.
+        require: modalities that an utterance must have, of ``t`` (text), ``a`` (audio) and ``v``
+            (video); the others may be missing.
         others: settings of stages without a section here: stage -> field -> JSON value.
     """
 
@@ -285,14 +289,20 @@ class PrepSettings:
     storage: StorageSettings = LOSSLESS
     corpus: dict[str, Any] = field(default_factory=dict, hash=False)
     stages: tuple[str, ...] = DEFAULT_STAGES
+    require: str = "tav"
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        if [letter for letter in MODALITIES if letter in self.require] != list(self.require):
+            raise SettingsError(f"require is {self.require!r}, expected letters of tav in order")
+
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """Section -> field -> JSON value; without ``stages`` where they are the default ones."""
+        """Section -> field -> JSON value; without ``stages`` and ``require`` at their defaults."""
         values = asdict(self)
-        names, others = values.pop("stages"), values.pop("others")
+        names, others, require = (values.pop(name) for name in ("stages", "others", "require"))
         listed = {} if names == DEFAULT_STAGES else {"stages": {"names": list(names)}}
-        return {**values, **listed, **others}
+        required = {} if require == MODALITIES else {"require": {"modalities": require}}
+        return {**values, **listed, **required, **others}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -305,13 +315,14 @@ class PrepSettings:
             sections = {
                 f.name: _build(type(f.default), values.get(f.name, {}))
                 for f in fields(cls)
-                if f.name not in ("corpus", "stages", "others")
+                if f.name not in ("corpus", "stages", "require", "others")
             }
+            require = values.get("require", {}).get("modalities", MODALITIES)
             names = tuple(values.get("stages", {}).get("names", DEFAULT_STAGES))
             others = {n: dict(values[n]) for n in names if n in values and n not in sections}
             corpus = values.get("corpus", {}).items()
             given = dict(pair for pair in corpus if pair not in _OLD_CORPUS_DEFAULTS.items())
-            return cls(**sections, corpus=given, stages=names, others=others)
+            return cls(**sections, corpus=given, stages=names, require=require, others=others)
         except (AttributeError, TypeError, ValueError) as error:
             raise SettingsError(f"stored settings cannot be read: {error!r}") from error
 

@@ -37,7 +37,7 @@ class DropReason(StrEnum):
 
     LABEL_NOT_CHOSEN = "label_not_chosen", "none of its labels is a chosen class"
     NO_LABEL = "no_label", "it has a transcript but no label"
-    NO_TRANSCRIPT = "no_transcript", "it has a label or a video but no transcript"
+    NO_TRANSCRIPT = "no_transcript", "it has no transcript"
     NO_ID = "no_id", "the transcript line has no utterance id"
     BAD_LINE = "bad_line", "the line of the label or transcript file cannot be parsed"
     BAD_SPAN = "bad_span", "its end is not after its start, or a time is not finite"
@@ -72,6 +72,9 @@ class DropReason(StrEnum):
     TIME_LIMIT = "time_limit", "decoding exceeded the limit (media.stall_s, media.time_factor)"
     TOO_MANY_PIXELS = "too_many_pixels", "its pictures exceed media.max_pixels"
     TOO_LONG = "too_long", "the recording exceeds media.max_duration_s"
+    NO_VIDEO = "no_video", "the corpus has no picture of it"
+    NO_AUDIO = "no_audio", "the corpus has no sound of it"
+    NO_FACE = "no_face", "no face was detected in its sampled pictures"
     WORKER_DIED = "worker_died", "worker processes died on its shard at every attempt"
 
     @property

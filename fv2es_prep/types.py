@@ -64,14 +64,15 @@ class Recording:
 
     Attributes:
         id: unique name within the corpus.
-        video: the file with the picture, or the folder of ``pictures``.
-        audio: the file with the sound (may be the same file).
+        video: the file with the picture, or the folder of ``pictures``; None where the corpus has
+            no picture.
+        audio: the file with the sound (may be the same file); None where the corpus has no sound.
         pictures: the pictures of the folder; None where there is a video file.
     """
 
     id: str
-    video: Path
-    audio: Path
+    video: Path | None
+    audio: Path | None
     pictures: PictureFiles | None = None
 
 
@@ -269,19 +270,29 @@ class MelSpectrum:
 class Example(Mapping[str, Any]):
     """One prepared utterance: a read-only mapping from stage name to the value of that stage.
 
+    A stage whose input is missing is not in the mapping.
+
     Args:
         utterance: who said it, when and with which labels.
         label: uint8 (C,), 1 where the class holds, in the order of the shard's label_classes.
+        missing: letter of a missing modality (``t``, ``a``, ``v``) -> code of a `DropReason`.
         parts: stage name -> value, e.g. ``faces=Faces(...)``.
     """
 
-    __slots__ = ("_parts", "label", "utterance")
+    __slots__ = ("_parts", "label", "missing", "utterance")
     __hash__ = object.__hash__
     __eq__ = object.__eq__  # arrays have no single truth value
 
-    def __init__(self, utterance: Utterance, label: NDArray[np.uint8], **parts: Any) -> None:
+    def __init__(
+        self,
+        utterance: Utterance,
+        label: NDArray[np.uint8],
+        missing: Mapping[str, str] = {},
+        **parts: Any,
+    ) -> None:
         self.utterance = utterance
         self.label = label
+        self.missing = missing
         self._parts = parts
 
     def __getitem__(self, stage: str) -> Any:
@@ -313,12 +324,13 @@ class Example(Mapping[str, Any]):
 
     def replace(self, **parts: Any) -> Example:
         """The same example with other values of some stages."""
-        return Example(self.utterance, self.label, **{**self._parts, **parts})
+        return Example(self.utterance, self.label, self.missing, **{**self._parts, **parts})
 
     def __repr__(self) -> str:
         one, parts = self.utterance, ", ".join(self._parts)
         span = f"{one.start_s:.2f}-{one.end_s:.2f} s, {'+'.join(one.labels) or 'no label'}"
-        return f"Example({one.id!r}, {span}, stages: {parts})\n  {one.transcript[:80]!r}"
+        gone = "".join(f", missing {letter}: {code}" for letter, code in self.missing.items())
+        return f"Example({one.id!r}, {span}, stages: {parts}{gone})\n  {one.transcript[:80]!r}"
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class _Builder:
                         if task.fail_fast or (attempts_left and killed):
                             raise
                         failed = error
-                    video = recording.video.name
+                    video = recording.video.name if recording.video else ""
                     entry = Dropped.of(utterance, error.reason, error.sentence, video)
                     yield replace(entry, origin=task.drop_fingerprint(utterance))
                 else:

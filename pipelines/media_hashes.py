@@ -20,7 +20,7 @@ UNREADABLE = "unreadable"
 
 MediaHashes = dict[str, tuple[str, str]]
 """Recording id -> SHA-256 of its video and of its audio."""
-_Media = tuple[Path, PictureFiles | None]
+_Media = tuple[Path | None, PictureFiles | None]
 
 
 def hash_media(
@@ -30,7 +30,8 @@ def hash_media(
 
     ``out`` keeps the hashes for the next run, which reuses them with ``trust_mtime`` if path, size
     and modification time are the same. What is no regular file or cannot be read is
-    ``unreadable``. Pictures in a folder are hashed with their names and their `PictureFiles`.
+    ``unreadable``; a file that the corpus lacks is empty. Pictures in a folder are hashed with
+    their names and their `PictureFiles`.
     """
     known = _read_hashes(out) if trust_mtime else {}
     files = sorted({media for r in recordings for media in _media_of(r)}, key=repr)
@@ -60,6 +61,8 @@ def _media_of(recording: Recording) -> tuple[_Media, _Media]:
 def _key(media: _Media) -> str:
     """Path, size and modification time; empty for what is no regular file."""
     path, pictures = media
+    if path is None:
+        return ""
     try:
         paths = [path] if pictures is None else picture_paths(path, pictures).values()
         stats = [(p.name, p.stat()) for p in paths]
@@ -76,6 +79,8 @@ def _key(media: _Media) -> str:
 
 def _hash(media: _Media, key: str) -> str:
     path, pictures = media
+    if path is None:
+        return ""
     try:
         if not key:
             return UNREADABLE

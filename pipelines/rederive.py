@@ -152,7 +152,9 @@ def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]
     paths = recording.video, recording.audio
     for path, found, digest in zip(paths, hashes_of(recording), stored, strict=True):
         if found != digest:
-            sentence = f"{path.name} has the SHA-256 {found[:12]}..., expected {digest[:12]}..."
+            sentence = (
+                f"{path and path.name} has the SHA-256 {found[:12]}..., expected {digest[:12]}..."
+            )
             yield Finding("source", reader.path.name, sentence)
 
 

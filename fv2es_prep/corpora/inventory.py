@@ -204,12 +204,16 @@ def _plain(utterance: Utterance) -> Utterance:
 
 def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:
     """Recording id -> why one of its files cannot be opened."""
-    found = {
+    found = {}
+    for recording in recordings:
         # A folder of pictures is checked when its pictures are read.
-        r.id: (why_unreadable(r.video) if r.pictures is None else None) or why_unreadable(r.audio)
-        for r in recordings
-    }
-    return {name: why for name, why in found.items() if why}
+        video = recording.video if recording.pictures is None else None
+        problems = [
+            why for path in (video, recording.audio) if path and (why := why_unreadable(path))
+        ]
+        if problems:
+            found[recording.id] = problems[0]
+    return found
 
 
 def _too_early(utterance: Utterance) -> tuple[DropReason, str]:

@@ -53,8 +53,9 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
             recording, utterance = _read_row(row, rows, folder, labels_of)
             first = found.recordings.setdefault(recording.id, recording).audio
             if first != recording.audio:
-                other = f"an earlier row has {first.name} for the same video"
-                sentence = f"its audio is {recording.audio.name}; {other}"
+                names = [path.name if path else "none" for path in (first, recording.audio)]
+                other = f"an earlier row has {names[0]} for the same video"
+                sentence = f"its audio is {names[1]}; {other}"
                 raise UtteranceError(sentence, DropReason.BAD_LINE)
             found.utterances.append(utterance)
         except UtteranceError as error:
@@ -238,8 +239,9 @@ def _put_ends(found: Found, file: str) -> None:
 
 
 def _length(recording: Recording) -> float | MediaError:
+    path = recording.video or recording.audio
     try:
-        return duration_s(recording.video)
+        return duration_s(path) if path else math.inf
     except MediaError as error:
         return error
 

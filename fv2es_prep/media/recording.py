@@ -17,7 +17,7 @@ from fv2es_prep.config import (
     MediaSettings,
     SpanSettings,
 )
-from fv2es_prep.errors import DropReason, UtteranceError
+from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.frame_rules import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.picture_folder import PictureFolder
@@ -48,6 +48,9 @@ class OpenRecording:
         spans: SpanSettings = DEFAULT_SPANS,
     ) -> None:
         self.recording = recording
+        if recording.video is None or recording.audio is None:
+            reason = DropReason.NO_AUDIO if recording.video else DropReason.NO_VIDEO
+            raise MediaError(f"{recording.id}: {reason.meaning}", reason)
         self._order = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._utterances = utterances
         self._spans = spans
@@ -159,8 +162,8 @@ def _rule(
             Moment(time_s, time_s) for time_s in sample_times(start_s, end_s, settings.interval_s)
         ]
     count = {"numbered": numbered_moments, "thinned": thinned_moments}[settings.rule]
-    files = recording.pictures
-    rate_hz, first_s = (
-        (files.rate_hz, files.first_s or 0.0) if files else pace_of(recording.video, media)
-    )
+    if files := recording.pictures:
+        rate_hz, first_s = files.rate_hz, files.first_s or 0.0
+    elif recording.video is not None:
+        rate_hz, first_s = pace_of(recording.video, media)
     return lambda start_s, end_s: count(start_s, end_s, settings.step, rate_hz, first_s)

@@ -56,7 +56,18 @@ def needs_media(stages: Iterable[Stage], made: Container[str]) -> bool:
 # Names of columns and arguments that a stage must not have.
 _RESERVED = {
     *("row", "digest", "origin", "id", "recording_id", "speaker", "session", "start_s", "end_s"),
-    *("text", "label", "ratings", "clamped", "source", "dropped", "utterance", "self", "rest"),
+    *(
+        "text",
+        "label",
+        "ratings",
+        "clamped",
+        "source",
+        "dropped",
+        "missing",
+        "utterance",
+        "self",
+        "rest",
+    ),
     *(field.name for field in fields(PrepSettings)),
 } - {"faces", "mel"}
 
