@@ -70,6 +70,7 @@ class Predictor:
     Attributes:
         settings: settings of the stages, with these limits.
         classes: class names in the order of the model's outputs.
+        decision: how logits become probabilities and decided classes.
         thresholds: class -> threshold of the run.
         modalities: letters of the model's modalities, some of ``tva``.
         scorer: runs the model on one example.
@@ -87,6 +88,7 @@ class Predictor:
         model = checkpoint.model
         settings = replace(checkpoint.settings, media=media or checkpoint.settings.media)
         self.settings = settings
+        self.decision = checkpoint.decision
         self.thresholds = {name: checkpoint.thresholds[name] for name in model.config.label_classes}
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None

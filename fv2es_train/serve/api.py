@@ -23,6 +23,7 @@ from fv2es_train.serve.form import FIELDS, job_of, receive_form
 from fv2es_train.serve.jobs import PREVIEW, Job, Jobs
 from fv2es_train.serve.messages import RewordTask
 from fv2es_train.serve.prometheus import ServerMetrics
+from fv2es_train.serve.run_card import read_card
 from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.serve.worker_pool import WorkerPool
 
@@ -48,6 +49,7 @@ class Api:
         self._config, self._jobs, self._pool = config, jobs, pool
         self._metrics, self._workspace = metrics, workspace
         self._run = config.run.resolve().name
+        self._trained_on, self._not_for = read_card(config.run)
 
     def app(self) -> FastAPI:
         """The application: routes, error handlers and the page's files."""
@@ -90,9 +92,15 @@ class Api:
 
     def about(self) -> About:
         """The server, its model and its limits."""
-        own = {"version": __version__, "run": self._run, "ready": self._pool.up}
-        limits = {"limits": vars(self._config.limits)}
-        return About.model_validate({**vars(self._pool.model), **own, **limits})
+        own = {
+            "version": __version__,
+            "run": self._run,
+            "trained_on": self._trained_on,
+            "not_for": self._not_for,
+            "ready": self._pool.up,
+            "limits": vars(self._config.limits),
+        }
+        return About.model_validate({**vars(self._pool.model), **own})
 
     async def predict(self, request: Request, response: Response) -> JobAnswer:
         """Upload a video and add a job to the queue."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from fv2es_train.predict.outputs import VideoPrediction
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
-from fv2es_train.serve.messages import Part, UtteranceResult
+from fv2es_train.serve.messages import Part, Rule, UtteranceResult
 
 _MAX_UTTERANCES = 10_000
 
@@ -51,9 +51,12 @@ class About(BaseModel):
     model: str
     device: str
     classes: list[str]
-    thresholds: dict[str, float]
+    rule: Rule = Field(description="largest: the most probable class is decided.")
+    thresholds: dict[str, float] = Field(description="Of each class, for the rule thresholds.")
     modalities: str = Field(description="Some of t (text), v (video), a (audio).")
     recogniser: str | None = Field(description="The speech recogniser; null if there is none.")
+    trained_on: str = Field(description="The opening of the run's model card.")
+    not_for: str = Field(description="What the run must not be used for.")
     ready: bool
     limits: ServerLimits
 

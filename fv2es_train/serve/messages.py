@@ -10,6 +10,7 @@ from fv2es_prep.errors import Fv2esError
 from fv2es_train.predict.outputs import RelativeBox, UtterancePrediction
 from fv2es_train.predict.request import Request
 
+Rule = Literal["thresholds", "largest"]
 Part = Literal["", "speech", "utterances", "preview"]
 EndState = Literal["done", "failed", "stopped"]
 # Sent to a worker to stop its task.
@@ -66,6 +67,7 @@ class LoadedModel:
 
     Attributes:
         classes: in the order of the model's outputs.
+        rule: how classes are decided, see `models.decision.Decision`.
         thresholds: class -> threshold of the run.
         modalities: letters of the model's modalities.
         pictures_hz: sampled pictures per second.
@@ -73,6 +75,7 @@ class LoadedModel:
 
     model: str
     classes: tuple[str, ...]
+    rule: Rule
     thresholds: dict[str, float]
     modalities: str
     recogniser: str | None

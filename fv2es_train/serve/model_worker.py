@@ -88,6 +88,7 @@ def _loaded_model(predictor: Predictor) -> LoadedModel:
     return LoadedModel(
         model=model.config.name,
         classes=predictor.classes,
+        rule=predictor.decision.rule,
         thresholds=predictor.thresholds,
         modalities=predictor.modalities,
         recogniser=recogniser.name if recogniser is not None else None,
@@ -158,8 +159,10 @@ def _reword(task: RewordTask, predictor: Predictor) -> Iterator[Update]:
 
 def _result(one: UtterancePrediction, task: ScoreTask, faces: Faces | None) -> UtteranceResult:
     missing = {letter: _without_path(reason, task) for letter, reason in one.missing.items()}
-    places = relative_boxes(one, *task.video.size) if task.video.size else []
-    shown = () if faces is None else tuple(_jpegs(faces))
+    # Without a verified face the picture says nothing of the speaker.
+    seen = task.video.size if "v" in one.used else None
+    places = relative_boxes(one, *seen) if seen else []
+    shown = tuple(_jpegs(faces)) if faces is not None and "v" in one.used else ()
     values = {f.name: getattr(one, f.name) for f in fields(one) if f.init}
     return UtteranceResult(**values | {"missing": missing}, places=tuple(places), faces=shown)
 

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 
-/** A bar of a probability with a tick at the threshold, and one at what it was before. */
+/** A bar of a probability; a tick at the threshold if there is one, and at what it was before. */
 export function probabilityBar(value, threshold, isDecided, was = null) {
   const fill = make("span", { class: isDecided ? "fill decided" : "fill" });
   fill.style.width = `${100 * value}%`;
@@ -10,8 +10,8 @@ export function probabilityBar(value, threshold, isDecided, was = null) {
     "span",
     { class: "bar", "aria-hidden": true },
     fill,
-    tick("threshold-tick", threshold),
   );
+  if (threshold !== null) bar.append(tick("threshold-tick", threshold));
   if (was !== null) bar.append(tick("was-tick", was));
   return bar;
 }

@@ -126,9 +126,11 @@ function faces(one) {
   const box = make("div", { class: "faces" });
   if (!one.faces_seen) return box;
   const count = `faces ${one.faces_found}/${one.faces_seen}`;
-  const told =
-    one.faces_found < one.faces_seen
-      ? `${count}: in ${several(one.faces_seen - one.faces_found, "picture")} the middle stands in`
+  const without = several(one.faces_seen - one.faces_found, "picture");
+  const told = !one.used.includes("v")
+    ? `${count}: the picture is left out`
+    : one.faces_found < one.faces_seen
+      ? `${count}: in ${without} the middle stands in`
       : count;
   box.append(make("p", { class: "number", data: { testid: "faces" }, text: told }));
   const row = make("div", { class: "face-row" });

@@ -47,6 +47,11 @@ export function threshold(value) {
   return text.length < 4 ? value.toFixed(2) : text;
 }
 
+/** When a class is decided, by the rule of the run. */
+export function whenDecided(about) {
+  return about.rule === "largest" ? "the most probable class" : "above the threshold";
+}
+
 /** A share of one as percent. */
 export function percent(value) {
   return `${(100 * value).toFixed(1)} %`;
@@ -66,7 +71,7 @@ export function several(count, thing) {
 
 /** The decided classes, or the likeliest one with a question mark, as the command line says it. */
 export function decision(one) {
-  if (!one.top) return "not scored";
+  if (!one.top) return "not decided";
   return one.decided.length ? one.decided.join(", ") : `(${one.top}?)`;
 }
 

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { byId, make, pause, show } from "./dom.js";
 import { Form } from "./form.js";
+import { whenDecided } from "./format.js";
 import * as jobs from "./job.js";
 import * as notice from "./notice.js";
 import * as progress from "./progress.js";
@@ -80,6 +81,16 @@ function describe() {
     make("span", { text: about.classes.join(" ") }),
   );
   byId("version").textContent = `fv2es ${about.version}`;
+  byId("trained").textContent = notice.ended(about.trained_on);
+  byId("not-for").textContent = notice.ended(about.not_for);
+  byId("when-decided").textContent = whenDecided(about);
+  byId("rule").textContent =
+    `A class is decided ${
+      about.rule === "largest"
+        ? "if it is the most probable one; its probability says how sure that is"
+        : "if its probability is above the threshold that the run stores; “(neu?)” says that none " +
+          "is, and which is the most probable"
+    }. The terms of text, faces and sound add up to the logit.`;
 }
 
 /** Run something and tell what went wrong in it; a token that is refused is asked for again. */

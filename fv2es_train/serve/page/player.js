@@ -152,6 +152,8 @@ function pictureArea(video) {
 
 /** Draw the box of the last sampled moment; tells whether there is one. */
 function drawBox(pen, one, seconds, area) {
+  // Without a verified face the picture says nothing.
+  if (!one.used.includes("v")) return false;
   // A jump to the first sampled moment may end a hair before it.
   const place = one.places.findLast((spot) => spot.time_s <= seconds + 0.02) ?? one.places[0];
   if (!place) return false;
@@ -167,7 +169,7 @@ function drawBox(pen, one, seconds, area) {
 }
 
 function labelOf(one) {
-  return one.top ? `${decision(one)} ${probability(one.probability[one.top])}` : "not scored";
+  return one.top ? `${decision(one)} ${probability(one.probability[one.top])}` : decision(one);
 }
 
 function drawLabel(pen, text, left, top, area) {

@@ -34,8 +34,9 @@ export class Result {
 
   /** Begin with a new video. */
   begin(about) {
-    this.#about = about;
-    this.timeline.begin(about.thresholds);
+    // The most probable class is decided without thresholds.
+    this.#about = { ...about, thresholds: about.rule === "largest" ? {} : about.thresholds };
+    this.timeline.begin(about.classes, this.#about.thresholds);
     this.#replace([], null);
     show(false, byId("result"), byId("actions"), byId("changes"));
     awaitSummary();
@@ -65,7 +66,7 @@ export class Result {
     if (before) this.#replace(job.utterances, new Before(before.utterances));
     show(true, byId("result"), byId("actions"));
     this.#describe();
-    showSummary(job.summary, before?.summary);
+    showSummary(job.summary, this.#about.thresholds, before?.summary);
     showNotes(job.notes);
     this.#tellChanges(before);
     this.timeline.tell(this.#utterances, this.#length);

@@ -5,11 +5,16 @@ import { byId, make } from "./dom.js";
 import { duration, percent, probability, several, threshold } from "./format.js";
 import { ended } from "./notice.js";
 
-/** Show what the server says of the whole video; `old` is the summary before other words. */
-export function showSummary(summary, old = null) {
+/**
+ * Show what the server says of the whole video.
+ *
+ * `thresholds` has those of the classes, if the run decides by them; `old` is the summary before
+ * other words.
+ */
+export function showSummary(summary, thresholds, old = null) {
   const box = byId("summary");
   box.replaceChildren(headline(summary, old));
-  if (summary?.top) box.append(table(summary, old));
+  if (summary?.top) box.append(table(summary, thresholds, old));
 }
 
 /** Say that the whole video is not told yet. */
@@ -31,7 +36,7 @@ function headline(summary, old) {
     return make("p", {
       class: "headline",
       data: { testid: "headline" },
-      text: "Nothing could be scored.",
+      text: "Not decided: no utterance could be scored.",
     });
   const sure = summary.decided.length > 0;
   const said = (one) =>
@@ -60,10 +65,12 @@ function headline(summary, old) {
   );
 }
 
-function table(summary, old) {
-  const head = ["class", "mean probability", "", "threshold", "share of time"];
+function table(summary, thresholds, old) {
+  const withThresholds = Object.keys(thresholds).length > 0;
+  const head = ["class", "mean probability", "", withThresholds ? "threshold" : "", "share of time"];
   const body = make("tbody");
-  for (const name of Object.keys(summary.thresholds)) {
+  for (const name of Object.keys(summary.probability)) {
+    const least = thresholds[name] ?? null;
     const isDecided = summary.decided.includes(name);
     const was = old?.probability?.[name] ?? null;
     const moved = was !== null && probability(was) !== probability(summary.probability[name]);
@@ -83,13 +90,13 @@ function table(summary, old) {
           { class: "wide" },
           probabilityBar(
             summary.probability[name],
-            summary.thresholds[name],
+            least,
             isDecided,
             moved ? was : null,
           ),
         ),
         number,
-        make("td", { class: "number faint", text: threshold(summary.thresholds[name]) }),
+        make("td", { class: "number faint", text: least === null ? "" : threshold(least) }),
         make("td", {
           class: "number",
           data: { testid: `share-${name}` },

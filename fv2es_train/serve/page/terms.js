@@ -14,7 +14,7 @@ export function termsTable(one, about, most, old) {
   const used = letters.filter((letter) => one.used.includes(letter));
   const body = make("tbody");
   for (const name of about.classes)
-    body.append(row(one, name, letters, used, most, about.thresholds[name], old));
+    body.append(row(one, name, letters, used, most, about.thresholds[name] ?? null, old));
   const head = make(
     "tr",
     {},

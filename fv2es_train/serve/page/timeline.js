@@ -64,9 +64,9 @@ export class Timeline {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#redraw());
   }
 
-  /** Take classes with their thresholds; the rest begins anew. */
-  begin(thresholds) {
-    this.#classes = Object.keys(thresholds);
+  /** Take the classes, and their thresholds if the run decides by them; the rest begins anew. */
+  begin(classes, thresholds) {
+    this.#classes = classes;
     this.thresholds = thresholds;
     this.#zoom = 1;
     this.tell([], 1);
@@ -189,7 +189,9 @@ export class Timeline {
     const head = `${this.#utterances.indexOf(one) + 1}  ${clock(one.start_s)}–${clock(one.end_s)}  ${one.speaker}`;
     const value =
       name && name in one.probability
-        ? `${name} ${probability(one.probability[name])}, threshold ${threshold(this.thresholds[name])}`
+        ? [`${name} ${probability(one.probability[name])}`, this.#threshold(name, "threshold ")]
+            .filter(Boolean)
+            .join(", ")
         : [decision(one), this.#values(one)].filter(Boolean).join(": ");
     return make("p", {}, make("strong", { text: head.trim() }), make("span", { text: value }));
   }
@@ -201,13 +203,18 @@ export class Timeline {
       .join(", ");
   }
 
+  /** The threshold of a class behind a sign; empty if the run has none. */
+  #threshold(name, sign) {
+    return name in this.thresholds ? `${sign}${threshold(this.thresholds[name])}` : "";
+  }
+
   #nameRows() {
     const rows = this.#classes.map((name) =>
       make(
         "div",
         { class: "name" },
         make("span", { text: name }),
-        make("span", { class: "threshold", text: `> ${threshold(this.thresholds[name])}` }),
+        make("span", { class: "threshold", text: this.#threshold(name, "> ") }),
       ),
     );
     rows.push(make("div", { class: "name" }, make("span", { text: "speech" })));

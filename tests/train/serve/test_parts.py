@@ -18,6 +18,7 @@ from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.form import receive_form
 from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.messages import RewordTask, ScoreTask, Update, VideoFile, failure
+from fv2es_train.serve.run_card import read_card
 from fv2es_train.serve.settings import Limits
 from fv2es_train.serve.workspace import private_workspace
 from tests.train.media import ffmpeg
@@ -169,3 +170,17 @@ def test_many_threads_share_the_queue() -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == sorted(added)
+
+
+def test_a_runs_card_says_what_it_was_trained_on_and_what_it_is_not_for(tmp_path: Path) -> None:
+    unknown, not_for = read_card(tmp_path)
+    assert "does not say" in unknown and "decisions about people" in not_for
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: other\n---\n\n# fv2es (tav) on iemocap\n\nTrained on **generated** clips,\n"
+        "see [the page](https://example.org).\n\n## Metrics\n\n| a |\n\n"
+        "## What it is not for\n\n- Not for `people`.\n- Not for policing.\n\n## Licence\n\nmine\n"
+    )
+    assert read_card(tmp_path) == (
+        "fv2es (tav) on iemocap. Trained on generated clips, see the page.",
+        "Not for people. Not for policing.",
+    )
