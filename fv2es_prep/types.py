@@ -173,6 +173,23 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where a corpus comes from.
+
+    Attributes:
+        name: its name.
+        generated: whether a program made it, so that it shows no real person.
+        licence: what its licence says about shards and models, in one sentence.
+        version: its version, if it has one.
+    """
+
+    name: str = ""
+    generated: bool = False
+    licence: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class Inventory:
     """Every recording and utterance of a corpus, in fixed order, and what was dropped.
 
@@ -185,6 +202,7 @@ class Inventory:
         rating_names: names of ``Utterance.ratings``.
         options: options of the corpus that the scan settled, e.g. the source of labels.
         reconciliation: name -> count, for a corpus that keeps its parts in several places.
+        provenance: where the corpus comes from.
     """
 
     corpus: str
@@ -195,6 +213,12 @@ class Inventory:
     rating_names: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     reconciliation: dict[str, int] = field(default_factory=dict)
+    provenance: Provenance = Provenance()
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every utterance has exactly one class."""
+        return all(len(utterance.labels) == 1 for utterance in self.utterances)
 
     @property
     def without_text(self) -> int:

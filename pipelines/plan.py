@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.corpora import CORPORA
-from fv2es_prep.corpora.base import stored_options
+from fv2es_prep.corpora.base import provenance_of, stored_options
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.schema import FORMAT_VERSION
@@ -115,6 +115,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
     corpus = CORPORA.load(config.name)
     choice = LabelChoice(config.labels, config.merge, corpus.classes)
     inventory = corpus.scan(config.raw, choice, config.corpus)
+    inventory = replace(inventory, provenance=provenance_of(corpus, config.raw))
     if config.limit is not None:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:

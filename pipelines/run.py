@@ -245,6 +245,7 @@ def _write_dataset(
         contents.settings,
         receipts,
         inventory.reconciliation,
+        inventory.provenance,
     )
     write_catalogue(out, index)
     write_index(out, index)

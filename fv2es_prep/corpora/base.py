@@ -10,9 +10,13 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fv2es_prep.corpora.inventory import LabelChoice
-from fv2es_prep.errors import SettingsError
-from fv2es_prep.types import Inventory, View
+from fv2es_prep.errors import CorpusError, SettingsError
+from fv2es_prep.types import Inventory, Provenance, View
+
+PROVENANCE_NAME = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Corpus:
         presets: name -> the configuration it sets, path -> value; the user's own values win.
         view_of: utterance id -> the view of its speaker, where ids alone decide it.
         licence: what its licence says about shards and models, in one sentence.
+        version: its version, if it has one.
+        require: letters of the modalities that an utterance must have by default; ``tav`` drops
+            an utterance that lacks words, sound or picture, and ``""`` only one without any.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Corpus:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     view_of: Callable[[str], View] | None = None
     licence: str = ""
+    version: str = ""
+    require: str = "tav"
 
     def read_options(self, stored: Mapping[str, Any]) -> Any:
         """The options of a dataset from what `stored_options` returned; other names are ignored.
@@ -62,6 +71,24 @@ class Corpus:
             return self.options(**{name: stored[name] for name in names & stored.keys()})
         except TypeError as error:
             raise SettingsError(f"options of {self.name}: {error}") from error
+
+
+def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
+    """What ``provenance.json`` in the corpus or beside its table says; else what `Corpus` says.
+
+    Raises:
+        CorpusError: the file is invalid.
+    """
+    path = (raw if raw.is_dir() else raw.parent) / PROVENANCE_NAME
+    if not path.is_file():
+        return Provenance(corpus.name, False, corpus.licence, corpus.version)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Provenance)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CorpusError(
+            f"{path.name} cannot be read: {error}",
+            'write {"name": "...", "generated": false, "licence": "...", "version": "..."}',
+        ) from error
 
 
 def stored_options(options: Any) -> dict[str, Any]:

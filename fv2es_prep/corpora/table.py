@@ -9,9 +9,9 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +19,7 @@ from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import Found, LabelChoice, make_inventory
 from fv2es_prep.corpora.table_rows import Row, TableRows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
+from fv2es_prep.media.ffmpeg import Kind
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
 
@@ -31,19 +32,36 @@ COLUMNS = (
 _MEANT = {"label": "labels", "start": "start_s", "end": "end_s", "transcript": "text"}
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 _VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
+# One of these columns is enough.
+_MODALITIES = ("video", "audio", "text")
+# The span of an utterance of words alone, in seconds.
+_NOMINAL_S = 1.0
 
 
-def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
+@dataclass(frozen=True)
+class TableOptions:
+    """Options of a table.
+
+    Attributes:
+        ratings: Numeric columns that become ratings, e.g. valence,arousal.
+    """
+
+    ratings: tuple[str, ...] = ()
+
+
+def scan(root: Path, choice: LabelChoice, options: TableOptions = TableOptions()) -> Inventory:
     """Read the table file ``root``; docs/adding-a-corpus.md describes the columns.
 
     Paths in it are relative to its directory. No chosen classes: all classes of the table. An
-    utterance without a span is its whole recording, with the duration that the file states.
+    utterance without a span is its whole recording, with the duration that the files state; words
+    alone have the span 0 to 1 s.
 
     Raises:
         CorpusError: the file cannot be read, columns are missing or misnamed, or no row is left.
     """
     rows = read_rows(root)
-    labels_of = _labels_of(rows, choice)
+    ratings = tuple(options.ratings)
+    labels_of = _labels_of(rows, choice, ratings)
     # Not resolved: links stay as the user made them.
     folder = Path(os.path.abspath(root.parent))  # noqa: PTH100
     found = Found()
@@ -51,12 +69,8 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
         name = str(row.values.get("id", row.place))
         try:
             recording, utterance = _read_row(row, rows, folder, labels_of)
-            first = found.recordings.setdefault(recording.id, recording).audio
-            if first != recording.audio:
-                names = [path.name if path else "none" for path in (first, recording.audio)]
-                other = f"an earlier row has {names[0]} for the same video"
-                sentence = f"its audio is {names[1]}; {other}"
-                raise UtteranceError(sentence, DropReason.BAD_LINE)
+            utterance = replace(utterance, ratings=tuple(_rating(row, name) for name in ratings))
+            _check_same(found.recordings.setdefault(recording.id, recording), recording)
             found.utterances.append(utterance)
         except UtteranceError as error:
             sentence = f"{row.place}: {error.sentence}"
@@ -68,17 +82,20 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
         found.utterances,
         found.dropped,
         choice,
+        ratings,
         none_holds="dropped" if "labels" in rows.columns else "unlabelled",
     )
 
 
-def _labels_of(rows: TableRows, choice: LabelChoice) -> Callable[[Row], tuple[str, ...]]:
+def _labels_of(
+    rows: TableRows, choice: LabelChoice, ratings: Sequence[str]
+) -> Callable[[Row], tuple[str, ...]]:
     """The function that reads the labels of a row."""
-    _check_columns(rows)
+    _check_columns(rows, ratings)
     if "labels" in rows.columns:
         return _named_labels
     sound = [row for row in rows.rows if not row.problem]
-    others = [name for name in rows.columns if name not in COLUMNS]
+    others = [name for name in rows.columns if name not in (*COLUMNS, *ratings)]
     classes = [name for name in others if all(_flag(row, name) is not None for row in sound)]
     for name in (*choice.classes, *choice.merge):
         if name not in classes:
@@ -88,13 +105,16 @@ def _labels_of(rows: TableRows, choice: LabelChoice) -> Callable[[Row], tuple[st
     return lambda row: tuple(name for name in classes if _flag(row, name))
 
 
-def _check_columns(rows: TableRows) -> None:
+def _check_columns(rows: TableRows, ratings: Sequence[str]) -> None:
     for name in rows.columns:
         meant = _MEANT.get(name.casefold(), name.casefold())
         if name not in COLUMNS and meant in COLUMNS and meant not in rows.columns:
             raise _columns_error(rows, f"a column {name!r}; did you mean {meant!r}?")
-    if "video" not in rows.columns:
-        raise _columns_error(rows, "no column video")
+    if not any(name in rows.columns for name in _MODALITIES):
+        raise _columns_error(rows, "none of the columns video, audio and text")
+    for name in ratings:
+        if name not in rows.columns or name in COLUMNS:
+            raise _columns_error(rows, f"no column of ratings {name!r}")
     if ("start_s" in rows.columns) != ("end_s" in rows.columns):
         raise _columns_error(rows, "only one of the columns start_s and end_s")
     if "id" not in rows.columns:
@@ -104,11 +124,11 @@ def _check_columns(rows: TableRows) -> None:
 def _check_stems(rows: TableRows) -> None:
     seen: dict[str, str] = {}
     for row in rows.rows:
-        stem = Path(str(row.values.get("video", row.place))).stem
+        stem = _own_id(row)
         if stem in seen:
             raise CorpusError(
                 f"{rows.name} has no column id, and {seen[stem]} and {row.place} have the same "
-                f"video {stem!r}",
+                f"file name {stem!r}",
                 "add a column id with a unique name for each utterance",
             )
         seen[stem] = row.place
@@ -154,17 +174,22 @@ def _read_row(
 ) -> tuple[Recording, Utterance]:
     if row.problem:
         raise UtteranceError(row.problem, DropReason.BAD_LINE)
+    modalities = [name for name in _MODALITIES if name in rows.columns]
+    if not any(name in row.values for name in modalities):
+        empty = f"its column {modalities[0]} is empty"
+        if len(modalities) > 1:
+            empty = f"its columns {' and '.join(modalities)} are empty"
+        raise UtteranceError(empty, DropReason.VIDEO_MISSING)
     video = _file(row, "video", folder, DropReason.VIDEO_MISSING)
-    audio = video
-    if "audio" in row.values:
-        audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING)
-    recording = Recording(_recording_id(video, folder), video, audio)
+    audio = _file(row, "audio", folder, DropReason.AUDIO_MISSING) or video
     if "id" in rows.columns and "id" not in row.values:
         raise UtteranceError("it has no id", DropReason.NO_ID)
+    name, source = str(row.values.get("id", _own_id(row))), video or audio
+    recording = Recording(_recording_id(source, folder) if source else name, video, audio)
     return recording, Utterance(
-        str(row.values.get("id", video.stem)),
+        name,
         recording.id,
-        *_span(row),
+        *_span(row, _NOMINAL_S if source is None else math.inf),
         transcript=str(row.values.get("text", "")),
         labels=labels_of(row),
         speaker=str(row.values.get("speaker", "")),
@@ -173,9 +198,15 @@ def _read_row(
     )
 
 
-def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path:
+def _own_id(row: Row) -> str:
+    """The id of a row in a table without a column id: the name of its file, or its place."""
+    file = row.values.get("video", row.values.get("audio"))
+    return row.place.replace(" ", "-") if file is None else Path(str(file)).stem
+
+
+def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path | None:
     if column not in row.values:
-        raise UtteranceError(f"its column {column} is empty", missing)
+        return None
     named = str(row.values[column])
     path = Path(os.path.normpath(folder / named))
     try:
@@ -189,27 +220,48 @@ def _file(row: Row, column: str, folder: Path, missing: DropReason) -> Path:
     return path
 
 
+def _check_same(first: Recording, second: Recording) -> None:
+    """Refuse a recording with the id of an earlier one and other files."""
+    if first != second:
+        of, other = (recording.audio or recording.video for recording in (second, first))
+        sentence = f"its audio is {of.name if of else 'none'}; an earlier row has "
+        sentence += f"{other.name if other else 'none'} for the same file"
+        raise UtteranceError(sentence, DropReason.BAD_LINE)
+
+
 def _recording_id(video: Path, folder: Path) -> str:
-    """The path relative to the table; a video elsewhere has a digest of its path in its id."""
+    """The path relative to the table; a file elsewhere has a digest of its path in its id."""
     if video.is_relative_to(folder):
         return video.relative_to(folder).as_posix()
     place = hashlib.sha256(os.path.relpath(video, folder).encode("utf-8", "surrogateescape"))
     return f"{video.name}-{place.hexdigest()[:8]}"
 
 
-def _span(row: Row) -> tuple[float, float]:
-    columns, ends = [name for name in ("start_s", "end_s") if name in row.values], []
+def _span(row: Row, whole_s: float) -> tuple[float, float]:
+    columns = [name for name in ("start_s", "end_s") if name in row.values]
     if len(columns) == 1:
         raise UtteranceError(f"it has only {columns[0]}", DropReason.BAD_SPAN)
-    for column in columns:
-        try:
-            ends.append(float(row.values[column]))
-        except (TypeError, ValueError):
-            ends.append(math.nan)
-        if not math.isfinite(ends[-1]):
-            sentence = f"column {column}: found {row.values[column]!r}, expected seconds"
-            raise UtteranceError(sentence, DropReason.BAD_SPAN)
-    return (ends[0], ends[1]) if ends else (0.0, math.inf)
+    if not columns:
+        return 0.0, whole_s
+    start_s, end_s = (_number(row, name, "seconds", DropReason.BAD_SPAN) for name in columns)
+    return start_s, end_s
+
+
+def _rating(row: Row, column: str) -> float:
+    if column not in row.values:
+        return math.nan
+    return _number(row, column, "a number", DropReason.BAD_LINE)
+
+
+def _number(row: Row, column: str, expected: str, reason: DropReason) -> float:
+    try:
+        value = float(row.values[column])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        sentence = f"column {column}: found {row.values[column]!r}, expected {expected}"
+        raise UtteranceError(sentence, reason)
+    return value
 
 
 def _view(row: Row) -> View:
@@ -239,11 +291,18 @@ def _put_ends(found: Found, file: str) -> None:
 
 
 def _length(recording: Recording) -> float | MediaError:
-    path = recording.video or recording.audio
-    try:
-        return duration_s(path) if path else math.inf
-    except MediaError as error:
-        return error
+    """Duration of the longest of its files."""
+    found: list[float | MediaError] = []
+    files: tuple[tuple[Path | None, Kind], ...]
+    files = (recording.video, "picture"), (recording.audio, "sound")
+    for path, kind in files:
+        known = kind == "sound" and path == recording.video and isinstance(found[0], float)
+        if path is not None and not known:
+            try:
+                found.append(duration_s(path, kind=kind))
+            except MediaError as error:
+                found.append(error)
+    return max((length for length in found if isinstance(length, float)), default=found[0])
 
 
 TABLE = Corpus(
@@ -252,4 +311,6 @@ TABLE = Corpus(
     raw="CSV, TSV, JSONL or Parquet file: one row per utterance.",
     example="meld.csv",
     scan=scan,
+    options=TableOptions,
+    require="",
 )

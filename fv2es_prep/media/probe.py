@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fv2es_prep.config import DEFAULT_MEDIA, MediaSettings
+from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.ffmpeg import Kind, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.media.video import PictureReader
@@ -27,15 +28,19 @@ class Pace(NamedTuple):
     first_s: float
 
 
-def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> float:
+def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA, kind: Kind = "picture") -> float:
     """The stated duration in seconds, to a hundredth; a file that states none is decoded.
 
     Raises:
-        MediaError: the file holds no picture, cannot be decoded, or exceeds a limit.
+        MediaError: the file holds no stream of the kind, cannot be decoded, or exceeds a limit.
     """
     # A file that cannot be opened states nothing either: the decoder reports why.
-    if stated_s := announced_s(path, "picture", media):
+    if stated_s := announced_s(path, kind, media):
         return stated_s
+    if kind == "sound":
+        with contextlib.closing(SoundReader(path, media)) as sound:
+            sound.span(media.max_duration_s, media.max_duration_s, None)
+            return sound.reached_s
     with contextlib.closing(PictureReader(path, [], media)) as reader:
         while reader.next() is not None:
             pass

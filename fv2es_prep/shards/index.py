@@ -13,7 +13,7 @@ import msgspec
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
-from fv2es_prep.types import ShardReceipt
+from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import write_json
 
 INDEX_NAME = "index.json"
@@ -57,6 +57,7 @@ class Index:
         shards: in the order of their utterances, part by part.
         merged: the parts of a merged dataset, else empty.
         reconciliation: name -> count, see `Inventory`; empty if merged.
+        provenance: where the corpus of each part comes from; empty of older datasets.
     """
 
     corpus: str
@@ -67,6 +68,7 @@ class Index:
     shards: tuple[ShardEntry, ...]
     merged: tuple[Part, ...] = ()
     reconciliation: dict[str, int] = field(default_factory=dict)
+    provenance: tuple[Provenance, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -91,6 +93,7 @@ def make_index(
     settings: PrepSettings,
     receipts: Sequence[ShardReceipt],
     reconciliation: dict[str, int] | None = None,
+    provenance: Provenance | None = None,
 ) -> Index:
     """The index of the shards of the receipts, in order of their names."""
     shards = tuple(
@@ -98,7 +101,8 @@ def make_index(
         for r in sorted(receipts, key=lambda receipt: receipt.name)
     )
     head = corpus, FORMAT_VERSION, label_classes, rating_names, settings
-    return Index(*head, shards, reconciliation=reconciliation or {})
+    sources = (provenance,) if provenance else ()
+    return Index(*head, shards, reconciliation=reconciliation or {}, provenance=sources)
 
 
 def write_index(directory: Path, index: Index) -> None:
@@ -118,6 +122,7 @@ def write_index(directory: Path, index: Index) -> None:
         "shards": [asdict(shard) for shard in index.shards],
         "merged": [asdict(part) for part in index.merged],
         "reconciliation": index.reconciliation,
+        "provenance": [asdict(source) for source in index.provenance],
     }
     # Through JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
@@ -173,4 +178,5 @@ def _index_of(value: dict[str, Any]) -> Index:
         shards=shards,
         merged=parts,
         reconciliation=dict(value.get("reconciliation", {})),
+        provenance=tuple(Provenance(**source) for source in value.get("provenance", [])),
     )

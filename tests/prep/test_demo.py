@@ -41,6 +41,7 @@ def test_the_tree_is_that_of_iemocap(corpus: Path) -> None:
     dialog = "Session1/dialog"
     assert set(digests(corpus)) == {
         "README.txt",
+        "provenance.json",
         f"{dialog}/EmoEvaluation/{NAME}.txt",
         f"{dialog}/EmoEvaluation/._{NAME}.txt",
         f"{dialog}/transcriptions/{NAME}.txt",

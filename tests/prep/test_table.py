@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from fv2es_prep.corpora.base import provenance_of
+from fv2es_prep.corpora.iemocap import IEMOCAP
 from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.corpora.table import TABLE, TableOptions
 from fv2es_prep.corpora.table import scan as scan_table
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path
@@ -21,7 +24,7 @@ from fv2es_prep.media.probe import duration_s
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.splits import Split, write_split
-from fv2es_prep.types import Inventory, View
+from fv2es_prep.types import Inventory, Provenance, View
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
 from pipelines.commands.prep import prep
@@ -188,6 +191,76 @@ def test_a_clip_that_cannot_be_opened_is_left_out_and_a_second_sound_is_refused(
     assert found["c"][1].startswith("line 4: its audio is clip1.mkv")
 
 
+def test_one_modality_is_enough(table):
+    path = table(
+        "id,video,audio,text,labels",
+        ("sound", "", "clips/clip0.mkv", "", "joy"),
+        ("words", "", "", "Well, yes.", "fear"),
+        ("both", "clips/clip1.mkv", "clips/clip2.mkv", "", "joy"),
+        ("none", "", "", "", "joy"),
+    )
+    inventory = scan(path)
+    recordings = {
+        r.id: (r.video and r.video.name, r.audio and r.audio.name) for r in inventory.recordings
+    }
+    assert recordings == {
+        "clips/clip0.mkv": (None, "clip0.mkv"),
+        "clips/clip1.mkv": ("clip1.mkv", "clip2.mkv"),
+        "words": (None, None),
+    }
+    ends = {u.id: u.end_s for u in inventory.utterances}
+    assert ends == {"sound": pytest.approx(1.5, abs=0.05), "both": ends["sound"], "words": 1.0}
+    (lost,) = inventory.dropped
+    assert lost.sentence == "line 5: its columns video and audio and text are empty"
+    assert inventory.exclusive
+
+
+def test_a_corpus_of_sound_or_of_words_alone(table):
+    sound = scan(table("audio,labels", ("clips/clip0.mkv", "joy"), ("clips/clip1.mkv", "fear")))
+    assert [(u.id, u.recording_id) for u in sound.utterances] == [
+        ("clip0", "clips/clip0.mkv"),
+        ("clip1", "clips/clip1.mkv"),
+    ]
+    words = scan(table("text,labels", ("Yes.", "joy"), ("No.", "fear|joy")))
+    assert [(u.id, u.transcript) for u in words.utterances] == [
+        ("line-2", "Yes."),
+        ("line-3", "No."),
+    ]
+    assert not words.exclusive
+
+
+def test_numeric_columns_become_ratings(table):
+    columns = "id,text,labels,valence,arousal"
+    path = table(columns, ("a", "Yes.", "joy", 0.5, ""), ("b", "No.", "joy", "high", 1))
+    options = TableOptions(("valence", "arousal"))
+    inventory = scan_table(path, LabelChoice(()), options)
+    assert inventory.rating_names == ("valence", "arousal")
+    (kept,) = inventory.utterances
+    assert kept.ratings[0] == 0.5
+    assert math.isnan(kept.ratings[1])
+    assert left_out(inventory)["b"] == (
+        DropReason.BAD_LINE,
+        "line 3: column valence: found 'high', expected a number",
+    )
+    with pytest.raises(CorpusError, match="no column of ratings 'dominance'"):
+        scan_table(path, LabelChoice(()), TableOptions(("dominance",)))
+
+
+def test_provenance_is_that_of_the_file_beside_the_table_else_of_the_corpus(
+    table, corpus, tmp_path
+):
+    path = table("text,labels", ("Yes.", "joy"))
+    assert provenance_of(TABLE, path) == Provenance("table")
+    (tmp_path / "provenance.json").write_text('{"name": "mine", "licence": "CC0", "version": "2"}')
+    assert provenance_of(TABLE, path) == Provenance("mine", False, "CC0", "2")
+    (tmp_path / "provenance.json").write_text('{"generated": "yes"}')
+    with pytest.raises(CorpusError, match="provenance.json cannot be read"):
+        provenance_of(TABLE, path)
+    demo = provenance_of(IEMOCAP, corpus)
+    assert demo.generated
+    assert "Southern California" not in demo.licence
+
+
 def test_one_column_for_each_class(table):
     path = table(
         "id,video,start_s,end_s,joy,fear,take",
@@ -209,7 +282,10 @@ def test_one_column_for_each_class(table):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ("id,file,labels", "no column video; its columns are id, file, labels"),
+        (
+            "id,file,labels",
+            "none of the columns video, audio and text; its columns are id, file, labels",
+        ),
         ("id,Video,labels", "a column 'Video'; did you mean 'video'?"),
         ("id,video,label", "a column 'label'; did you mean 'labels'?"),
         ("id,video,labels,start_s", "only one of the columns start_s and end_s"),

@@ -62,6 +62,7 @@ def merge(
         shards=tuple(entries),
         merged=tuple(Part(part.corpus, part.shards) for part in every),
         reconciliation={},
+        provenance=tuple(source for index in indexes for source in index.provenance),
     )
     write_catalogue(out, merged)
     write_index(out, merged)
