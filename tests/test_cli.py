@@ -133,6 +133,12 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(corpus, text_model, tmp_pat
     assert not out.exists()
 
 
+def test_a_class_that_the_corpus_does_not_have_is_refused_in_a_dry_run_too(corpus, tmp_path):
+    asked = ("prep", "iemocap", corpus, "--out", tmp_path / "shards", "--dry-run")
+    refused(fv2es(*asked, "--labels", "ang,happy"), 2, "did you mean 'hap'?")
+    refused(fv2es(*asked, "--merge", "excited=hap"), 2, "no class 'excited'")
+
+
 def test_from_raw_to_a_measured_model(corpus, text_model, tmp_path):
     shards, split, run = tmp_path / "shards", tmp_path / "split.json", tmp_path / "run"
     made = fv2es(
