@@ -5,8 +5,9 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 	if command -v $$p >/dev/null && $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# A worker for each core; the tests of a file share their fixtures, so they stay together.
-PARALLEL := -n auto --dist loadfile
+# Three workers for two cores: many tests wait for a process. The tests of a file share fixtures.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL := -n $(shell echo $$(($(CORES) * 3 / 2))) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-browser check fmt bench bench-full guard docs wheel-test lock clean

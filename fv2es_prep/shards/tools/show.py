@@ -115,10 +115,20 @@ def draw_example(example: Example, target: Path | Any) -> None:
 
     drawn = [stage for stage in map(load_stage, example) if stage.drawn_height]
     heights = [stage.drawn_height for stage in drawn]
-    figure = Figure(figsize=(9, 1.5 * sum(heights) or 1), dpi=100, layout="constrained")
+    height = 1.5 * sum(heights) or 1
+    figure = Figure(figsize=(9, height), dpi=100)
     FigureCanvasAgg(figure)
     utterance = example.utterance
-    grid = figure.add_gridspec(max(len(drawn), 1), 1, height_ratios=heights or [1])
+    # Fixed margins in inches: a layout engine draws everything twice.
+    grid = figure.add_gridspec(
+        *(max(len(drawn), 1), 1),
+        height_ratios=heights or [1],
+        hspace=0.25,
+        left=0.55 / 9,
+        right=1 - 0.1 / 9,
+        bottom=min(0.45 / height, 0.4),
+        top=1 - min(0.5 / height, 0.5),
+    )
     for row, stage in enumerate(drawn):
         stage.draw(figure.add_subplot(grid[row]), example[stage.name], utterance.start_s)
     figure.suptitle(
@@ -127,7 +137,7 @@ def draw_example(example: Example, target: Path | Any) -> None:
         + textwrap.shorten(f"“{utterance.transcript}”", 100),
         fontsize=10,
     )
-    figure.savefig(target, format="png")
+    figure.savefig(target, format="png", pil_kwargs={"compress_level": 3})
 
 
 def extract_example(shown: Shown, directory: Path) -> list[Path]:
