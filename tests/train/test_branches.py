@@ -22,6 +22,7 @@ from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES, build_model
 from fv2es_train.models.text_encoder import from_config
 from fv2es_train.training import loop as trainer
+from fv2es_train.training import optimization
 from fv2es_train.training.optimization import freeze_text, make_optimizer, set_training
 from fv2es_train.training.progress import Progress
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, options_of
@@ -34,7 +35,7 @@ class Watch(Progress):
         self.now: dict[str, int] = defaultdict(int)
         self.epochs: list[dict[str, int]] = []
         self.start: dict[str, Tensor] = {}
-        make = trainer.make_optimizer
+        make = optimization.make_optimizer
 
         def watched(model: FV2ES, config: TrainConfig) -> Any:
             self.model = model
@@ -44,7 +45,7 @@ class Watch(Progress):
                     parameter.register_post_accumulate_grad_hook(self.note(name))
             return make(model, config)
 
-        monkeypatch.setattr(trainer, "make_optimizer", watched)
+        monkeypatch.setattr(optimization, "make_optimizer", watched)
 
     def note(self, name: str) -> Any:
         def hook(parameter: Tensor) -> None:
