@@ -37,6 +37,7 @@ export class Detail {
     fill(
       this.box,
       heading(one, number, old),
+      undecided(one),
       this.#words(one, words, old, editable && about.modalities.includes("t")),
       faces(one),
       one.top ? termsTable(one, about, most, old) : null,
@@ -120,6 +121,12 @@ function heading(one, number, old) {
       make("span", { text: decision(one) }),
     ),
   );
+}
+
+function undecided(one) {
+  if (!one.undecided) return null;
+  const text = ended(`not decided: ${one.undecided}`);
+  return make("p", { class: "hint", data: { testid: "undecided" }, text });
 }
 
 function faces(one) {

@@ -82,7 +82,7 @@ function describe() {
   );
   byId("version").textContent = `fv2es ${about.version}`;
   byId("trained").textContent = notice.ended(about.trained_on);
-  byId("not-for").textContent = notice.ended(about.not_for);
+  byId("not-for").textContent = `What it is not for: ${notice.ended(about.not_for)}`;
   byId("when-decided").textContent = whenDecided(about);
   byId("rule").textContent =
     `A class is decided ${

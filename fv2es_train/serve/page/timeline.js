@@ -136,7 +136,7 @@ export class Timeline {
       .filter((one) => isOn(one, seconds))
       .map((one) => {
         const name = `utterance ${this.#utterances.indexOf(one) + 1} ${one.speaker}`.trim();
-        return `${name}: ${decision(one)}. ${this.#values(one)}`;
+        return `${name}: ${decision(one)}. ${this.#values(one) || one.undecided || ""}`;
       });
     return `${clock(seconds)} of ${clock(this.#length)}. ${on.join(". ") || "nobody speaks"}`;
   }
