@@ -11,6 +11,7 @@ from typing import Any
 from fv2es_prep.config import (
     COMPACT,
     DEFAULT_STAGES,
+    MODALITIES,
     FaceSettings,
     FrameSettings,
     MediaSettings,
@@ -46,6 +47,10 @@ class PrepConfig:
             in the published code.
         compact: Store faces as JPEG and spectra in 8 bits: smaller, lossy.
         stages: What is made of every utterance.
+        modalities: Letters of the modalities to prepare: t (text), a (audio), v (video). Stages
+            that need others are left out.
+        require: Letters of the modalities that an utterance must have; others may be missing.
+            none: any one modality is enough.
         tokenizer: Tokenizer: a directory, or a name on the Hugging Face hub.
         device: Device for face detection: cpu, cuda or cuda:N.
         shard_mb: Expected size of a shard in megabytes (10^6 bytes).
@@ -75,6 +80,8 @@ class PrepConfig:
     preset: str = OURS
     compact: bool = False
     stages: tuple[str, ...] = DEFAULT_STAGES
+    modalities: str = MODALITIES
+    require: str = MODALITIES
     tokenizer: str = "albert-base-v2"
     device: str = "cpu"
     shard_mb: float = 16.0
@@ -98,6 +105,17 @@ class PrepConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.max_dropped <= 1:
             raise UsageError(f"max_dropped is {self.max_dropped}, expected 0 to 1")
+        for name, least in (("modalities", 1), ("require", 0)):
+            letters = letters_of(getattr(self, name))
+            if letters is None or len(letters) < least:
+                sentence = f"{name} is {getattr(self, name)!r}, expected some of {MODALITIES}"
+                raise UsageError(sentence, "t is text, a is audio, v is video; e.g. ta")
+
+
+def letters_of(text: str) -> str | None:
+    """Letters of modalities in their order, empty for ``none``; None for any other text."""
+    letters = {*text} if text != "none" else set()
+    return "".join(m for m in MODALITIES if m in letters) if letters <= {*MODALITIES} else None
 
 
 def prep_config(corpus: str, **given: Any) -> PrepConfig:
@@ -152,4 +170,9 @@ def preset_values(corpus: str, given: Mapping[str, Any]) -> dict[str, Any]:
         section, _, name = path.partition(".")
         base = sections.get(section) or getattr(_SETTINGS, section)
         sections[section] = replace(base() if isinstance(base, type) else base, **{name: value})
-    return {"name": corpus, "labels": chosen.classes, **sections}
+    return {
+        "name": corpus,
+        "labels": chosen.classes,
+        "require": chosen.require or "none",
+        **sections,
+    }

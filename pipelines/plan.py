@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,13 +15,19 @@ from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_u
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
-from fv2es_prep.stages.registry import choose_stages, load_stage, sections_of, stages_of
+from fv2es_prep.stages.registry import (
+    choose_stages,
+    load_stage,
+    modalities_of,
+    sections_of,
+    stages_of,
+)
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Inventory, ShardReceipt, Utterance
 from fv2es_prep.utils.files import make_directory
 from fv2es_prep.utils.hub import is_here
 from pipelines.cache import Cache, earlier_shards, read_cache
-from pipelines.config import PrepConfig, section_of
+from pipelines.config import PrepConfig, letters_of, section_of
 from pipelines.media_hashes import UNREADABLE, MediaHashes, hash_media
 from pipelines.task import ShardTask, estimate_s, with_kept
 
@@ -70,7 +76,7 @@ class Plan:
             **missing,
             "why": self.reasons(),
             "frames": sum(self.settings.frames.count(u.duration_s) for u in seen),
-            "shard_bytes": sum(_bytes(u, self.settings) for u in self.inventory.utterances),
+            "shard_bytes": sum(_sizes(self.inventory, self.settings).values()),
             "workers": workers,
             "estimated_s": round(estimate_s(self.todo, workers), 1),
         }
@@ -147,9 +153,20 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
 
 def _settings(config: PrepConfig, inventory: Inventory, dry_run: bool) -> PrepSettings:
     """What the dataset stores: the sections, the tokenizer's identity, the corpus's options."""
-    stages = choose_stages(config.stages)
+    modalities = letters_of(config.modalities) or ""
+    chosen = {name: modalities_of(load_stage(name)) for name in choose_stages(config.stages)}
+    stages = tuple(name for name, needed in chosen.items() if {*needed} <= {*modalities})
+    if not stages:
+        raise SettingsError(
+            f"none of the stages {', '.join(chosen)} can be made from {modalities!r} alone",
+            f"their modalities are {', '.join(chosen.values())}: pass them with --modalities",
+        )
+    require = "".join(letter for letter in letters_of(config.require) or "" if letter in modalities)
     shared = {f.name for f in fields(PrepSettings)} & {f.name for f in fields(PrepConfig)}
-    sections = {name: getattr(config, name) for name in shared} | {"stages": stages}
+    sections = {name: getattr(config, name) for name in shared} | {
+        "stages": stages,
+        "require": require,
+    }
     own = {name: asdict(getattr(config, section_of(name))) for name in sections_of(stages)}
     text = TextSettings()
     if any(load_stage(name).section == "text" for name in stages):
@@ -187,7 +204,7 @@ def make_plan(
     cache = Cache() if media_hashes is None else read_cache(out, inventory.corpus)
     media_hashes = media_hashes or {r.id: (UNREADABLE, UNREADABLE) for r in inventory.recordings}
     tasks, finished = [], {}
-    for number, utterances in enumerate(_cut(inventory.utterances, settings, shard_mb * _MB)):
+    for number, utterances in enumerate(_cut(inventory, settings, shard_mb * _MB)):
         path = out / f"{inventory.corpus}-{number:05d}.h5"
         task = _task(path, inventory, settings, tokenizer, utterances, media_hashes)
         task = replace(task, fail_fast=fail_fast, device=device)
@@ -234,14 +251,14 @@ def _task(
 
 
 def _cut(
-    utterances: Sequence[Utterance], settings: PrepSettings, shard_bytes: float
+    inventory: Inventory, settings: PrepSettings, shard_bytes: float
 ) -> Iterator[tuple[Utterance, ...]]:
     held: list[Utterance] = []
-    size = 0
-    for _, group in groupby(utterances, key=lambda utterance: utterance.recording_id):
+    size, sizes = 0, _sizes(inventory, settings)
+    for _, group in groupby(inventory.utterances, key=lambda utterance: utterance.recording_id):
         members = list(group)
         held += members
-        size += sum(_bytes(utterance, settings) for utterance in members)
+        size += sum(sizes[utterance.id] for utterance in members)
         if size >= shard_bytes:
             yield tuple(held)
             held, size = [], 0
@@ -249,10 +266,18 @@ def _cut(
         yield tuple(held)
 
 
-def _bytes(utterance: Utterance, settings: PrepSettings) -> int:
-    """Expected bytes of an example."""
-    stages = stages_of(settings)
-    return sum(stage.expected_bytes(utterance.duration_s, settings) for stage in stages)
+def _sizes(inventory: Inventory, settings: PrepSettings) -> dict[str, int]:
+    """Utterance id -> expected bytes of its example."""
+    lacks = {r.id: "v" * (r.video is None) + "a" * (r.audio is None) for r in inventory.recordings}
+    needs = {stage: {*modalities_of(stage)} for stage in stages_of(settings)}
+    return {
+        u.id: sum(
+            stage.expected_bytes(u.duration_s, settings)
+            for stage, letters in needs.items()
+            if not letters & {*lacks[u.recording_id]}
+        )
+        for u in inventory.utterances
+    }
 
 
 def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:

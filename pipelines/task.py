@@ -72,7 +72,10 @@ class ShardTask:
     def missing_for(self, *media: str) -> list[Utterance]:
         """The utterances for which ``video`` or ``sound`` has to be decoded."""
         stages = [s.name for s in stages_of(self.header.settings) if {*s.needs} & {*media}]
-        return self.missing(*stages) if stages else []
+        # A corpus may lack either.
+        files = {r.id: {"video": r.video, "sound": r.audio} for r in self.recordings}
+        found = {name for name, each in files.items() if any(each[medium] for medium in media)}
+        return [u for u in self.missing(*stages) if u.recording_id in found] if stages else []
 
 
 def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:

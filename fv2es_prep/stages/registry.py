@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, PrepSettings
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.stages.base import INPUTS, MEDIA, Stage
 from fv2es_prep.utils.registry import Registry
@@ -53,6 +53,7 @@ def needs_media(stages: Iterable[Stage], made: Container[str]) -> bool:
     return any({*stage.needs} & {*MEDIA} for stage in stages if stage.name not in made)
 
 
+_LETTERS = {"transcript": "t", "sound": "a", "video": "v"}
 # Names of columns and arguments that a stage must not have.
 _RESERVED = {
     *("row", "digest", "origin", "id", "recording_id", "speaker", "session", "start_s", "end_s"),
@@ -76,6 +77,13 @@ def media_of(stage: Stage) -> set[str]:
     """Which of ``video`` and ``sound`` the stage needs, directly or through other stages."""
     others = (need for need in stage.needs if need not in INPUTS)
     return {*MEDIA} & {*stage.needs} | {m for name in others for m in media_of(load_stage(name))}
+
+
+def modalities_of(stage: Stage) -> str:
+    """Letters of the modalities that the stage needs, directly or through other stages."""
+    others = "".join(modalities_of(load_stage(n)) for n in stage.needs if n not in INPUTS)
+    found = others + "".join(_LETTERS[need] for need in stage.needs if need in INPUTS)
+    return "".join(letter for letter in MODALITIES if letter in found)
 
 
 def choose_stages(names: Iterable[str]) -> tuple[str, ...]:

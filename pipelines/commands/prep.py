@@ -92,6 +92,8 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 f"{','.join(DEFAULT_STAGES)}.",
                 metavar="NAMES",
             ),
+            Flag("modalities", metavar="LETTERS"),
+            Flag("require", metavar="LETTERS"),
             Flag(
                 *("frames.interval_s", ("--interval-ms",)),
                 help="Milliseconds between two frames; default 500.",

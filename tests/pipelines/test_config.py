@@ -35,6 +35,8 @@ def another(field: Field) -> Any:
         return "published"
     if isinstance(field.default, bool):
         return not field.default
+    if field.path in ("modalities", "require"):
+        return "ta"
     if field.path in ("limit", "sample"):
         return 2
     if isinstance(field.default, int):
