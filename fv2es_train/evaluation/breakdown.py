@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fv2es_prep.shards.catalogue import Catalogue
     from fv2es_train.evaluation.predictions import Predictions
+    from fv2es_train.models.decision import Decision
 
 BY = ("speaker", "session", "recording", "modality-missing", "modality")
 MODALITY_NAMES = {"t": "text", "a": "audio", "v": "video"}
@@ -63,9 +64,7 @@ def by_group(predictions: Predictions, names: Sequence[str]) -> list[dict[str, A
 
 
 def by_modality(
-    predictions: Predictions,
-    terms: Mapping[str, NDArray[np.float32]],
-    thresholds: NDArray[np.float64],
+    predictions: Predictions, terms: Mapping[str, NDArray[np.float32]], decision: Decision
 ) -> list[dict[str, Any]]:
     """Measure with all modalities, without each one, and with each one alone.
 
@@ -82,17 +81,16 @@ def by_modality(
         chosen += [(f"{MODALITY_NAMES[m]} alone", [m]) for m in terms]
     for name, left in chosen:
         logits = np.stack([terms[m] for m in left]).sum(axis=0, dtype=np.float32)
-        rows += _all_rows(decided(predictions, logits, thresholds), name)
+        rows += _all_rows(decided(predictions, logits, decision, "".join(left)), name)
     return rows
 
 
 def decided(
-    predictions: Predictions, logits: NDArray[np.float32], thresholds: NDArray[np.float64]
+    predictions: Predictions, logits: NDArray[np.float32], decision: Decision, letters: str
 ) -> Predictions:
-    """Replace the logits, and what follows from them."""
-    # Half the tanh is the sigmoid, and never overflows.
-    probability = (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
-    predicted = (probability > thresholds).astype(np.uint8)
+    """Replace the logits, now of the modalities ``letters``, and what follows from them."""
+    probability = decision.probability(logits, letters)
+    predicted = decision.decided(probability)
     return replace(predictions, logits=logits, probability=probability, predicted=predicted)
 
 

@@ -5,11 +5,9 @@ Thresholds come from the checkpoint; nothing is fitted here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
@@ -30,12 +28,12 @@ from fv2es_train.evaluation.inference import (
     subset_of,
 )
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
+from fv2es_train.evaluation.metrics import calibration_error
 from fv2es_train.evaluation.predictions import Predictions, write_predictions
 from fv2es_train.models.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
     from torch.utils.data import DataLoader
 
     from fv2es_prep.splits import Split
@@ -55,12 +53,6 @@ class Opened:
     subset: str
     run: Path
     device: torch.device
-
-    @property
-    def thresholds(self) -> NDArray[np.float64]:
-        """float64 (C,), the thresholds of the checkpoint."""
-        stored = self.checkpoint.thresholds
-        return np.array([stored[name] for name in self.checkpoint.model.config.label_classes])
 
 
 def evaluate(
@@ -106,7 +98,7 @@ def evaluate(
         terms = run_terms(
             opened.checkpoint.model.for_inference(), _loader(opened, batch_size), opened.device
         )
-        result["by"] = {"kind": by, "groups": by_modality(found, terms, opened.thresholds)}
+        result["by"] = {"kind": by, "groups": by_modality(found, terms, opened.checkpoint.decision)}
     elif by is not None:
         names = group_names(by, opened.metadata)
         result["by"] = {"kind": by, "groups": by_group(found, names)}
@@ -129,15 +121,16 @@ def open_run(
 
 
 def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
-    """Predict every utterance, with the thresholds of the checkpoint.
+    """Predict every utterance, with the decision of the checkpoint.
 
     RepVGG blocks are fused into single convolutions, on a copy.
 
     Raises:
         TrainError: a logit is not finite.
     """
-    model = opened.checkpoint.model.for_inference()
+    model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
     outputs = run_model(model, _loader(opened, batch_size), opened.device)
+    probability = decision.probability(outputs.logits.numpy(), model.config.modalities)
     return Predictions(
         classes=tuple(opened.checkpoint.model.config.label_classes),
         ids=opened.metadata.ids,
@@ -145,8 +138,8 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
         speakers=opened.metadata.speakers,
         sessions=opened.metadata.sessions,
         truth=outputs.truth,
-        predicted=(outputs.probability > opened.thresholds).astype(np.uint8),
-        probability=outputs.probability,
+        predicted=decision.decided(probability),
+        probability=probability,
         logits=outputs.logits.numpy(),
     )
 
@@ -158,11 +151,14 @@ def measure_opened(
 
     Returns:
         JSON-ready: ``subset``, ``run``, ``checkpoint``, ``epoch``, ``model``, ``modalities``,
-        ``split_digest``, ``trained_on_this_split``, ``thresholds`` by class, and the keys of
-        `measurement.measurement`.
+        ``split_digest``, ``trained_on_this_split``, ``rule`` (see `Decision`), ``thresholds`` by
+        class, ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
+        ``uncalibrated`` probabilities, and the keys of `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
-    model = checkpoint.model.config
+    model, decision = checkpoint.model.config, checkpoint.decision
+    raw = replace(decision, temperature={}).probability(predictions.logits, model.modalities)
+    probabilities = {"calibrated": predictions.probability, "uncalibrated": raw}
     return {
         "subset": opened.subset,
         "run": str(opened.run),
@@ -173,7 +169,12 @@ def measure_opened(
         "split_digest": digest,
         "trained_on_this_split": digest == checkpoint.split_digest,
         "thresholds_fitted": checkpoint.thresholds_fitted,
-        "thresholds": dict(zip(model.label_classes, opened.thresholds.tolist(), strict=True)),
+        "rule": decision.rule,
+        "thresholds": dict(decision.thresholds),
+        "calibration_error": {
+            name: calibration_error(predictions.truth, each, decision.rule)
+            for name, each in probabilities.items()
+        },
         **measurement(predictions, bootstrap),
     }
 

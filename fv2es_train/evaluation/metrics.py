@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fv2es_train.models.decision import Rule
+
 METRICS = (
     "accuracy",
     "balanced_accuracy",
@@ -55,6 +57,7 @@ NEED_POSITIVES = ("balanced_accuracy", "precision", "recall", "f1_binary", "auc"
 NEED_NEGATIVES = ("balanced_accuracy", "auc")
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 NO_EVIDENCE = 0.5
+_BINS = 15
 Ties = Literal["middle", "lowest"]
 # Which of several equally good thresholds to take. The published evaluation takes the lowest. The
 # best F1 often holds over a wide range, and new utterances cross its edges first: the middle (the
@@ -157,6 +160,25 @@ def _mean(per_class: Mapping[str, Mapping[str, Any]], metric: str) -> float | No
 
 
 SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
+
+
+def calibration_error(
+    label: NDArray[np.uint8], probability: NDArray[np.float64], rule: Rule
+) -> float:
+    """Expected calibration error in 15 bins of equal width (Naeini et al. 2015).
+
+    Of the most probable class if one class is decided (rule ``largest``), otherwise the mean over
+    the classes. Arrays are (N, C).
+    """
+    if rule == "largest":
+        rows, top = np.arange(len(label)), probability.argmax(axis=1)
+        label, probability = label[rows, top][:, None], probability[rows, top][:, None]
+    bins = np.minimum((probability * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        [np.abs((truth - value)[places == b].sum()) for b in range(_BINS)]
+        for truth, value, places in zip(label.T.astype(float), probability.T, bins.T, strict=True)
+    ]
+    return float(np.sum(gaps) / label.size)
 
 
 def why_not_single(label: NDArray[np.uint8]) -> str:

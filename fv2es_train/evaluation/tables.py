@@ -14,7 +14,7 @@ _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
 
 def format_metrics(result: Mapping[str, Any]) -> str:
     """The tables of what `metrics.measure`, `evaluate` or `measurement` returned."""
-    fitted = result.get("thresholds", {})
+    fitted = result.get("thresholds", {}) if result.get("rule") != "largest" else {}
     header = ["class", "support", "threshold", *METRICS]
     rows = [
         [
@@ -31,6 +31,9 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     if absent := result["absent_classes"]:
         lines.append(f"no utterance of {', '.join(absent)}: averages that need one leave them out")
     lines += _single_lines(result)
+    if error := result.get("calibration_error"):
+        one, raw = error["calibrated"], error["uncalibrated"]
+        lines.append(f"calibration error: {one:.3f} (without temperature {raw:.3f})")
     if drawn := result.get("bootstrap"):
         lines.append(_drawn(drawn))
     if by := result.get("by"):

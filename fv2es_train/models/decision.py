@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -41,6 +40,8 @@ class Decision:
             letters: letters of the modalities that the logits are made of; for each row, or for
                 all of them.
         """
+        import torch
+
         values = np.asarray(logits, np.float64)
         if isinstance(letters, str):
             letters = [letters] * len(np.atleast_2d(values))
@@ -56,6 +57,13 @@ class Decision:
             return (values > np.array(list(self.thresholds.values()))).astype(np.uint8)
         largest = np.eye(values.shape[-1], dtype=np.uint8)
         return np.asarray(largest[values.argmax(-1)])
+
+    def names(self, probability: Mapping[str, float]) -> tuple[str, ...]:
+        """The decided classes of one utterance; none if there are no probabilities."""
+        if not probability:
+            return ()
+        found = self.decided([probability[name] for name in self.thresholds])
+        return tuple(name for name, one in zip(self.thresholds, found, strict=True) if one)
 
     def _divisor(self, letters: str) -> float:
         ordered = "".join(letter for letter in "tav" if letter in letters)

@@ -19,12 +19,14 @@ from fv2es_prep.media.ffmpeg import INPUT, ffmpeg_path, input_of
 from fv2es_prep.media.process import Process
 from fv2es_prep.utils.files import whole_file
 from fv2es_train.predict.outputs import UtterancePrediction, picture_box
-from fv2es_train.predict.render import decision
+from fv2es_train.predict.render import decided_names
 from fv2es_train.predict.request import Request, parse_view
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fv2es_train.models.decision import Decision
 
 _RATE_HZ = 12.5
 _MAX_HEIGHT_PX, _MIN_WIDTH_PX = 720, 480
@@ -35,7 +37,7 @@ _MAX_ERROR_CHARACTERS = 300
 def write_annotated_video(
     request: Request,
     utterances: Sequence[UtterancePrediction],
-    thresholds: dict[str, float],
+    decision: Decision,
     out: Path,
     media: MediaSettings = DEFAULT_MEDIA,
 ) -> Path:
@@ -52,7 +54,7 @@ def write_annotated_video(
     height, width = first.shape[:2]
     scale = min(1.0, _MAX_HEIGHT_PX / height) if width >= _MIN_WIDTH_PX else _MIN_WIDTH_PX / width
     size = (_even(width * scale), _even(height * scale))
-    panel = Panel(size[0], thresholds)
+    panel = Panel(size[0], decision)
     with whole_file(out) as temporary, _encoder(request, temporary, size, media) as pipe:
         for number, rgb in enumerate(itertools.chain([first], frames)):
             time_s = number / _RATE_HZ
@@ -114,7 +116,7 @@ def _drawn(
             colour = _FOUND if box.found else _NOT_FOUND
             cv2.rectangle(picture, corners[:2], corners[2:], colour, 2)
             place = (corners[0], max(corners[1] - 6, 12))
-            label = " ".join(one.decided) or f"{one.top}?"
+            label = decided_names(one).replace(",", "")
             cv2.putText(picture, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 2)
     return np.vstack([picture, panel.draw(current)]).astype(np.uint8, copy=False)
 
@@ -182,10 +184,10 @@ _NAME_PX, _NUMBER_PX = 62, 40
 
 
 class Panel:
-    """Draws the panel once for each set of current utterances; thresholds are ticks on bars."""
+    """Draws the panel once for each set of current utterances; ticks on bars are thresholds."""
 
-    def __init__(self, width: int, thresholds: dict[str, float]) -> None:
-        self._width, self._thresholds = width, thresholds
+    def __init__(self, width: int, decision: Decision) -> None:
+        self._width, self._decision = width, decision
         self._font = _font()
         self._last: tuple[tuple[int, ...], NDArray[np.uint8]] | None = None
 
@@ -212,22 +214,23 @@ class Panel:
         return np.asarray(panel)
 
     def _draw_bars(self, draw: Any, one: UtterancePrediction, left: int, width: int) -> None:
-        step = (PANEL_PX - 8) // max(len(self._thresholds), 1)
+        step = (PANEL_PX - 8) // max(len(self._decision.thresholds), 1)
         begin, length = left + _NAME_PX, width - _NAME_PX - _NUMBER_PX
-        for row, (name, threshold) in enumerate(self._thresholds.items()):
+        for row, (name, threshold) in enumerate(self._decision.thresholds.items()):
             value, decided = one.probability.get(name, 0.0), name in one.decided
             top, bottom = 4 + row * step + 3, 4 + (row + 1) * step - 3
             ink, fill = (_DECIDED, _DECIDED) if decided else (_INK, _BAR)
             draw.text((left + 6, top - 2), name[:8], ink, self._font)
             draw.rectangle((begin, top, begin + length, bottom), outline=_FAINT)
             draw.rectangle((begin, top, begin + round(length * value), bottom), fill=fill)
-            tick = begin + round(length * threshold)
-            draw.line((tick, top - 1, tick, bottom + 1), fill=_INK)
+            if self._decision.rule == "thresholds":
+                tick = begin + round(length * threshold)
+                draw.line((tick, top - 1, tick, bottom + 1), fill=_INK)
             draw.text((begin + length + 4, top - 2), f"{value:.2f}", ink, self._font)
 
     def _draw_text(self, draw: Any, one: UtterancePrediction, left: int, width: int) -> None:
         speaker = f"{one.speaker}: " if one.speaker else ""
-        lines = [f"{speaker}{decision(one)}   from {one.used or 'nothing'}"]
+        lines = [f"{speaker}{decided_names(one)}   from {one.used or 'nothing'}"]
         for word in (one.text or "").split():
             longer = f"{lines[-1]} {word}"
             if len(lines) > 1 and draw.textlength(longer, self._font) <= width:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fv2es_prep.errors import MediaError
 from fv2es_prep.types import View
 from fv2es_train.predict.request import parse_view
+
+if TYPE_CHECKING:
+    from fv2es_train.models.decision import Decision
 
 TEXT, VIDEO, AUDIO = "t", "v", "a"
 # Letter of a modality -> its name in messages.
@@ -51,7 +54,8 @@ class UtterancePrediction:
         used: letters of the modalities that were used, some of ``tva``.
         missing: letter of each modality of the model that was not used -> reason.
         probability: class -> probability; empty if no modality could be used.
-        decided: classes with a probability above the run's threshold.
+        decided: classes that the run's rule decides.
+        undecided: why nothing can be decided; empty if something can.
         contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
         seconds: step -> wall time: ``sound``, ``asr``, ``prepare`` and ``model``.
@@ -74,6 +78,7 @@ class UtterancePrediction:
     contribution: dict[str, dict[str, float]]
     boxes: tuple[FaceBox, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    undecided: str = ""
     top: str = ""
 
     def __post_init__(self) -> None:
@@ -95,7 +100,8 @@ class VideoPrediction:
         spoken_s: total length of the scored utterances in seconds.
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
-        decided: classes with a mean above the run's threshold.
+        decided: classes that the run's rule decides from these means.
+        rule: see `Decision`; ``largest`` uses no thresholds.
         notes: what was missing and what was done instead, one sentence each.
         top: the class with the highest mean, computed; empty if nothing was scored.
     """
@@ -108,6 +114,7 @@ class VideoPrediction:
     share: dict[str, float]
     decided: tuple[str, ...]
     thresholds: dict[str, float]
+    rule: Literal["thresholds", "largest"] = "thresholds"
     notes: tuple[str, ...] = ()
     top: str = ""
 
@@ -128,15 +135,10 @@ def _most_probable(probability: Mapping[str, float]) -> str:
     return max(probability, key=probability.__getitem__, default="")
 
 
-def decide(probability: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
-    """The classes whose probability is above their threshold, as the metrics count them."""
-    return tuple(name for name, value in probability.items() if value > thresholds[name])
-
-
 def summarise(
     video: str,
     utterances: Sequence[UtterancePrediction],
-    thresholds: Mapping[str, float],
+    decision: Decision,
     notes: Sequence[str] = (),
 ) -> VideoPrediction:
     """Aggregate the utterances of a video.
@@ -150,6 +152,7 @@ def summarise(
         weighted = (v * one.duration_s for v, one in zip(values, scored, strict=True))
         return sum(weighted) / total_s
 
+    thresholds = decision.thresholds
     names = tuple(thresholds) if scored else ()
     probability = {name: mean([one.probability[name] for one in scored]) for name in names}
     return VideoPrediction(
@@ -159,7 +162,8 @@ def summarise(
         spoken_s=total_s,
         probability=probability,
         share={name: mean([float(name in one.decided) for one in scored]) for name in names},
-        decided=decide(probability, thresholds),
+        decided=decision.names(probability),
+        rule=decision.rule,
         thresholds=dict(thresholds),
         notes=tuple(notes),
     )

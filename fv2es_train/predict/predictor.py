@@ -71,7 +71,7 @@ class Predictor:
         settings: settings of the stages, with these limits.
         classes: class names in the order of the model's outputs.
         decision: how logits become probabilities and decided classes.
-        thresholds: class -> threshold of the run.
+        thresholds: class -> threshold of the decision.
         modalities: letters of the model's modalities, some of ``tva``.
         scorer: runs the model on one example.
         stages: stages of preparation; ``all_faces_stages`` also keep the smaller faces.
@@ -88,8 +88,7 @@ class Predictor:
         model = checkpoint.model
         settings = replace(checkpoint.settings, media=media or checkpoint.settings.media)
         self.settings = settings
-        self.decision = checkpoint.decision
-        self.thresholds = {name: checkpoint.thresholds[name] for name in model.config.label_classes}
+        self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer = Scorer(checkpoint, fuse)

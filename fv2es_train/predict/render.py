@@ -44,11 +44,10 @@ def table_lines(one: UtterancePrediction, classes: Sequence[str]) -> Iterator[st
     begin = f"{one.start_s:8.2f} {one.end_s:8.2f}  "
     faces = f"{one.faces_found}/{one.faces_seen}" if one.faces_seen else "-"
     if not one.probability:
-        reasons = "; ".join(one.missing.values())
-        yield f"{begin}{faces:>5} {'-':<4} not scored: {reasons}{speaker}"
+        yield f"{begin}{faces:>5} {'-':<4} {decided_names(one)}{speaker}"
         return
     values = " ".join(f"{one.probability[name]:6.3f}" for name in classes)
-    yield f"{begin}{faces:>5} {one.used:<4} {values}  {decision(one)}{speaker}"
+    yield f"{begin}{faces:>5} {one.used:<4} {values}  {decided_names(one)}{speaker}"
     for letter in one.used if len(one.used) > 1 else "":
         terms = " ".join(f"{one.contribution[name][letter]:+6.2f}" for name in classes)
         yield f"{'':>25}{letter:<4} {terms}"
@@ -65,7 +64,7 @@ def video_lines(summary: VideoPrediction) -> Iterator[str]:
     """The lines of a whole video."""
     yield f"{summary.video}: {summary.scored} utterances, {summary.spoken_s:.1f} s scored"
     if summary.unscored:
-        yield f"{summary.unscored} utterances not scored"
+        yield f"{summary.unscored} utterances not decided"
     for name, value in summary.probability.items():
         mark = "  decided" if name in summary.decided else ""
         share = summary.share[name]
@@ -74,8 +73,10 @@ def video_lines(summary: VideoPrediction) -> Iterator[str]:
         yield f"whole video: {summary.top} has the highest mean"
 
 
-def decision(one: UtterancePrediction) -> str:
-    """The decided classes, or the most probable one with a question mark."""
+def decided_names(one: UtterancePrediction) -> str:
+    """The decided classes, the most probable one with a question mark, or why there is none."""
+    if one.undecided:
+        return f"not decided: {one.undecided}"
     return ", ".join(one.decided) or f"({one.top}?)"
 
 
@@ -86,11 +87,9 @@ def shortened(text: str, width: int = _TEXT_WIDTH) -> str:
 
 def csv_head(classes: Sequence[str]) -> str:
     """The header of the CSV table; each utterance has one row."""
+    columns = "video id start_s end_s speaker text text_from faces_seen faces_found used top"
     named = [f"{kind}_{name}" for kind in ("p", "t", "v", "a") for name in classes]
-    columns = ["video", "id", "start_s", "end_s", "speaker", "text", "text_from"]
-    return _row(
-        [*columns, "faces_seen", "faces_found", "used", "top", "decided", "missing", *named]
-    )
+    return _row([*columns.split(), "decided", "undecided", "missing", *named])
 
 
 def csv_row(video: str, one: UtterancePrediction, classes: Sequence[str]) -> str:
@@ -99,7 +98,8 @@ def csv_row(video: str, one: UtterancePrediction, classes: Sequence[str]) -> str
     return _row(
         [
             *(video, one.id, one.start_s, one.end_s, one.speaker, one.text or "", one.text_from),
-            *(one.faces_seen, one.faces_found, one.used, one.top, " ".join(one.decided), missing),
+            *(one.faces_seen, one.faces_found, one.used, one.top, " ".join(one.decided)),
+            *(one.undecided, missing),
             *(one.probability.get(name, "") for name in classes),
             *(one.contribution.get(name, {}).get(m, "") for m in "tva" for name in classes),
         ]
@@ -117,7 +117,7 @@ def srt_blocks(utterances: Iterable[UtterancePrediction]) -> Iterator[str]:
 
 def _headline(one: UtterancePrediction) -> str:
     speaker = f"{one.speaker}: " if one.speaker else ""
-    return f"[{speaker}{decision(one)} {one.probability[one.top]:.2f}]"
+    return f"[{speaker}{decided_names(one)} {one.probability[one.top]:.2f}]"
 
 
 def _row(values: Sequence[object]) -> str:

@@ -46,7 +46,7 @@ class Scorer:
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
             self.model.max_rows = _CPU_BATCH
-        self.classes = checkpoint.model.config.label_classes
+        self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
         self._pad_id = checkpoint.settings.text.pad_id
 
@@ -108,7 +108,7 @@ class Scorer:
                 f"the model's logits for the utterance {name!r} are not finite",
                 "training diverged: train again with a smaller --lr",
             )
-        probability = torch.sigmoid(total).tolist()
+        probability = self.decision.probability(total.numpy(), "".join(terms)).tolist()
         return Scores(
             dict(zip(self.classes, probability, strict=True)),
             {

@@ -28,7 +28,6 @@ from fv2es_train.predict.outputs import (
     FaceBox,
     FailedMedia,
     UtterancePrediction,
-    decide,
 )
 from fv2es_train.predict.request import Request, Span, describe_view
 
@@ -152,11 +151,13 @@ def utterance_of(span: Span, request: Request) -> Utterance:
 
 def model_fields(scores: Scores, missing: dict[str, str], predictor: Predictor) -> dict[str, Any]:
     """The fields of a prediction that depend on the model's output."""
+    used = "".join(m for m in predictor.modalities if m not in missing)
     return {
-        "used": "".join(m for m in predictor.modalities if m not in missing),
+        "used": used,
         "missing": dict(missing),
         "probability": scores.probability,
-        "decided": decide(scores.probability, predictor.thresholds),
+        "decided": predictor.decision.names(scores.probability),
+        "undecided": "" if used else "; ".join(missing.values()),
         "contribution": scores.contribution,
     }
 

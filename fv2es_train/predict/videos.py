@@ -165,7 +165,7 @@ def _predict_video(
             yield one
 
     yield from render.lines(config.form, name, scored(), predictor.classes)
-    summary = summarise(name, found, predictor.thresholds, notes)
+    summary = summarise(name, found, predictor.decision, notes)
     if config.form == "table":
         yield "\n".join(render.video_lines(summary)) + "\n"
     if config.plot is not None:
@@ -177,7 +177,7 @@ def _predict_video(
 
         out = _output_path(config.video, request, ".mp4")
         media = predictor.settings.media
-        write_annotated_video(request, found, predictor.thresholds, out, media)
+        write_annotated_video(request, found, predictor.decision, out, media)
     return video_json(summary, found)
 
 

@@ -92,15 +92,18 @@ class Api:
 
     def about(self) -> About:
         """The server, its model and its limits."""
+        model = self._pool.model
         own = {
             "version": __version__,
             "run": self._run,
+            "rule": model.decision.rule,
+            "thresholds": model.decision.thresholds,
             "trained_on": self._trained_on,
             "not_for": self._not_for,
             "ready": self._pool.up,
             "limits": vars(self._config.limits),
         }
-        return About.model_validate({**vars(self._pool.model), **own})
+        return About.model_validate({**vars(model), **own})
 
     async def predict(self, request: Request, response: Response) -> JobAnswer:
         """Upload a video and add a job to the queue."""
@@ -147,7 +150,7 @@ class Api:
         job = self._done(id_)
         model = self._pool.model
         if form == "json":
-            video = video_json(job.summary(model.thresholds), job.utterances)
+            video = video_json(job.summary(model.decision), job.utterances)
             answer = {"run": self._run, "classes": list(model.classes), "videos": [video]}
             return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
         lines = render.lines(form, job.task.video.name, job.utterances, model.classes)
@@ -168,7 +171,7 @@ class Api:
         return job
 
     def _answer(self, job: Job, after: int = 0) -> JobAnswer:
-        return job_answer(job, self._jobs, self._pool.model.thresholds, after)
+        return job_answer(job, self._jobs, self._pool.model.decision, after)
 
     def _accepted(self, job: Job, response: Response) -> JobAnswer:
         response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from fv2es_train.models.decision import Decision, Rule
 from fv2es_train.predict.outputs import VideoPrediction
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
-from fv2es_train.serve.messages import Part, Rule, UtteranceResult
+from fv2es_train.serve.messages import Part, UtteranceResult
 
 _MAX_UTTERANCES = 10_000
 
@@ -98,7 +99,7 @@ class Words(BaseModel):
     )
 
 
-def job_answer(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 0) -> JobAnswer:
+def job_answer(job: Job, jobs: Jobs, decision: Decision, after: int = 0) -> JobAnswer:
     """The answer for a job, without its first ``after`` utterances."""
     video, error = job.task.video, job.error
     # A copy: a worker may append to it at any time.
@@ -117,7 +118,7 @@ def job_answer(job: Job, jobs: Jobs, thresholds: dict[str, float], after: int = 
         count=len(utterances),
         first=after,
         utterances=utterances[after:],
-        summary=job.summary(thresholds) if job.state in ENDED and utterances else None,
+        summary=job.summary(decision) if job.state in ENDED and utterances else None,
         error=Trouble(sentence=error.sentence, hint=error.hint) if error else None,
         expires_s=jobs.expires_s(job),
     )

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Literal, get_args
 
 from fv2es_prep.errors import Fv2esError
+from fv2es_train.models.decision import Decision
 from fv2es_train.predict.outputs import VideoPrediction, summarise
 from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.messages import EndState, Part, RewordTask, Task, Update, UtteranceResult
@@ -53,9 +54,9 @@ class Job:
     began: float = 0.0
     ended: float = 0.0
 
-    def summary(self, thresholds: dict[str, float]) -> VideoPrediction:
+    def summary(self, decision: Decision) -> VideoPrediction:
         """The prediction for the whole video, as far as it is scored."""
-        return summarise(self.task.video.name, self.utterances, thresholds, self.notes)
+        return summarise(self.task.video.name, self.utterances, decision, self.notes)
 
     @property
     def progress(self) -> float:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from fv2es_prep.errors import Fv2esError
+from fv2es_train.models.decision import Decision
 from fv2es_train.predict.outputs import RelativeBox, UtterancePrediction
 from fv2es_train.predict.request import Request
 
-Rule = Literal["thresholds", "largest"]
 Part = Literal["", "speech", "utterances", "preview"]
 EndState = Literal["done", "failed", "stopped"]
 # Sent to a worker to stop its task.
@@ -67,16 +67,14 @@ class LoadedModel:
 
     Attributes:
         classes: in the order of the model's outputs.
-        rule: how classes are decided, see `models.decision.Decision`.
-        thresholds: class -> threshold of the run.
+        decision: how the run decides.
         modalities: letters of the model's modalities.
         pictures_hz: sampled pictures per second.
     """
 
     model: str
     classes: tuple[str, ...]
-    rule: Rule
-    thresholds: dict[str, float]
+    decision: Decision
     modalities: str
     recogniser: str | None
     device: str

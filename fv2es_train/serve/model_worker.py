@@ -88,8 +88,7 @@ def _loaded_model(predictor: Predictor) -> LoadedModel:
     return LoadedModel(
         model=model.config.name,
         classes=predictor.classes,
-        rule=predictor.decision.rule,
-        thresholds=predictor.thresholds,
+        decision=predictor.decision,
         modalities=predictor.modalities,
         recogniser=recogniser.name if recogniser is not None else None,
         device=str(next(model.parameters()).device),

@@ -6,6 +6,7 @@ The data are random, full of ties, with absent classes; all through the road tha
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,24 @@ from fv2es_train.evaluation.measurement import (
     p_value,
     weights_of,
 )
-from fv2es_train.evaluation.metrics import GRID, METRICS, SINGLE_METRICS, fit_thresholds
+from fv2es_train.evaluation.metrics import (
+    GRID,
+    METRICS,
+    SINGLE_METRICS,
+    calibration_error,
+    fit_thresholds,
+)
 from fv2es_train.evaluation.predictions import Predictions
 from fv2es_train.evaluation.tables import format_metrics
 from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
+from fv2es_train.models.decision import Decision
 
 NO_INTERVALS = Bootstrap(resamples=0)
+
+
+def rule_of(thresholds: Any) -> Decision:
+    """Thresholds as a decision."""
+    return Decision(thresholds={f"class{c}": float(t) for c, t in enumerate(thresholds)})
 
 
 def made(
@@ -49,9 +62,10 @@ def made(
     empty = Predictions(
         classes_, names, speakers, speakers, speakers, truth, nothing.astype("u1"), nothing, logits
     )
-    probability = decided(empty, logits, np.full(classes, 0.5)).probability
+    probability = decided(empty, logits, rule_of(np.full(classes, 0.5)), "tav").probability
     # Thresholds of the grid; some are values that probabilities have.
-    return decided(empty, logits, rng.choice([*GRID, *probability[:, 0]], classes))
+    thresholds = rng.choice([*GRID, *probability[:, 0]], classes)
+    return decided(empty, logits, rule_of(thresholds), "tav")
 
 
 cases = st.builds(
@@ -201,7 +215,8 @@ def test_an_interval_holds_the_number_and_is_as_wide_as_theory_says() -> None:
     shown = decided(
         Predictions(**{**vars(found), "truth": label}),
         np.where(values, 1, -1).astype("f4"),
-        np.array([0.5]),
+        rule_of([0.5]),
+        "tav",
     )
     measured = measurement(shown, Bootstrap(resamples=2000))
     share = measured["average"]["accuracy"]
@@ -216,7 +231,7 @@ def test_equal_plans_draw_equal_intervals_and_dialogues_widen_them() -> None:
     found = made(rng, 200, 3, single=True)
     # Every utterance of a recording is equally hard: the recordings are what is drawn.
     logits = np.where((np.arange(200) % 4 < 2)[:, None], found.truth, 1 - found.truth)
-    found = decided(found, logits.astype("f4"), np.full(3, 0.6))
+    found = decided(found, logits.astype("f4"), rule_of([0.6, 0.6, 0.6]), "tav")
     first, again = (measurement(found, Bootstrap()) for _ in range(2))
     assert first == again
     wide = measurement(found, Bootstrap(by="recording"))
@@ -256,3 +271,23 @@ def test_groups_are_measured_as_if_each_were_alone() -> None:
         assert row["n"] == len(members)
         assert row["average"] == pytest.approx(alone["average"])
         assert row["single_label"]["f1_macro"] == pytest.approx(alone["single_label"]["f1_macro"])
+
+
+def test_the_calibration_error_is_that_of_its_definition() -> None:
+    label = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], np.uint8)
+    probability = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+    # Tops: 0.9 right and wrong, 0.7 right, 0.8 wrong; 0.7 and 0.8 lie in different fifteenths.
+    assert calibration_error(label, probability, "largest") == pytest.approx(
+        (abs(1 - 1.8) + abs(1 - 0.7) + abs(0 - 0.8)) / 4
+    )
+    # Both classes mirror each other.
+    expected = (abs(1 - 1.8) + abs(1 - 0.7) + abs(1 - 0.2)) / 4
+    assert calibration_error(label, probability, "thresholds") == pytest.approx(expected)
+
+
+def test_where_one_class_is_decided_it_is_right_as_often_as_the_largest_logit() -> None:
+    found = made(np.random.default_rng(2), 60, 4, single=True)
+    found = decided(found, found.logits, replace(rule_of([0.5] * 4), rule="largest"), "tav")
+    assert (found.predicted.sum(axis=1) == 1).all()
+    right = (found.predicted * found.truth).sum() / 60
+    assert measurement(found, NO_INTERVALS)["single_label"]["accuracy"] == right

@@ -19,6 +19,7 @@ from fv2es_prep.types import Faces, View
 from fv2es_train.data.batches import collate
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.decision import Decision
 from fv2es_train.predict.outputs import UtterancePrediction, summarise
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span, SpanRules
@@ -213,8 +214,9 @@ def test_a_video_is_the_mean_weighted_by_length() -> None:
             *(probability, decided, {"ang": {"a": 0.0}}),
         )
 
-    whole = summarise("v", [one(0, 3, 0.8), one(3, 4, 0.2)], {"ang": 0.5})
+    decision = Decision(thresholds={"ang": 0.5})
+    whole = summarise("v", [one(0, 3, 0.8), one(3, 4, 0.2)], decision)
     assert whole.probability["ang"] == pytest.approx(0.65)
     assert whole.share["ang"] == pytest.approx(0.75)
     assert (whole.decided, whole.top, whole.scored) == (("ang",), "ang", 2)
-    assert summarise("v", [], {"ang": 0.5}).top == ""
+    assert summarise("v", [], decision).top == ""

@@ -45,7 +45,7 @@ def test_a_video_with_words_is_scored_as_predict_scores_it(
         assert found["probability"] == pytest.approx(one.probability, abs=1e-6)
         assert (found["text"], found["used"], found["top"]) == (one.text, "tva", one.top)
         assert found["decided"] == list(one.decided)
-    assert told["summary"].keys() == asdict(summarise("", expected, predictor.thresholds)).keys()
+    assert told["summary"].keys() == asdict(summarise("", expected, predictor.decision)).keys()
     assert told["summary"]["scored"] == 2 and told["summary"]["video"] == "talk.mp4"
 
 
