@@ -23,6 +23,7 @@ Unit = Annotated[
     Literal["utterance", "recording", "speaker"], _option("Unit that the bootstrap resamples.")
 ]
 Groups = Literal["speaker", "session", "recording", "modality-missing", "modality"]
+Seen = Annotated[bool, _option("Measure utterances that the run was trained or validated on, too.")]
 Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "DEVICE")]
 
 
@@ -37,6 +38,7 @@ def eval_(
     predictions: Annotated[
         Path | None, _option("Also write a CSV with each utterance's predictions.", "FILE")
     ] = None,
+    allow_seen: Seen = False,
     batch_size: Annotated[int | None, _option("Utterances in a batch.")] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -47,7 +49,9 @@ def eval_(
     from fv2es_train.evaluation.tables import format_metrics
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
-    result = evaluate(shards, split, run, subset, batch_size, device, by, bootstrap, predictions)
+    result = evaluate(
+        shards, split, run, subset, batch_size, device, by, bootstrap, predictions, allow_seen
+    )
     if not result["thresholds_fitted"]:
         say("thresholds are not fitted (0.5 for each class): the run was converted")
     print_json(result) if as_json else typer.echo(format_metrics(result))
@@ -60,6 +64,7 @@ def compare(
     split: Annotated[Path | None, _option("Split manifest for --shards.", "FILE")] = None,
     resamples: Resamples = 1000,
     bootstrap_by: Unit = "utterance",
+    allow_seen: Seen = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -69,5 +74,5 @@ def compare(
     from fv2es_train.evaluation.tables import format_comparison
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
-    found = compare_runs(runs, subset, shards, split, device, bootstrap)
+    found = compare_runs(runs, subset, shards, split, device, bootstrap, allow_seen)
     print_json(found) if as_json else typer.echo(format_comparison(found))

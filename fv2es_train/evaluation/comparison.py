@@ -22,7 +22,7 @@ from fv2es_train.evaluation.measurement import (
     numbers,
     p_value,
 )
-from fv2es_train.evaluation.predictions import align, file_of, read_predictions
+from fv2es_train.evaluation.predictions import align, file_of, read_predictions, refuse_seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,7 @@ def compare(
     split: Path | None = None,
     device: str = "auto",
     bootstrap: Bootstrap | None = None,
+    allow_seen: bool = False,
 ) -> dict[str, Any]:
     """Compare runs with the first one.
 
@@ -57,9 +58,10 @@ def compare(
         split: the split to evaluate on, with ``shards``.
         device: device to evaluate on.
         bootstrap: how to resample; None takes the defaults.
+        allow_seen: compare on utterances of a run's training, too.
 
     Returns:
-        JSON-ready: ``subset``, ``n``, ``bootstrap``; ``runs``, for each ``run``, ``n``,
+        JSON-ready: ``subset``, ``n``, ``bootstrap``; ``runs``, for each ``run``, ``n``, ``seen``,
         ``average``, ``interval``, ``single_label``; ``differences``, for each run but the first
         ``run``, ``against``, and under ``average`` and ``single_label`` by metric ``difference``,
         ``interval`` and ``p``.
@@ -67,6 +69,7 @@ def compare(
     Raises:
         UsageError: fewer than two runs, no resamples, or the runs were measured on different
             utterances, classes or labels.
+        TrainError: a run has seen utterances of the subset, see `predictions.refuse_seen`.
     """
     bootstrap = bootstrap or Bootstrap()
     if len(runs) < 2 or not bootstrap.resamples:
@@ -77,6 +80,10 @@ def compare(
     if (shards is None) != (split is None):
         raise UsageError("--shards and --split need each other", "pass both, or neither")
     found = [_predictions(run, subset, shards, split, device) for run in runs]
+    seen = [
+        refuse_seen(run, each.ids, subset, allow_seen)
+        for run, each in zip(runs, found, strict=True)
+    ]
     first = found[0]
     found = [align(p, first, str(r), str(runs[0])) for r, p in zip(runs, found, strict=True)]
     measured = [_measured(str(run), p, bootstrap) for run, p in zip(runs, found, strict=True)]
@@ -84,7 +91,10 @@ def compare(
         "subset": subset,
         "n": len(first),
         "bootstrap": described(bootstrap, measured[0].draws.units),
-        "runs": [_row(one, bootstrap.level) for one in measured],
+        "runs": [
+            {**_row(one, bootstrap.level), "seen": of}
+            for one, of in zip(measured, seen, strict=True)
+        ],
         "differences": [
             {
                 "run": one.run,
@@ -105,7 +115,7 @@ def _predictions(
     # Evaluating needs torch; reading stored predictions does not.
     from fv2es_train.evaluation.evaluate import open_run, predict
 
-    return predict(open_run(shards, split, run, subset, device))
+    return predict(open_run(shards, split, run, subset, device, allow_seen=True))
 
 
 def _measured(run: str, predictions: Predictions, bootstrap: Bootstrap) -> Measured:

@@ -29,7 +29,7 @@ from fv2es_train.evaluation.inference import (
 )
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import calibration_error
-from fv2es_train.evaluation.predictions import Predictions, write_predictions
+from fv2es_train.evaluation.predictions import Predictions, refuse_seen, write_predictions
 from fv2es_train.models.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def evaluate(
     by: str | None = None,
     bootstrap: Bootstrap | None = None,
     predictions: Path | None = None,
+    allow_seen: bool = False,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of a run on a subset of a split: train, valid or test.
 
@@ -78,6 +79,7 @@ def evaluate(
         by: also measure each group, one of `breakdown.BY`.
         bootstrap: how to resample; None takes the defaults.
         predictions: also write the predictions to this CSV file.
+        allow_seen: measure utterances of the run's training, too.
 
     Returns:
         JSON-ready: what `measure_opened` returns and, with ``by``, the key ``by`` with ``kind``
@@ -87,9 +89,10 @@ def evaluate(
         UsageError: the subset, the device or the grouping is unknown, or there is no such run.
         SplitError: the subset is empty or names utterances that the shards do not have.
         SettingsError: the shards were prepared with other settings than those of the training.
+        TrainError: the run has seen utterances of the subset, see `predictions.refuse_seen`.
     """
     check_by(by)
-    opened = open_run(shards, split, run, subset, device)
+    opened = open_run(shards, split, run, subset, device, allow_seen)
     found = predict(opened, batch_size)
     if predictions is not None:
         write_predictions(predictions, found)
@@ -106,7 +109,12 @@ def evaluate(
 
 
 def open_run(
-    shards: Path | str, split: Path | str, run: Path | str, subset: str, device: str = "auto"
+    shards: Path | str,
+    split: Path | str,
+    run: Path | str,
+    subset: str,
+    device: str = "auto",
+    allow_seen: bool = False,
 ) -> Opened:
     """Load the best checkpoint of a run and open a subset for it; see `evaluate`."""
     if subset not in SUBSETS:
@@ -114,6 +122,7 @@ def open_run(
     place = choose_device(device)
     checkpoint = load_checkpoint(run, device=place)
     manifest = read_split(Path(split))
+    refuse_seen(Path(run), manifest.ids(subset), subset, allow_seen)
     dataset = subset_of(Path(shards), manifest.ids(subset), subset)
     checkpoint.check(dataset.index.settings, dataset.index.label_classes)
     metadata = metadata_of(read_catalogue(Path(shards)), dataset.ids)
@@ -151,7 +160,8 @@ def measure_opened(
 
     Returns:
         JSON-ready: ``subset``, ``run``, ``checkpoint``, ``epoch``, ``model``, ``modalities``,
-        ``split_digest``, ``trained_on_this_split``, ``rule`` (see `Decision`), ``thresholds`` by
+        ``split_digest``, ``trained_on_this_split``, ``seen`` (see `predictions.refuse_seen`),
+        ``rule`` (see `Decision`), ``thresholds`` by
         class, ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
         ``uncalibrated`` probabilities, and the keys of `measurement.measurement`.
     """
@@ -168,6 +178,7 @@ def measure_opened(
         "modalities": model.modalities,
         "split_digest": digest,
         "trained_on_this_split": digest == checkpoint.split_digest,
+        "seen": refuse_seen(opened.run, predictions.ids, opened.subset, allow=True),
         "thresholds_fitted": checkpoint.thresholds_fitted,
         "rule": decision.rule,
         "thresholds": dict(decision.thresholds),

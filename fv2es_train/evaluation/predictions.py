@@ -16,6 +16,7 @@ import numpy as np
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.utils.files import whole_file
+from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,27 @@ class Predictions:
 def file_of(run: Path, subset: str) -> Path:
     """The file that holds a run's predictions of a subset."""
     return run / FOLDER / f"{subset}.csv"
+
+
+def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict[str, int] | None:
+    """Refuse a subset with utterances of the training, unless it goes by the name they had there.
+
+    Returns:
+        ``train`` and ``valid`` -> how many of the utterances are in that subset of the run's own
+        split; None for a run that does not know its ids.
+
+    Raises:
+        TrainError: there are some, and ``allow`` is off.
+    """
+    seen = overlap(run, ids)
+    found = {name: count for name, count in seen.items() if count and name != subset}
+    if found and not allow:
+        listed = " and ".join(f"{count} in its {name} subset" for name, count in found.items())
+        raise TrainError(
+            f"{run} has seen utterances of this {subset} subset of {len(ids)}: {listed}",
+            "evaluate on utterances that it has not seen, or measure anyway with --allow-seen",
+        )
+    return seen or None
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -30,6 +30,9 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     lines = [grid(header, rows, averages)]
     if absent := result["absent_classes"]:
         lines.append(f"no utterance of {', '.join(absent)}: averages that need one leave them out")
+    if seen := {n: c for n, c in (result.get("seen") or {}).items() if c and result["subset"] != n}:
+        listed = ", ".join(f"{count} in {name}" for name, count in seen.items())
+        lines.append(f"the run has seen utterances of this subset: {listed}")
     lines += _single_lines(result)
     if error := result.get("calibration_error"):
         one, raw = error["calibrated"], error["uncalibrated"]

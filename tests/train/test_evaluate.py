@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import SettingsError, SplitError, TrainError, UsageError
 from fv2es_train.data.batches import collate
 from fv2es_train.evaluation import metrics
+from fv2es_train.evaluation.comparison import compare
 from fv2es_train.evaluation.evaluate import evaluate
+from fv2es_train.evaluation.predictions import file_of, read_predictions
 from fv2es_train.evaluation.tables import format_metrics
 from fv2es_train.models.checkpoint import load_checkpoint, save_checkpoint
 from fv2es_train.models.encoders import RepVggBlock
+from fv2es_train.models.run_files import write_ids
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
 
 
@@ -99,6 +103,42 @@ def test_shards_with_other_classes_are_refused(corpus: Corpus, run: Path, tmp_pa
 def test_another_split_is_said(corpus: Corpus, run: Path, tmp_path: Path) -> None:
     split = corpus.resplit(lambda s: s, tmp_path / "split.json")
     assert evaluate(corpus.shards, split, run)["trained_on_this_split"] is False
+
+
+def test_utterances_of_the_training_are_refused_with_their_count(
+    corpus: Corpus, run: Path, tmp_path: Path
+) -> None:
+    mixed = corpus.resplit(
+        lambda s: replace(s, test=(*s.test[:4], *s.train[:2], s.valid[0]), train=(), valid=()),
+        tmp_path / "split.json",
+    )
+    said = r"of 7: 2 in its train subset and 1 in its valid subset"
+    with pytest.raises(TrainError, match=said) as raised:
+        evaluate(corpus.shards, mixed, run)
+    assert raised.value.exit_status == 1 and "--allow-seen" in raised.value.hint
+    found = evaluate(corpus.shards, mixed, run, allow_seen=True)
+    assert found["seen"] == {"train": 2, "valid": 1}
+    assert "has seen utterances of this subset: 2 in train, 1 in valid" in format_metrics(found)
+    with pytest.raises(TrainError, match=said):
+        compare([run, run], shards=corpus.shards, split=mixed)
+    # Folds: the test subset of one is in the train subset of another.
+    swapped = corpus.resplit(
+        lambda s: replace(s, test=s.train, train=s.test), tmp_path / "fold-1.json"
+    )
+    with pytest.raises(TrainError, match="in its train subset"):
+        evaluate(corpus.shards, swapped, run)
+    # Its own subsets by their own names are no surprise.
+    assert evaluate(corpus.shards, corpus.split, run, "train")["seen"]["valid"] == 0
+
+
+def test_stored_predictions_of_the_training_are_not_compared(run: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    ids = read_predictions(file_of(run, "test")).ids
+    write_ids(copied, {"train": ids[:3], "valid": []})
+    with pytest.raises(TrainError, match="run has seen utterances .* 3 in its train subset"):
+        compare([run, copied])
+    assert compare([run, copied], allow_seen=True)["runs"][1]["seen"] == {"train": 3, "valid": 0}
 
 
 def test_an_empty_subset_and_unknown_names_are_refused(
