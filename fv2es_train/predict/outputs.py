@@ -91,18 +91,34 @@ class UtterancePrediction:
 
 
 @dataclass(frozen=True)
+class SpeakerPrediction:
+    """The prediction for one speaker or face of a video; fields as in `VideoPrediction`."""
+
+    speaker: str
+    scored: int
+    spoken_s: float
+    probability: dict[str, float]
+    share: dict[str, float]
+    decided: tuple[str, ...]
+    top: str
+
+
+@dataclass(frozen=True)
 class VideoPrediction:
     """The prediction for a whole video.
 
     Attributes:
         scored: number of scored utterances.
         unscored: number of utterances without a usable modality.
-        spoken_s: total length of the scored utterances in seconds.
+        spoken_s: total length of the scored utterances in seconds; time in which several persons
+            are scored counts once.
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
         decided: classes that the run's rule decides from these means.
         rule: see `Decision`; ``largest`` uses no thresholds.
         notes: what was missing and what was done instead, one sentence each.
+        speakers: each speaker or face, if there are several: the means of the whole video mix
+            them.
         top: the class with the highest mean, computed; empty if nothing was scored.
     """
 
@@ -116,6 +132,7 @@ class VideoPrediction:
     thresholds: dict[str, float]
     rule: Literal["thresholds", "largest"] = "thresholds"
     notes: tuple[str, ...] = ()
+    speakers: tuple[SpeakerPrediction, ...] = ()
     top: str = ""
 
     def __post_init__(self) -> None:
@@ -146,27 +163,52 @@ def summarise(
     Each utterance is weighted by its length, and so is each face of an utterance with several.
     """
     scored = [one for one in utterances if one.probability]
+    names = sorted({one.speaker for one in scored})
+    each = [[one for one in scored if one.speaker == name] for name in names]
+    values = _means(scored, decision)
+    if len(names) > 1:
+        values["spoken_s"] = _covered_s(scored)
+    return VideoPrediction(
+        video=video,
+        unscored=len(utterances) - len(scored),
+        rule=decision.rule,
+        thresholds=dict(decision.thresholds),
+        notes=tuple(notes),
+        speakers=tuple(
+            SpeakerPrediction(name, top=_most_probable(found["probability"]), **found)
+            for name, found in zip(names, (_means(own, decision) for own in each), strict=True)
+            if len(names) > 1
+        ),
+        **values,
+    )
+
+
+def _means(scored: Sequence[UtterancePrediction], decision: Decision) -> dict[str, Any]:
+    """The fields of a summary that are means over utterances, weighted by their length."""
     total_s = sum(one.duration_s for one in scored)
 
     def mean(values: Sequence[float]) -> float:
         weighted = (v * one.duration_s for v, one in zip(values, scored, strict=True))
         return sum(weighted) / total_s
 
-    thresholds = decision.thresholds
-    names = tuple(thresholds) if scored else ()
+    names = tuple(decision.thresholds) if scored else ()
     probability = {name: mean([one.probability[name] for one in scored]) for name in names}
-    return VideoPrediction(
-        video=video,
-        scored=len(scored),
-        unscored=len(utterances) - len(scored),
-        spoken_s=total_s,
-        probability=probability,
-        share={name: mean([float(name in one.decided) for one in scored]) for name in names},
-        decided=decision.names(probability),
-        rule=decision.rule,
-        thresholds=dict(thresholds),
-        notes=tuple(notes),
-    )
+    return {
+        "scored": len(scored),
+        "spoken_s": total_s,
+        "probability": probability,
+        "share": {name: mean([float(name in one.decided) for one in scored]) for name in names},
+        "decided": decision.names(probability),
+    }
+
+
+def _covered_s(scored: Sequence[UtterancePrediction]) -> float:
+    """The length of the time that at least one utterance covers, in seconds."""
+    total_s = reached_s = 0.0
+    for one in sorted(scored, key=lambda one: one.start_s):
+        total_s += max(one.end_s - max(one.start_s, reached_s), 0.0)
+        reached_s = max(reached_s, one.end_s)
+    return total_s
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,12 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from fv2es_train.predict.outputs import TEXT, UtterancePrediction, VideoPrediction
+from fv2es_train.predict.outputs import (
+    TEXT,
+    SpeakerPrediction,
+    UtterancePrediction,
+    VideoPrediction,
+)
 from fv2es_train.predict.request import Form
 from fv2es_train.predict.subtitles import write_srt
 
@@ -65,12 +70,20 @@ def video_lines(summary: VideoPrediction) -> Iterator[str]:
     yield f"{summary.video}: {summary.scored} utterances, {summary.spoken_s:.1f} s scored"
     if summary.unscored:
         yield f"{summary.unscored} utterances not decided"
-    for name, value in summary.probability.items():
-        mark = "  decided" if name in summary.decided else ""
-        share = summary.share[name]
-        yield f"  {name:<10} mean {value:.3f}  share of the time {share:6.1%}{mark}"
-    if summary.top:
-        yield f"whole video: {summary.top} has the highest mean"
+    if not summary.speakers:
+        yield from _mean_lines(summary)
+        if summary.top:
+            yield f"whole video: {summary.top} has the highest mean"
+    for one in summary.speakers:
+        yield f"{one.speaker}: {one.scored} utterances, {one.spoken_s:.1f} s"
+        yield from _mean_lines(one)
+        yield f"{one.speaker}: {one.top} has the highest mean"
+
+
+def _mean_lines(one: VideoPrediction | SpeakerPrediction) -> Iterator[str]:
+    for name, value in one.probability.items():
+        mark = "  decided" if name in one.decided else ""
+        yield f"  {name:<10} mean {value:.3f}  share of the time {one.share[name]:6.1%}{mark}"
 
 
 def decided_names(one: UtterancePrediction) -> str:

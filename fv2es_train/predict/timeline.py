@@ -27,7 +27,7 @@ def draw_timeline(
 
     The upper axes show the probability of each class over time, a row for each speaker and class,
     with a dot where the class is decided. Below, axes for each speaker show the contribution of
-    each modality to the most probable class. At most six speakers or faces are drawn.
+    each modality to the most probable class, stacked. At most six speakers or faces are drawn.
 
     Raises:
         OutputError: the file cannot be written.
@@ -37,7 +37,7 @@ def draw_timeline(
     scored = [one for one in utterances if one.probability]
     speakers = sorted({one.speaker for one in scored})[:_MAX_SPEAKERS] or [""]
     classes = list(summary.thresholds)
-    length_s = max((one.end_s for one in scored), default=1.0)
+    length_s = max((one.end_s for one in utterances), default=1.0)
     upper_in, lower_in = 0.6 + 0.3 * len(speakers) * len(classes), 1.3
     width_in = min(max(length_s / _SECONDS_PER_IN, _MIN_WIDTH_IN), _MAX_WIDTH_IN)
     height_in = 1.2 + upper_in + lower_in * len(speakers)
@@ -48,6 +48,10 @@ def draw_timeline(
     for axes, speaker in zip(lower, speakers, strict=True):
         _draw_contributions(axes, [one for one in scored if one.speaker == speaker], speaker)
     figure.suptitle(_title(summary), fontsize=10)
+    for one in utterances:
+        if one.undecided:
+            upper.axvspan(one.start_s, one.end_s, color="0.9", hatch="//")
+            upper.text(one.start_s, 0, f"not decided: {shortened(one.undecided)}", fontsize=6)
     upper.set_xlim(0, length_s)
     lower[-1].set_xlabel("seconds")
     if scored:
@@ -91,12 +95,13 @@ def _draw_probabilities(
 def _draw_contributions(axes: Axes, scored: Sequence[UtterancePrediction], speaker: str) -> None:
     letters = [m for m in "tva" if any(m in one.used for one in scored)]
     for one in scored:
-        share_s = one.duration_s / max(len(letters), 1)
-        for place, letter in enumerate(letters):
-            if letter in one.used:
-                term = one.contribution[one.top][letter]
-                left = one.start_s + place * share_s
-                axes.bar(left, term, share_s * 0.9, align="edge", color=_COLOURS[letter])
+        # Terms act at the same time: they are stacked, negative ones downwards.
+        ends = {True: 0.0, False: 0.0}
+        for letter in filter(one.used.__contains__, letters):
+            term = one.contribution[one.top][letter]
+            low, colour = ends[term < 0], _COLOURS[letter]
+            axes.bar(one.start_s, term, one.duration_s, low, align="edge", color=colour)
+            ends[term < 0] += term
     for letter in letters:
         axes.bar(0, 0, 0, color=_COLOURS[letter], label=MODALITY_NAMES[letter])
     axes.axhline(0, color="black", linewidth=0.6)
@@ -113,5 +118,9 @@ def _draw_contributions(axes: Axes, scored: Sequence[UtterancePrediction], speak
 
 def _title(summary: VideoPrediction) -> str:
     means = sorted(summary.probability.items(), key=lambda item: -item[1])
+    if summary.speakers:
+        means = [
+            (f"{one.speaker}: {one.top}", one.probability[one.top]) for one in summary.speakers
+        ]
     listed = ", ".join(f"{name} {value:.2f}" for name, value in means)
     return f"{Path(summary.video).name}: {listed or 'nothing scored'}"

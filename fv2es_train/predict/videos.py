@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +50,11 @@ def predict_videos(
         WorkError: the run, its tokenizer or the recogniser cannot be loaded.
     """
     requests = requests_of(config)
+    videos = [request.video for request in requests]
+    plots, films = (
+        output_paths(place, videos, suffix)
+        for place, suffix in ((config.plot, ".png"), (config.video, ".mp4"))
+    )
     from fv2es_train.predict.predictor import Predictor
 
     predictor = Predictor.load(config.run, config.device, config.tokenizer, config.asr)
@@ -58,7 +65,9 @@ def predict_videos(
     objects = []
     for request in requests:
         try:
-            objects.append((yield from _predict_video(request, predictor, config, say)))
+            outputs = plots.get(request.video), films.get(request.video)
+            one = yield from _predict_video(request, predictor, config, say, *outputs)
+            objects.append(one)
         except (TokenizerError, TrainError):
             raise
         except WorkError as error:
@@ -149,7 +158,12 @@ def _has_text(request: Request) -> bool:
 
 
 def _predict_video(
-    request: Request, predictor: Predictor, config: PredictConfig, say: Callable[[str], None]
+    request: Request,
+    predictor: Predictor,
+    config: PredictConfig,
+    say: Callable[[str], None],
+    plot: Path | None,
+    film: Path | None,
 ) -> Generator[str, None, dict[str, Any]]:
     """Yield the lines of one video as they are known; return it as plain JSON values."""
     name, notes = str(request.video), list[str]()
@@ -168,18 +182,33 @@ def _predict_video(
     summary = summarise(name, found, predictor.decision, notes)
     if config.form == "table":
         yield "\n".join(render.video_lines(summary)) + "\n"
-    if config.plot is not None:
+    if plot is not None:
         from fv2es_train.predict.timeline import draw_timeline
 
-        draw_timeline(_output_path(config.plot, request, ".png"), summary, found)
-    if config.video is not None:
+        make_directory(plot.parent)
+        draw_timeline(plot, summary, found)
+    if film is not None:
         from fv2es_train.predict.annotated_video import write_annotated_video
 
-        out = _output_path(config.video, request, ".mp4")
-        media = predictor.settings.media
-        write_annotated_video(request, found, predictor.decision, out, media)
+        make_directory(film.parent)
+        write_annotated_video(request, found, predictor.decision, film, predictor.settings.media)
     return video_json(summary, found)
 
 
-def _output_path(given: Path, request: Request, suffix: str) -> Path:
-    return given / f"{request.video.stem}{suffix}" if given.is_dir() else given
+def output_paths(given: Path | None, videos: Sequence[Path], suffix: str) -> dict[Path, Path]:
+    """The output file of each video: the file that is given, or one in the folder.
+
+    In the folder the videos keep their folders below the one that holds them all, and the names
+    of two that differ in their suffix only keep it.
+    """
+    if given is None or (len(videos) == 1 and not given.is_dir()):
+        return dict.fromkeys(videos, given) if given else {}
+    whole = [Path(os.path.normpath(video.absolute())) for video in videos]
+    root = os.path.commonpath([path.parent for path in whole])
+    stems = [path.relative_to(root).with_suffix("") for path in whole]
+    count = Counter(str(stem).lower() for stem in stems)
+    found = {}
+    for video, path, stem in zip(videos, whole, stems, strict=True):
+        name = path.name if count[str(stem).lower()] > 1 else stem.name
+        found[video] = given / stem.with_name(f"{name}{suffix}")
+    return found

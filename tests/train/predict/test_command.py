@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from cli import app  # noqa: TID251  # a test of the command line
 from fv2es_train.predict.subtitles import parse_transcript
+from fv2es_train.predict.videos import output_paths
 from tests.train.media import NAME, ffmpeg
 
 VIEW = ("--view", "left:224:0", "--asr", "none")
@@ -46,7 +47,7 @@ def test_a_broken_file_among_good_ones_is_told_and_the_others_go_on(
     bad, good = json.loads(out)["videos"]
     assert "bad.mp4" in bad["error"] and "bad.mp4" in err
     assert good["utterances"] and set(good["probability"]) == set(json.loads(out)["classes"])
-    with Image.open(tmp_path / "png" / "good.png") as picture:
+    with Image.open(tmp_path / "png" / "deep" / "good.png") as picture:
         assert picture.width > 800
 
 
@@ -104,6 +105,15 @@ def test_the_film_has_the_sound_and_is_as_long(tav: Path, talk: Path, tmp_path: 
     ffmpeg("-ss", "2", "-i", tmp_path / "film.mp4", "-frames:v", "1", tmp_path / "film.png")
     with Image.open(tmp_path / "film.png") as picture:
         assert picture.size == (720, 480 + 136)
+
+
+def test_outputs_keep_their_folders_and_never_meet() -> None:
+    out, names = Path("out"), ("a/1.mp4", "b/1.mp4", "b/1.mkv", "b/c/../2.mp4")
+    found = output_paths(out, [Path(name) for name in names], ".png")
+    expected = ("a/1.png", "b/1.mp4.png", "b/1.mkv.png", "b/2.png")
+    assert list(found.values()) == [out / name for name in expected]
+    assert output_paths(Path("x.png"), [Path("1.mp4")], ".png") == {Path("1.mp4"): Path("x.png")}
+    assert output_paths(None, [Path("1.mp4")], ".png") == {}
 
 
 @pytest.mark.parametrize(

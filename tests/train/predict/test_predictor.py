@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.corpora.iemocap import view_of
@@ -22,7 +24,9 @@ from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.decision import Decision
 from fv2es_train.predict.outputs import UtterancePrediction, summarise
 from fv2es_train.predict.predictor import Predictor
+from fv2es_train.predict.render import video_lines
 from fv2es_train.predict.request import Request, Span, SpanRules
+from fv2es_train.predict.timeline import draw_timeline
 from tests.train.media import LEFT, NAME, changed
 
 
@@ -220,3 +224,39 @@ def test_a_video_is_the_mean_weighted_by_length() -> None:
     assert whole.share["ang"] == pytest.approx(0.75)
     assert (whole.decided, whole.top, whole.scored) == (("ang",), "ang", 2)
     assert summarise("v", [], decision).top == ""
+
+
+def test_persons_are_summarised_one_by_one_and_their_common_time_counts_once(
+    tmp_path: Path,
+) -> None:
+    def one(start_s: float, end_s: float, speaker: str, value: float) -> UtterancePrediction:
+        probability, decided = {"ang": value, "neu": 1 - value}, ("ang",) if value > 0.5 else ()
+        return UtterancePrediction(
+            *("x", start_s, end_s, None, "", speaker, "full", 1, 1, "va", {}),
+            *(probability, decided, {n: {"v": 1.0, "a": -2.0} for n in probability}),
+        )
+
+    found = [one(0, 10, "face 1", 0.9), one(0, 10, "face 2", 0.1), one(12, 19.5, "face 1", 0.9)]
+    whole = summarise("v", found, Decision(thresholds={"ang": 0.5, "neu": 0.5}))
+    assert whole.spoken_s == 17.5
+    first, second = whole.speakers
+    assert (first.speaker, first.spoken_s, first.scored) == ("face 1", 17.5, 2)
+    assert first.probability["ang"] == pytest.approx(0.9)
+    assert (second.spoken_s, second.top, second.share["ang"]) == (10, "neu", 0)
+    shown = "\n".join(video_lines(whole))
+    assert "face 2: neu has the highest mean" in shown and "whole video" not in shown
+    assert draw_timeline(tmp_path / "t.png", whole, found).is_file()
+    assert summarise("v", found[:1], Decision(thresholds={"ang": 0.5})).speakers == ()
+
+
+def test_a_term_stands_on_the_one_before_it(tmp_path: Path, monkeypatch: Any) -> None:
+    bars = []
+    draw = Axes.bar
+    monkeypatch.setattr(Axes, "bar", lambda self, *a, **k: bars.append(a) or draw(self, *a, **k))
+    one = UtterancePrediction(
+        *("x", 1.0, 3.0, None, "", "", "full", 1, 1, "tva", {}, {"ang": 0.9}, ("ang",)),
+        {"ang": {"t": 1.0, "v": -0.5, "a": 2.0}},
+    )
+    summary = summarise("v", [one], Decision(thresholds={"ang": 0.5}))
+    draw_timeline(tmp_path / "t.png", summary, [one])
+    assert bars[:3] == [(1.0, 1.0, 2.0, 0.0), (1.0, -0.5, 2.0, 0.0), (1.0, 2.0, 2.0, 1.0)]
