@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fv2es_prep import __version__
 from fv2es_prep.corpora import licence_of
 from fv2es_prep.shards.index import INDEX_NAME, read_index
-from fv2es_prep.splits.audit import KINDS, audit_split
+from fv2es_prep.splits.audit import KINDS, Audit, audit_split
+from fv2es_prep.types import Provenance
 from fv2es_prep.utils.files import sha256_of, whole_file
 from fv2es_train.evaluation.breakdown import MODALITY_NAMES, metadata_of
 from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _OTHER_LICENCE = "The corpus has a licence of its own, which decides whether this model may be "
 _PACKAGES = ("torch", "transformers", "timm", "numpy", "scikit-learn")
+_NOT_FOR = "Not for decisions about people; see [what it is not for](#what-it-is-not-for)."
 _LIMITS = """\
 - It was measured on the subsets named above only. Other speakers, languages, cameras and
   microphones, and emotion that is not acted, were not measured.
@@ -50,24 +52,32 @@ def write_card(
         OutputError: the file cannot be written.
     """
     index = read_index(shards)
-    corpora = sorted({part.corpus for part in index.parts})
+    sources = index.provenance or tuple(
+        Provenance(name, licence=licence_of(name))
+        for name in sorted({part.corpus for part in index.parts})
+    )
+    corpora = list(dict.fromkeys(source.name for source in sources))
+    audit = audit_split(catalogue, split)
     parts = [
         _front(corpora),
         f"# {summary['model']} ({summary['modalities']}) on {' + '.join(corpora)}",
         f"Emotion recognition from {_modalities(summary['modalities'])}: a probability for each "
         f"of {', '.join(checkpoint.model.config.label_classes)}. Trained with fv2es {__version__}.",
+        " ".join(_source(source) for source in sources),
+        _leakage(audit, split),
+        _NOT_FOR,
         "## Metrics",
         _metrics(summary),
         "## Data",
         _data(corpora, shards, index.examples, catalogue, split),
         "## Split",
-        _split(catalogue, split),
+        _split(audit, split),
         "## Training",
         _training(checkpoint, summary),
         "## What it is not for",
         _LIMITS,
         "## Licence of the data",
-        " ".join(_licence(corpus) for corpus in corpora),
+        " ".join(dict.fromkeys(map(_licence, sources))),
     ]
     with whole_file(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -138,13 +148,35 @@ def _data(
     return "\n".join(lines) + "\n\n" + _table(head, rows)
 
 
-def _split(table: Catalogue, split: Split) -> str:
+def _source(source: Provenance) -> str:
+    """What data the run was trained on, in one sentence."""
+    version = f" {source.version}" if source.version else ""
+    if source.generated:
+        return f"Trained on {source.name}{version}: generated data that show no real person."
+    return f"Trained on {source.name}{version}, recordings of people."
+
+
+def _leakage(audit: Audit, split: Split) -> str:
+    """What the measured subset shares with train, in one sentence."""
+    of = "test" if split.ids("test") else "valid"
+    pair = next(pair for pair in audit.pairs if (pair.of, pair.within) == (of, "train"))
+    found = {shared.kind: shared for shared in pair.shared}
+    parts = [
+        f"{_shared(found[kind])} share a {kind} with train"
+        if found[kind].of > found[kind].unknown
+        else f"whether they share a {kind} with train is not known"
+        for kind in ("recording", "speaker", "transcript")
+    ]
+    return f"Of the {of} utterances (split {split.recipe!r}) {'; '.join(parts)}."
+
+
+def _split(audit: Audit, split: Split) -> str:
     chosen = ", ".join(f"{name} {value}" for name, value in split.parameters.items())
     lines = [
         f"- recipe: {split.recipe}" + (f" ({chosen})" if chosen else ""),
         f"- digest: `{split.digest()}`",
     ]
-    pairs = [pair for pair in audit_split(table, split).pairs if split.ids(pair.of)]
+    pairs = [pair for pair in audit.pairs if split.ids(pair.of)]
     columns = [[_shared(shared) for shared in pair.shared] for pair in pairs]
     rows = [[meaning, *counts] for meaning, *counts in zip(KINDS.values(), *columns, strict=True)]
     head = ["utterances that share", *(f"{pair.of} with {pair.within}" for pair in pairs)]
@@ -179,8 +211,8 @@ def _settings(title: str, values: dict[str, Any]) -> str:
     )
 
 
-def _licence(corpus: str) -> str:
-    return licence_of(corpus) or f"{corpus}: {_OTHER_LICENCE}passed on."
+def _licence(source: Provenance) -> str:
+    return source.licence or f"{source.name}: {_OTHER_LICENCE}passed on."
 
 
 def _modalities(letters: str) -> str:
