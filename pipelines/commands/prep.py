@@ -153,7 +153,9 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
             f"{summary.dropped_share:.1%} of the utterances could not be prepared, at most "
             f"{config.max_dropped:.1%} were allowed"
         )
-    if not (summary.complete and allowed):
+    if not summary.prepared:
+        _fail("no utterance could be prepared; the codes above say why")
+    if not (summary.complete and summary.prepared and allowed):
         raise typer.Exit(1)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import ffmpeg
 import pytest
 from typer.testing import CliRunner
 
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.errors import SettingsError, UsageError
+from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.utils.configuration import given_values, resolve
 from fv2es_prep.utils.fields import Field, fields_of
 from pipelines.commands.prep import prep, show
@@ -115,3 +117,14 @@ def test_a_limit_of_media_is_raised_by_set(corpus, text_model, tmp_path):
     assert low.exit_code == 1 and '"too_long": 1' in low.stdout
     high = CliRunner().invoke(prep, [*words, "media.max_duration_s=3600"])
     assert high.exit_code == 0 and '"prepared": 1' in high.stdout
+
+
+def test_a_run_that_prepares_nothing_fails(text_model, tmp_path):
+    black = ffmpeg.input("color=black:s=64x48:r=25:d=2", f="lavfi")
+    mute = ffmpeg.input("anullsrc=r=16000:cl=mono", f="lavfi", t=2)
+    ffmpeg.output(black, mute, str(tmp_path / "a.mp4"), loglevel="error").run(cmd=ffmpeg_path())
+    (tmp_path / "clips.csv").write_text("video,labels\na.mp4,joy\n")
+    words = ["table", str(tmp_path / "clips.csv"), "--tokenizer", str(text_model)]
+    words += ["--executor", "inline", "--out", str(tmp_path / "out"), "--modalities", "av"]
+    done = CliRunner().invoke(prep, words)
+    assert done.exit_code == 1 and "no utterance could be prepared" in done.stderr
