@@ -5,23 +5,25 @@ Pictures and sound are read once for all stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import SpanSettings
-from fv2es_prep.errors import DropReason, UtteranceError
+from fv2es_prep.config import MODALITIES, SpanSettings
+from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
 from fv2es_prep.media.audio import sample_index
 from fv2es_prep.media.quality import PictureCheck, check_sound
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures, Stage
-from fv2es_prep.stages.registry import StageContext, media_of
+from fv2es_prep.stages.registry import StageContext, media_of, modalities_of
 from fv2es_prep.types import Example, Utterance, Waveform
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+OnMissing = Callable[[str, UtteranceError | MediaError], None]
 # Pictures that wait for a full batch hold no more than this.
 _WAITING_BYTES = 64 << 20
 
@@ -31,10 +33,14 @@ def prepare_example(
     source: OpenRecording,
     context: StageContext,
     made: Mapping[str, Any] = {},
+    missing: Mapping[str, str] = {},
+    on_missing: OnMissing = lambda *_: None,
 ) -> Example:
     """Make the value of each stage that is not made yet, in the form in which it is stored.
 
-    Where the media end before the utterance, the example's utterance is clamped.
+    Where the media end before the utterance, the example's utterance is clamped: to the shortest
+    source if the settings require all modalities, to the longest otherwise. Then each modality is
+    judged by its own source, and a stage that needs a missing modality is absent.
 
     Args:
         utterance: one of the utterances that ``source`` was opened for, in order. Where ``made``
@@ -42,12 +48,23 @@ def prepare_example(
         source: its recording.
         context: loaded stages and their settings.
         made: stage -> value that is cached from the same media and settings.
+        missing: letter -> code of modalities that are not tried; unless all are required.
+        on_missing: called with the letter and the reason of a modality that is found missing.
 
     Raises:
-        UtteranceError: the span has too little picture or sound, or they are empty.
-        MediaError: the recording cannot be decoded, or exceeds a limit.
+        UtteranceError: a required modality is missing or shows nothing, or all are missing.
+        MediaError: the file of a required modality cannot be decoded, or exceeds a limit.
         TokenizerError: the tokenizer cannot be loaded or does not match the settings.
     """
+    if context.settings.require != MODALITIES:
+        return _Available(utterance, source, context, made, missing, on_missing).example()
+    return _whole(utterance, source, context, made)
+
+
+def _whole(
+    utterance: Utterance, source: OpenRecording, context: StageContext, made: Mapping[str, Any]
+) -> Example:
+    """The example of an utterance that must have all modalities."""
     parts = dict(made)
     missing = [stage for stage in context.stages if stage.name not in parts]
     seen, heard = (
@@ -78,6 +95,102 @@ def prepare_example(
     return Example(utterance, label_row(utterance, context.label_classes), **ordered)
 
 
+@dataclass
+class _Available:
+    """What is there of an utterance, each modality judged by its own source alone."""
+
+    utterance: Utterance
+    source: OpenRecording
+    context: StageContext
+    made: Mapping[str, Any]
+    missing: Mapping[str, str]
+    on_missing: OnMissing
+
+    def example(self) -> Example:
+        """The example; see `prepare_example`."""
+        stages, parts = self.context.stages, dict(self.made)
+        self.reasons: dict[str, UtteranceError | MediaError] = {}
+        self.ends_s: dict[str, float] = {}
+        inputs: dict[str, Any] = {}
+        todo = [s for s in stages if s.name not in parts and self._possible(s)]
+        if any("transcript" in stage.needs for stage in todo):
+            with self._trying("t"):
+                inputs["transcript"] = self._transcript()
+        if any("sound" in stage.needs for stage in todo):
+            with self._trying("a"):
+                inputs["sound"] = self._heard()
+        if seen := [stage for stage in todo if "video" in stage.needs]:
+            with self._trying("v"):
+                parts |= self._seen(seen)
+        for stage in todo:
+            if stage not in seen and self._possible(stage):
+                with self._trying(modalities_of(stage)[-1]):
+                    values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
+                    value = self.context.maker(stage)(*values)
+                    parts[stage.name] = stage.store(value, self.context.settings)
+        gone = self._gone()
+        label = label_row(self.utterance, self.context.label_classes)
+        kept = {s.name: parts[s.name] for s in stages if not gone.keys() & modalities_of(s)}
+        return Example(self._clamped(), label, gone, **kept)
+
+    def _possible(self, stage: Stage) -> bool:
+        return not {*modalities_of(stage)} & (self.missing.keys() | self.reasons.keys())
+
+    @contextlib.contextmanager
+    def _trying(self, letter: str) -> Iterator[None]:
+        try:
+            yield
+        except MediaKilledError:
+            raise
+        except (UtteranceError, MediaError) as error:
+            self.reasons[letter] = error
+            self.on_missing(letter, error)
+
+    def _transcript(self) -> str:
+        if not self.utterance.transcript:
+            raise UtteranceError(DropReason.NO_TRANSCRIPT.meaning, DropReason.NO_TRANSCRIPT)
+        return self.utterance.transcript
+
+    def _heard(self) -> Waveform:
+        waveform = self.source.waveform(self.utterance)
+        spans = self.context.settings.spans
+        self.ends_s["a"] = _heard_until_s(self.utterance, waveform, spans)
+        check_sound(waveform, self.context.settings.quality)
+        return waveform
+
+    def _seen(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        end_s = self.utterance.end_s
+        found = _pictures(self.utterance, end_s, self.source, self.context, stages, 1, "v")
+        self.ends_s["v"] = self.source.clamped(self.utterance, "v").end_s
+        return found
+
+    def _gone(self) -> dict[str, str]:
+        """Letter -> code of what is missing.
+
+        Raises:
+            UtteranceError: nothing is left, or a required modality is missing.
+            MediaError: the file of a required one cannot be decoded.
+        """
+        codes = {letter: error.reason for letter, error in self.reasons.items()}
+        gone = {letter: str(code) for letter, code in {**self.missing, **codes}.items()}
+        used = {letter for stage in self.context.stages for letter in modalities_of(stage)}
+        for letter in "vat":
+            required = letter in self.context.settings.require
+            if letter in gone and letter in used and (required or used <= gone.keys()):
+                code = DropReason(gone[letter])
+                error = self.reasons.get(letter) or UtteranceError(code.meaning, code)
+                raise error if required else UtteranceError(error.sentence, code, error.hint)
+        return {letter: gone[letter] for letter in MODALITIES if letter in gone}
+
+    def _clamped(self) -> Utterance:
+        """The utterance, cut to its longest source."""
+        ends = [end_s for letter, end_s in self.ends_s.items() if letter not in self.reasons]
+        end_s = max(ends, default=self.utterance.end_s)
+        if end_s >= self.utterance.end_s:
+            return self.utterance
+        return replace(self.utterance, end_s=round(end_s, 6), clamped=True)
+
+
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:
     """End of the utterance or, if earlier, of its own sound; other utterances change nothing."""
     count, rate = len(waveform.samples), waveform.rate_hz
@@ -100,6 +213,7 @@ def _pictures(
     context: StageContext,
     stages: Sequence[Stage],
     least: int = 0,
+    clamped_by: str = "va",
 ) -> dict[str, Any]:
     """Stage -> value, of stages that need pictures; fewer than ``least`` are an error."""
     # Pictures are asked for up to that very moment, so that it is known if they end before.
@@ -114,7 +228,7 @@ def _pictures(
         for stage in stages:
             found[stage.name].append(context.maker(stage)(pictures))
     # That the pictures end too early says more than what the few of them look like.
-    kept = source.clamped(utterance)
+    kept = source.clamped(utterance, clamped_by)
     check.judge()
     if count < least:
         raise UtteranceError(

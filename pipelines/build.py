@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import MODALITIES
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, ShardError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
@@ -18,7 +19,14 @@ from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.stages.base import MEDIA
-from fv2es_prep.stages.registry import StageContext, load_stage, media_of, needs_media
+from fv2es_prep.stages.registry import (
+    StageContext,
+    load_stage,
+    media_of,
+    modalities_of,
+    needs_media,
+    stages_of,
+)
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.task import ShardTask
 
@@ -91,10 +99,10 @@ class _Builder:
     readers: dict[Path, ShardReader] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def _kept(self, utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:
-        """The span, and stage -> value, of kept and undamaged values."""
+    def _kept(self, utterance: Utterance) -> tuple[Utterance, dict[str, Any], dict[str, str]]:
+        """The span, stage -> value and missing modality -> code, of kept and undamaged values."""
         if (kept := self.task.kept.get(utterance.id)) is None:
-            return utterance, {}
+            return utterance, {}, {}
         try:
             if kept.path not in self.readers:
                 self.readers[kept.path] = self.stack.enter_context(ShardReader(kept.path))
@@ -102,15 +110,23 @@ class _Builder:
             old = reader.read(kept.row)
             stored = {n: reader.column(f"digest/{n}")[kept.row].tobytes() for n in kept.stages}
         except (ShardError, IndexError):
-            return utterance, {}
+            return utterance, {}, {}
         found = digests_of(example_row(old), reader.settings)
-        made = {name: old[name] for name in kept.stages if found[name] == stored[name]}
-        if any(media_of(load_stage(name)) for name in made):
+        same = [name for name in kept.stages if found[name] == stored[name]]
+        settings = self.task.header.settings
+        media = [stage.name for stage in stages_of(settings) if media_of(stage)]
+        if settings.require != MODALITIES and not {*media} <= {*same}:
+            # The span depends on what is there of each medium.
+            same = [name for name in same if name not in media]
+        made = {name: old[name] for name in same if name in old}
+        absent = {letter for n in same if n not in old for letter in modalities_of(load_stage(n))}
+        missing = {letter: code for letter, code in old.missing.items() if letter in absent}
+        if any(name in media for name in same):
             span = old.utterance
             utterance = replace(
                 utterance, start_s=span.start_s, end_s=span.end_s, clamped=span.clamped
             )
-        return utterance, made
+        return utterance, made, missing
 
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
         """Prepare a recording; again from its beginning if its decoder was killed."""
@@ -141,15 +157,16 @@ class _Builder:
                 if failed is None and utterance.id in task.drops:
                     yield task.drops[utterance.id]
                     continue
-                span, made = self._kept(utterance)
+                span, made, missing = self._kept(utterance)
                 try:
-                    if failed is not None and needs_media(context.stages, made):
+                    absent = [s.name for s in context.stages if missing.keys() & modalities_of(s)]
+                    if failed is not None and needs_media(context.stages, [*made, *absent]):
                         raise failed
                     if source is None:
                         of = header.settings
                         opened = OpenRecording(recording, left, of.frames, of.media, of.spans)
                         source = stack.enter_context(opened)
-                    example = prepare_example(span, source, context, made)
+                    example = prepare_example(span, source, context, made, missing)
                 except (UtteranceError, MediaError) as error:
                     if isinstance(error, MediaError):
                         killed = isinstance(error, MediaKilledError)
@@ -170,8 +187,8 @@ class _Builder:
         sampled, counts = 0, self.counts
         for stage in context.stages:
             counts[f"{stage.name}_kept"] += stage.name in made
-            counts[f"{stage.name}_made"] += stage.name not in made
-            if stage.name in made:
+            counts[f"{stage.name}_made"] += stage.name in example and stage.name not in made
+            if stage.name in made or stage.name not in example:
                 continue
             arrays = stage.encode(example[stage.name])
             for column in stage.columns(context.settings):

@@ -24,8 +24,8 @@ _FIRST = {"picture": "0:V:0", "sound": "0:a:0"}
 class Pace(NamedTuple):
     """Pictures per second, and the presentation time of the first picture in seconds."""
 
-    rate_hz: float
-    first_s: float
+    rate_hz: float = _USUAL_HZ
+    first_s: float = 0.0
 
 
 def duration_s(path: Path, media: MediaSettings = DEFAULT_MEDIA, kind: Kind = "picture") -> float:
@@ -82,5 +82,5 @@ def pace_of(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> Pace:
     base = re.search(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)", said)
     first = re.search(r" pts: *(-?\d+) ", said)
     if base is None or first is None or "0" in (base[2], base[3], base[4]):
-        return Pace(_USUAL_HZ, 0.0)
+        return Pace()
     return Pace(int(base[3]) / int(base[4]), int(first[1]) * int(base[1]) / int(base[2]))

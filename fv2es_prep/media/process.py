@@ -69,6 +69,7 @@ class Process:
 
     Attributes:
         announced_s: the stated duration in seconds; 0 if none.
+        opened: whether ffmpeg could open the file.
 
     Raises:
         MediaError: the file is not a readable regular file.
@@ -95,7 +96,7 @@ class Process:
         self._lacks_stream = self._too_many_pixels = self._signalled = self._damaged = False
         self._refused: tuple[DropReason, str] | None = None
         self._announced = threading.Event()
-        self.announced_s = 0.0
+        self.announced_s, self.opened = 0.0, False
         # More filter threads use more CPU without being faster for a single picture.
         options = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1")
         arguments = stream.global_args(*options).compile(ffmpeg_path())
@@ -192,7 +193,7 @@ class Process:
             reason, cause = DropReason.TOO_MANY_PIXELS, self.last_words()
             hint = _LIMITS[reason]
         elif self._lacks_stream or code == 0:
-            found, reason = f"holds no {self._kind}", _NONE[self._kind]
+            return MediaError(f"{name} holds no {self._kind}", _NONE[self._kind], hint)
         else:
             found, reason = "cannot be decoded", _BROKEN[self._kind]
         return MediaError(f"{name} {found}: {cause}", reason, hint)
@@ -248,6 +249,7 @@ class Process:
                 self._note(line)
                 self._keep(line)
             elif line.startswith("  Duration: "):
+                self.opened = True
                 if match := _ANNOUNCED.match(line):
                     self._judge_duration(*map(float, match.groups()))
                 self._announced.set()

@@ -5,10 +5,11 @@ Owns decoding each file once although utterances overlap.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from typing import Any, NoReturn, Self
 
 from fv2es_prep.config import (
     DEFAULT_MEDIA,
@@ -17,15 +18,34 @@ from fv2es_prep.config import (
     MediaSettings,
     SpanSettings,
 )
-from fv2es_prep.errors import DropReason, MediaError, UtteranceError
+from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.frame_rules import Moment, numbered_moments, thinned_moments
 from fv2es_prep.media.picture_folder import PictureFolder
-from fv2es_prep.media.probe import pace_of
+from fv2es_prep.media.probe import Pace, pace_of
 from fv2es_prep.media.quality import Frame
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import cut_view
 from fv2es_prep.types import Recording, Utterance, Waveform
+
+
+class NoMedia:
+    """The reader of pictures or sound that the corpus does not have."""
+
+    def __init__(self, reason: DropReason) -> None:
+        self.reached_s, self.opened, self.ended, self.damaged = 0.0, False, False, False
+        self._reason = reason
+
+    def next(self, _: float) -> NoReturn:
+        """Raise UtteranceError."""
+        raise UtteranceError(self._reason.meaning, self._reason)
+
+    def span(self, *_: Any) -> NoReturn:
+        """Raise UtteranceError."""
+        raise UtteranceError(self._reason.meaning, self._reason)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class OpenRecording:
@@ -33,7 +53,8 @@ class OpenRecording:
 
     Request the utterances, ordered by start, in the given order; the next one discards what the
     last one did not use. Memory holds one picture, the views of overlapping utterances, and the
-    current sound. ``pictures`` and ``sound`` are the readers.
+    current sound. ``pictures`` and ``sound`` are the readers, ``failed`` tells by the letter of the
+    modality (``v``, ``a``) why a file cannot be read.
 
     Raises:
         MediaError: the frame rule counts pictures, and the frame rate cannot be read.
@@ -48,9 +69,7 @@ class OpenRecording:
         spans: SpanSettings = DEFAULT_SPANS,
     ) -> None:
         self.recording = recording
-        if recording.video is None or recording.audio is None:
-            reason = DropReason.NO_AUDIO if recording.video else DropReason.NO_VIDEO
-            raise MediaError(f"{recording.id}: {reason.meaning}", reason)
+        self.failed: dict[str, MediaError] = {}
         self._order = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._utterances = utterances
         self._spans = spans
@@ -71,12 +90,16 @@ class OpenRecording:
         # pictures are halved first.
         sides = {u.view.crop_px if u.view.max_lines is None else None for u in utterances}
         rows = sides.pop() if len(sides) == 1 else None
-        self.pictures: PictureReader | PictureFolder = (
-            PictureFolder(recording.video, recording.pictures, times_s, media)
-            if recording.pictures
-            else PictureReader(recording.video, times_s, media, rows)
-        )
-        self.sound = SoundReader(recording.audio, media)
+        self.pictures: PictureReader | PictureFolder | NoMedia = NoMedia(DropReason.NO_VIDEO)
+        if recording.video is not None:
+            self.pictures = (
+                PictureFolder(recording.video, recording.pictures, times_s, media)
+                if recording.pictures
+                else PictureReader(recording.video, times_s, media, rows)
+            )
+        self.sound: SoundReader | NoMedia = NoMedia(DropReason.NO_AUDIO)
+        if recording.audio is not None:
+            self.sound = SoundReader(recording.audio, media)
 
     def frames(self, utterance: Utterance) -> Iterator[Frame]:
         """The speaker's view, uint8 (H, W, 3), and time in seconds of each sampled picture.
@@ -86,6 +109,7 @@ class OpenRecording:
 
         Raises:
             MediaError: the file holds no picture, or none can be decoded.
+            UtteranceError: the corpus has no picture.
         """
         present = self._order[utterance.id]
         for passed in range(present):
@@ -105,18 +129,33 @@ class OpenRecording:
     def waveform(self, utterance: Utterance) -> Waveform:
         """The speaker's sound over the span; see `SoundReader.span`."""
         channel = utterance.view.audio_channel
-        return self.sound.span(utterance.start_s, utterance.end_s, channel)
+        with self._remembered("a"):
+            return self.sound.span(utterance.start_s, utterance.end_s, channel)
 
-    def clamped(self, utterance: Utterance) -> Utterance:
+    @contextlib.contextmanager
+    def _remembered(self, letter: str) -> Iterator[None]:
+        """A file that failed fails again; a decoder that was killed may be tried again."""
+        if letter in self.failed:
+            raise self.failed[letter]
+        try:
+            yield
+        except MediaKilledError:
+            raise
+        except MediaError as error:
+            self.failed[letter] = error
+            raise
+
+    def clamped(self, utterance: Utterance, modalities: str = "va") -> Utterance:
         """The utterance, clamped to the media read so far; see `SpanSettings`.
 
         Raises:
             UtteranceError: too little of the span is left.
         """
+        sources = (("v", "picture", self.pictures), ("a", "sound", self.sound))
         ends = [
             (source.reached_s, name, source.damaged)
-            for name, source in (("picture", self.pictures), ("sound", self.sound))
-            if source.ended
+            for letter, name, source in sources
+            if source.ended and letter in modalities
         ]
         end_s, name, damaged = min(ends, default=(math.inf, "", False))
         if utterance.end_s <= end_s + self._spans.tolerance_s:
@@ -132,7 +171,8 @@ class OpenRecording:
 
     def _advance(self, present: int, until_s: float = math.inf) -> bool:
         """Store the next picture for its utterance; False at the end or at ``until_s``."""
-        following = self.pictures.next(until_s)
+        with self._remembered("v"):
+            following = self.pictures.next(until_s)
         if following is None:
             return False
         position, rgb = following
@@ -162,8 +202,9 @@ def _rule(
             Moment(time_s, time_s) for time_s in sample_times(start_s, end_s, settings.interval_s)
         ]
     count = {"numbered": numbered_moments, "thinned": thinned_moments}[settings.rule]
-    if files := recording.pictures:
+    files = recording.pictures
+    if files is not None:
         rate_hz, first_s = files.rate_hz, files.first_s or 0.0
-    elif recording.video is not None:
-        rate_hz, first_s = pace_of(recording.video, media)
+    else:
+        rate_hz, first_s = Pace() if recording.video is None else pace_of(recording.video, media)
     return lambda start_s, end_s: count(start_s, end_s, settings.step, rate_hz, first_s)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fv2es_prep.config import MediaSettings
-from fv2es_prep.errors import DropReason
+from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
 
@@ -47,9 +47,10 @@ class PictureReader:
 
     The picture on screen at t is the one with the largest presentation time <= t, counted from the
     beginning of the file (the earliest of its streams). A time before the first picture takes the
-    first; a time after the last picture's end gets none. Only wanted pictures are converted to RGB
-    and leave the decoder. If the picture size changes mid-stream, each picture keeps its size, and
-    the last one before the change may be lost.
+    first; a time after the last picture's end gets none. Of several video streams the first that
+    can be decoded is read. Only wanted pictures are converted to RGB and leave the decoder.
+    If the picture size changes mid-stream, each picture keeps its size, and the last one before
+    the change may be lost.
 
     Args:
         path: a local media file.
@@ -77,6 +78,8 @@ class PictureReader:
         self._gone: list[str] = []
         self._tick_s = {"each": 0.0, "shown": 0.0}
         self._process: Process | None = None
+        self._number = 0
+        self._failed: MediaError | None = None
         self._stack = contextlib.ExitStack()
         # A random name: the file's own metadata appear on stderr, too.
         self._mark = f"fv2es{secrets.token_hex(8)}"
@@ -94,7 +97,7 @@ class PictureReader:
             MediaError: the file holds no picture, none could be decoded, or a limit is exceeded.
         """
         while not self._ready and not self.ended and self.reached_s < until_s:
-            self._read(self._start() if self._process is None else self._process)
+            self._read(self._process or self._start(0))
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -103,7 +106,8 @@ class PictureReader:
         self._ready.clear()
         self._stack.close()
 
-    def _start(self) -> Process:
+    def _start(self, number: int) -> Process:
+        """Start to decode a video stream; attached pictures do not count."""
         script = tempfile.NamedTemporaryFile("w", suffix=".filter")  # noqa: SIM115  # see close
         self._stack.enter_context(script)
         script.write(_filters(self._limits, self._mark, self._rows))
@@ -115,14 +119,28 @@ class PictureReader:
             pix_fmt="rgb24",
             fps_mode="passthrough",
             noautoscale=None,
-            map="0:V:0",
+            map=f"0:V:{number}",
             **{option: script.name},
         )
         process = Process(self._path, "picture", stream, self._media, self._hear, self._mark)
-        self._process = self._stack.enter_context(contextlib.closing(process))
+        self._process, self._number = self._stack.enter_context(contextlib.closing(process)), number
         self.opened = True
         self._process.check_announced()
         return self._process
+
+    def _finish(self, process: Process, wanted_s: float) -> None:
+        try:
+            self.damaged = process.finish(wanted_s, anything=self._met)
+            self.ended = True
+        except MediaKilledError:
+            raise
+        except MediaError as error:
+            if self._failed is not None and error.reason == DropReason.NO_VIDEO_STREAM:
+                raise self._failed from None
+            if error.reason != DropReason.UNDECODABLE_VIDEO or not process.opened:
+                raise
+            self._failed = self._failed or error
+            self._start(self._number + 1)
 
     def _hear(self, line: str) -> None:
         """Pass on a line of ffmpeg, in the listener thread.
@@ -158,8 +176,7 @@ class PictureReader:
         elif base := self._time_base.search(line):
             self._tick_s[base[1]] = int(base[2]) / int(base[3])
         elif not line:
-            self.damaged = process.finish(wanted_s, anything=self._met)
-            self.ended = True
+            self._finish(process, wanted_s)
 
     def _take(self, process: Process, match: re.Match[str], data: bytes | None) -> None:
         self._met = True

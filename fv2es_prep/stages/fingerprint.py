@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fv2es_prep.config import DEFAULT_STAGES, PrepSettings, digest_of
+from fv2es_prep.config import DEFAULT_STAGES, MODALITIES, PrepSettings, digest_of
 from fv2es_prep.stages.base import MEDIA, Stage
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Utterance
@@ -50,7 +50,8 @@ def fingerprints_of(
 
 def drop_fingerprint(fingerprints: Mapping[str, bytes], settings: PrepSettings) -> str:
     """The digest, in hexadecimal, of all that decides whether an utterance is dropped."""
-    decisive = [fingerprints[s.name].hex() for s in stages_of(settings) if s.can_drop]
+    stages, strict = stages_of(settings), settings.require == MODALITIES
+    decisive = [fingerprints[s.name].hex() for s in stages if s.can_drop or not strict]
     return digest_of(decisive)[: 2 * FINGERPRINT_BYTES]
 
 
@@ -58,8 +59,12 @@ def drop_fingerprint(fingerprints: Mapping[str, bytes], settings: PrepSettings) 
 def _decisive(settings: PrepSettings) -> list[tuple[Stage, list[Any]]]:
     """Each stage with the settings that decide its value."""
     # The other options of the corpus act through the utterance and its view.
-    policies = {name: asdict(getattr(settings, name)) for name in ("media", "spans", "quality")}
+    policies: dict[str, Any] = {
+        name: asdict(getattr(settings, name)) for name in ("media", "spans", "quality")
+    }
     policies["corpus"] = {"layout": settings.corpus.get("layout", "")}
+    if settings.require != MODALITIES:
+        policies["require"] = settings.require
     found = []
     for stage in stages_of(settings):
         decisive = [stage.identity(settings)]
