@@ -89,6 +89,8 @@ class FaceSettings(_Section):
         factor: step of the scale pyramid.
         fallback: replaces a face that is not found: ``centre``, the middle of the view, or
             ``published``, the patch of the published model, left of it.
+        select: the speaker's face: ``largest`` of each picture, or ``track``, the person seen
+            largest and most certainly over the utterance.
     """
 
     detector: Literal["exact", "fast", "facenet"] = "exact"
@@ -98,6 +100,7 @@ class FaceSettings(_Section):
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     factor: float = 0.709
     fallback: Literal["centre", "published"] = "centre"
+    select: Literal["largest", "track"] = "largest"
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ class PrepSettings:
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> JSON value; without ``stages`` and ``require`` at their defaults."""
-        values = asdict(self)
+        values = {**asdict(self), "faces": stored(self.faces)}
         names, others, require = (values.pop(name) for name in ("stages", "others", "require"))
         listed = {} if names == DEFAULT_STAGES else {"stages": {"names": list(names)}}
         required = {} if require == MODALITIES else {"require": {"modalities": require}}
@@ -345,6 +348,12 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
     known = {f.name for f in fields(kind)}
     plain = {name: value for name, value in values.items() if name in known}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+
+
+def stored(section: Any) -> dict[str, Any]:
+    """The fields of a section; ``select`` came later and is left out at its default."""
+    pairs = asdict(section).items()
+    return {name: value for name, value in pairs if (name, value) != ("select", "largest")}
 
 
 def digest_of(value: Any) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from fv2es_prep.config import LOSSLESS, PrepSettings, StorageSettings
+from fv2es_prep.config import LOSSLESS, PrepSettings, StorageSettings, stored
 from fv2es_prep.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Stage:
 
     def identity(self, settings: PrepSettings) -> Any:
         """The settings that decide the value, as JSON."""
-        return asdict(self.settings_of(settings))
+        return stored(self.settings_of(settings))
 
     def form(self, storage: StorageSettings) -> list[Any]:
         """The storage settings that decide the stored value, as JSON."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -29,6 +30,8 @@ _JPEG_BYTES = 0.8
 # Times are whole microseconds.
 _ROUNDING_S = 3e-6
 _DRAWN, _GAP_PX = 12, 4
+# Side of no faces.
+_EMPTY_PX = 48
 _FIELDS = ("times_s", "found", "box", "prob")
 
 
@@ -122,12 +125,49 @@ def largest_faces(pictures: Pictures, detector: FaceDetector) -> list[Face]:
     return faces
 
 
+@dataclass(frozen=True)
+class SeenFaces:
+    """All faces of some pictures, before the speaker's is selected over the whole utterance.
+
+    Attributes:
+        faces: those of each picture, the largest first.
+        fallbacks: what stands in for the speaker's in each picture.
+    """
+
+    times_s: Sequence[float]
+    faces: Sequence[Sequence[Face]]
+    fallbacks: Sequence[Face]
+
+    @classmethod
+    def of(cls, pictures: Pictures, detector: FaceDetector) -> Self:
+        """Detect all faces; stages that share the pictures detect once."""
+        if "seen_faces" not in pictures.shared:
+            fallbacks = [detector.fallback(rgb) for rgb in pictures.rgb]
+            seen = cls(pictures.times_s, detector.every(pictures.rgb), fallbacks)
+            pictures.shared["seen_faces"] = seen
+        found: Self = pictures.shared["seen_faces"]
+        return found
+
+    @classmethod
+    def speaker(cls, parts: Sequence[SeenFaces]) -> list[Face]:
+        """The speaker's face, or the fallback, in each picture of an utterance."""
+        from fv2es_prep.detectors.tracks import speaker_track
+
+        track = speaker_track([faces for part in parts for faces in part.faces])
+        fallbacks = [face for part in parts for face in part.fallbacks]
+        return [track.get(number, fallback) for number, fallback in enumerate(fallbacks)]
+
+
 def crop_faces(pictures: Pictures, detector: FaceDetector) -> Faces:
     """The largest face of each picture, or the fallback."""
-    side, faces = detector.settings.image_size_px, largest_faces(pictures, detector)
+    side = detector.settings.image_size_px
+    return _columns(largest_faces(pictures, detector), pictures.times_s, side)
+
+
+def _columns(faces: Sequence[Face], times_s: Sequence[float], side_px: int) -> Faces:
     return Faces(
-        rgb=np.array([face.rgb for face in faces], np.uint8).reshape(-1, side, side, 3),
-        times_s=np.array(pictures.times_s, np.float64),
+        rgb=np.array([face.rgb for face in faces], np.uint8).reshape(-1, side_px, side_px, 3),
+        times_s=np.array(times_s, np.float64),
         found=np.array([face.found for face in faces], np.bool_),
         box=np.array([face.box for face in faces], np.float32).reshape(-1, 4),
         prob=np.array([face.prob for face in faces], np.float32),
@@ -196,13 +236,18 @@ class FacesStage(Stage):
             Column("prob", "ragged", "<f4", (), "", "detector's probability, 0 if not found"),
         )
 
-    def load(self, context: StageContext) -> Callable[[Pictures], Faces]:
+    def load(self, context: StageContext) -> Callable[[Pictures], Faces | SeenFaces]:
+        if context.settings.faces.select == "track":
+            return lambda pictures: SeenFaces.of(pictures, context.detector)
         return lambda pictures: crop_faces(pictures, context.detector)
 
     def batch(self, context: StageContext) -> int:
         return context.detector.batch
 
-    def join(self, parts: Sequence[Faces]) -> Faces:
+    def join(self, parts: Sequence[Any]) -> Faces:
+        if isinstance(parts[0], SeenFaces):
+            faces, times_s = SeenFaces.speaker(parts), [t for part in parts for t in part.times_s]
+            return _columns(faces, times_s, len(faces[0].rgb) if faces else _EMPTY_PX)
         fields = ("rgb", *_FIELDS)
         return Faces(*(np.concatenate([getattr(part, n) for part in parts]) for n in fields))
 
