@@ -16,7 +16,11 @@ from fv2es_prep.utils.fields import check_fields
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+# The stage that a model reads for each modality, unless its `check` says otherwise.
+STAGES = {"t": "tokens", "a": "mel", "v": "faces"}
 _REQUIRED = {"required": True}
+# What runs of earlier versions did, which do not say so.
+EARLIER: dict[str, Any] = {"decision": "thresholds", "unverified_faces": "keep"}
 # What a checkpoint does not store of its training.
 _OF_THE_RUN = ("shards", "split", "out", "overwrite", "resume", "device", "model")
 
@@ -58,6 +62,11 @@ class TrainConfig:
         augment: Augmentation: flip faces, spec (SpecAugment).
         amp: bf16 computes the forward pass of training in bfloat16 (autocast).
         compile: Compile the encoders with torch.compile.
+        decision: Decision rule; auto takes the largest probability where each utterance has exactly
+            one class, else thresholds; both are calibrated. thresholds is the published rule,
+            which is not calibrated.
+        unverified_faces: What becomes of an utterance in whose pictures no face was found: drop
+            treats its video as missing; keep uses the centre of the picture, as published.
         save_every: Optimizer steps between two saves within an epoch (0 = at its end only).
     """
 
@@ -89,6 +98,8 @@ class TrainConfig:
     augment: tuple[Literal["flip", "spec"], ...] = ()
     amp: Literal["off", "bf16"] = "off"
     compile: bool = False
+    decision: Literal["auto", "thresholds", "largest"] = "auto"
+    unverified_faces: Literal["drop", "keep"] = "drop"
     save_every: Count = 0
 
     def __post_init__(self) -> None:
@@ -101,7 +112,7 @@ class TrainConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The configuration that `to_json` wrote; TrainError for an unknown name."""
-        return cls(**stored_fields(cls, values))
+        return cls(**stored_fields(cls, {**EARLIER, **values}))
 
 
 def stored_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:

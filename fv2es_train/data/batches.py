@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fv2es_train.config import STAGES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,6 +35,8 @@ class Batch:
         tokens: int64 (B, L), right-padded with the tokenizer's pad id.
         attention_mask: int64 (B, L), 1 where there is a token.
         label: float32 (B, C), 1 where the class holds.
+        missing: for each utterance the letters of the modalities that it lacks; it has no faces, no
+            chunks, or only padding there.
         extras: name -> tensor, what a model reads beside these, see `models.families.ModelFamily`.
     """
 
@@ -44,15 +48,19 @@ class Batch:
     tokens: Tensor
     attention_mask: Tensor
     label: Tensor
+    missing: tuple[str, ...] = ()
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.missing:
+            object.__setattr__(self, "missing", ("",) * len(self.ids))
         for name, rows, expected in (
             ("faces", len(self.faces), sum(self.face_counts)),
             ("mel", len(self.mel), sum(self.chunk_counts)),
             ("tokens", len(self.tokens), len(self.ids)),
             ("attention_mask", self.attention_mask.shape, self.tokens.shape),
             ("label", len(self.label), len(self.ids)),
+            ("missing", len(self.missing), len(self.ids)),
         ):
             if rows != expected:
                 raise ValueError(f"the batch's {name} has {rows} rows, expected {expected}")
@@ -91,6 +99,7 @@ def collate(
     pad_id: int = 0,
     chunk_rows: int = CHUNK_ROWS,
     extras: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None,
+    unverified: str = "keep",
 ) -> Batch:
     """Collate examples, at least one, into a batch on the CPU; each value is copied once.
 
@@ -98,21 +107,23 @@ def collate(
         examples: see `Batch`.
         pad_id: token id of padding, from the shards' text settings.
         chunk_rows: rows of time in one mel chunk.
+        unverified: see `TrainConfig.unverified_faces`.
         extras: makes `Batch.extras` of the examples.
     """
-    examples = [_completed(example) for example in examples]
+    missing = tuple(missing_letters(example, unverified) for example in examples)
+    examples = [_completed(*pair) for pair in zip(examples, missing, strict=True)]
     face_counts = [len(example.faces.rgb) for example in examples]
     chunk_counts = [chunk_count(example.mel, chunk_rows) for example in examples]
     longest = max(len(example.tokens) for example in examples)
-    first = examples[0]
-    bands = first.mel.log_power.shape[1]
+    rgb = max((example.faces.rgb for example in examples), key=len)
+    bands = max((example.mel.log_power for example in examples), key=len).shape[1]
 
     # Colour comes last in memory, as in the shards, and second in the tensor.
-    faces = torch.empty((sum(face_counts), *first.faces.rgb.shape[1:]), dtype=torch.float32)
+    faces = torch.empty((sum(face_counts), *rgb.shape[1:]), dtype=torch.float32)
     mel = torch.empty((sum(chunk_counts), 1, bands, chunk_rows), dtype=torch.float32)
     tokens = torch.full((len(examples), longest), pad_id)
     attention_mask = torch.zeros_like(tokens)
-    label = torch.empty((len(examples), len(first.label)), dtype=torch.float32)
+    label = torch.empty((len(examples), len(examples[0].label)), dtype=torch.float32)
 
     places = (torch.split(faces, face_counts), torch.split(mel, chunk_counts))
     for line, (example, face_place, mel_place) in enumerate(zip(examples, *places, strict=True)):
@@ -120,7 +131,8 @@ def collate(
         fill_chunks(example.mel, mel_place.numpy())
         length = len(example.tokens)
         tokens.numpy()[line, :length] = example.tokens
-        attention_mask[line, :length] = 1
+        # Attention needs one token; without text its term is left out.
+        attention_mask[line, : max(1, length)] = 1
         label.numpy()[line] = example.label
     return Batch(
         ids=tuple(example.utterance.id for example in examples),
@@ -131,6 +143,7 @@ def collate(
         tokens=tokens,
         attention_mask=attention_mask,
         label=label,
+        missing=missing,
         extras=extras(examples) if extras else {},
     )
 
@@ -152,17 +165,29 @@ def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
         chunks[whole, 0, :, rest:] = 0
 
 
-def _completed(example: Example) -> Example:
-    """The example with empty values for stages that the dataset does not have."""
+def missing_letters(example: Example, unverified: str = "keep") -> str:
+    """Letters of the modalities that an utterance lacks, some of ``tav``.
+
+    With ``unverified="drop"`` it also lacks video if the detector found no face in any picture.
+    """
+    told: Mapping[str, str] = getattr(example, "missing", {})
+    lacks = {letter for letter, stage in STAGES.items() if stage not in example} | set(told)
+    if unverified == "drop" and "v" not in lacks and not example.faces.found.any():
+        lacks.add("v")
+    return "".join(letter for letter in STAGES if letter in lacks)
+
+
+def _completed(example: Example, missing: str) -> Example:
+    """The example with empty values for the modalities that it lacks."""
     from fv2es_prep.types import Faces, MelSpectrum
 
-    if example.keys() >= {"faces", "mel", "tokens"}:
+    if not missing:
         return example
     none = np.zeros(0)
     rgb, box = np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 4), np.float32)
     empty = {
-        "faces": Faces(rgb, none, none.astype(np.bool_), box, none.astype(np.float32)),
-        "mel": MelSpectrum(np.zeros((0, 1), np.float16), 1.0),
-        "tokens": np.zeros(0, np.int32),
+        "v": Faces(rgb, none, none.astype(np.bool_), box, none.astype(np.float32)),
+        "a": MelSpectrum(np.zeros((0, 1), np.float16), 1.0),
+        "t": np.zeros(0, np.int32),
     }
-    return example.replace(**{**empty, **example})
+    return example.replace(**{STAGES[letter]: empty[letter] for letter in missing})

@@ -192,4 +192,5 @@ def measure_opened(
 
 def _loader(opened: Opened, batch_size: int | None) -> DataLoader[Example]:
     checkpoint = opened.checkpoint
-    return loader_of(opened.dataset, checkpoint.model, batch_size or checkpoint.train.batch_size)
+    size, unverified = batch_size or checkpoint.train.batch_size, checkpoint.train.unverified_faces
+    return loader_of(opened.dataset, checkpoint.model, size, unverified=unverified)

@@ -85,8 +85,9 @@ def run_terms(
     found: dict[str, list[Tensor]] = {m: [] for m in weights}
     batch: Batch
     for batch in loader:
-        for modality, logits in model.modality_logits(batch.to(device)).items():
-            found[modality].append(logits.float().cpu())
+        factors = model.term_factors(batch.missing)
+        for place, (m, logits) in enumerate(model.modality_logits(batch.to(device)).items()):
+            found[m].append(logits.float().cpu() * factors[:, place, None])
     return {m: (torch.cat(parts) * weights[m]).numpy() for m, parts in found.items()}
 
 
@@ -97,18 +98,20 @@ def loader_of(
     workers: int = 0,
     generator: torch.Generator | None = None,
     batches: Iterable[list[int]] | None = None,
+    unverified: str = "keep",
 ) -> DataLoader[Example]:
     """Batches of a dataset for a model.
 
     On a GPU, batches are pinned for asynchronous copies. Workers prefetch and live as long as the
     loader; 0 workers read in this process. A generator shuffles each epoch; ``batches`` gives the
-    rows of each batch instead of ``batch_size`` and shuffling.
+    rows of each batch instead of ``batch_size`` and shuffling. ``unverified``: see `TrainConfig`.
     """
     join = partial(
         collate,
         pad_id=dataset.index.settings.text.pad_id,
         chunk_rows=model.config.mel_rows,
         extras=extras_of(model.config),
+        unverified=unverified,
     )
     order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
     if batches is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import UsageError
@@ -50,6 +51,30 @@ class EmotionModel(nn.Module):
     def fusion_weights(self) -> dict[str, float]:
         """The weight of each modality's logits in their sum, which is what `forward` gives."""
         return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
+
+    def scale(self, letters: Collection[str]) -> float:
+        """Factor of the terms of some modalities where the others are missing.
+
+        It is sum(|w|) over the fusion weights of all modalities / sum(|w|) over those of
+        ``letters``, so that the logits stay on the scale for which the decision was fitted.
+        """
+        weights = self.fusion_weights()
+        left = sum(abs(weights[m]) for m in weights if m in letters)
+        if all(m in letters for m in weights):
+            return 1.0
+        return sum(map(abs, weights.values())) / left if left else 1.0
+
+    def term_factors(self, missing: Sequence[str]) -> Tensor:
+        """Factors of the terms of B utterances, float32 (B, M): `scale`, and 0 where missing.
+
+        ``missing``: see `Batch`. The M modalities are in the order of `fusion_weights`.
+        """
+        letters = tuple(self.fusion_weights())
+        rows = [[m for m in letters if m not in lacks] for lacks in missing]
+        scales = [self.scale(row) for row in rows]
+        return torch.tensor(
+            [[s * (m in row) for m in letters] for row, s in zip(rows, scales, strict=True)]
+        )
 
     def check_late_fusion(self) -> None:
         """Raise UsageError unless the network reports logits by modality."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.utils.registry import Registry
-from fv2es_train.config import stored_fields
+from fv2es_train.config import STAGES, stored_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fv2es_train.models.emotion_model import EmotionModel
 
 MODALITIES = "tav"
-# The stage that a model reads for each modality, unless its `check` says otherwise.
-STAGES = {"t": "tokens", "a": "mel", "v": "faces"}
 Extras = Callable[[Sequence["Example"]], dict[str, "Tensor"]]
 
 

@@ -57,11 +57,14 @@ class FV2ES(EmotionModel):
                 nn.init.constant_(self.weighted_fusion.weight, 1 / len(self.modalities))
 
     def forward(self, batch: Batch) -> Tensor:
-        """See `EmotionModel`."""
+        """See `EmotionModel`; without the terms of missing modalities, see `scale`."""
         logits = self.modality_logits(batch)
-        if len(logits) == 1:
-            return logits[self.modalities]
         stacked = torch.stack([logits[m] for m in self.modalities], dim=-1)
+        if any(batch.missing):
+            # (B, C, M) times (B, 1, M): no gradient reaches the branch of a missing modality.
+            stacked = stacked * self.term_factors(batch.missing).to(stacked.device)[:, None]
+        if len(logits) == 1:
+            return stacked.squeeze(-1)
         joined: Tensor = self.weighted_fusion(stacked).squeeze(-1)
         return joined
 
@@ -94,7 +97,11 @@ class FV2ES(EmotionModel):
         return fused(self)
 
     def _text(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.t_out(self.text(batch.tokens, batch.attention_mask))
+        if batch.tokens.shape[1]:
+            vectors = self.text(batch.tokens, batch.attention_mask)
+        else:
+            vectors = _nothing(self.text, len(batch), self.text.width)
+        logits: Tensor = self.t_out(vectors)
         return logits
 
     def _faces(self, batch: Batch) -> Tensor:
@@ -108,10 +115,24 @@ class FV2ES(EmotionModel):
         return logits
 
     def _in_parts(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        if not len(pictures) and not _waits_for_others(encoder):
+            return _nothing(encoder, 0, self.config.trans_dim)
         if self.max_rows is None or len(pictures) <= self.max_rows:
             vectors: Tensor = encoder(pictures)
             return vectors
         return torch.cat([encoder(part) for part in torch.split(pictures, self.max_rows)])
+
+
+def _nothing(encoder: nn.Module, rows: int, width: int) -> Tensor:
+    """Zeros for an encoder without input; all parameters take part, as several processes expect."""
+    none = 0 * torch.stack([parameter.sum() for parameter in encoder.parameters()]).sum()
+    return none.expand(rows, width)
+
+
+def _waits_for_others(encoder: nn.Module) -> bool:
+    """Whether its batch norms meet those of other processes, which all have to come."""
+    norms = (m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return encoder.training and any(type(norm) is not nn.BatchNorm2d for norm in norms)
 
 
 def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from fv2es_prep.errors import SettingsError
+from fv2es_train.config import EARLIER
 from fv2es_train.models.families import ModelConfig, ModelFamily, Preset
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ FAMILY = ModelFamily(
     name="fv2es",
     config=FV2ESConfig,
     presets={
-        "fv2es": Preset(FV2ESConfig()),
+        "fv2es": Preset(FV2ESConfig(), EARLIER),
         "fv2es-lite": Preset(_LITE),
         "fv2es-tiny": Preset(_TINY, _TINY_TRAIN),
     },

@@ -167,7 +167,9 @@ def valid_loader(
     size = config.batch_size
     batches = [list(rows[begin : begin + size]) for begin in rows[::size]]
     mine = [batches[number] for number in world.share(range(len(batches)))]
-    loader = loader_of(dataset, model, size, config.workers, batches=mine)
+    loader = loader_of(
+        *(dataset, model, size, config.workers), batches=mine, unverified=config.unverified_faces
+    )
     return [row for batch in mine for row in batch], loader
 
 
@@ -196,13 +198,14 @@ class CpuSyncBatchNorm(nn.BatchNorm2d):
         # Mean and variance in two passes: equal to those of one process up to rounding.
         ones = wide.new_full((1,), x.numel() / x.shape[1])
         sums = _sum(torch.cat([ones, wide.sum((0, 2, 3))]))
-        count = sums[0].detach()
+        # A process may have no image, and then even all of them.
+        count = sums[0].detach().clamp_min(1)
         mean = sums[1:] / count
         var = _sum((wide - mean[:, None, None]).square().sum((0, 2, 3))) / count
         with torch.no_grad():
-            keep = self.momentum or 0.0
+            keep = (self.momentum or 0.0) if sums[0] else 0.0
             self.get_buffer("running_mean").lerp_(mean, keep)
-            self.get_buffer("running_var").lerp_(var * count / (count - 1), keep)
+            self.get_buffer("running_var").lerp_(var * count / (count - 1).clamp_min(1), keep)
             self.get_buffer("num_batches_tracked").add_(1)
         scale = self.weight * torch.rsqrt(var + self.eps)
         normed = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]

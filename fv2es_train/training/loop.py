@@ -116,7 +116,11 @@ def _train(
 
     # Order. Each process takes its part of each train batch, and some of the valid batches.
     order = EpochBatches(train_set, config, world)
-    loader = loader_of(train_set, model, config.batch_size, config.workers, batches=order)
+    loader = loader_of(
+        *(train_set, model, config.batch_size, config.workers),
+        batches=order,
+        unverified=config.unverified_faces,
+    )
     valid_rows, valid_batches = distributed.valid_loader(valid_set, model, world, config)
     batches = -(-len(train_set) // config.batch_size)
     steps = config.epochs * -(-batches // config.accumulate)

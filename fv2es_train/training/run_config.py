@@ -15,7 +15,7 @@ from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.utils.configuration import flat_values, flatten, read_toml, resolve, to_toml
 from fv2es_prep.utils.fields import fields_of, values_of
 from fv2es_prep.utils.files import whole_file
-from fv2es_train.config import TrainConfig
+from fv2es_train.config import EARLIER, TrainConfig
 from fv2es_train.models import families
 
 NAME = "config.toml"
@@ -86,7 +86,7 @@ def stored_config(run: Path) -> TrainConfig:
         )
     try:
         given = _old_values(path) if path.name == OLD_NAME else flatten(read_toml(path))
-        return resolve(TrainConfig, {**given, "out": run}, preset_of(given))
+        return resolve(TrainConfig, {**EARLIER, **given, "out": run}, preset_of(given))
     except (OSError, ValueError, AttributeError, UsageError) as error:
         raise TrainError(
             f"{path} cannot be read: {error}",

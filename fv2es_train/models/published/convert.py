@@ -20,7 +20,7 @@ from fv2es_prep.corpora import CORPORA, PUBLISHED
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.utils.files import whole_file
-from fv2es_train.config import TrainConfig
+from fv2es_train.config import EARLIER, TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
 from fv2es_train.models.decision import Decision
 from fv2es_train.models.published.mapping import from_published, to_published
@@ -72,7 +72,7 @@ def convert_file(
     config.check(settings)
     checkpoint = Checkpoint(
         model=model,
-        train=TrainConfig(),
+        train=TrainConfig(**EARLIER),
         settings=settings,
         decision=Decision(thresholds=dict.fromkeys(classes, _THRESHOLD)),
         split_digest="",
