@@ -170,8 +170,8 @@ def missing_letters(example: Example, unverified: str = "keep") -> str:
 
     With ``unverified="drop"`` it also lacks video if the detector found no face in any picture.
     """
-    told: Mapping[str, str] = getattr(example, "missing", {})
-    lacks = {letter for letter, stage in STAGES.items() if stage not in example} | set(told)
+    lacks = {letter for letter, stage in STAGES.items() if stage not in example}
+    lacks |= set(example.missing)
     if unverified == "drop" and "v" not in lacks and not example.faces.found.any():
         lacks.add("v")
     return "".join(letter for letter in STAGES if letter in lacks)

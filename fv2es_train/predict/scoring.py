@@ -124,7 +124,4 @@ class Scorer:
 
     def _factor(self, used: Collection[str]) -> float:
         """The scale of the used modalities' weights in place of the missing ones."""
-        weights = self._weights
-        present = sum(abs(weights[m]) for m in used)
-        complete = len(used) == len(weights)
-        return sum(map(abs, weights.values())) / present if present and not complete else 1.0
+        return self.model.scale(used)

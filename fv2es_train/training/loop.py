@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +26,7 @@ from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import distributed, optimization, run_dir
 from fv2es_train.training import state as states
+from fv2es_train.training.calibration import fit_decision, rule_of, terms_of
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
 from fv2es_train.training.progress import Progress, Step
@@ -93,6 +95,7 @@ def _train(
     names = index.label_classes
     model_config = replace(config.model, label_classes=names)
     criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
+    decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
     # A run that was killed before its first save starts again.
     saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
 
@@ -217,7 +220,9 @@ def _train(
             model=model,
             train=config,
             settings=index.settings,
-            decision=Decision(thresholds=dict(zip(names, thresholds.tolist(), strict=True))),
+            decision=replace(
+                decision, thresholds=dict(zip(names, thresholds.tolist(), strict=True))
+            ),
             split_digest=split.digest(),
             epoch=state.epoch,
             metrics=valid,
@@ -241,8 +246,16 @@ def _train(
     if not world.first:
         return None
 
-    # Final evaluation of the best checkpoint as written, with its stored thresholds.
+    # Final evaluation of the best checkpoint as written, with its stored decision.
     kept = load_checkpoint(run, "best", device)
+    if config.decision != "thresholds":
+        whole = loader_of(
+            valid_set, kept.model, config.batch_size, unverified=config.unverified_faces
+        )
+        terms = terms_of(kept.model, whole, device)
+        fitted = fit_decision(kept.model, terms, decision.rule, decision.exclusive, names)
+        kept = replace(kept, decision=fitted)
+        save_checkpoint(run, kept)
     summary = {
         "run": str(run),
         "model": model_config.name,

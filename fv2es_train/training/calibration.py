@@ -1,0 +1,149 @@
+"""The decision of a finished run: its rule, temperatures and thresholds, fitted on valid.
+
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599) divides logits by one number, which changes
+no ranking. Each set of modalities has its own, because fewer modalities are less certain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from fv2es_train.evaluation.metrics import fit_thresholds
+from fv2es_train.models.decision import Decision, Rule
+from fv2es_train.models.families import MODALITIES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+    from fv2es_prep.types import Example
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.batches import Batch
+    from fv2es_train.models.emotion_model import EmotionModel
+
+# Temperatures lie between 1/20 and 20; more would only fit the chance of a small valid subset.
+_LIMIT, _HALVINGS = np.log(20.0), 40
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Logits of N utterances before fusion.
+
+    Attributes:
+        of: modality letter -> float64 (N, C), its weighted term; a single key of several letters
+            for a network that fuses earlier.
+        missing: for each utterance the letters of the modalities that it lacks.
+        label: float64 (N, C), 1 where the class holds.
+    """
+
+    of: dict[str, Tensor]
+    missing: list[str]
+    label: Tensor
+
+    def logits(self, model: EmotionModel, letters: str, rows: NDArray[np.int64]) -> Tensor:
+        """The fused logits of some rows, made of some modalities that none of them lacks."""
+        parts = [term[rows] for key, term in self.of.items() if set(key) <= set(letters)]
+        return torch.stack(parts).sum(0) * model.scale(letters)
+
+    def rows_with(self, letters: str) -> NDArray[np.int64]:
+        """The utterances that lack none of these modalities."""
+        return np.flatnonzero([not set(lacks) & set(letters) for lacks in self.missing])
+
+
+def rule_of(config: TrainConfig, label: NDArray[np.uint8]) -> tuple[Rule, bool]:
+    """The decision rule of a training, and whether its classes exclude each other.
+
+    Args:
+        config: says which rule, or auto.
+        label: (N, C), labels of its train and valid subsets.
+    """
+    exclusive = bool((label.sum(axis=1) == 1).all()) and label.shape[1] > 1
+    if config.decision == "auto":
+        return ("largest" if exclusive else "thresholds"), exclusive
+    return config.decision, exclusive
+
+
+@torch.no_grad()
+def terms_of(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Terms:
+    """The terms of all batches, in eval mode."""
+    model.eval()
+    weights = model.fusion_weights() or {model.modalities: 1.0}
+    of: dict[str, list[Tensor]] = {key: [] for key in weights}
+    missing: list[str] = []
+    labels = []
+    batch: Batch
+    for batch in loader:
+        found = model.modality_logits(batch.to(device)) or {model.modalities: model(batch)}
+        for key, weight in weights.items():
+            of[key].append(found[key].double().cpu() * weight)
+        # A network that fuses earlier has one term, whatever is missing.
+        missing += batch.missing if model.fusion_weights() else [""] * len(batch)
+        labels.append(batch.label.double())
+    terms = {key: torch.cat(parts) for key, parts in of.items()}
+    return Terms(terms, missing, torch.cat(labels))
+
+
+def fit_decision(
+    model: EmotionModel, terms: Terms, rule: Rule, exclusive: bool, names: tuple[str, ...]
+) -> Decision:
+    """Temperatures of all sets of modalities, and thresholds on the calibrated probabilities.
+
+    A set whose utterances are all incomplete takes the temperature of all modalities.
+
+    Args:
+        model: the network.
+        terms: its terms of the valid subset.
+        rule: the decision rule.
+        exclusive: whether each utterance has exactly one class.
+        names: the classes.
+    """
+    keys = tuple(terms.of)
+    chosen = ["".join(c) for n in range(len(keys), 0, -1) for c in combinations(keys, n)]
+    temperature: dict[str, float] = {}
+    for letters in ("".join(m for m in MODALITIES if m in each) for each in chosen):
+        rows = terms.rows_with(letters)
+        # The first set is that of all modalities.
+        temperature[letters] = next(iter(temperature.values()), 1.0)
+        if len(rows):
+            logits = terms.logits(model, letters, rows)
+            temperature[letters] = fit_temperature(logits, terms.label[rows], rule)
+    decision = Decision(rule, exclusive, temperature)
+    logits, left = torch.zeros_like(terms.label), []
+    for row, lacks in enumerate(terms.missing):
+        left.append("".join(m for m in model.modalities if m not in lacks))
+        if left[row]:
+            logits[row] = terms.logits(model, left[row], np.array([row]))[0]
+    probability = decision.probability(logits.numpy(), left)
+    thresholds = fit_thresholds(terms.label.numpy().astype(np.uint8), probability)
+    return replace(decision, thresholds=dict(zip(names, thresholds.tolist(), strict=True)))
+
+
+def fit_temperature(logits: Tensor, label: Tensor, rule: Rule) -> float:
+    """The temperature with the lowest negative log-likelihood, by golden-section search.
+
+    The likelihood is log-concave in 1 / T, so there is one optimum.
+
+    Args:
+        logits: float64 (N, C).
+        label: float64 (N, C), 1 where the class holds.
+        rule: the decision rule, which decides between softmax and sigmoid.
+    """
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if rule == "largest":
+            return cross_entropy(scaled, label / label.sum(1, keepdim=True).clamp_min(1)).item()
+        return binary_cross_entropy_with_logits(scaled, label).item()
+
+    low, high, golden = -_LIMIT, _LIMIT, (5**0.5 - 1) / 2
+    for _ in range(_HALVINGS):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+    return round(float(np.exp((low + high) / 2)), 6)
