@@ -15,6 +15,7 @@ from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
 from fv2es_train.commands.eval import compare, eval_
+from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.predict import run as run_predict
 from fv2es_train.commands.serve import serve
@@ -64,6 +65,7 @@ app.command("eval", epilog="Example: fv2es eval --shards shards --split split.js
 )
 app.command(epilog="Example: fv2es compare run-a run-b run-c")(compare)
 app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
+app.command(epilog="Example: fv2es pack run emotions.fv2es")(pack)
 app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")(predict)
 app.command(epilog="Example: fv2es serve --run run")(serve)
 

@@ -21,6 +21,7 @@ from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.tools.report import write_report
+from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer
 from fv2es_prep.types import Dropped, ShardReceipt
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.cache import ASIDE_NAME, shards_of
@@ -247,6 +248,8 @@ def _write_dataset(
         inventory.reconciliation,
         inventory.provenance,
     )
+    if contents.settings.text.is_known:
+        copy_tokenizer(contents.tokenizer, out / TOKENIZER_DIR)
     write_catalogue(out, index)
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,15 @@ from fv2es_prep.errors import TokenizerError
 from fv2es_prep.stages.base import Check, Column, Stage
 from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.stage_rows import StageRows
+from fv2es_prep.utils.files import cannot_write
 from fv2es_prep.utils.hub import is_local
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+# Where a dataset and a run keep their tokenizer.
+TOKENIZER_DIR = "tokenizer"
 
 
 @functools.cache
@@ -74,6 +80,25 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
         pad_id=tokenizer.pad_token_id or 0,
         max_tokens=max_tokens,
     )
+
+
+def copy_tokenizer(name_or_dir: str, directory: Path) -> None:
+    """Replace a directory by a tokenizer's files, from which it loads elsewhere.
+
+    Raises:
+        TokenizerError: it cannot be loaded.
+        OutputError: it cannot be written.
+    """
+    if Path(name_or_dir).resolve() == directory.resolve():
+        return
+    fresh = directory.with_name(f".{directory.name}.new")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        load_tokenizer(name_or_dir).save_pretrained(fresh)
+        shutil.rmtree(directory, ignore_errors=True)
+        fresh.replace(directory)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
 
 
 def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArray[np.int32]:

@@ -15,6 +15,7 @@ from fv2es_prep.utils.files import whole_file, write_json
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import build, config_from_json
+from fv2es_train.models.run_files import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,7 +175,7 @@ def load_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    place = _whole(Path(run), which)
+    place = _whole(unpacked(Path(run)), which)
     if not (place / CONFIG).is_file():
         raise UsageError(
             f"{run} holds no checkpoint {which!r}: {place / CONFIG} is missing",
@@ -211,7 +212,7 @@ def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] |
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    place = Path(run) / which / REST
+    place = unpacked(Path(run)) / which / REST
     try:
         return dict(load_file(place)) if place.is_file() else None
     except (OSError, SafetensorError) as error:

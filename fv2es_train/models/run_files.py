@@ -1,16 +1,55 @@
-"""What lies in a run beside its checkpoints and travels with it: the ids that it has seen."""
+"""What lies in a run beside its checkpoints: the ids that it has seen, and its tokenizer.
+
+A run is a directory, or a file that `pack` made of one.
+"""
 
 from __future__ import annotations
 
 import json
+import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from fv2es_prep.errors import TrainError
+from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.files import write_json
 
-IDS = "ids.json"
+IDS, FAMILIARITY = "ids.json", "familiarity.json"
+_PACK_HINT = "pass the directory of a run, or a file that `fv2es pack` wrote"
+# Packed file and its state -> the directory that it is unpacked in, removed with the process.
+_UNPACKED: dict[tuple[Path, int, int], tempfile.TemporaryDirectory[str]] = {}
+
+
+def unpacked(run: Path) -> Path:
+    """The directory of a run, which may be a packed file; a file is unpacked once per process.
+
+    Raises:
+        UsageError: the file is not a packed run.
+    """
+    if not run.is_file():
+        return run
+    state = run.stat()
+    key = (run.resolve(), state.st_mtime_ns, state.st_size)
+    if key not in _UNPACKED:
+        place = tempfile.TemporaryDirectory(prefix="fv2es-")
+        try:
+            with zipfile.ZipFile(run) as archive:
+                # Stored only: what is unpacked is no larger than the file.
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                    raise UsageError(f"{run} is compressed, expected a packed run", _PACK_HINT)
+                archive.extractall(place.name)  # zipfile keeps it in the directory
+        except (OSError, zipfile.BadZipFile) as error:
+            raise UsageError(f"{run} is not a packed run: {error}", _PACK_HINT) from error
+        _UNPACKED[key] = place
+    return Path(_UNPACKED[key].name)
+
+
+def tokenizer_of(run: Path) -> str | None:
+    """The directory of the tokenizer in a run; None for a run that does not hold it."""
+    place = unpacked(run) / TOKENIZER_DIR
+    return str(place) if place.is_dir() else None
 
 
 def write_ids(run: Path, subsets: Mapping[str, Iterable[str]]) -> None:
@@ -33,7 +72,7 @@ def overlap(run: Path, ids: Iterable[str]) -> dict[str, int]:
     Raises:
         TrainError: RUN/ids.json is damaged.
     """
-    path = run / IDS
+    path = unpacked(run) / IDS
     if not path.is_file():
         return {}
     asked = set(map(_digest, ids))

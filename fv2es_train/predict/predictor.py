@@ -23,6 +23,7 @@ from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording, Utterance, Waveform
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
+from fv2es_train.models.run_files import tokenizer_of
 from fv2es_train.predict import speech
 from fv2es_train.predict.face_tracks import AllFacesStages
 from fv2es_train.predict.outputs import (
@@ -118,6 +119,7 @@ class Predictor:
             WorkError: the recogniser cannot be loaded.
         """
         checkpoint = load_checkpoint(run, which, choose_device(device))
+        tokenizer = tokenizer or tokenizer_of(run)
         recogniser = load_recogniser(asr) if asr or TEXT in checkpoint.model.modalities else None
         return cls(checkpoint, tokenizer, recogniser, media=media)
 

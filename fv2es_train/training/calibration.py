@@ -121,7 +121,9 @@ def fit_decision(
         if left[row]:
             logits[row] = terms.logits(model, left[row], np.array([row]))[0]
     probability = decision.probability(logits.numpy(), left)
-    thresholds = fit_thresholds(terms.label.numpy().astype(np.uint8), probability)
+    said = [row for row, letters in enumerate(left) if letters]
+    truth = terms.label.numpy().astype(np.uint8)
+    thresholds = fit_thresholds(truth[said], probability[said])
     return replace(decision, thresholds=dict(zip(names, thresholds.tolist(), strict=True)))
 
 

@@ -23,6 +23,7 @@ from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.decision import Decision
+from fv2es_train.models.familiarity import measure_familiarity, write_familiarity
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import distributed, optimization, run_dir
 from fv2es_train.training import state as states
@@ -33,6 +34,10 @@ from fv2es_train.training.progress import Progress, Step
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
+
+
+# Utterances of train, evenly spread, from which the statistics of inputs are taken.
+_FAMILIAR = 5000
 
 
 def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, Any] | None:
@@ -256,6 +261,9 @@ def _train(
         fitted = fit_decision(kept.model, terms, decision.rule, decision.exclusive, names)
         kept = replace(kept, decision=fitted)
         save_checkpoint(run, kept)
+    every = -(-len(train_set) // _FAMILIAR)
+    seen = (train_set[row] for row in range(0, len(train_set), every))
+    write_familiarity(run, measure_familiarity(seen))
     summary = {
         "run": str(run),
         "model": model_config.name,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
 from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
@@ -20,7 +21,7 @@ from fv2es_train.evaluation.model_card import write_card
 from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 from fv2es_train.models.checkpoint import settle
-from fv2es_train.models.run_files import IDS, write_ids
+from fv2es_train.models.run_files import FAMILIARITY, IDS, write_ids
 from fv2es_train.training import run_config, state
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "RE
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
 _KEPT = ("best", "last")
 # What a run continues from is removed first: a directory without it is not taken for a run.
-PARTS = (state.NAME, run_config.NAME, run_config.OLD_NAME, *_KEPT, IDS, HISTORY, EVENTS, *_RESULTS)
+_BEGUN = (state.NAME, run_config.NAME, run_config.OLD_NAME)
+PARTS = (*_BEGUN, *_KEPT, IDS, FAMILIARITY, TOKENIZER_DIR, HISTORY, EVENTS, *_RESULTS)
 
 
 def refuse_existing(config: TrainConfig) -> None:
@@ -61,6 +63,8 @@ def make_run_dir(config: TrainConfig, split: Split) -> None:
         parts = [config.out / part for part in PARTS]
         for path in config.out.glob(".*.tmp") if config.resume else parts:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not config.resume and (config.shards / TOKENIZER_DIR).is_dir():
+            shutil.copytree(config.shards / TOKENIZER_DIR, config.out / TOKENIZER_DIR)
     except OSError as error:
         raise cannot_write(config.out, error) from error
     run_config.store(config)

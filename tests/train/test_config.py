@@ -77,6 +77,8 @@ def test_the_options_of_an_earlier_version_are_read(tmp_path: Path) -> None:
         augment=("flip",),
         device="cpu",
         class_weights="none",
+        decision="thresholds",
+        unverified_faces="keep",
     )
     assert config == replace(expected, resume=True)
     (tmp_path / "options.json").write_text("{}")

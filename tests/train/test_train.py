@@ -29,6 +29,7 @@ def test_a_run_holds_checkpoints_history_and_metrics(run: Path, summary: dict[st
         "last/config.json",
         "history.jsonl",
         "ids.json",
+        "familiarity.json",
         "metrics.json",
         "predictions/valid.csv",
         "predictions/test.csv",
