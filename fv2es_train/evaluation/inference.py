@@ -30,10 +30,14 @@ _READ_AHEAD = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """Float32 logits and labels (N, C) of a dataset on the CPU, in the dataset's order."""
+    """Float32 logits and labels (N, C) of a dataset on the CPU, in the dataset's order.
+
+    ``missing`` has the letters of the modalities that each utterance lacks, see `Batch`.
+    """
 
     logits: Tensor
     label: Tensor
+    missing: tuple[str, ...] = ()
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -55,6 +59,7 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
     """
     model.eval()
     logits, labels = [], []
+    missing: list[str] = []
     batch: Batch
     for batch in loader:
         found = model(batch.to(device)).float().cpu()
@@ -67,7 +72,8 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
             )
         logits.append(found)
         labels.append(batch.label)
-    return Outputs(torch.cat(logits), torch.cat(labels))
+        missing += batch.missing
+    return Outputs(torch.cat(logits), torch.cat(labels), tuple(missing))
 
 
 @torch.no_grad()
