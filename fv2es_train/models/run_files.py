@@ -5,7 +5,9 @@ A run is a directory, or a file that `pack` made of one.
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -19,7 +21,7 @@ from fv2es_prep.utils.files import write_json
 IDS, FAMILIARITY = "ids.json", "familiarity.json"
 _PACK_HINT = "pass the directory of a run, or a file that `fv2es pack` wrote"
 # Packed file and its state -> the directory that it is unpacked in, removed with the process.
-_UNPACKED: dict[tuple[Path, int, int], tempfile.TemporaryDirectory[str]] = {}
+_UNPACKED: dict[tuple[Path, int, int], Path] = {}
 
 
 def unpacked(run: Path) -> Path:
@@ -33,17 +35,18 @@ def unpacked(run: Path) -> Path:
     state = run.stat()
     key = (run.resolve(), state.st_mtime_ns, state.st_size)
     if key not in _UNPACKED:
-        place = tempfile.TemporaryDirectory(prefix="fv2es-")
+        place = Path(tempfile.mkdtemp(prefix="fv2es-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
         try:
             with zipfile.ZipFile(run) as archive:
                 # Stored only: what is unpacked is no larger than the file.
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                     raise UsageError(f"{run} is compressed, expected a packed run", _PACK_HINT)
-                archive.extractall(place.name)  # zipfile keeps it in the directory
+                archive.extractall(place)  # zipfile keeps it in the directory
         except (OSError, zipfile.BadZipFile) as error:
             raise UsageError(f"{run} is not a packed run: {error}", _PACK_HINT) from error
         _UNPACKED[key] = place
-    return Path(_UNPACKED[key].name)
+    return _UNPACKED[key]
 
 
 def tokenizer_of(run: Path) -> str | None:
