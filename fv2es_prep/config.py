@@ -246,7 +246,8 @@ class StorageSettings(_Section):
 
 
 MODALITIES = "tav"
-"""Letters of text, audio and video, in the order of every list."""
+"""Letters of the modalities, in the order of every list."""
+MODALITY_NAMES = {"t": "text", "a": "audio", "v": "video"}
 DEFAULT_STAGES = ("faces", "mel", "tokens")
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()

@@ -168,7 +168,9 @@ def _difference(
         return f"cannot be derived again: {error.sentence}"
     here, there = example_row(stored), example_row(derived)
     types = {column.path: column.dtype for column in columns_of(context.settings)}
-    different = [path for path in here if not _same(types[path], here[path], there[path])]
+    if here.keys() != there.keys():
+        return f"differs in what is missing: {dict(stored.missing)}, now {dict(derived.missing)}"
+    different = [p for p in here if not _same(types.get(p, ""), here[p], there[p])]
     return f"differs in {', '.join(different)}" if different else ""
 
 

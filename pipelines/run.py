@@ -250,7 +250,6 @@ def _write_dataset(
     )
     if contents.settings.text.is_known:
         copy_tokenizer(contents.tokenizer, out / TOKENIZER_DIR)
-    write_catalogue(out, index)
-    write_index(out, index)
+    write_index(out, write_catalogue(out, index))
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)

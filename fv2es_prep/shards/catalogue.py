@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings, digest_of
+from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings, digest_of
 from fv2es_prep.errors import OutputError, ShardError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.shards.schema import DIGEST_BYTES
+from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
 from fv2es_prep.stages.registry import media_of, stages_of
 from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.utils.files import whole_file
@@ -134,6 +134,21 @@ class Catalogue:
         return self.counts.get(name, np.zeros(len(self), np.int64))
 
     @functools.cached_property
+    def missing(self) -> dict[str, Names]:
+        """Letter of a modality -> code of why it is missing, empty where it is there."""
+        return {letter: names_of(self._text(path)) for letter, path in MISSING.items()}
+
+    def missing_counts(self) -> dict[str, dict[str, int]]:
+        """Modality, e.g. ``video`` -> code -> utterances without it, where there are some."""
+        found = {}
+        for letter, codes in self.missing.items():
+            counts = dict(zip(codes.values, np.bincount(codes.codes).tolist(), strict=True))
+            counts.pop("", None)
+            if counts:
+                found[MODALITY_NAMES[letter]] = counts
+        return found
+
+    @functools.cached_property
     def shard(self) -> NDArray[np.int64]:
         """int64 (N,), place of the shard in the index."""
         sizes = [entry.examples for entry in self.index.shards]
@@ -199,14 +214,19 @@ def read_catalogue(directory: Path) -> Catalogue:
         ShardError: a shard is damaged, where they are read. A column of the file that cannot be
             read raises it when it is asked for.
     """
+    index = read_index(directory)
+    if is_current(directory, index):
+        return _from_file(directory, index)
+    table = table_from_shards(directory, index)
+    with contextlib.suppress(OutputError):
+        write_arrow(directory / CATALOGUE_NAME, table)
+    return Catalogue(index, table.column)
+
+
+def _from_file(directory: Path, index: Index) -> Catalogue:
     import pyarrow.parquet as pq
 
-    index, path = read_index(directory), directory / CATALOGUE_NAME
-    if not is_current(directory, index):
-        table = table_from_shards(directory, index)
-        with contextlib.suppress(OutputError):
-            write_arrow(path, table)
-        return Catalogue(index, table.column)
+    path = directory / CATALOGUE_NAME
 
     def column(name: str) -> Any:
         try:
@@ -220,8 +240,11 @@ def read_catalogue(directory: Path) -> Catalogue:
     return Catalogue(index, column)
 
 
-def write_catalogue(directory: Path, index: Index) -> None:
+def write_catalogue(directory: Path, index: Index) -> Index:
     """Write catalogue.parquet of the shards of an index, unless it is there already.
+
+    Returns:
+        The index with the counts of what is missing.
 
     Raises:
         ShardError: a shard is missing, damaged, foreign or from the future.
@@ -229,6 +252,7 @@ def write_catalogue(directory: Path, index: Index) -> None:
     """
     if not is_current(directory, index):
         write_arrow(directory / CATALOGUE_NAME, table_from_shards(directory, index))
+    return replace(index, missing=_from_file(directory, index).missing_counts())
 
 
 def is_current(directory: Path, index: Index) -> bool:
@@ -263,6 +287,7 @@ def column_names(index: Index) -> dict[str, Any]:
     return {
         **dict.fromkeys(TEXTS, pa.large_string()),
         **dict.fromkeys(TIMES, pa.float64()),
+        **dict.fromkeys(MISSING.values(), pa.large_string()),
         **{LABEL + name: pa.bool_() for name in index.label_classes},
         **dict.fromkeys(content_stages(index.settings), pa.binary(DIGEST_BYTES)),
         **{COUNT + name: pa.int64() for name in counted},
@@ -290,6 +315,9 @@ def content_stages(settings: PrepSettings) -> list[str]:
 def _of_shard(path: Path, index: Index) -> dict[str, Any]:
     with ShardReader(path) as reader:
         columns = {name: reader.column(name) for name in (*TEXTS, *TIMES)}
+        some = index.settings.require != MODALITIES
+        for name in MISSING.values():
+            columns[name] = reader.column(name) if some else [""] * len(reader)
         label = reader.column("label").astype(bool)
         columns |= {LABEL + name: label[:, i] for i, name in enumerate(index.label_classes)}
         for name in content_stages(index.settings):

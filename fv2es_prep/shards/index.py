@@ -58,6 +58,7 @@ class Index:
         merged: the parts of a merged dataset, else empty.
         reconciliation: name -> count, see `Inventory`; empty if merged.
         provenance: where the corpus of each part comes from; empty of older datasets.
+        missing: modality -> code of a reason -> number of examples without it.
     """
 
     corpus: str
@@ -69,6 +70,7 @@ class Index:
     merged: tuple[Part, ...] = ()
     reconciliation: dict[str, int] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
+    missing: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -123,6 +125,7 @@ def write_index(directory: Path, index: Index) -> None:
         "merged": [asdict(part) for part in index.merged],
         "reconciliation": index.reconciliation,
         "provenance": [asdict(source) for source in index.provenance],
+        **({"missing": index.missing} if index.missing else {}),
     }
     # Through JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
@@ -179,4 +182,5 @@ def _index_of(value: dict[str, Any]) -> Index:
         merged=parts,
         reconciliation=dict(value.get("reconciliation", {})),
         provenance=tuple(Provenance(**source) for source in value.get("provenance", [])),
+        missing=dict(value.get("missing", {})),
     )

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, PrepSettings
 from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
 from fv2es_prep.shards.mapped import StoredColumn, map_columns
 from fv2es_prep.shards.schema import (
     DAMAGE,
     FORMAT,
+    MISSING,
     attributes_of,
     check_version,
     columns_of,
 )
-from fv2es_prep.stages.registry import stages_of
+from fv2es_prep.stages.registry import letters_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Dropped, Example, Utterance
 
@@ -181,6 +182,10 @@ class ShardReader:
                 if rows.ragged and len(rows.slices) != len(utterances):
                     raise ValueError(f"{rows.stage.name}/offsets is not one longer than id")
             found = _Rows(str(self.path), settings, utterances, self.column("label"), stages)
+            if settings.require != MODALITIES:
+                codes = zip(*(self.column(path) for path in MISSING.values()), strict=True)
+                pairs = (zip(MISSING, row, strict=True) for row in codes)
+                found.missing = [{letter: c for letter, c in row if c} for row in pairs]
         if not any(isinstance(column, StoredColumn) for column in columns.values()):
             self._close_file()
         return found
@@ -222,11 +227,18 @@ class _Rows:
         self._places = [f"{name}, row {row}," for row in range(len(utterances))]
         # This is called for each example of each epoch: nothing is looked up twice.
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
+        self._letters = {rows.stage.name: letters_of(rows.stage) for rows in stages}
+        self.missing: list[dict[str, str]] = []
 
     def example(self, row: int) -> Example:
         settings, place = self._settings, self._places[row]
-        parts = {name: decode(of(row), settings, place) for name, decode, of in self._stages}
-        return Example(self.utterances[row], self._label[row], **parts)
+        missing = self.missing[row] if self.missing else {}
+        parts = {
+            name: decode(of(row), settings, place)
+            for name, decode, of in self._stages
+            if not missing or not self._letters[name] & missing.keys()
+        }
+        return Example(self.utterances[row], self._label[row], missing, **parts)
 
 
 def _utterances(column: Callable[[str], Any], classes: tuple[str, ...]) -> Iterator[Utterance]:

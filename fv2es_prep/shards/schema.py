@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings
 from fv2es_prep.errors import ShardError
 from fv2es_prep.stages.base import Column
 from fv2es_prep.stages.fingerprint import FINGERPRINT_BYTES
@@ -16,7 +16,7 @@ DIGEST_BYTES = FINGERPRINT_BYTES
 # Text columns that do not have a row for each example.
 LISTS = ("source", "dropped")
 # Features that a reader must understand. An unknown one is refused by name.
-KNOWN_FEATURES: frozenset[str] = frozenset({"compact"})
+KNOWN_FEATURES: frozenset[str] = frozenset({"compact", "missing"})
 # What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
 DAMAGE = (
     OSError,
@@ -41,6 +41,8 @@ _BEFORE: tuple[Column, ...] = (
     Column("label", "row", "|u1", ("C",), "", "1 where the class of that column holds"),
     Column("ratings", "row", "<f4", ("R",), "", "values such as valence; NaN where absent"),
 )
+MISSING = {letter: f"missing/{name}" for letter, name in MODALITY_NAMES.items()}
+"""Letter of a modality -> column of why it is missing; only where ``require`` is not all."""
 _AFTER: tuple[Column, ...] = (
     Column("clamped", "row", "|u1", (), "", "1 where the span was cut to lie within the media"),
     Column(
@@ -56,11 +58,18 @@ def columns_of(settings: PrepSettings) -> tuple[Column, ...]:
     stages = {stage.name: stage for stage in stages_of(settings)}
     nouns = {name: stages[name].noun if name in stages else name for name in settings.stages}
     digests = [("row", "the example's other columns"), *((n, f"its {w}") for n, w in nouns.items())]
+    meaning = "empty where the example has {}, else the code of the reason"
+    missing = [
+        Column(path, "text", meaning=meaning.format(MODALITY_NAMES[letter]))
+        for letter, path in MISSING.items()
+        if settings.require != MODALITIES
+    ]
     return (
         *_BEFORE,
         *(column for stage in stages.values() for column in stage.stored_columns(settings)),
         *(_digest(f"digest/{name}", f"BLAKE2b-128 of {what}") for name, what in digests),
         *(_digest(f"origin/{n}", f"digest of all that decides its {w}") for n, w in nouns.items()),
+        *missing,
         *_AFTER,
     )
 
@@ -77,7 +86,8 @@ def row_shape(column: Column, classes: int, ratings: int) -> tuple[int, ...]:
 
 def features_of(settings: PrepSettings) -> list[str]:
     """What a reader must understand to read a shard of these settings."""
-    return ["compact"] if settings.storage.compact else []
+    needed = {"compact": settings.storage.compact, "missing": settings.require != MODALITIES}
+    return [feature for feature, needs in needed.items() if needs]
 
 
 ATTRIBUTES: dict[str, str] = {

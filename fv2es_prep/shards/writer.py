@@ -14,19 +14,20 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, PrepSettings
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.schema import (
     DIGEST_BYTES,
     FORMAT,
     FORMAT_VERSION,
     LISTS,
+    MISSING,
     columns_of,
     features_of,
     row_shape,
 )
 from fv2es_prep.stages.base import Column
-from fv2es_prep.stages.registry import load_stage
+from fv2es_prep.stages.registry import letters_of, load_stage
 from fv2es_prep.types import Dropped, Example
 from fv2es_prep.utils.files import cannot_write, sha256_of, whole_file
 
@@ -114,7 +115,7 @@ class ShardWriter:
         """Add one example as the next row.
 
         Args:
-            example: the example.
+            example: the example; a stage is absent exactly if a modality of it is missing.
             fingerprints: stage -> digest of the inputs of its value; zeros where unknown.
 
         Raises:
@@ -122,12 +123,10 @@ class ShardWriter:
             OutputError: the disk is full.
         """
         settings = self._header.settings
-        if missing := [name for name in settings.stages if name not in example]:
-            raise ValueError(f"{example!r} lacks {', '.join(missing)}")
-        row = example_row(example)
+        row = {**self._absent(example), **example_row(example)}
         for name in settings.stages:
-            known = fingerprints.get(name, bytes(DIGEST_BYTES))
-            row[f"origin/{name}"] = np.frombuffer(known, np.uint8)
+            known = fingerprints.get(name) if name in example else None
+            row[f"origin/{name}"] = np.frombuffer(known or bytes(DIGEST_BYTES), np.uint8)
         for part, digest in digests_of(row, settings).items():
             row[f"digest/{part}"] = np.frombuffer(digest, np.uint8)
         try:
@@ -143,6 +142,23 @@ class ShardWriter:
                 values.append(rows.pop())
             elif path not in LISTS:
                 values.append(row[path])
+
+    def _absent(self, example: Example) -> dict[str, Any]:
+        """What is missing, and the columns of absent stages: no rows, or zeros."""
+        settings, missing = self._header.settings, example.missing.keys()
+        row: dict[str, Any] = {p: example.missing.get(key, "") for key, p in MISSING.items()}
+        if (missing and settings.require == MODALITIES) or {*settings.require} & missing:
+            raise ValueError(f"{example!r} lacks a modality of {settings.require}")
+        for name in settings.stages:
+            stage = load_stage(name)
+            if bool(letters_of(stage) & missing) == (name in example):
+                raise ValueError(f"{example!r}: the stage {name} contradicts what is missing")
+            for column in () if name in example else stage.columns(settings):
+                rows = () if column.kind == "row" else (0,)
+                row[f"{name}/{column.path}"] = np.zeros(
+                    (*rows, *map(int, column.row)), column.dtype
+                )
+        return row
 
     def rewind(self, rows: int) -> None:
         """Forget the examples that were appended after the first ``rows``."""

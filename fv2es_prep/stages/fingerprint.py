@@ -71,6 +71,8 @@ def _decisive(settings: PrepSettings) -> list[tuple[Stage, list[Any]]]:
         if {*stage.needs} & {*MEDIA}:
             # Limits and policies decide what is dropped and clamped.
             decisive += [policies, *stage.form(settings.storage)]
+        if settings.require != MODALITIES:
+            decisive.append(["require", settings.require])
         if stage.name not in DEFAULT_STAGES or stage.version > 1:
             decisive.append([stage.name, stage.version])
         found.append((stage, decisive))

@@ -21,6 +21,7 @@ from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.splits import write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.utils.files import sha256_of
+from tests.prep.test_missing import write as write_partial
 
 DATA = Path(__file__).parents[1] / "data"
 PAGE = Path(__file__).parents[2] / "docs/shard-format.md"
@@ -590,3 +591,33 @@ def test_i27_landmarks_are_finite_or_absent(tmp_path, break_shard):
     found = {finding.code: finding.sentence for finding in verify(dataset)}
     assert found.keys() == {"I23", "I27"}
     assert "a point is infinite" in found["I27"]
+
+
+def mark_missing(file: h5py.File, modality: str, row: int, code: str) -> None:
+    column = f"missing/{modality}"
+    data = [value.decode() for value in file[column][()]]
+    data[row] = code
+    del file[column]
+    kind = h5py.string_dtype("utf-8", max(map(len, data)))
+    file.create_dataset(column, data=np.array([v.encode() for v in data], kind), track_times=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "said"),
+    [
+        (1, "tired", "neither empty nor a known code"),
+        (2, "no_face", "all its modalities are missing"),
+    ],
+)
+def test_i28_what_is_missing_has_a_reason(row, code, said, tmp_path, break_shard):
+    dataset = write_partial(tmp_path / "partial")
+    break_shard(dataset, lambda file: mark_missing(file, "video", row, code), digests=False)
+    (found,) = [f.sentence for f in verify(dataset) if f.code == "I28"]
+    assert said in found
+
+
+def test_i29_an_absent_stage_has_no_rows(tmp_path, break_shard):
+    dataset = write_partial(tmp_path / "partial")
+    break_shard(dataset, lambda file: mark_missing(file, "audio", 1, "no_audio"), digests=False)
+    (found,) = [f.sentence for f in verify(dataset) if f.code == "I29"]
+    assert "a modality of mel is missing, but it has rows" in found

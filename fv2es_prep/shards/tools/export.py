@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
@@ -36,7 +36,8 @@ def export(
     A WebDataset file holds, for each example, ``KEY.json`` (all that is small) and
     ``KEY.STAGE.npy`` for the main array of each stage; KEY is `file_stem` of the id. A Parquet
     file holds one row for each example; arrays of two and more dimensions are bytes with their
-    shape in a column beside them.
+    shape in a column beside them. A stage of a missing modality has no array, or null; the code of
+    the reason is in ``missing`` of the JSON, or in ``missing_MODALITY``.
 
     Args:
         directory: the dataset directory.
@@ -142,6 +143,8 @@ def _schema(settings: PrepSettings) -> Any:
         "label": pa.list_(pa.uint8()),
         "ratings": pa.list_(pa.float32()),
     }
+    if settings.require != MODALITIES:
+        fields |= {f"missing_{name}": pa.string() for name in MODALITY_NAMES.values()}
     for stage in stages_of(settings):
         for column in stage.plain_columns(settings):
             dimensions = len(column.row) + (column.kind == "ragged")
@@ -166,6 +169,7 @@ def _record(shown: Shown) -> dict[str, Any]:
         "label": example.label.tolist(),
         "ratings": list(values["ratings"].values()),
     }
+    record |= {f"missing_{name}": code for name, code in values.get("missing", {}).items()}
     for name, value in example.items():
         stage = load_stage(name)
         for column, values_of in stage.arrays(value).items():

@@ -64,7 +64,7 @@ def merge(
         reconciliation={},
         provenance=tuple(source for index in indexes for source in index.provenance),
     )
-    write_catalogue(out, merged)
+    merged = write_catalogue(out, merged)
     write_index(out, merged)
     return merged
 

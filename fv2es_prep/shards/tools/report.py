@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
@@ -31,10 +32,13 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
     ]
     if index.reconciliation:
         body.append(html_table("Reconciliation", ("", ""), list(index.reconciliation.items())))
+    if missing := catalogue.missing_counts():
+        head = ("modality", "code", "utterances", "meaning")
+        body.append(html_table("Missing modalities", head, list(_missing(missing))))
     body.append(html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)))
     if len(catalogue.sessions.values) <= _MOST_SESSIONS:
-        head = ("session", *catalogue.label_classes)
-        body.append(html_table("Sessions", head, _sessions(catalogue)))
+        columns = ("session", *catalogue.label_classes)
+        body.append(html_table("Sessions", columns, _sessions(catalogue)))
     body += [
         html_table("Dropped", ("code", "count", "meaning"), _reasons(dropped)),
         "<h2>One example of each class</h2>",
@@ -88,17 +92,25 @@ def _sessions(catalogue: Catalogue) -> list[tuple[object, ...]]:
     ]
 
 
+def _missing(found: dict[str, dict[str, int]]) -> Iterator[tuple[object, ...]]:
+    for modality, codes in found.items():
+        for code, count in codes.items():
+            yield modality, code, count, DropReason(code).meaning
+
+
 def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
     counts = Counter(entry.reason for entry in dropped)
     return [(reason.value, count, reason.meaning) for reason, count in counts.most_common()]
 
 
 def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[str]:
-    """The first example of each class with a counted row, as an image within the page."""
+    """The first example of each class, if possible with a counted row, as an image in the page."""
     counted = [counts > 0 for name, counts in catalogue.counts.items() if "/" in name]
     shown = np.logical_and.reduce([np.ones(len(catalogue), np.bool_), *counted])
     for column, name in enumerate(catalogue.label_classes):
         rows = np.flatnonzero(catalogue.label[:, column] & shown)
+        if not len(rows) and catalogue.missing_counts():
+            rows = np.flatnonzero(catalogue.label[:, column])
         if not len(rows):
             continue
         shard = index.shards[catalogue.shard[rows[0]]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
@@ -62,9 +63,14 @@ def example_values(shown: Shown) -> dict[str, Any]:
             for name, value in zip(shown.rating_names, utterance.ratings, strict=True)
         },
         **{name: load_stage(name).describe(value) for name, value in example.items()},
+        **({"missing": _missing(example)} if example.missing else {}),
         "shard": shown.shard,
         "row": shown.row,
     }
+
+
+def _missing(example: Example) -> dict[str, str]:
+    return {MODALITY_NAMES[letter]: code for letter, code in example.missing.items()}
 
 
 def example_text(shown: Shown) -> str:
@@ -91,6 +97,7 @@ def example_text(shown: Shown) -> str:
         ("labels", " + ".join(values["labels"])),
         ("ratings", ", ".join(ratings)),
         *stages,
+        ("missing", ", ".join(f"{n} ({code})" for n, code in _missing(shown.example).items())),
         ("shard", f"{values['shard']}, row {values['row']}"),
     ]
     return "\n".join(f"{name:10} {value}" for name, value in said if value)
@@ -155,7 +162,8 @@ def extract_example(shown: Shown, directory: Path) -> list[Path]:
     stem = file_stem(shown.example.utterance.id)
     paths = [directory / f"{stem}.json"]
     write_json(paths[0], example_values(shown))
-    for number, rgb in enumerate(shown.example.faces.rgb):
+    faces = shown.example.faces.rgb if "faces" in shown.example else ()
+    for number, rgb in enumerate(faces):
         paths.append(directory / f"{stem}-{number:03d}.png")
         with whole_file(paths[-1]) as temporary:
             imsave(temporary, rgb, format="png")

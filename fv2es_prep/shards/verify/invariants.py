@@ -10,22 +10,26 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.config import PrepSettings
+from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.digests import digests_of, parts_of
-from fv2es_prep.shards.schema import DAMAGE, columns_of
+from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
 from fv2es_prep.shards.verify.finding import Finding, words_of
 from fv2es_prep.shards.verify.layout import is_absolute
-from fv2es_prep.stages.registry import stages_of
+from fv2es_prep.stages.registry import letters_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Columns with longer rows are read example by example; all others are small.
 _SMALL_ROW_BYTES = 64
-_SHA256 = re.compile(r"[0-9a-f]{64}|unreadable")
+_SHA256 = re.compile(r"[0-9a-f]{64}|unreadable|")
+_CODES = {*DropReason}
 _DROPPED_TEXT = ("id", "reason", "sentence", "file", "recording_id")
 
 
@@ -60,13 +64,21 @@ def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Find
     # Nothing can be said of an example whose rows are not known.
     if not problems:
         with np.errstate(all="ignore"):
-            checks = list(_bad_rows(columns))
-            checks += [(c.code, c.sentence, c.bad(r)) for r in stages for c in r.stage.checks]
+            missing = _missing(columns, settings)
+            checks = [*_bad_rows(columns), *_bad_missing(columns, missing, settings)]
+            absent = {}
+            for rows in stages:
+                gone = np.any([missing[letter] for letter in letters_of(rows.stage)], axis=0)
+                absent[rows.stage.name] = gone
+                if rows.ragged:
+                    sentence = f"a modality of {rows.stage.name} is missing, but it has rows"
+                    checks.append(("I29", sentence, gone & (rows.lengths > 0)))
+                checks += [(c.code, c.sentence, c.bad(rows) & ~gone) for c in rows.stage.checks]
             for code, sentence, bad in checks:
                 if names := [column("id")[number] for number in np.flatnonzero(bad)]:
                     problems.append((code, f"{sentence}: {_listed(names)}"))
             problems += [*_check_dropped(columns), *_check_sources(columns)]
-            problems += _check_parts(columns, settings, stages)
+            problems += _check_parts(columns, settings, stages, absent)
     return [Finding(code, name, sentence) for code, sentence in problems]
 
 
@@ -99,14 +111,33 @@ def _bad_rows(columns: Columns) -> Iterator[tuple[str, str, Any]]:
     yield "I21", "clamped is neither 0 nor 1", columns["clamped"] > 1
 
 
+def _missing(columns: Columns, settings: PrepSettings) -> dict[str, NDArray[np.bool_]]:
+    """Letter of a modality -> bool (N,), where it is missing."""
+    if settings.require == MODALITIES:
+        return dict.fromkeys(MISSING, np.zeros(len(columns["id"]), np.bool_))
+    return {key: np.array([*map(bool, columns[path])], bool) for key, path in MISSING.items()}
+
+
+def _bad_missing(
+    columns: Columns, missing: dict[str, NDArray[np.bool_]], settings: PrepSettings
+) -> Iterator[tuple[str, str, Any]]:
+    for letter, path in MISSING.items():
+        if letter in settings.require:
+            sentence = f"it lacks {MODALITY_NAMES[letter]}, which the settings require"
+            yield "I28", sentence, missing[letter]
+        if settings.require != MODALITIES:
+            unknown = [bool(code) and code not in _CODES for code in columns[path]]
+            yield "I28", f"{path} is neither empty nor a known code", np.array(unknown, bool)
+    yield "I28", "all its modalities are missing", np.all([*missing.values()], axis=0)
+
+
 def _check_dropped(columns: Columns) -> Iterator[tuple[str, str]]:
     prepared = set(columns["id"])
-    known = {reason.value for reason in DropReason}
     for place, text in enumerate(columns["dropped"]):
         entry = json_object(text)
         if not all(isinstance(entry.get(name), str) for name in _DROPPED_TEXT):
             yield "I15", f"entry {place} of dropped is not the object of the format"
-        elif entry["reason"] not in known:
+        elif entry["reason"] not in _CODES:
             yield "I15", f"{entry['id']} was dropped for the unknown reason {entry['reason']!r}"
         elif entry["id"] in prepared:
             yield "I15", f"{entry['id']} is both an example and dropped"
@@ -129,7 +160,10 @@ def _check_sources(columns: Columns) -> Iterator[tuple[str, str]]:
 
 
 def _check_parts(
-    columns: Columns, settings: PrepSettings, stages: Sequence[StageRows]
+    columns: Columns,
+    settings: PrepSettings,
+    stages: Sequence[StageRows],
+    absent: dict[str, NDArray[np.bool_]],
 ) -> Iterator[tuple[str, str]]:
     """The digests of each example and each value by itself, in one pass over the large columns."""
     problems: dict[tuple[str, str], list[str]] = {}
@@ -139,7 +173,8 @@ def _check_parts(
             for stage in stages:
                 value = stage.row(number)
                 row |= {f"{stage.stage.name}/{path}": array for path, array in value.items()}
-                if problem := stage.stage.problem(value, settings):
+                gone = absent[stage.stage.name][number]
+                if not gone and (problem := stage.stage.problem(value, settings)):
                     problems.setdefault(problem, []).append(name)
         except DAMAGE as error:
             yield "unreadable", f"{name}: {words_of(error)}"
