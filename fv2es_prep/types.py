@@ -188,6 +188,13 @@ class Provenance:
     licence: str = ""
     version: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        kind = ["generated: shows no real person"] if self.generated else []
+        licence = self.licence or "licence unknown"
+        return "; ".join([f"{self.name} {self.version}".strip(), *kind, licence])
+
 
 @dataclass(frozen=True)
 class Inventory:

@@ -181,6 +181,6 @@ def _index_of(value: dict[str, Any]) -> Index:
         shards=shards,
         merged=parts,
         reconciliation=dict(value.get("reconciliation", {})),
-        provenance=tuple(Provenance(**source) for source in value.get("provenance", [])),
+        provenance=msgspec.convert(value.get("provenance", []), tuple[Provenance, ...]),
         missing=dict(value.get("missing", {})),
     )

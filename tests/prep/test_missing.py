@@ -26,7 +26,7 @@ from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.shards.tools.show import draw_to_file, example_text, extract_example, find_example
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
-from fv2es_prep.types import Example, ShardReceipt
+from fv2es_prep.types import Example, Provenance, ShardReceipt
 from tests.prep.conftest import CLASSES, RATINGS, SETTINGS, SHA, sound_example
 
 STAGES = {"v": "faces", "a": "mel", "t": "tokens"}
@@ -62,7 +62,9 @@ def write(directory: Path, storage: StorageSettings = LOSSLESS, prefix: str = ""
         digest, size = writer.close()
     receipt = ShardReceipt(path.name, digest, size, len(MISSING), "0" * 64)
     write_dropped(directory, [])
-    write_index(directory, make_index(*head, [receipt]))
+    write_index(
+        directory, make_index(*head, [receipt], provenance=Provenance("demo", True, "CC0", "2"))
+    )
     return directory
 
 
@@ -107,9 +109,13 @@ def test_it_is_told_shown_reported_and_exported(partial, tmp_path):
     info = dataset_info(partial)
     assert info["missing"]["audio"] == {"no_audio": 1, "silent_audio": 1}
     assert "no video    black_picture  1" in info_text(info)
+    source = "demo 2; generated: shows no real person; CC0"
+    assert f"source      {source}" in info_text(info)
+    assert info["provenance"][0]["generated"] is True
     write_report(partial, [])
     page = (partial / "report.html").read_text()
     assert "Missing modalities" in page
+    assert source in page
     assert DropReason.BLACK_PICTURE.meaning in page
     shown = find_example(partial, "1A_é1")
     assert "missing    video (black_picture)" in example_text(shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
+from fv2es_prep.types import Provenance
 from fv2es_prep.utils.configuration import flatten
 
 _NAMED = 5
@@ -32,6 +34,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
     return {
         "corpus": index.corpus,
         "merged": [part.corpus for part in index.merged],
+        "provenance": [asdict(source) for source in index.provenance],
         "format_version": index.format_version,
         "utterances": index.examples,
         "recordings": len(catalogue.recordings.values),
@@ -54,6 +57,7 @@ def info_text(info: dict[str, Any]) -> str:
     bytes_ = dict(info["bytes"])
     lines = [
         ("corpus", f"{info['corpus']}, format {info['format_version']}"),
+        *(("source", Provenance(**source).sentence) for source in info["provenance"]),
         ("utterances", f"{info['utterances']} of {info['recordings']} recording(s)"),
         ("", f"{info['hours']:.2f} hours, {info['clamped']} clamped to the media"),
         *_listed("class", info["classes"]),

@@ -53,6 +53,7 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
 def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
     hours = float(catalogue.seconds.sum()) / 3600
     return [
+        *(("source", source.sentence) for source in index.provenance),
         ("utterances", len(catalogue)),
         ("recordings", len(catalogue.recordings.values)),
         ("sessions", len(catalogue.sessions.values)),
