@@ -20,7 +20,7 @@ from fv2es_prep.errors import OutputError, ShardError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
-from fv2es_prep.stages.registry import media_of, stages_of
+from fv2es_prep.stages.registry import letters_of, load_stage, media_of, stages_of
 from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.utils.files import whole_file
 
@@ -136,6 +136,8 @@ class Catalogue:
     @functools.cached_property
     def missing(self) -> dict[str, Names]:
         """Letter of a modality -> code of why it is missing, empty where it is there."""
+        if self.index.settings.require == MODALITIES:
+            return dict.fromkeys(MISSING, Names(np.zeros(len(self), np.int32), [""]))
         return {letter: names_of(self._text(path)) for letter, path in MISSING.items()}
 
     def missing_counts(self) -> dict[str, dict[str, int]]:
@@ -163,12 +165,17 @@ class Catalogue:
     def content(self, stage: str) -> NDArray[np.int32]:
         """Numbers of the stored values, int32 (N,): equal where the digests are equal.
 
-        All differ where the dataset does not have the stage.
+        Those of examples without the stage all differ.
         """
         if stage not in content_stages(self.index.settings):
             return np.arange(len(self), dtype=np.int32)
         encoded = _whole(self._column(stage)).dictionary_encode()
         codes: NDArray[np.int32] = encoded.indices.to_numpy()
+        letters = letters_of(load_stage(stage))
+        absent = np.any([self.missing[letter].known for letter in letters], axis=0)
+        if absent.any():
+            codes = codes.copy()
+            codes[absent] = len(encoded.dictionary) + np.arange(np.count_nonzero(absent))
         return codes
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -333,7 +340,7 @@ def write_arrow(path: Path, table: Any) -> None:
     """Write a `pyarrow.Table` as catalogue.parquet is written: equal tables give equal bytes."""
     import pyarrow.parquet as pq
 
-    repeated = ["recording_id", "speaker", "session"]
+    repeated = ["recording_id", "speaker", "session", *MISSING.values()]
     with whole_file(path) as temporary:
         pq.write_table(
             table,

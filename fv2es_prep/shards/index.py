@@ -124,9 +124,12 @@ def write_index(directory: Path, index: Index) -> None:
         "shards": [asdict(shard) for shard in index.shards],
         "merged": [asdict(part) for part in index.merged],
         "reconciliation": index.reconciliation,
-        "provenance": [asdict(source) for source in index.provenance],
-        **({"missing": index.missing} if index.missing else {}),
     }
+    # Left out where there is nothing to say, as in earlier versions.
+    if index.provenance:
+        value["provenance"] = [asdict(source) for source in index.provenance]
+    if index.missing:
+        value["missing"] = index.missing
     # Through JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
     write_json(directory / INDEX_NAME, {**value, "digest": digest})

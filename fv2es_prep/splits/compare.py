@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
 from fv2es_prep.splits.shared import count, present
@@ -56,6 +57,7 @@ def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
     """Statistics of each subset, as plain JSON values."""
     start, end = table.spans_us
     names = {name: getattr(table, name) for name in ("recordings", "speakers", "sessions")}
+    absent = {f"no {MODALITY_NAMES[key]}": codes.known for key, codes in table.missing.items()}
     subsets = {}
     for subset, (missing, rows) in rows_of(table, split).items():
         subsets[subset] = {
@@ -65,6 +67,7 @@ def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
                 name: count(present(found.codes, len(found.values), rows[found.known[rows]]))
                 for name, found in names.items()
             },
+            **{name: count(mask[rows]) for name, mask in absent.items() if mask.any()},
             "hours": round(int((end[rows] - start[rows]).sum()) / 3.6e9, 4),
             "classes": class_counts(table, rows),
         }

@@ -26,6 +26,8 @@ from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.shards.tools.show import draw_to_file, example_text, extract_example, find_example
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
+from fv2es_prep.splits.compare import split_stats
+from fv2es_prep.splits.manifest import Split
 from fv2es_prep.types import Example, Provenance, ShardReceipt
 from tests.prep.conftest import CLASSES, RATINGS, SETTINGS, SHA, sound_example
 
@@ -103,6 +105,9 @@ def test_the_catalogue_says_what_is_missing(partial):
         "video": {"black_picture": 1, "no_video": 1},
     }
     assert catalogue.count("faces").tolist() == [1, 0, 3, 4, 0]
+    assert len(set(catalogue.content("faces").tolist())) == 5
+    subsets = split_stats(catalogue, Split("list", {}, ("1A_é0", "1A_é1"), ("1A_é2",), ("1A_é4",)))
+    assert [subsets["subsets"][s]["no video"] for s in ("train", "valid", "test")] == [1, 0, 1]
 
 
 def test_it_is_told_shown_reported_and_exported(partial, tmp_path):
