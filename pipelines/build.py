@@ -112,7 +112,8 @@ class _Builder:
         except (ShardError, IndexError):
             return utterance, {}, {}
         found = digests_of(example_row(old), reader.settings)
-        same = [name for name in kept.stages if found[name] == stored[name]]
+        # An absent stage has no rows that could be damaged.
+        same = [n for n in kept.stages if n not in old or found[n] == stored[n]]
         settings = self.task.header.settings
         media = [stage.name for stage in stages_of(settings) if media_of(stage)]
         if settings.require != MODALITIES and not {*media} <= {*same}:

@@ -20,7 +20,7 @@ from fv2es_prep.errors import OutputError, ShardError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
-from fv2es_prep.stages.registry import letters_of, load_stage, media_of, stages_of
+from fv2es_prep.stages.registry import load_stage, media_of, modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.utils.files import whole_file
 
@@ -171,7 +171,7 @@ class Catalogue:
             return np.arange(len(self), dtype=np.int32)
         encoded = _whole(self._column(stage)).dictionary_encode()
         codes: NDArray[np.int32] = encoded.indices.to_numpy()
-        letters = letters_of(load_stage(stage))
+        letters = modalities_of(load_stage(stage))
         absent = np.any([self.missing[letter].known for letter in letters], axis=0)
         if absent.any():
             codes = codes.copy()

@@ -22,7 +22,7 @@ from fv2es_prep.shards.schema import (
     check_version,
     columns_of,
 )
-from fv2es_prep.stages.registry import letters_of, stages_of
+from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Dropped, Example, Utterance
 
@@ -227,7 +227,7 @@ class _Rows:
         self._places = [f"{name}, row {row}," for row in range(len(utterances))]
         # This is called for each example of each epoch: nothing is looked up twice.
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
-        self._letters = {rows.stage.name: letters_of(rows.stage) for rows in stages}
+        self._letters = {rows.stage.name: {*modalities_of(rows.stage)} for rows in stages}
         self.missing: list[dict[str, str]] = []
 
     def example(self, row: int) -> Example:

@@ -27,7 +27,7 @@ from fv2es_prep.shards.schema import (
     row_shape,
 )
 from fv2es_prep.stages.base import Column
-from fv2es_prep.stages.registry import letters_of, load_stage
+from fv2es_prep.stages.registry import load_stage, modalities_of
 from fv2es_prep.types import Dropped, Example
 from fv2es_prep.utils.files import cannot_write, sha256_of, whole_file
 
@@ -125,8 +125,8 @@ class ShardWriter:
         settings = self._header.settings
         row = {**self._absent(example), **example_row(example)}
         for name in settings.stages:
-            known = fingerprints.get(name) if name in example else None
-            row[f"origin/{name}"] = np.frombuffer(known or bytes(DIGEST_BYTES), np.uint8)
+            known = fingerprints.get(name, bytes(DIGEST_BYTES))
+            row[f"origin/{name}"] = np.frombuffer(known, np.uint8)
         for part, digest in digests_of(row, settings).items():
             row[f"digest/{part}"] = np.frombuffer(digest, np.uint8)
         try:
@@ -151,7 +151,7 @@ class ShardWriter:
             raise ValueError(f"{example!r} lacks a modality of {settings.require}")
         for name in settings.stages:
             stage = load_stage(name)
-            if bool(letters_of(stage) & missing) == (name in example):
+            if bool({*modalities_of(stage)} & missing) == (name in example):
                 raise ValueError(f"{example!r}: the stage {name} contradicts what is missing")
             for column in () if name in example else stage.columns(settings):
                 rows = () if column.kind == "row" else (0,)

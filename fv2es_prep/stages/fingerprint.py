@@ -63,8 +63,6 @@ def _decisive(settings: PrepSettings) -> list[tuple[Stage, list[Any]]]:
         name: asdict(getattr(settings, name)) for name in ("media", "spans", "quality")
     }
     policies["corpus"] = {"layout": settings.corpus.get("layout", "")}
-    if settings.require != MODALITIES:
-        policies["require"] = settings.require
     found = []
     for stage in stages_of(settings):
         decisive = [stage.identity(settings)]

@@ -73,12 +73,6 @@ _RESERVED = {
 } - {"faces", "mel"}
 
 
-def letters_of(stage: Stage) -> set[str]:
-    """Letters of the modalities that the stage is made of: ``t``, ``a``, ``v``."""
-    others = [letters_of(load_stage(need)) for need in stage.needs if need not in INPUTS]
-    return {_LETTERS[need] for need in stage.needs if need in INPUTS}.union(*others)
-
-
 def media_of(stage: Stage) -> set[str]:
     """Which of ``video`` and ``sound`` the stage needs, directly or through other stages."""
     others = (need for need in stage.needs if need not in INPUTS)

@@ -20,7 +20,7 @@ from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
 from fv2es_prep.shards.verify.finding import Finding, words_of
 from fv2es_prep.shards.verify.layout import is_absolute
-from fv2es_prep.stages.registry import letters_of, stages_of
+from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Find
             checks = [*_bad_rows(columns), *_bad_missing(columns, missing, settings)]
             absent = {}
             for rows in stages:
-                gone = np.any([missing[letter] for letter in letters_of(rows.stage)], axis=0)
+                gone = np.any([missing[letter] for letter in modalities_of(rows.stage)], axis=0)
                 absent[rows.stage.name] = gone
                 if rows.ragged:
                     sentence = f"a modality of {rows.stage.name} is missing, but it has rows"
