@@ -68,7 +68,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
     import pyarrow as pa
 
     from fv2es_prep.config import DEFAULT_STAGES, PrepSettings, TextSettings
-    from fv2es_prep.shards import catalogue
+    from fv2es_prep.shards import catalogue, schema
     from fv2es_prep.shards.index import Index, ShardEntry, write_index
 
     began = time.perf_counter()
@@ -99,6 +99,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
         )
     for name in ("faces", "faces/found", "mel", "tokens"):
         columns[catalogue.COUNT + name] = np.ones(count, np.int64)
+    columns |= {path: [""] * count for path in schema.MISSING.values()}
     key = {catalogue.SHARDS_KEY: catalogue.shards_digest(index).encode()}
     table = pa.table(columns, pa.schema(catalogue.column_names(index), key))
     catalogue.write_arrow(place / catalogue.CATALOGUE_NAME, table)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.shards.catalogue import COUNT, LABEL, Catalogue, column_names
 from fv2es_prep.shards.index import Index, ShardEntry
+from fv2es_prep.shards.schema import MISSING
 
 
 def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Catalogue:
@@ -31,7 +32,8 @@ def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Cat
     index = Index("made", "1.2", tuple(classes), (), PrepSettings(), (shard,))
     schema = pa.schema(column_names(index))
     counts = {name: [1] * len(rows) for name in schema.names if name.startswith(COUNT)}
-    return Catalogue(index, pa.table({**columns, **counts}, schema).column)
+    missing = {path: [""] * len(rows) for path in MISSING.values()}
+    return Catalogue(index, pa.table({**columns, **counts, **missing}, schema).column)
 
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
