@@ -142,9 +142,9 @@ def _measure(table: Catalogue, pairs: Sequence[tuple[Mask, Mask]]) -> Iterator[l
     yield transcripts.near(pairs)
     # They take gigabytes at ten million rows.
     del transcripts
-    for kind, part in (("audio", "mel"), ("faces", "faces")):
-        codes = table.content(part)
-        yield each(sharing_values(kind, codes, int(codes.max(initial=-1)) + 1))
+    for kind, part, letter in (("audio", "mel", "a"), ("faces", "faces", "v")):
+        codes, there = table.content(part), ~table.missing[letter].known
+        yield each(sharing_values(kind, codes, int(codes.max(initial=-1)) + 1, there))
 
 
 def _drift(

@@ -15,7 +15,10 @@ from fv2es_prep.shards.schema import MISSING
 
 
 def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Catalogue:
-    """A catalogue of rows with id, recording, speaker, session, text, start, end, labels, faces."""
+    """A catalogue of rows with id, recording, speaker, session, text, start, end, labels, faces.
+
+    ``missing`` is letter -> code.
+    """
     columns = {
         "id": [row["id"] for row in rows],
         "recording_id": [row["recording"] for row in rows],
@@ -28,6 +31,8 @@ def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Cat
         "faces": [row["faces"].to_bytes(16, "big") for row in rows],
         "mel": [row["mel"].to_bytes(16, "big") for row in rows],
     }
+    gone = [row.get("missing", {}) for row in rows]
+    columns |= {path: [codes.get(key, "") for codes in gone] for key, path in MISSING.items()}
     shard = ShardEntry("made.h5", "", 0, len(rows), "")
     index = Index("made", "1.2", tuple(classes), (), PrepSettings(), (shard,))
     schema = pa.schema(column_names(index))

@@ -250,6 +250,17 @@ def test_nothing_is_known_of_speakers_that_have_no_name():
     compare(audit, rows, subset_of)
 
 
+def test_missing_faces_and_sound_are_not_shared():
+    gone = {"a": "no_audio", "v": "no_video"}
+    rows = [
+        {**row, "faces": 0, "mel": 0, "missing": gone} for row in dialogue_rows(dialogue_ids(4))
+    ]
+    audit = audit_split(table_from(rows, CLASSES), split_of(drawn([row["id"] for row in rows])))
+    shared = {s.kind: s for s in audit.pairs[1].shared}
+    for kind in ("audio", "faces"):
+        assert (shared[kind].count, shared[kind].unknown) == (0, shared[kind].of)
+
+
 @given(st.lists(st.text(st.characters(max_codepoint=127)), min_size=1, max_size=20))
 def test_ascii_is_normalised_as_all_text_is(texts):
     assert normalised(pa.array(texts, pa.large_string())).to_pylist() == [plain(t) for t in texts]
