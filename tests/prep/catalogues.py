@@ -34,11 +34,11 @@ def table_from(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Cat
     gone = [row.get("missing", {}) for row in rows]
     columns |= {path: [codes.get(key, "") for codes in gone] for key, path in MISSING.items()}
     shard = ShardEntry("made.h5", "", 0, len(rows), "")
-    index = Index("made", "1.2", tuple(classes), (), PrepSettings(), (shard,))
+    settings = PrepSettings(require="" if any(gone) else "tav")
+    index = Index("made", "1.2", tuple(classes), (), settings, (shard,))
     schema = pa.schema(column_names(index))
     counts = {name: [1] * len(rows) for name in schema.names if name.startswith(COUNT)}
-    missing = {path: [""] * len(rows) for path in MISSING.values()}
-    return Catalogue(index, pa.table({**columns, **counts, **missing}, schema).column)
+    return Catalogue(index, pa.table({**columns, **counts}, schema).column)
 
 
 CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")

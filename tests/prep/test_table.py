@@ -23,7 +23,9 @@ from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.splits import Split, write_split
+from fv2es_prep.splits import Split, read_split, write_split
+from fv2es_prep.splits.audit import audit_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Inventory, Provenance, View
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
@@ -103,6 +105,32 @@ def test_clips_without_spans_and_text_prepare_and_train(clips, text_model, tmp_p
     write_split(Split("tests", {}, *ids, class_counts={}), split)
     train(train_config("fv2es-tiny", shards=out, split=split, out=run, epochs=1))
     assert list(run.glob("**/*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [
+        ("id,audio,labels", {"text": {"no_transcript": 6}, "video": {"no_video": 6}}),
+        ("id,text,labels", {"audio": {"no_audio": 6}, "video": {"no_video": 6}}),
+    ],
+)
+def test_a_corpus_of_one_modality_is_prepared_verified_split_and_audited(
+    table, text_model, tmp_path, columns, missing
+):
+    source = "clips/clip{}.mkv" if "audio" in columns else "What I say, {} times."
+    path = table(columns, *((f"u{i}", source.format(i), "ab"[i % 2]) for i in range(6)))
+    out, split = tmp_path / "shards", tmp_path / "split.json"
+    given = ("--tokenizer", text_model, "--executor", "inline")
+    assert "prepared 6 utterances" in invoke(prep, "table", path, "--out", out, *given)
+    catalogue = read_catalogue(out)
+    assert catalogue.missing_counts() == missing
+    invoke(shards, "verify", out, "--against", path, "--sample", 2)
+    write_split(next(build_splits(catalogue, Rule(shares=(0.4, 0.3, 0.3)))), split)
+    shared = {s.kind: s for s in audit_split(catalogue, read_split(split)).pairs[1].shared}
+    absent = {"faces"} if "audio" in columns else {"faces", "audio"}
+    assert {
+        kind for kind in ("faces", "audio") if shared[kind].unknown == shared[kind].of
+    } == absent
 
 
 def test_rows_become_utterances_with_all_that_the_columns_say(table):
