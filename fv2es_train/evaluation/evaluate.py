@@ -139,7 +139,8 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
     """
     model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
     outputs = run_model(model, _loader(opened, batch_size), opened.device)
-    probability = decision.probability(outputs.logits.numpy(), model.config.modalities)
+    used = ["".join(m for m in model.modalities if m not in lacks) for lacks in outputs.missing]
+    probability = decision.probability(outputs.logits.numpy(), used)
     return Predictions(
         classes=tuple(opened.checkpoint.model.config.label_classes),
         ids=opened.metadata.ids,
