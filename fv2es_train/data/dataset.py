@@ -14,6 +14,7 @@ from fv2es_prep.errors import REBUILD_HINT, ShardError, SplitError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_train.config import STAGES
 from fv2es_train.data.batches import shown_ids
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ShardDataset(Dataset["Example"]):
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
         shard: int64 (N,), the position of each example's shard in the index.
         mel_rows: int64 (N,), rows of each example's spectrum.
+        missing: letter -> bool (N,), where that modality is missing.
+        faceless: bool (N,), where no face was found in any picture.
     """
 
     def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
@@ -66,6 +69,8 @@ class ShardDataset(Dataset["Example"]):
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
+        self.missing = {letter: codes.known[chosen] for letter, codes in catalogue.missing.items()}
+        self.faceless: NDArray[np.bool_] = (catalogue.count("faces/found") == 0)[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
         self._owner = os.getpid()
@@ -83,6 +88,16 @@ class ShardDataset(Dataset["Example"]):
 
     def __getitem__(self, item: int) -> Example:
         return self._reader(int(self.shard[item])).read(int(self._row[item]))
+
+    def with_input(self, modalities: str, unverified: str = "keep") -> tuple[str, ...]:
+        """Ids of the utterances with at least one of these modalities; see `missing_letters`."""
+        has = np.zeros(len(self), np.bool_)
+        for letter in modalities:
+            absent = self.missing[letter] | (STAGES[letter] not in self.index.settings.stages)
+            if letter == "v" and unverified == "drop":
+                absent |= self.faceless
+            has |= ~absent
+        return tuple(self.ids[row] for row in np.flatnonzero(has))
 
     def close(self) -> None:
         """Close the shards opened by this process; reading opens them again."""

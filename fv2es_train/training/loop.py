@@ -94,6 +94,9 @@ def _train(
     split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
     train_set = subset_of(config.shards, subsets["train"], "train")
+    learnt = train_set.with_input(config.model.modalities, config.unverified_faces)
+    if len(learnt) < len(train_set):
+        train_set = subset_of(config.shards, learnt, "train with an input of the model")
     valid_set = subset_of(config.shards, subsets["valid"], "valid")
     test_set = subset_of(config.shards, subsets["test"], "test") if subsets["test"] else None
     index = train_set.index

@@ -11,6 +11,7 @@ import torch
 
 from fv2es_prep.types import Example, Faces
 from fv2es_train.data.batches import collate, missing_letters
+from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.families import build, preset
 from fv2es_train.models.fv2es import FV2ES
@@ -111,3 +112,20 @@ def test_a_dataset_of_sound_only_trains(tmp_path: Path) -> None:
     result = train(options_of(corpus, tmp_path / "run", epochs=1, modalities="a", bucket=2))
     assert result is not None and result["test"]["n"] == 12
     assert load_checkpoint(tmp_path / "run").model.modalities == "a"
+
+
+def test_an_utterance_without_any_input_is_not_trained_on(tmp_path: Path) -> None:
+    examples = make_examples(36)
+    reasons = {"v": "no_face"}
+    for row in (0, 7):
+        one = without(examples[row], "v")
+        examples[row] = Example(one.utterance, one.label, reasons, **one)
+    examples[1] = unseen(examples[1])
+    shards = write_shards(tmp_path / "shards", examples, replace(SETTINGS, require=""))
+    dataset = ShardDataset(shards)
+    names = set(dataset.ids)
+    assert names - set(dataset.with_input("v")) == {"utt000", "utt007"}
+    assert names - set(dataset.with_input("v", "drop")) == {"utt000", "utt001", "utt007"}
+    assert dataset.with_input("av", "drop") == dataset.ids
+    assert missing_letters(dataset[0]) == "v" and missing_letters(dataset[1], "drop") == "v"
+    assert collate([dataset[0], dataset[2]]).missing == ("v", "")
