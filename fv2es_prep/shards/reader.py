@@ -232,12 +232,10 @@ class _Rows:
 
     def example(self, row: int) -> Example:
         settings, place = self._settings, self._places[row]
-        missing = self.missing[row] if self.missing else {}
-        parts = {
-            name: decode(of(row), settings, place)
-            for name, decode, of in self._stages
-            if not missing or not self._letters[name] & missing.keys()
-        }
+        missing, stages = self.missing[row] if self.missing else {}, self._stages
+        if missing:
+            stages = [s for s in stages if not self._letters[s[0]] & missing.keys()]
+        parts = {name: decode(of(row), settings, place) for name, decode, of in stages}
         return Example(self.utterances[row], self._label[row], missing, **parts)
 
 

@@ -138,10 +138,13 @@ def test_it_is_told_shown_reported_and_exported(partial, tmp_path):
     assert [row is None for row in table["faces"].to_pylist()] == [False, True, False, False, True]
 
 
-def test_merge_keeps_it(tmp_path):
+def test_merge_keeps_it_and_the_tokenizer(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", prefix="X")
+    (tmp_path / "b" / "tokenizer").mkdir()
+    (tmp_path / "b" / "tokenizer" / "tokenizer.json").write_text("{}")
     merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
+    assert (tmp_path / "both" / "tokenizer" / "tokenizer.json").read_text() == "{}"
     counts = read_index(tmp_path / "both").missing
     assert counts["video"] == {"black_picture": 2, "no_video": 2}
     assert verify(tmp_path / "both") == []

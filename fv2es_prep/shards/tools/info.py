@@ -76,7 +76,7 @@ def info_text(info: dict[str, Any]) -> str:
 def _listed(name: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     width = max(map(len, values), default=0)
     for key, value in values.items():
-        yield name, f"{key or '(unknown)':{width}}  {value}"
+        yield name, f"{key or '(unknown)':{width}}  {'(none)' if value == '' else value}"
 
 
 def _counts(names: Names) -> dict[str, int]:

@@ -18,6 +18,7 @@ from fv2es_prep.shards.catalogue import read_catalogue, write_catalogue
 from fv2es_prep.shards.dropped import read_dropped, write_dropped
 from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, whole_file
 
 _NAMED = 3
@@ -55,6 +56,7 @@ def merge(
     entries = list(_link_all(parts, indexes, out, report))
     # As everywhere: first what the scans dropped, then what the shards dropped.
     write_dropped(out, [entry for half in (0, 1) for pair in dropped for entry in pair[half]])
+    _copy_tokenizer(parts, out)
     every = [part for index in indexes for part in index.parts]
     merged = dataclasses.replace(
         indexes[0],
@@ -67,6 +69,17 @@ def merge(
     merged = write_catalogue(out, merged)
     write_index(out, merged)
     return merged
+
+
+def _copy_tokenizer(parts: Sequence[Path], out: Path) -> None:
+    """Copy the tokenizer's files, which equal settings make equal, if a part has them."""
+    for source in (part / TOKENIZER_DIR for part in parts):
+        if source.is_dir():
+            try:
+                shutil.copytree(source, out / TOKENIZER_DIR)
+            except OSError as error:
+                raise cannot_write(out / TOKENIZER_DIR, error) from error
+            return
 
 
 def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
