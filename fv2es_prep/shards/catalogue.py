@@ -20,7 +20,7 @@ from fv2es_prep.errors import OutputError, ShardError
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
-from fv2es_prep.stages.registry import load_stage, media_of, modalities_of, stages_of
+from fv2es_prep.stages.registry import media_of, stages_of
 from fv2es_prep.stages.stage_rows import counted_columns, sums_of
 from fv2es_prep.utils.files import whole_file
 
@@ -165,17 +165,12 @@ class Catalogue:
     def content(self, stage: str) -> NDArray[np.int32]:
         """Numbers of the stored values, int32 (N,): equal where the digests are equal.
 
-        Those of examples without the stage all differ.
+        All differ where the dataset does not have the stage.
         """
         if stage not in content_stages(self.index.settings):
             return np.arange(len(self), dtype=np.int32)
         encoded = _whole(self._column(stage)).dictionary_encode()
         codes: NDArray[np.int32] = encoded.indices.to_numpy()
-        letters = modalities_of(load_stage(stage))
-        absent = np.any([self.missing[letter].known for letter in letters], axis=0)
-        if absent.any():
-            codes = codes.copy()
-            codes[absent] = len(encoded.dictionary) + np.arange(np.count_nonzero(absent))
         return codes
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:

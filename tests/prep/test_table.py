@@ -96,7 +96,8 @@ def test_clips_without_spans_and_text_prepare_and_train(clips, text_model, tmp_p
     assert "utterances without text" in (out / "report.html").read_text("utf-8")
     with ShardReader(out / "table-00000.h5") as reader:
         example = reader.read(0)
-    assert len(example.tokens) == 2
+    assert example.missing == {"t": "no_transcript"}
+    assert example.keys() == {"faces", "mel"}
     assert len(example.faces.rgb) == 3
     assert example.faces.found.all()
     invoke(shards, "verify", out, "--against", path, "--sample", 2)
