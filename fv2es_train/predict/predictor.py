@@ -87,7 +87,9 @@ class Predictor:
         media: MediaSettings | None = None,
     ) -> None:
         model = checkpoint.model
-        settings = replace(checkpoint.settings, media=media or checkpoint.settings.media)
+        limits = media or checkpoint.settings.media
+        # Whatever the shards had to have: here each modality is used if it is there.
+        settings = replace(checkpoint.settings, media=limits, require="")
         self.settings = settings
         self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
         self.classes, self.modalities = model.config.label_classes, model.modalities
@@ -196,7 +198,8 @@ class Predictor:
         recording = Recording(request.video.stem, request.video, request.sound or request.video)
         use = self.settings
         with OpenRecording(recording, utterances, use.frames, use.media, use.spans) as source:
-            video = OpenVideo(self, request, source, failed, on_faces)
+            source.failed = failed
+            video = OpenVideo(self, request, source, on_faces)
             for span, utterance in zip(spans, utterances, strict=True):
                 yield from video.score(span, utterance)
                 for modality in failed.keys() - noted:

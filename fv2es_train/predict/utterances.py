@@ -26,7 +26,6 @@ from fv2es_train.predict.outputs import (
     TEXT,
     VIDEO,
     FaceBox,
-    FailedMedia,
     UtterancePrediction,
 )
 from fv2es_train.predict.request import Request, Span, describe_view
@@ -41,25 +40,21 @@ if TYPE_CHECKING:
 
 OnFaces = Callable[[str, "Faces"], None]
 UNKNOWN_TEXT = "its text is unknown"
-# Every other reason concerns the video: the audio is checked first.
-_AUDIO_REASONS = {
-    DropReason.NO_AUDIO_STREAM,
-    DropReason.UNDECODABLE_AUDIO,
-    DropReason.AUDIO_MISSING,
-    DropReason.NO_AUDIO_IN_SPAN,
-    DropReason.SILENT_AUDIO,
-    DropReason.CHANNEL_MISSING,
+_STAGES = {TEXT: "tokens", AUDIO: "mel", VIDEO: "faces"}
+_LEFT_OUT = {
+    TEXT: str(DropReason.NO_TRANSCRIPT),
+    AUDIO: str(DropReason.NO_AUDIO),
+    VIDEO: str(DropReason.NO_VIDEO),
 }
 
 
 @dataclass(frozen=True)
 class OpenVideo:
-    """A video that is being scored; ``failed`` is updated."""
+    """A video that is being scored."""
 
     predictor: Predictor
     request: Request
     source: OpenRecording
-    failed: FailedMedia
     on_faces: OnFaces | None = None
 
     def score(self, span: Span, utterance: Utterance) -> Iterator[UtterancePrediction]:
@@ -71,7 +66,7 @@ class OpenVideo:
         seconds: dict[str, float] = {}
         scorer, settings = self.predictor.scorer, self.predictor.settings
         with timed(seconds, "sound"):
-            waveform, problem = read_audio(utterance, self.source, settings, self.failed)
+            waveform, problem = read_audio(utterance, self.source, settings)
         with timed(seconds, "asr"):
             text, text_from = self._text_of(span, waveform)
         missing = {AUDIO: problem} if problem and AUDIO in scorer.modalities else {}
@@ -120,9 +115,9 @@ class OpenVideo:
         if text is None:
             wanted = wanted.replace(TEXT, "")
         worded = replace(utterance, transcript=text or "")
-        example = prepare(worded, self.source, stages, wanted, missing, self.failed)
-        if len(self.failed) == 2:
-            raise self.failed[VIDEO]
+        example = prepare(worded, self.source, stages, wanted, missing)
+        if len(self.source.failed) == 2:
+            raise self.source.failed[VIDEO]
         if text is None and TEXT in self.predictor.modalities:
             missing[TEXT] = UNKNOWN_TEXT
         return example
@@ -179,15 +174,10 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def read_audio(
-    utterance: Utterance, source: OpenRecording, settings: PrepSettings, failed: FailedMedia
+    utterance: Utterance, source: OpenRecording, settings: PrepSettings
 ) -> tuple[Waveform | None, str]:
-    """The waveform of the next utterance of ``source``, or None and why it is unusable.
-
-    ``failed`` is updated if the audio fails to decode.
-    """
+    """The waveform of the next utterance of ``source``, or None and why it is unusable."""
     try:
-        if AUDIO in failed:
-            raise failed[AUDIO]
         waveform = source.waveform(utterance)
         length_s = len(waveform.samples) / waveform.rate_hz
         if length_s < settings.spans.min_left * utterance.duration_s:
@@ -195,8 +185,6 @@ def read_audio(
         check_sound(waveform, settings.quality)
         mel_spectrum(waveform, settings.mel)
     except (UtteranceError, MediaError) as error:
-        if isinstance(error, MediaError):
-            failed[AUDIO] = error
         return None, error.sentence
     return waveform, ""
 
@@ -207,37 +195,33 @@ def prepare(
     stages: StageContext,
     wanted: str,
     missing: dict[str, str],
-    failed: FailedMedia,
 ) -> Example:
     """Prepare the next utterance of ``source``, whose audio was checked with `read_audio`.
 
     What is missing, or not among the letters ``wanted``, becomes a placeholder. ``missing``
-    (modality -> reason) holds an unusable audio; it and ``failed`` are updated.
+    (modality -> reason) holds an unusable audio and is updated.
 
     Raises:
         MediaKilledError: a decoder was killed from outside.
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    if VIDEO in failed and VIDEO in wanted:
-        missing[VIDEO] = failed[VIDEO].sentence
-    while True:
-        left_out = {m for m in (VIDEO, AUDIO, TEXT) if m not in wanted or m in missing}
-        made = _placeholders(left_out, stages.settings)
-        try:
-            example = prepare_example(utterance, source, stages, made)
-        except MediaKilledError:
-            raise
-        except (MediaError, UtteranceError) as error:
-            # Each turn leaves out one more modality.
-            modality = _modality_of(error.reason, missing)
-            missing[modality] = error.sentence
-            if isinstance(error, MediaError):
-                failed[modality] = error
-            continue
-        if VIDEO not in left_out and not len(example.faces.times_s):
-            missing[VIDEO] = "no picture was on screen in its span"
-            example = example.replace(**_placeholders({VIDEO}, stages.settings))
-        return example
+    settings, made = stages.settings, {}
+    if TEXT in wanted and not utterance.transcript:
+        # Known to be empty, which is not the same as unknown.
+        made["tokens"] = tokenize("", stages.tokenizer, settings.text)
+    left_out = {m: code for m, code in _LEFT_OUT.items() if m not in wanted or m in missing}
+
+    def note(modality: str, error: UtteranceError | MediaError) -> None:
+        missing[modality] = error.sentence
+
+    try:
+        example = prepare_example(utterance, source, stages, made, left_out, note)
+    except MediaKilledError:
+        raise
+    except UtteranceError:
+        example = Example(utterance, label_row(utterance, stages.label_classes), left_out)
+    absent = {m for m, stage in _STAGES.items() if stage not in example}
+    return example.replace(**_placeholders(absent, settings))
 
 
 def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
@@ -251,11 +235,6 @@ def text_example(utterance: Utterance, stages: StageContext, with_text: bool) ->
     if with_text:
         made["tokens"] = tokenize(utterance.transcript, stages.tokenizer, settings.text)
     return Example(utterance=utterance, label=label_row(utterance, stages.label_classes), **made)
-
-
-def _modality_of(reason: DropReason, missing: dict[str, str]) -> str:
-    modality, other = (AUDIO, VIDEO) if reason in _AUDIO_REASONS else (VIDEO, AUDIO)
-    return other if modality in missing else modality
 
 
 def _placeholders(left_out: set[str], settings: PrepSettings) -> dict[str, Any]:

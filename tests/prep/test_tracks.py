@@ -48,42 +48,52 @@ def test_settings_of_today_are_stored_as_before():
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[list[np.ndarray], np.ndarray]:
-    """An astronaut who moves beside a larger cat and a smaller copy of herself, in 20 pictures."""
+    """A moving head between what is taken for a larger face, and a smaller one; her places.
+
+    A head on its side is found with a probability of 0.73, as clasped hands are.
+    """
     import cv2
-    from skimage.data import astronaut, cat
+    from skimage.data import astronaut
 
     head, rng = astronaut()[0:180, 140:300], np.random.default_rng(0)
-    hands = cv2.resize(cat()[40:300, 90:370], (300, 300), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(np.roll(head, 3, axis=1)[:, ::-1], (72, 81), interpolation=cv2.INTER_AREA)
+    large = cv2.resize(head, (320, 360))
+    turn = cv2.getRotationMatrix2D((160, 180), 75, 1)
+    hands = cv2.warpAffine(large, turn, (320, 360), borderValue=(90, 90, 90))
+    small = cv2.resize(head[:, ::-1], (80, 90), interpolation=cv2.INTER_AREA)
     pictures, places = [], []
     for _ in range(20):
         rgb = np.full((480, 640, 3), 90, np.uint8)
-        x, y = 300 + rng.integers(-12, 13), 60 + rng.integers(-12, 13)
+        rgb[60:420, 10:330] = hands
+        x, y = 350 + rng.integers(0, 25), 60 + rng.integers(-12, 13)
         rgb[y : y + 180, x : x + 160] = head
-        rgb[170:470, 4:304][:, : max(x - 4, 0)] = hands[:, : max(x - 4, 0)]
-        rgb[300:381, 520:592] = small
+        rgb[330:420, 520:600] = small
         pictures.append(rgb)
-        places.append((x + 80, y + 85))
+        places.append((x + 80, y + 115))
     return pictures, np.array(places)
+
+
+def right_share(box: np.ndarray, places: np.ndarray) -> float:
+    centres = (box[:, :2] + box[:, 2:]) / 2
+    return float((np.abs(centres - places).max(axis=1) < 60).mean())
 
 
 @pytest.mark.parametrize("detector", ["exact", "facenet"])
 def test_the_speaker_is_kept_beside_what_is_planted(planted, detector):
-    rgb, places = planted
-    settings = PrepSettings(
-        faces=FaceSettings(detector=detector, select="track"), stages=("faces", "landmarks")
-    )
-    context = StageContext(settings, "", ())
+    pictures, places = planted
+    largest = StageContext(PrepSettings(faces=FaceSettings(detector=detector)), "", ())
+    taken = largest.maker(FACES)(Pictures(range(20), pictures))
+    assert right_share(taken.box, places) < 0.5
+    track = FaceSettings(detector=detector, select="track")
+    context = StageContext(PrepSettings(faces=track, stages=("faces", "landmarks")), "", ())
     parts, points = [], []
-    for number, one in enumerate(rgb):
-        pictures = Pictures([number / 2], [one])
-        parts.append(context.maker(FACES)(pictures))
-        points.append(context.maker(LANDMARKS)(pictures))
+    for number, rgb in enumerate(pictures):
+        one = Pictures([number / 2], [rgb])
+        parts.append(context.maker(FACES)(one))
+        points.append(context.maker(LANDMARKS)(one))
     assert parts[0] is points[0]  # detected once for both stages
     faces = FACES.join(parts)
-    centres = (faces.box[:, :2] + faces.box[:, 2:]) / 2
-    right = faces.found & (np.abs(centres - places).max(axis=1) < 60)
-    assert right.mean() >= 0.95
+    assert faces.found.all() and right_share(faces.box, places) >= 0.95
+    assert faces.times_s.tolist() == [number / 2 for number in range(20)]
     marks = LANDMARKS.join(points)
     inside = (marks >= faces.box[:, None, :2]) & (marks <= faces.box[:, None, 2:])
-    assert inside.all(axis=(1, 2))[faces.found].all()
+    assert inside.all()

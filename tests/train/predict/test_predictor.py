@@ -27,7 +27,7 @@ from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.render import video_lines
 from fv2es_train.predict.request import Request, Span, SpanRules
 from fv2es_train.predict.timeline import draw_timeline
-from tests.train.media import LEFT, NAME, changed
+from tests.train.media import LEFT, NAME, changed, ffmpeg
 
 
 def spans_of(shards: Path) -> tuple[list[str], tuple[Span, ...]]:
@@ -93,6 +93,31 @@ def test_what_is_missing_is_left_out_and_told(
     lacking = {"a": "v", "v": "a"}[used]
     assert all(one.missing[lacking] and set(one.probability) for one in found)
     assert said in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    ("how", "rest", "used"),
+    [
+        (("-af", "atrim=0:2", "-c:v", "copy"), "-an", "v"),
+        (("-vf", "trim=0:2", "-c:a", "copy"), "-vn", "a"),
+    ],
+)
+def test_a_source_that_ends_early_is_as_if_removed_where_it_is_too_short(
+    how: Sequence[str], rest: str, used: str, predictor: Predictor, talk: Path, tmp_path: Path
+) -> None:
+    whole, removed = tmp_path / "six.mp4", tmp_path / "removed.mp4"
+    ffmpeg("-i", talk, "-t", "6", "-c", "copy", whole)
+    short = changed(tmp_path, whole, *how)
+    ffmpeg("-i", short, rest, "-c", "copy", removed)
+    spans = (Span(0, 3, view=LEFT), Span(0, 6, view=LEFT))
+    half, one = predictor.predict(Request(short, spans=spans))
+    assert half.used in ("va", "av") and half.end_s == 3
+    # The picture that begins at 2 s may be the last.
+    assert half.faces_seen in {"v": (6,), "a": (4, 5)}[used]
+    _, other = predictor.predict(Request(removed, spans=spans))
+    assert one.used == other.used == used and one.end_s == other.end_s == 6
+    assert one.probability == pytest.approx(other.probability, abs=1e-6)
+    assert one.boxes == other.boxes and len(one.boxes) == (12 if used == "v" else 0)
 
 
 def test_a_video_of_neither_is_an_error(predictor: Predictor, tmp_path: Path) -> None:
