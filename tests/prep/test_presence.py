@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,13 @@ from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.audio import SoundReader
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Example, Recording, Utterance
+from pipelines.config import prep_config
 from tests.prep.conftest import frames_at
 from tests.train.media import ffmpeg
 
@@ -164,3 +169,53 @@ def test_the_first_video_stream_that_can_be_decoded_is_read(clips, tmp_path):
     two.write_bytes(data.replace(b"V_MPEG4/ISO/ASP", b"V_NOTHING/OF/IT"))
     with pytest.raises(MediaError, match="cannot be decoded"):
         list(frames_at(two, times))
+
+
+def bytes_of(shards: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(shards.glob("*.h5"))}
+
+
+def test_a_corpus_of_rows_that_lack_different_things_is_prepared_whole(
+    clips, text_model, prepare, tmp_path
+):
+    columns = "id,video,audio,text,labels,start_s,end_s"
+    rows = (
+        *("a,whole.mkv,,some words,ang,0,3", "b,,sound.mkv,,neu,,", "c,picture.mkv,,,ang,,"),
+        *("d,,,only words,neu,,", "e,whole.mkv,,more,neu,3,9", "f,black.mkv,silence.mkv,x,ang,,"),
+        *("g,black.mkv,silence.mkv,,neu,,", "h,short_picture.mkv,sound.mkv,y,ang,,"),
+    )
+    table = clips / "mixed.csv"
+    table.write_text("\n".join((columns, *rows)) + "\n")
+
+    def prepared(out: str, **changes: Any) -> Path:
+        given = {"raw": table, "out": tmp_path / out, "tokenizer": str(text_model), **changes}
+        prepare(prep_config("table", **given))
+        return tmp_path / out
+
+    shards = prepared("one")
+    assert [f.code for f in verify(shards)] == []
+    catalogue = read_catalogue(shards)
+    found = {}
+    for shard in sorted(shards.glob("*.h5")):
+        with ShardReader(shard) as reader:
+            found |= {one.utterance.id: one for one in map(reader.read, range(len(reader)))}
+    assert {name: "".join(one.missing) for name, one in found.items()} == {
+        "a": "",
+        "b": "tv",
+        "c": "ta",
+        "d": "av",
+        "e": "",
+        "f": "av",
+        "h": "v",
+    }
+    assert set(catalogue.ids.to_pylist()) == set(found)
+    assert found["e"].utterance.clamped and found["e"].utterance.end_s == pytest.approx(6)
+    assert (found["f"].missing["a"], found["f"].missing["v"]) == ("silent_audio", "black_picture")
+    assert {*found["h"]} == {"mel", "tokens"} and not found["h"].utterance.clamped
+    # What an earlier run left is kept, and the rest is as in a run from nothing.
+    before = bytes_of(shards)
+    stages = "faces,mel,tokens,landmarks"
+    assert bytes_of(prepared("one", stages=stages)) == bytes_of(prepared("two", stages=stages))
+    assert bytes_of(prepared("one")) == before
+    strict = prepared("three", require="tav")
+    assert read_catalogue(strict).ids.to_pylist() == ["a", "e"]
