@@ -144,7 +144,8 @@ class Catalogue:
         """Modality, e.g. ``video`` -> code -> utterances without it, where there are some."""
         found = {}
         for letter, codes in self.missing.items():
-            counts = dict(zip(codes.values, np.bincount(codes.codes).tolist(), strict=True))
+            numbers = np.bincount(codes.codes, minlength=len(codes.values)).tolist()
+            counts = dict(zip(codes.values, numbers, strict=True))
             counts.pop("", None)
             if counts:
                 found[MODALITY_NAMES[letter]] = counts

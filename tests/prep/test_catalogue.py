@@ -141,3 +141,4 @@ def test_an_empty_column_has_its_type(make_dataset, tmp_path, turns):
     assert len(table.ids) == len(table.recordings.codes) == len(table) == turns
     assert table.label.shape == (turns, 2)
     assert len(table.content("mel")) == turns
+    assert table.missing_counts() == {}
