@@ -87,9 +87,10 @@ class Predictor:
         media: MediaSettings | None = None,
     ) -> None:
         model = checkpoint.model
-        limits = media or checkpoint.settings.media
-        # Whatever the shards had to have: here each modality is used if it is there.
-        settings = replace(checkpoint.settings, media=limits, require="")
+        # Each modality is judged for itself: what is missing is left out.
+        settings = replace(
+            checkpoint.settings, require="", media=media or checkpoint.settings.media
+        )
         self.settings = settings
         self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
         self.classes, self.modalities = model.config.label_classes, model.modalities
@@ -138,7 +139,8 @@ class Predictor:
         waveform = Waveform(noise.normal(0, 0.1, _WARM_HZ).astype(np.float32), _WARM_HZ)
         speech.load()
         example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
-        example = example.replace(mel=mel_spectrum(waveform, self.settings.mel))
+        tokens = np.array([self.settings.text.pad_id], np.int32)
+        example = example.replace(mel=mel_spectrum(waveform, self.settings.mel), tokens=tokens)
         if VIDEO in self.modalities:
             rgb = noise.integers(0, 256, (480, 640, 3)).astype(np.uint8)
             example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
@@ -198,7 +200,8 @@ class Predictor:
         recording = Recording(request.video.stem, request.video, request.sound or request.video)
         use = self.settings
         with OpenRecording(recording, utterances, use.frames, use.media, use.spans) as source:
-            source.failed = failed
+            source.failed.update(failed)
+            failed = source.failed
             video = OpenVideo(self, request, source, on_faces)
             for span, utterance in zip(spans, utterances, strict=True):
                 yield from video.score(span, utterance)

@@ -48,6 +48,7 @@ class Scorer:
             self.model.max_rows = _CPU_BATCH
         self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
+        self.unverified = checkpoint.train.unverified_faces
         self._pad_id = checkpoint.settings.text.pad_id
 
     def score(self, example: Example, missing: Collection[str] = ()) -> Scores:

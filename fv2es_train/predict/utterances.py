@@ -1,7 +1,6 @@
 """The utterances of one open video: each is prepared, scored and returned as a value.
 
-`prepare_example` makes the examples, as for the shards. A missing modality gets a placeholder of
-the right shape and is reported by its letter, so that the model skips it.
+`prepare_example` makes the examples, as for the shards; whatever modality is there is used.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
+from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.example import label_row, prepare_example
 from fv2es_prep.media.quality import check_sound
-from fv2es_prep.stages.mel import mel_spectrum
 from fv2es_prep.stages.tokens import tokenize
-from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance
+from fv2es_prep.types import Example, Faces, Utterance
+from fv2es_train.data.batches import missing_letters
 from fv2es_train.predict.face_tracks import tracks
 from fv2es_train.predict.outputs import (
     AUDIO,
@@ -31,17 +28,15 @@ from fv2es_train.predict.outputs import (
 from fv2es_train.predict.request import Request, Span, describe_view
 
 if TYPE_CHECKING:
-    from fv2es_prep.config import PrepSettings
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.stages.registry import StageContext
-    from fv2es_prep.types import Waveform
     from fv2es_train.predict.predictor import Predictor
     from fv2es_train.predict.scoring import Scores
 
 OnFaces = Callable[[str, "Faces"], None]
 UNKNOWN_TEXT = "its text is unknown"
-_STAGES = {TEXT: "tokens", AUDIO: "mel", VIDEO: "faces"}
-_LEFT_OUT = {
+# Modality -> code of one that is not looked for.
+_NOT_TRIED = {
     TEXT: str(DropReason.NO_TRANSCRIPT),
     AUDIO: str(DropReason.NO_AUDIO),
     VIDEO: str(DropReason.NO_VIDEO),
@@ -64,23 +59,21 @@ class OpenVideo:
             MediaError: neither video nor audio can be decoded.
         """
         seconds: dict[str, float] = {}
-        scorer, settings = self.predictor.scorer, self.predictor.settings
-        with timed(seconds, "sound"):
-            waveform, problem = read_audio(utterance, self.source, settings)
+        scorer = self.predictor.scorer
         with timed(seconds, "asr"):
-            text, text_from = self._text_of(span, waveform)
-        missing = {AUDIO: problem} if problem and AUDIO in scorer.modalities else {}
+            text, text_from = self._text_of(span, utterance)
+        missing: dict[str, str] = {}
         with timed(seconds, "prepare"):
-            example = self._prepare(utterance, text, missing)
+            example = self._prepare(replace(utterance, transcript=text or ""), text, missing)
         speaker = "" if self.request.views == (utterance.view,) else utterance.view.half
-        for face, each in self._each_face(example, missing):
+        for face, each in self._each_face(example):
+            lacks = self._lacks(each, missing)
             with timed(seconds, "model"):
-                scores = scorer.score(each, missing)
-            boxes: tuple[FaceBox, ...] = ()
-            if VIDEO in scorer.modalities and VIDEO not in missing:
-                boxes = _boxes(each.faces)
-                if self.on_faces is not None:
-                    self.on_faces(span.id, each.faces)
+                scores = scorer.score(each, lacks)
+            faces = each.get("faces") if VIDEO in scorer.modalities else None
+            boxes = () if faces is None or VIDEO in lacks else _boxes(faces)
+            if boxes and self.on_faces is not None:
+                self.on_faces(span.id, each.faces)
             yield UtterancePrediction(
                 id=span.id,
                 text=text,
@@ -89,45 +82,59 @@ class OpenVideo:
                 start_s=round(each.utterance.start_s, 6),
                 end_s=round(each.utterance.end_s, 6),
                 speaker="; ".join(filter(None, (speaker, face))),
-                faces_seen=len(boxes),
-                faces_found=sum(box.found for box in boxes),
+                faces_seen=0 if faces is None else len(faces.found),
+                faces_found=0 if faces is None else int(faces.found.sum()),
                 boxes=boxes,
-                **model_fields(scores, missing, self.predictor),
+                **model_fields(scores, lacks, self.predictor),
                 seconds=dict(seconds),
             )
 
     def _text_of(
-        self, span: Span, waveform: Waveform | None
+        self, span: Span, utterance: Utterance
     ) -> tuple[str | None, Literal["transcript", "asr", ""]]:
         if span.text is not None:
             return span.text, "transcript"
-        if self.predictor.recogniser is None or waveform is None:
-            return None, ""
-        text = self.predictor.recogniser.recognise(waveform)
+        text = ""
+        if self.predictor.recogniser is not None:
+            # What is wrong with the audio is told when the example is prepared.
+            with contextlib.suppress(UtteranceError, MediaError):
+                waveform = self.source.waveform(utterance)
+                check_sound(waveform, self.predictor.settings.quality)
+                text = self.predictor.recogniser.recognise(waveform)
         return (text, "asr") if text else (None, "")
 
     def _prepare(self, utterance: Utterance, text: str | None, missing: dict[str, str]) -> Example:
-        """The example; what it lacks is added to ``missing``."""
-        wanted, stages = self.predictor.modalities, self.predictor.stages
+        """The example; why it lacks a modality of the model is added to ``missing``."""
+        predictor, stages = self.predictor, self.predictor.stages
         if self.request.faces == "all":
-            stages = self.predictor.all_faces_stages
-            self.predictor.all_faces_stages.detector.forget()
+            stages = predictor.all_faces_stages
+            predictor.all_faces_stages.detector.forget()
+        # An empty text says that nothing is said.
+        made = {} if text is None else _tokens(utterance, stages, predictor.modalities)
+        untried = {m: _NOT_TRIED[m] for m in _NOT_TRIED if m not in predictor.modalities}
         if text is None:
-            wanted = wanted.replace(TEXT, "")
-        worded = replace(utterance, transcript=text or "")
-        example = prepare(worded, self.source, stages, wanted, missing)
-        if len(self.source.failed) == 2:
-            raise self.source.failed[VIDEO]
-        if text is None and TEXT in self.predictor.modalities:
-            missing[TEXT] = UNKNOWN_TEXT
-        return example
+            untried[TEXT] = _NOT_TRIED[TEXT]
+            if TEXT in predictor.modalities:
+                missing[TEXT] = UNKNOWN_TEXT
 
-    def _each_face(
-        self, example: Example, missing: dict[str, str]
-    ) -> Iterator[tuple[str, Example]]:
+        def on_missing(letter: str, error: UtteranceError | MediaError) -> None:
+            if letter in predictor.modalities:
+                missing[letter] = error.sentence
+
+        try:
+            return prepare_example(utterance, self.source, stages, made, untried, on_missing)
+        except UtteranceError:
+            # Nothing is left of it.
+            return Example(utterance, label_row(utterance, stages.label_classes), untried)
+        finally:
+            failed = self.source.failed
+            if len(failed) == len((AUDIO, VIDEO)):
+                raise failed[VIDEO]
+
+    def _each_face(self, example: Example) -> Iterator[tuple[str, Example]]:
         """The example; or one for each face, if all faces are requested and there are any."""
         found: list[Faces] = []
-        if self.request.faces == "all" and VIDEO not in missing:
+        if self.request.faces == "all" and "faces" in example:
             times_s = example.faces.times_s
             pictures = self.predictor.all_faces_stages.detector.pictures
             found = tracks(pictures[: len(times_s)], times_s)
@@ -135,6 +142,12 @@ class OpenVideo:
             yield "", example
         for number, faces in enumerate(found, 1):
             yield f"face {number}", example.replace(faces=faces)
+
+    def _lacks(self, example: Example, missing: dict[str, str]) -> dict[str, str]:
+        """Letter -> why, of the modalities of the model that the example lacks."""
+        letters = missing_letters(example, self.predictor.scorer.unverified)
+        told = {VIDEO: DropReason.NO_FACE.meaning, **missing}
+        return {m: told[m] for m in letters if m in self.predictor.modalities}
 
 
 def utterance_of(span: Span, request: Request) -> Utterance:
@@ -173,84 +186,17 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     seconds[step] = round(time.perf_counter() - began, 6)
 
 
-def read_audio(
-    utterance: Utterance, source: OpenRecording, settings: PrepSettings
-) -> tuple[Waveform | None, str]:
-    """The waveform of the next utterance of ``source``, or None and why it is unusable."""
-    try:
-        waveform = source.waveform(utterance)
-        length_s = len(waveform.samples) / waveform.rate_hz
-        if length_s < settings.spans.min_left * utterance.duration_s:
-            return None, f"its audio has {length_s:.3f} s of its {utterance.duration_s:.3f} s"
-        check_sound(waveform, settings.quality)
-        mel_spectrum(waveform, settings.mel)
-    except (UtteranceError, MediaError) as error:
-        return None, error.sentence
-    return waveform, ""
-
-
-def prepare(
-    utterance: Utterance,
-    source: OpenRecording,
-    stages: StageContext,
-    wanted: str,
-    missing: dict[str, str],
-) -> Example:
-    """Prepare the next utterance of ``source``, whose audio was checked with `read_audio`.
-
-    What is missing, or not among the letters ``wanted``, becomes a placeholder. ``missing``
-    (modality -> reason) holds an unusable audio and is updated.
-
-    Raises:
-        MediaKilledError: a decoder was killed from outside.
-        TokenizerError: the tokenizer cannot be loaded or is another one.
-    """
-    settings, made = stages.settings, {}
-    if TEXT in wanted and not utterance.transcript:
-        # Known to be empty, which is not the same as unknown.
-        made["tokens"] = tokenize("", stages.tokenizer, settings.text)
-    left_out = {m: code for m, code in _LEFT_OUT.items() if m not in wanted or m in missing}
-
-    def note(modality: str, error: UtteranceError | MediaError) -> None:
-        missing[modality] = error.sentence
-
-    try:
-        example = prepare_example(utterance, source, stages, made, left_out, note)
-    except MediaKilledError:
-        raise
-    except UtteranceError:
-        example = Example(utterance, label_row(utterance, stages.label_classes), left_out)
-    absent = {m for m, stage in _STAGES.items() if stage not in example}
-    return example.replace(**_placeholders(absent, settings))
-
-
 def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
-    """An example of the text alone, which is a placeholder, too, unless it is known.
+    """An example of the text alone, if it is known.
 
     Raises:
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    settings = stages.settings
-    made = _placeholders({VIDEO, AUDIO, TEXT}, settings)
-    if with_text:
-        made["tokens"] = tokenize(utterance.transcript, stages.tokenizer, settings.text)
-    return Example(utterance=utterance, label=label_row(utterance, stages.label_classes), **made)
+    made = _tokens(utterance, stages, TEXT) if with_text else {}
+    return Example(utterance, label_row(utterance, stages.label_classes), **made)
 
 
-def _placeholders(left_out: set[str], settings: PrepSettings) -> dict[str, Any]:
-    """Stage -> a value of the right shape, for each of the modalities."""
-    side_px, mel = settings.faces.image_size_px, settings.mel
-    faces = Faces(
-        rgb=np.zeros((1, side_px, side_px, 3), np.uint8),
-        times_s=np.zeros(1),
-        found=np.zeros(1, np.bool_),
-        box=np.zeros((1, 4), np.float32),
-        prob=np.zeros(1, np.float32),
-    )
-    silence = np.full((1, mel.n_mels), np.log(mel.floor), np.float16)
-    made = {
-        VIDEO: ("faces", faces),
-        AUDIO: ("mel", MelSpectrum(silence, mel.hop_s)),
-        TEXT: ("tokens", np.array([settings.text.pad_id], np.int32)),
-    }
-    return dict(made[modality] for modality in left_out)
+def _tokens(utterance: Utterance, stages: StageContext, modalities: str) -> dict[str, Any]:
+    if TEXT not in modalities:
+        return {}
+    return {"tokens": tokenize(utterance.transcript, stages.tokenizer, stages.settings.text)}
