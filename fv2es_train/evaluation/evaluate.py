@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
@@ -141,6 +143,8 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
     outputs = run_model(model, _loader(opened, batch_size), opened.device)
     used = ["".join(m for m in model.modalities if m not in lacks) for lacks in outputs.missing]
     probability = decision.probability(outputs.logits.numpy(), used)
+    # Nothing is decided of an utterance that has none of the modalities.
+    some = np.array([[bool(letters)] for letters in used])
     return Predictions(
         classes=tuple(opened.checkpoint.model.config.label_classes),
         ids=opened.metadata.ids,
@@ -148,7 +152,7 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
         speakers=opened.metadata.speakers,
         sessions=opened.metadata.sessions,
         truth=outputs.truth,
-        predicted=decision.decided(probability),
+        predicted=decision.decided(probability) * some,
         probability=probability,
         logits=outputs.logits.numpy(),
     )

@@ -58,7 +58,9 @@ class UtterancePrediction:
         undecided: why nothing can be decided; empty if something can.
         contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
-        seconds: step -> wall time: ``sound``, ``asr``, ``prepare`` and ``model``.
+        seconds: step -> wall time: ``asr``, ``prepare`` and ``model``.
+        unfamiliar: letter -> score of a used modality that is unlike the training data: its
+            distance in limits, see `models.familiarity`. If all are, nothing is decided.
         top: the most probable class, computed; empty if nothing was scored.
     """
 
@@ -79,6 +81,7 @@ class UtterancePrediction:
     boxes: tuple[FaceBox, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     undecided: str = ""
+    unfamiliar: dict[str, float] = field(default_factory=dict)
     top: str = ""
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording, Utterance, Waveform
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
+from fv2es_train.models.familiarity import Familiarity, read_familiarity
 from fv2es_train.models.run_files import tokenizer_of
 from fv2es_train.predict import speech
 from fv2es_train.predict.face_tracks import AllFacesStages
@@ -67,6 +68,7 @@ class Predictor:
         recogniser: speech recogniser for utterances without a transcript; None for none.
         fuse: whether to fuse the RepVGG blocks into single convolutions.
         media: limits of decoding; None for the checkpoint's. They do not change any prediction.
+        familiarity: what the run was trained on; None decides whatever the input is.
 
     Attributes:
         settings: settings of the stages, with these limits.
@@ -85,6 +87,7 @@ class Predictor:
         recogniser: Recogniser | None = None,
         fuse: bool = True,
         media: MediaSettings | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         model = checkpoint.model
         # Each modality is judged for itself: what is missing is left out.
@@ -95,7 +98,7 @@ class Predictor:
         self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
-        self.scorer = Scorer(checkpoint, fuse)
+        self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity
         self.stages = StageContext(settings, tokenizer or settings.text.tokenizer, self.classes)
         self.all_faces_stages = AllFacesStages(
             settings, self.stages.tokenizer, self.classes, plain=self.stages
@@ -124,7 +127,8 @@ class Predictor:
         checkpoint = load_checkpoint(run, which, choose_device(device))
         tokenizer = tokenizer or tokenizer_of(run)
         recogniser = load_recogniser(asr) if asr or TEXT in checkpoint.model.modalities else None
-        return cls(checkpoint, tokenizer, recogniser, media=media)
+        known = read_familiarity(run)
+        return cls(checkpoint, tokenizer, recogniser, media=media, familiarity=known)
 
     def warm(self) -> None:
         """Load all that a first video would load (ffmpeg apart) by scoring one second of noise.
@@ -233,7 +237,8 @@ class Predictor:
         missing = {m: reason for m, reason in one.missing.items() if m != TEXT}
         if not known:
             missing[TEXT] = UNKNOWN_TEXT
-        return replace(one, **model_fields(scores, missing, self), seconds=seconds)
+        fields = model_fields(scores, missing, one.unfamiliar, self)
+        return replace(one, **fields, seconds=seconds)
 
     def _note_text_source(self, spans: tuple[Span, ...], on_note: Callable[[str], None]) -> None:
         """Note where the text comes from, unless all of it is given."""

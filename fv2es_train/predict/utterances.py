@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from fv2es_train.data.batches import missing_letters
 from fv2es_train.predict.face_tracks import tracks
 from fv2es_train.predict.outputs import (
     AUDIO,
+    MODALITY_NAMES,
     TEXT,
     VIDEO,
     FaceBox,
@@ -85,7 +86,7 @@ class OpenVideo:
                 faces_seen=0 if faces is None else len(faces.found),
                 faces_found=0 if faces is None else int(faces.found.sum()),
                 boxes=boxes,
-                **model_fields(scores, lacks, self.predictor),
+                **model_fields(scores, lacks, self._unfamiliar(each, lacks), self.predictor),
                 seconds=dict(seconds),
             )
 
@@ -143,6 +144,13 @@ class OpenVideo:
         for number, faces in enumerate(found, 1):
             yield f"face {number}", example.replace(faces=faces)
 
+    def _unfamiliar(self, example: Example, lacks: Mapping[str, str]) -> dict[str, float]:
+        """Letter -> score of the used modalities that are unlike those of the training."""
+        known = self.predictor.familiarity
+        found = known.score(example) if known else {}
+        used = [m for m in self.predictor.modalities if m not in lacks]
+        return {m: round(found[m], 3) for m in used if found.get(m, 0) > 1}
+
     def _lacks(self, example: Example, missing: dict[str, str]) -> dict[str, str]:
         """Letter -> why, of the modalities of the model that the example lacks."""
         letters = missing_letters(example, self.predictor.scorer.unverified)
@@ -157,15 +165,23 @@ def utterance_of(span: Span, request: Request) -> Utterance:
     return Utterance(span.id, name, span.start_s, span.end_s, text, (), view=span.view)
 
 
-def model_fields(scores: Scores, missing: dict[str, str], predictor: Predictor) -> dict[str, Any]:
+def model_fields(
+    scores: Scores, missing: Mapping[str, str], unfamiliar: dict[str, float], predictor: Predictor
+) -> dict[str, Any]:
     """The fields of a prediction that depend on the model's output."""
     used = "".join(m for m in predictor.modalities if m not in missing)
+    undecided = "" if used else "; ".join(missing.values())
+    if used and set(used) <= unfamiliar.keys():
+        names = " and ".join(MODALITY_NAMES[m] for m in used)
+        most = max(unfamiliar.values())
+        undecided = f"its {names} is unlike the training data ({most:.1f} times the limit)"
     return {
         "used": used,
         "missing": dict(missing),
         "probability": scores.probability,
-        "decided": predictor.decision.names(scores.probability),
-        "undecided": "" if used else "; ".join(missing.values()),
+        "decided": () if undecided else predictor.decision.names(scores.probability),
+        "undecided": undecided,
+        "unfamiliar": unfamiliar,
         "contribution": scores.contribution,
     }
 

@@ -52,18 +52,19 @@ def test_predicting_equals_evaluating(
     dataset = ShardDataset(prepared, ids)
     batch = collate([dataset[i] for i in range(len(ids))], checkpoint.settings.text.pad_id)
     with torch.no_grad():
-        expected = torch.sigmoid(checkpoint.model(batch).double()).numpy()
+        logits = checkpoint.model(batch).double().numpy()
+    expected = checkpoint.decision.probability(logits, modalities)
     predictor = Predictor(checkpoint, str(text_model))
     found = {one.id: one for one in predictor.predict(Request(*files, spans))}
     assert len(found) == len(ids) == 6
-    for name, row in zip(ids, expected, strict=True):
+    for name, row, fused in zip(ids, expected, logits, strict=True):
         one = found[name]
         assert set(one.used) == set(modalities) and one.missing == {}
         np.testing.assert_allclose(list(one.probability.values()), row, atol=1e-5)
         logit = [sum(terms.values()) for terms in one.contribution.values()]
-        np.testing.assert_allclose(1 / (1 + np.exp(-np.array(logit))), row, atol=1e-5)
-        over = [c for c, value in one.probability.items() if value > predictor.thresholds[c]]
-        assert one.decided == tuple(over)
+        np.testing.assert_allclose(logit, fused, atol=1e-4)
+        chosen = zip(predictor.classes, checkpoint.decision.decided(row), strict=True)
+        assert one.decided == tuple(name for name, decided in chosen if decided)
 
 
 def test_without_words_sound_and_faces_are_scored(predictor: Predictor, talk: Path) -> None:
