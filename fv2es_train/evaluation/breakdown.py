@@ -1,10 +1,10 @@
 """Results by group (`fv2es eval --by`), and the metadata that defines the groups.
 
-``speaker``, ``session``, ``recording`` and ``modality-missing`` (no face found in any frame, an
-empty transcript) group the utterances. ``modality`` ablates the model instead: the late fusion is
-a weighted sum of the logits of the modalities, so removing a modality removes its term, as if its
-logits were 0; the other terms keep their weights. Thresholds were fitted with all modalities and
-are kept: auc, which needs no threshold, is the fair metric of such a row.
+``speaker``, ``session``, ``recording`` and ``modality-missing`` (with the reason; no face found in
+any frame; an empty transcript) group the utterances. ``modality`` ablates the model instead: the
+late fusion is a weighted sum of the logits of the modalities, so removing a modality removes its
+term, as if its logits were 0; the other terms keep their weights. The decision was fitted with all
+modalities: auc, which needs no threshold, is the fair metric of such a row.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def check_by(by: str | None) -> None:
 def group_names(by: str, metadata: Metadata) -> list[str]:
     """The group of each utterance, for each of `BY` except ``modality``."""
     if by == "modality-missing":
-        pairs = zip(metadata.faceless, metadata.wordless, strict=True)
-        return [_lacking(faceless, wordless) for faceless, wordless in pairs]
+        rows = zip(metadata.missing, metadata.faceless, metadata.wordless, strict=True)
+        return [_lacking(*row) for row in rows]
     return [name or UNNAMED for name in getattr(metadata, f"{by}s")]
 
 
@@ -114,8 +114,12 @@ def _rows(
     ]
 
 
-def _lacking(faceless: bool, wordless: bool) -> str:
-    lacks = [w for w, so in (("no face found", faceless), ("no transcript", wordless)) if so]
+def _lacking(missing: Mapping[str, str], faceless: bool, wordless: bool) -> str:
+    lacks = [f"{MODALITY_NAMES[m]}: {code}" for m, code in missing.items()]
+    if faceless and "v" not in missing:
+        lacks.append("no face found")
+    if wordless and "t" not in missing:
+        lacks.append("no transcript")
     return ", ".join(lacks) or "nothing missing"
 
 
@@ -123,8 +127,9 @@ def _lacking(faceless: bool, wordless: bool) -> str:
 class Metadata:
     """Metadata of N utterances, each in the order of ``ids``.
 
-    ``speakers`` and ``sessions`` are empty where unknown; ``seconds`` are lengths; ``faceless``:
-    no face was found in any frame; ``wordless``: the transcript is empty.
+    ``speakers`` and ``sessions`` are empty where unknown; ``seconds`` are lengths; ``missing``:
+    letter of each missing modality -> code; ``faceless``: no face was found in any frame;
+    ``wordless``: the transcript is empty.
     """
 
     ids: tuple[str, ...]
@@ -132,6 +137,7 @@ class Metadata:
     speakers: tuple[str, ...]
     sessions: tuple[str, ...]
     seconds: tuple[float, ...]
+    missing: tuple[dict[str, str], ...]
     faceless: tuple[bool, ...]
     wordless: tuple[bool, ...]
 
@@ -145,12 +151,17 @@ def metadata_of(catalogue: Catalogue, ids: Sequence[str]) -> Metadata:
     """The metadata of some utterances of a dataset."""
     rows = catalogue.rows_of(ids)
     texts = catalogue.texts.take(rows).to_pylist()
+    codes = {letter: names.at(rows) for letter, names in catalogue.missing.items()}
     return Metadata(
         ids=tuple(ids),
         recordings=tuple(catalogue.recordings.at(rows)),
         speakers=tuple(catalogue.speakers.at(rows)),
         sessions=tuple(catalogue.sessions.at(rows)),
         seconds=tuple(catalogue.seconds[rows].tolist()),
+        missing=tuple(
+            {letter: found[row] for letter, found in codes.items() if found[row]}
+            for row in range(len(ids))
+        ),
         faceless=tuple((catalogue.count("faces/found") == 0)[rows].tolist()),
         wordless=tuple(not text.strip() for text in texts),
     )
