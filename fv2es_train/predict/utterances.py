@@ -170,7 +170,8 @@ def model_fields(
 ) -> dict[str, Any]:
     """The fields of a prediction that depend on the model's output."""
     used = "".join(m for m in predictor.modalities if m not in missing)
-    undecided = "" if used else "; ".join(missing.values())
+    reasons = [missing[m] for m in predictor.modalities if m in missing]
+    undecided = "" if used else "; ".join(reasons)
     if used and set(used) <= unfamiliar.keys():
         names = " and ".join(MODALITY_NAMES[m] for m in used)
         most = max(unfamiliar.values())
