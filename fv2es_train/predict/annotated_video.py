@@ -207,7 +207,8 @@ class Panel:
         share = self._width // max(len(current), 1)
         for place, one in enumerate(current):
             bars = min(share // 2, 320)
-            self._draw_bars(draw, one, place * share, bars)
+            if one.probability:
+                self._draw_bars(draw, one, place * share, bars)
             self._draw_text(draw, one, place * share + bars + 12, share - bars - 18)
         if not current:
             draw.text((8, 6), "no speech", _FAINT, self._font)
@@ -230,15 +231,17 @@ class Panel:
 
     def _draw_text(self, draw: Any, one: UtterancePrediction, left: int, width: int) -> None:
         speaker = f"{one.speaker}: " if one.speaker else ""
-        lines = [f"{speaker}{decided_names(one)}   from {one.used or 'nothing'}"]
-        for word in (one.text or "").split():
+        head = "not decided" if one.undecided else decided_names(one)
+        lines = [f"{speaker}{head}   from {one.used or 'nothing'}"]
+        for word in f"{one.undecided} {one.text or ''}".split():
             longer = f"{lines[-1]} {word}"
             if len(lines) > 1 and draw.textlength(longer, self._font) <= width:
                 lines[-1] = longer
             else:
                 lines.append(word)
+        ink = _FAINT if one.undecided else _DECIDED
         for row, line in enumerate(lines[: PANEL_PX // _LINE_PX]):
-            draw.text((left, 6 + row * _LINE_PX), line, _INK if row else _DECIDED, self._font)
+            draw.text((left, 6 + row * _LINE_PX), line, _INK if row else ink, self._font)
 
 
 @functools.cache

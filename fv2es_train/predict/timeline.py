@@ -51,7 +51,8 @@ def draw_timeline(
     for one in utterances:
         if one.undecided:
             upper.axvspan(one.start_s, one.end_s, color="0.9", hatch="//")
-            upper.text(one.start_s, 0, f"not decided: {shortened(one.undecided)}", fontsize=6)
+            told = f"not decided:\n{shortened(one.undecided)}"
+            upper.text(one.start_s, 0, told, fontsize=6, va="center", clip_on=True)
     upper.set_xlim(0, length_s)
     lower[-1].set_xlabel("seconds")
     if scored:
@@ -100,7 +101,15 @@ def _draw_contributions(axes: Axes, scored: Sequence[UtterancePrediction], speak
         for letter in filter(one.used.__contains__, letters):
             term = one.contribution[one.top][letter]
             low, colour = ends[term < 0], _COLOURS[letter]
-            axes.bar(one.start_s, term, one.duration_s, low, align="edge", color=colour)
+            axes.bar(
+                one.start_s,
+                term,
+                one.duration_s,
+                low,
+                align="edge",
+                color=colour,
+                edgecolor="white",
+            )
             ends[term < 0] += term
     for letter in letters:
         axes.bar(0, 0, 0, color=_COLOURS[letter], label=MODALITY_NAMES[letter])
