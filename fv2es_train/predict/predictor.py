@@ -197,7 +197,8 @@ class Predictor:
             TrainError: the model's output is not finite, or it needs text and there is none.
         """
         failed: FailedMedia = {}
-        spans = find_spans(request, self.settings.media, failed, on_note)
+        pictures = VIDEO in self.modalities
+        spans = find_spans(request, self.settings.media, failed, on_note, pictures)
         self._note_text_source(spans, on_note)
         noted = set(failed)
         utterances = [utterance_of(span, request) for span in spans]

@@ -12,7 +12,7 @@ from typing import Any
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError, UsageError
-from fv2es_prep.media.probe import duration_s
+from fv2es_prep.media.probe import announced_s, duration_s
 from fv2es_train.predict.outputs import AUDIO, VIDEO, FailedMedia
 from fv2es_train.predict.request import Request, Span, SpanRules, named, parse_view
 from fv2es_train.predict.speech import WINDOW_S, cut_speech, detect_speech
@@ -122,11 +122,16 @@ def with_lines(spans: Sequence[Span], lines: Sequence[str]) -> tuple[tuple[Span,
 
 
 def find_spans(
-    request: Request, media: MediaSettings, failed: FailedMedia, on_note: Callable[[str], None]
+    request: Request,
+    media: MediaSettings,
+    failed: FailedMedia,
+    on_note: Callable[[str], None],
+    pictures: bool = True,
 ) -> tuple[Span, ...]:
     """The spans to score, in order of time, each with a name and a view.
 
-    ``failed`` is updated if audio or video fails to decode.
+    ``failed`` is updated if audio or video fails to decode. With ``pictures``, those after the end
+    of the audio are scored, too.
 
     Raises:
         MediaError: there is neither video nor audio.
@@ -134,7 +139,9 @@ def find_spans(
     """
     spans = request.spans
     if spans is None:
-        spans = _detected_spans(request, media, failed, on_note)
+        # Words without times are not dealt out to what is not heard.
+        unheard = pictures and not request.lines
+        spans = _detected_spans(request, media, failed, on_note, unheard)
     if request.lines:
         spans, note = with_lines(named(spans, request.views), request.lines)
         on_note(note)
@@ -142,7 +149,11 @@ def find_spans(
 
 
 def _detected_spans(
-    request: Request, media: MediaSettings, failed: FailedMedia, on_note: Callable[[str], None]
+    request: Request,
+    media: MediaSettings,
+    failed: FailedMedia,
+    on_note: Callable[[str], None],
+    unheard: bool,
 ) -> tuple[Span, ...]:
     """The spans of detected speech; without speech spans of fixed length."""
     channels = list(dict.fromkeys(view.audio_channel for view in request.views))
@@ -165,7 +176,8 @@ def _detected_spans(
             if start_s < audio_s
         ]
         if found:
-            return tuple(found)
+            after = _after_sound(request, media, audio_s, on_note) if unheard else []
+            return (*found, *after)
     try:
         # Without a length in its header the whole file is read.
         length_s = max(duration_s(request.video, media), audio_s or 0)
@@ -179,3 +191,19 @@ def _detected_spans(
         on_note(f"no speech was detected: spans of {request.rules.fixed_s:g} s are scored")
     spans = fixed_spans(length_s, request.rules)
     return tuple(Span(a, b, view=view) for a, b in spans for view in request.views)
+
+
+def _after_sound(
+    request: Request, media: MediaSettings, audio_s: float, on_note: Callable[[str], None]
+) -> list[Span]:
+    """Spans of fixed length for pictures after the end of the audio."""
+    try:
+        rest_s = announced_s(request.video, "picture", media) - audio_s
+    except MediaError:
+        # The decoder meets it again, and tells.
+        return []
+    if rest_s < request.rules.shortest_s:
+        return []
+    on_note(f"the sound ends at {audio_s:g} s: after it the picture alone is scored")
+    spans = fixed_spans(rest_s, request.rules)
+    return [Span(audio_s + a, audio_s + b, view=view) for a, b in spans for view in request.views]
