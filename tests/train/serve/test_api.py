@@ -153,7 +153,8 @@ def test_it_tells_what_it_is(server: Server, predictor: Predictor) -> None:
     assert tuple(about["classes"]) == predictor.classes and about["modalities"] == "tva"
     assert about["thresholds"] == pytest.approx(predictor.thresholds)
     assert about["rule"] == predictor.decision.rule
-    assert "iemocap" in about["trained_on"] and "decisions about people" in about["not_for"]
+    assert "fv2es demo" in about["trained_on"] and "generated data" in about["trained_on"]
+    assert "decisions about people" in about["not_for"]
     assert about["run"] == "tav" and about["model"] == "fv2es-tiny" and about["ready"]
     assert about["limits"]["queue"] == 8 and about["recogniser"] is None
 
