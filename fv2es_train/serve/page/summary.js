@@ -2,7 +2,7 @@
 
 import { probabilityBar } from "./bars.js";
 import { byId, make } from "./dom.js";
-import { duration, percent, probability, several, threshold } from "./format.js";
+import { decision, duration, percent, probability, several, threshold } from "./format.js";
 import { ended } from "./notice.js";
 
 /**
@@ -14,7 +14,9 @@ import { ended } from "./notice.js";
 export function showSummary(summary, thresholds, old = null) {
   const box = byId("summary");
   box.replaceChildren(headline(summary, old));
-  if (summary?.top) box.append(table(summary, thresholds, old));
+  if (!summary?.top) return;
+  if (summary.speakers.length) box.append(speakers(summary.speakers));
+  box.append(table(summary, thresholds, old));
 }
 
 /** Say that the whole video is not told yet. */
@@ -62,6 +64,25 @@ function headline(summary, old) {
       class: "hint",
       text: `${several(summary.scored, "utterance")}, ${duration(summary.spoken_s)} scored${rest}. Means are weighted by length.`,
     }),
+  );
+}
+
+/** The decision for each person: the means of the whole video mix them. */
+function speakers(each) {
+  const rows = each.map((one) =>
+    make(
+      "tr",
+      { class: one.decided.length ? "decided" : "" },
+      make("th", { scope: "row", text: one.speaker }),
+      make("td", { text: decision(one) }),
+      make("td", { class: "number", text: duration(one.spoken_s) }),
+    ),
+  );
+  return make(
+    "table",
+    { class: "summary", data: { testid: "speakers" } },
+    make("caption", { text: "Each person" }),
+    make("tbody", {}, ...rows),
   );
 }
 
