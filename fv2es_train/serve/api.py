@@ -15,6 +15,7 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
+from fv2es_train.models.run_files import unpacked
 from fv2es_train.predict import render
 from fv2es_train.predict.outputs import NO_TEXT, video_json
 from fv2es_train.serve.api_errors import ApiError, handle_errors
@@ -49,7 +50,7 @@ class Api:
         self._config, self._jobs, self._pool = config, jobs, pool
         self._metrics, self._workspace = metrics, workspace
         self._run = config.run.resolve().name
-        self._trained_on, self._not_for = read_card(config.run)
+        self._trained_on, self._not_for = read_card(unpacked(config.run))
 
     def app(self) -> FastAPI:
         """The application: routes, error handlers and the page's files."""

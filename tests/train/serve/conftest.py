@@ -84,12 +84,15 @@ def serve(
     """Starts servers, and ends them."""
     started: list[Server] = []
 
-    def start(*options: str, run: Path | None = None, **environment: str) -> Server:
+    def start(
+        *options: str, run: Path | None = None, packed: bool = False, **environment: str
+    ) -> Server:
         place = tmp_path_factory.mktemp("serve")
         log = place / "log"
         (place / "tmp").mkdir()
         command = [FV2ES, "serve", "--run", str(run or trained("tav")), "--port", "0"]
-        command += ["--tokenizer", str(text_model), "--asr", "none", "--device", "cpu"]
+        command += [] if packed else ["--tokenizer", str(text_model)]
+        command += ["--asr", "none", "--device", "cpu"]
         command += ["--threads", "1", "--temporary", str(place / "tmp"), *options]
         with log.open("w") as out:
             process = subprocess.Popen(

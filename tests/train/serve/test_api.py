@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from fv2es_train.models.pack import pack
 from fv2es_train.predict.outputs import summarise
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, parse_view
@@ -262,3 +263,18 @@ def test_a_wrong_start_is_one_sentence(
     assert status == 2 and "none" in said and "Traceback" not in said
     status, said = start(*run, "--port", "0", "--tokenizer", str(tmp_path))
     assert status == 1 and "tokenizer" in said and "Traceback" not in said
+
+
+def test_a_packed_run_is_served_as_the_run_itself(
+    serve: Serve, told: dict, trained: Callable[[str], Path], text_model: Path, talk: Path, tmp_path
+) -> None:
+    pack(trained("tav"), tmp_path / "emotions.fv2es", str(text_model))
+    packed = serve(run=tmp_path / "emotions.fv2es", packed=True)
+    job = packed.wait(packed.post(talk, transcript=WORDS, view=VIEW))
+    for one, found in zip(told["utterances"], job["utterances"], strict=True):
+        assert found["probability"] == pytest.approx(one["probability"], abs=1e-6)
+    about = packed.get("/v1/about").json()
+    assert about["run"] == "emotions.fv2es"
+    assert "decisions about people" in about["not_for"]
+    packed.stop()
+    assert not list(packed.temporary.iterdir())
