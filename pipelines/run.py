@@ -43,6 +43,7 @@ class Summary:
         dropped: reason code -> how many, for everything that was left out.
         dropped_in_preparation: how many of these were in the inventory.
         without_text: number of utterances with an empty transcript.
+        missing: modality -> code of a reason -> number of examples without it.
         counts: work done by this run, e.g. ``frames_sampled``.
         recordings_failed: recordings that could not be read to their end.
         seconds: wall time of this run.
@@ -56,6 +57,7 @@ class Summary:
     dropped: dict[str, int]
     dropped_in_preparation: int
     without_text: int
+    missing: dict[str, dict[str, int]]
     counts: dict[str, int]
     recordings_failed: tuple[str, ...]
     size_bytes: int
@@ -131,9 +133,9 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
     for error in failed.values():
         if isinstance(error, STOPPING):
             raise error
-    if missing := [name for name in contents.tasks if f"{name}.h5" not in results]:
+    if unbuilt := [name for name in contents.tasks if f"{name}.h5" not in results]:
         raise ExecutorError(
-            f"{len(missing)} shard(s) were not built: {', '.join(missing[:9])}",
+            f"{len(unbuilt)} shard(s) were not built: {', '.join(unbuilt[:9])}",
             "run the same command again; it builds only what is missing",
         )
     built = [found for found in results.values() if isinstance(found, ShardReceipt)]
@@ -144,14 +146,21 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
     counts = Counter[str]()
     for receipt in built:
         counts.update(receipt.counts)
+    prepared = sum(receipt.examples for receipt in receipts)
+    missing: dict[str, dict[str, int]] = {}
+    if not failed:
+        found, expected = prepared + len(tried), contents.utterances
+        assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
+        missing = _write_dataset(contents, out, receipts, dropped)
     summary = Summary(
         out=out,
         shards=len(contents.shards),
         shards_built=len(built),
-        prepared=sum(receipt.examples for receipt in receipts),
+        prepared=prepared,
         dropped=dict(Counter(entry.reason.value for entry in dropped).most_common()),
         dropped_in_preparation=len(tried),
         without_text=contents.without_text,
+        missing=missing,
         counts=dict(counts),
         recordings_failed=tuple(
             sorted({entry.recording_id for entry in tried if entry.reason.fails_recording})
@@ -161,10 +170,6 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         failed_shards={name: str(error) for name, error in failed.items()},
         reconciliation=contents.inventory.reconciliation,
     )
-    if not failed:
-        found, expected = summary.prepared + len(tried), contents.utterances
-        assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
-        _write_dataset(contents, out, receipts, dropped)
     # The only place for times, hosts and paths.
     about_run = {
         "fv2es": __version__,
@@ -232,7 +237,8 @@ def _make_room(out: Path, plan: Plan) -> None:
 
 def _write_dataset(
     contents: Contents, out: Path, receipts: list[ShardReceipt], dropped: list[Dropped]
-) -> None:
+) -> dict[str, dict[str, int]]:
+    """Write the index and its companions; returns what examples lack, see `Index`."""
     inventory = contents.inventory
     # Shards of an earlier, longer cut of the same corpus.
     for path in shards_of(out, inventory.corpus):
@@ -250,6 +256,8 @@ def _write_dataset(
     )
     if contents.settings.text.is_known:
         copy_tokenizer(contents.tokenizer, out / TOKENIZER_DIR)
-    write_index(out, write_catalogue(out, index))
+    index = write_catalogue(out, index)
+    write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)
+    return index.missing

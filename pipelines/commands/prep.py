@@ -184,6 +184,9 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"corpus   {count:6} {name}")
     if summary.without_text:
         typer.echo(f"no text  {summary.without_text:7} utterances: their transcripts are empty")
+    for name, reasons in summary.missing.items():
+        for reason, count in reasons.items():
+            typer.echo(f"no {name:5} {count:7} utterances: {reason}")
     for reason, count in summary.dropped.items():
         typer.echo(f"left out {count:6} {reason}")
     for name, error in summary.failed_shards.items():
