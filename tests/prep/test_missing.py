@@ -147,6 +147,10 @@ def test_merge_keeps_it_and_the_tokenizer(tmp_path):
     counts = read_index(tmp_path / "both").missing
     assert counts["video"] == {"black_picture": 2, "no_video": 2}
     assert verify(tmp_path / "both") == []
+    index = read_index(tmp_path / "both")
+    write_index(tmp_path / "both", dataclasses.replace(index, missing={"video": {"no_video": 1}}))
+    (finding,) = verify(tmp_path / "both")
+    assert (finding.code, finding.file) == ("I20", "index.json")
 
 
 def test_a_dataset_of_all_modalities_has_no_column_of_it(dataset):

@@ -16,7 +16,7 @@ from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import ShardError, UsageError
-from fv2es_prep.shards.catalogue import CATALOGUE_NAME, is_of, table_from_shards
+from fv2es_prep.shards.catalogue import CATALOGUE_NAME, Catalogue, is_of, table_from_shards
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.schema import DAMAGE
@@ -245,6 +245,9 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
     except (OSError, ValueError, LookupError) as error:
         yield Finding("catalogue", CATALOGUE_NAME, words_of(error))
         return
+    if (counts := Catalogue(index, wanted.column).missing_counts()) != index.missing:
+        sentence = f"it counts {index.missing} as missing, the shards have {counts}"
+        yield Finding("I20", INDEX_NAME, sentence)
     if differ:
         sentence = f"it differs from the shards in {', '.join(differ)}"
         yield Finding("catalogue", CATALOGUE_NAME, sentence)
