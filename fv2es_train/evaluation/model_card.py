@@ -150,10 +150,10 @@ def _data(
 
 def _source(source: Provenance) -> str:
     """What data the run was trained on, in one sentence."""
-    version = f" {source.version}" if source.version else ""
+    corpus = f"Trained on the corpus {source.name}" + (source.version and f" {source.version}")
     if source.generated:
-        return f"Trained on {source.name}{version}: generated data that show no real person."
-    return f"Trained on {source.name}{version}, recordings of people."
+        return f"{corpus}: generated data that show no real person."
+    return f"{corpus}, recordings of people."
 
 
 def _leakage(audit: Audit, split: Split) -> str:

@@ -93,10 +93,12 @@ def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict
     seen = overlap(run, ids)
     found = {name: count for name, count in seen.items() if count and name != subset}
     if found and not allow:
-        listed = " and ".join(f"{count} in its {name} subset" for name, count in found.items())
+        listed = " and ".join(
+            f"{count} in the run's {name} subset" for name, count in found.items()
+        )
         raise TrainError(
-            f"{run} has seen utterances of this {subset} subset of {len(ids)}: {listed}",
-            "evaluate on utterances that it has not seen, or measure anyway with --allow-seen",
+            f"{run}: of {len(ids)} {subset} utterances, {listed}",
+            "evaluate on utterances that it has not seen, or pass --allow-seen",
         )
     return seen or None
 

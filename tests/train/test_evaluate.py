@@ -113,7 +113,7 @@ def test_utterances_of_the_training_are_refused_with_their_count(
     own, mixed = read_split(corpus.split), tmp_path / "split.json"
     test = (*own.test[:4], *own.train[:2], own.valid[0])
     write_split(replace(own, test=test, train=(), valid=()), mixed)
-    said = r"of 7: 2 in its train subset and 1 in its valid subset"
+    said = r"of 7 .* utterances, 2 in the run's train subset and 1 in the run's valid subset"
     with pytest.raises(TrainError, match=said) as raised:
         evaluate(corpus.shards, mixed, run)
     assert raised.value.exit_status == 1 and "--allow-seen" in raised.value.hint
@@ -125,7 +125,7 @@ def test_utterances_of_the_training_are_refused_with_their_count(
     # Folds: the test subset of one is in the train subset of another.
     swapped = tmp_path / "fold-1.json"
     write_split(replace(own, test=own.train, train=own.test), swapped)
-    with pytest.raises(TrainError, match="in its train subset"):
+    with pytest.raises(TrainError, match="in the run's train subset"):
         evaluate(corpus.shards, swapped, run)
     # Its own subsets by their own names are no surprise.
     assert evaluate(corpus.shards, corpus.split, run, "train")["seen"]["valid"] == 0
@@ -136,7 +136,7 @@ def test_stored_predictions_of_the_training_are_not_compared(run: Path, tmp_path
     shutil.copytree(run, copied)
     ids = read_predictions(file_of(run, "test")).ids
     write_ids(copied, {"train": ids[:3], "valid": []})
-    with pytest.raises(TrainError, match="run has seen utterances .* 3 in its train subset"):
+    with pytest.raises(TrainError, match="test utterances, 3 in the run's train subset"):
         compare([run, copied])
     assert compare([run, copied], allow_seen=True)["runs"][1]["seen"] == {"train": 3, "valid": 0}
 
