@@ -1,4 +1,4 @@
-"""Several faces in one utterance: the boxes of its pictures that belong to one person."""
+"""Stages for the speaker's track and for all persons of an utterance, see `detectors.tracks`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ class AllFacesDetector(FaceDetector):
             faces[0] if faces else self.fallback(rgb)
             for faces, rgb in zip(self.every(pictures), pictures, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class SharedStages(StageContext):
+    """Stages of other settings that share the detector of ``plain``."""
+
+    plain: StageContext = field(kw_only=True)
+
+    @functools.cached_property
+    def detector(self) -> FaceDetector:
+        """See `StageContext.detector`."""
+        return self.plain.detector
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
 from fv2es_train.models.familiarity import Familiarity, read_familiarity
 from fv2es_train.models.run_files import tokenizer_of
 from fv2es_train.predict import speech
-from fv2es_train.predict.face_tracks import AllFacesStages
+from fv2es_train.predict.face_tracks import AllFacesStages, SharedStages
 from fv2es_train.predict.outputs import (
     MODALITY_NAMES,
     NO_TEXT,
@@ -90,19 +90,20 @@ class Predictor:
         familiarity: Familiarity | None = None,
     ) -> None:
         model = checkpoint.model
+        limits = media or checkpoint.settings.media
+        faces = replace(checkpoint.settings.faces, select="largest")
         # Each modality is judged for itself: what is missing is left out.
-        settings = replace(
-            checkpoint.settings, require="", media=media or checkpoint.settings.media
-        )
+        settings = replace(checkpoint.settings, media=limits, faces=faces, require="")
         self.settings = settings
         self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity
         self.stages = StageContext(settings, tokenizer or settings.text.tokenizer, self.classes)
-        self.all_faces_stages = AllFacesStages(
-            settings, self.stages.tokenizer, self.classes, plain=self.stages
-        )
+        shared = self.stages.tokenizer, self.classes
+        track = replace(settings, faces=replace(settings.faces, select="track"))
+        self.track_stages = SharedStages(track, *shared, plain=self.stages)
+        self.all_faces_stages = AllFacesStages(settings, *shared, plain=self.stages)
 
     @classmethod
     def load(

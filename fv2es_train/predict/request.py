@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import Half, View
 
-FaceChoice = Literal["largest", "all"]
+FaceChoice = Literal["track", "largest", "all"]
 Form = Literal["table", "json", "csv", "srt"]
 
 
@@ -62,7 +62,8 @@ class PredictConfig:
         tokenizer: Tokenizer of the shards, a directory or hub name, if it was moved.
         views: View of each speaker: HALF[:SIDE[:CHANNEL]], e.g. left:224:0; or the name of a corpus
             for the view of each span's id.
-        faces: Score the largest face, or all faces, each on its own.
+        faces: Score the speaker's face (track: seen largest and most certainly over the
+            utterance), the largest face of each picture, or all faces, each on its own.
         form: What is printed.
         plot: Write the timeline as PNG; a folder for several videos.
         video: Write an annotated video as MP4; a folder for several videos.
@@ -78,7 +79,7 @@ class PredictConfig:
     asr: str | None = None
     tokenizer: str | None = None
     views: tuple[str, ...] = ("full",)
-    faces: FaceChoice = "largest"
+    faces: FaceChoice = "track"
     form: Form = "table"
     plot: Path | None = None
     video: Path | None = None
@@ -133,7 +134,8 @@ class Request:
         spans: spans to score; None for detected speech, or fixed spans if there is none.
         lines: text without times, assigned to the spans in order.
         views: where each speaker is seen and heard; speech is detected in each.
-        faces: ``largest`` to score the largest face as in training, ``all`` to score each face.
+        faces: ``track`` to score the speaker, see `detectors.tracks`, ``largest`` to score the
+            largest face of each picture, ``all`` to score each person.
         rules: how detected speech is cut.
     """
 
@@ -142,14 +144,14 @@ class Request:
     spans: tuple[Span, ...] | None = None
     lines: tuple[str, ...] = ()
     views: tuple[View, ...] = (WHOLE,)
-    faces: FaceChoice = "largest"
+    faces: FaceChoice = "track"
     rules: SpanRules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
         if self.faces not in get_args(FaceChoice):
             raise UsageError(
                 f"faces is {self.faces!r}, expected {' or '.join(get_args(FaceChoice))}",
-                "pass --faces largest or --faces all",
+                "pass --faces track, --faces largest or --faces all",
             )
         if not self.views:
             raise UsageError("there is no view", "pass --view full, or omit --view")

@@ -107,7 +107,9 @@ class OpenVideo:
     def _prepare(self, utterance: Utterance, text: str | None, missing: dict[str, str]) -> Example:
         """The example; why it lacks a modality of the model is added to ``missing``."""
         predictor, stages = self.predictor, self.predictor.stages
-        if self.request.faces == "all":
+        if self.request.faces == "track":
+            stages = predictor.track_stages
+        elif self.request.faces == "all":
             stages = predictor.all_faces_stages
             predictor.all_faces_stages.detector.forget()
         # An empty text says that nothing is said.

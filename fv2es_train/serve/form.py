@@ -138,7 +138,7 @@ def _request(form: FormData, path: Path, limits: Limits) -> Request:
         spans=given_spans(parse_spans(spans) if spans else None, transcript.spans),
         lines=transcript.lines,
         views=tuple(map(parse_view, views)) or (WHOLE,),
-        faces=cast("FaceChoice", _text(form, "faces", limits) or "largest"),
+        faces=cast("FaceChoice", _text(form, "faces", limits) or "track"),
     )
 
 

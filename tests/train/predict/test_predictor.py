@@ -160,6 +160,19 @@ def test_all_faces_are_scored_on_their_own(predictor: Predictor, talk: Path) -> 
     assert left.probability != right.probability
 
 
+def test_one_person_is_scored_by_default_and_the_same_where_there_is_but_one(
+    predictor: Predictor, talk: Path
+) -> None:
+    both = (Span(1, 4),)
+    (one,) = predictor.predict(Request(talk, spans=both))
+    left, right = predictor.predict(Request(talk, spans=both, faces="all"))
+    assert one.boxes in (left.boxes, right.boxes) and one.faces_found == one.faces_seen == 6
+    alone = (Span(1, 4, view=LEFT),)
+    (track,) = predictor.predict(Request(talk, spans=alone))
+    (largest,) = predictor.predict(Request(talk, spans=alone, faces="largest"))
+    assert track.boxes == largest.boxes and track.probability == largest.probability
+
+
 def test_utterances_come_while_the_video_goes_on(predictor: Predictor, talk: Path) -> None:
     spans = tuple(Span(k, k + 1, view=LEFT) for k in range(6))
     coming = predictor.predict(Request(talk, spans=spans))
