@@ -105,7 +105,11 @@ class FV2ES(EmotionModel):
         return logits
 
     def _faces(self, batch: Batch) -> Tensor:
-        vectors = self._in_parts(self.face, batch.faces)
+        faces, side = batch.faces, self.config.face_px
+        if not len(faces):
+            # Its height and width are unknown to a batch without a face.
+            faces = faces.new_zeros(0, 3, side, side)
+        vectors = self._in_parts(self.face, faces)
         logits: Tensor = self.v_out(self.v_transformer(vectors, batch.face_counts))
         return logits
 

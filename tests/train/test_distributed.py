@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fv2es_prep.types import MelSpectrum
+from fv2es_prep.types import Example, MelSpectrum
 from fv2es_train.training.distributed import CpuSyncBatchNorm, World
 from fv2es_train.training.loop import train
-from tests.train.conftest import Corpus, make_examples, options_of, write_shards
+from tests.train.conftest import SETTINGS, Corpus, make_examples, options_of, write_shards
 from tests.train.processes import together
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,26 @@ def same_curve(one: Path, two: Path) -> None:
 @pytest.mark.usefixtures("still")
 def test_two_processes_have_the_curve_of_one(corpus: Corpus, tmp_path: Path) -> None:
     options = options_of(corpus, tmp_path / "one", epochs=2, threads=1, model="still", **GIVEN)
+    train(options)
+    assert together(replace(options, out=tmp_path / "two"), 2) == [0, 0]
+    same_curve(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.usefixtures("still")
+def test_a_process_without_a_face_in_its_part_waits_for_the_others(tmp_path: Path) -> None:
+    examples = make_examples(18)
+    for row in range(1, 18, 2):
+        one = examples[row]
+        examples[row] = Example(
+            one.utterance, one.label, {"v": "no_face"}, mel=one.mel, tokens=one.tokens
+        )
+    shards = write_shards(tmp_path / "shards", examples, replace(SETTINGS, require=""))
+    corpus = Corpus(shards, tmp_path / "split.json", examples)
+    names = tuple(example.utterance.id for example in examples)
+    corpus.resplit(lambda s: replace(s, train=names[:12], valid=names[12:], test=()), corpus.split)
+    options = options_of(
+        corpus, tmp_path / "one", epochs=1, threads=1, model="still", batch_size=2, early_stop=0
+    )
     train(options)
     assert together(replace(options, out=tmp_path / "two"), 2) == [0, 0]
     same_curve(tmp_path / "one", tmp_path / "two")
