@@ -206,7 +206,7 @@ class CpuSyncBatchNorm(nn.BatchNorm2d):
             keep = (self.momentum or 0.0) if sums[0] else 0.0
             self.get_buffer("running_mean").lerp_(mean, keep)
             self.get_buffer("running_var").lerp_(var * count / (count - 1).clamp_min(1), keep)
-            self.get_buffer("num_batches_tracked").add_(1)
+            self.get_buffer("num_batches_tracked").add_(int(sums[0] > 0))
         scale = self.weight * torch.rsqrt(var + self.eps)
         normed = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
         return normed.to(x.dtype)
