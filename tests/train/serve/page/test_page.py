@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, expect
 
 from fv2es_train.predict.subtitles import parse_transcript
-from tests.train.serve.conftest import Server
+from tests.train.media import ffmpeg
+from tests.train.serve.conftest import Serve, Server
 from tests.train.serve.page.visit import MARKUP, Visit, ask, visit
 
 pytestmark = pytest.mark.browser
@@ -211,3 +213,24 @@ def test_the_page_says_what_the_run_knows_and_sums_up_each_person(
     for number, one in enumerate(speakers):
         expect(rows.nth(number)).to_contain_text(one["speaker"])
         expect(rows.nth(number)).to_contain_text(said(one))
+
+
+def test_a_title_card_is_not_decided_and_has_no_box(
+    browser: Browser, serve: Serve, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    server = serve(run=trained("v"))
+    clip = tmp_path / "title.webm"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=d=3:s=320x240:r=10", "-c:v", "libvpx", clip)
+    for width in (1280, 390):
+        with visit(browser, server.url, width=width) as page:
+            page.choose(clip)
+            page.page.get_by_text("Views and spans").click()
+            page.at("spans").fill('[{"start_s": 0, "end_s": 3}]')
+            page.send()
+            page.done()
+            expect(page.at("verdict")).to_have_text("not decided")
+            expect(page.at("undecided")).to_contain_text("face")
+            expect(page.at("headline")).to_contain_text("Not decided")
+            expect(page.at("over")).not_to_have_attribute("data-drawn", "0001")
+            wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            assert not page.page.evaluate(wide)
