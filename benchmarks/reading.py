@@ -207,9 +207,9 @@ def example_of(place: int, arrays: Arrays) -> Example:
     return Example(
         Utterance(f"utt{place:05d}", "rec", 0.0, 1.0, "Words.", (CLASSES[kind],), "F", "1"),
         np.eye(len(CLASSES), dtype=np.uint8)[kind],
-        Faces(**faces),
-        MelSpectrum(arrays["mel"], 0.0125),
-        arrays["tokens"],
+        faces=Faces(**faces),
+        mel=MelSpectrum(arrays["mel"], 0.0125),
+        tokens=arrays["tokens"],
     )
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Temperatures lie between 1/20 and 20; more would only fit the chance of a small valid subset.
 _LIMIT, _HALVINGS = np.log(20.0), 40
+# Standard deviation of a normal prior of log T: a few utterances move T little, hundreds freely.
+_PRIOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ def fit_decision(
 
 
 def fit_temperature(logits: Tensor, label: Tensor, rule: Rule) -> float:
-    """The temperature with the lowest negative log-likelihood, by golden-section search.
+    """The most probable temperature, by golden-section search.
 
-    The likelihood is log-concave in 1 / T, so there is one optimum.
+    It minimizes the negative log-likelihood, summed over utterances, plus ``(log T / s)^2 / 2``, a
+    normal prior of log T with s = 0.5.
 
     Args:
         logits: float64 (N, C).
@@ -139,10 +142,11 @@ def fit_temperature(logits: Tensor, label: Tensor, rule: Rule) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
+        scaled, prior = logits / np.exp(log_temperature), (log_temperature / _PRIOR) ** 2 / 2
         if rule == "largest":
-            return cross_entropy(scaled, label / label.sum(1, keepdim=True).clamp_min(1)).item()
-        return binary_cross_entropy_with_logits(scaled, label).item()
+            target = label / label.sum(1, keepdim=True).clamp_min(1)
+            return prior + cross_entropy(scaled, target, reduction="sum").item()
+        return prior + binary_cross_entropy_with_logits(scaled, label, reduction="sum").item()
 
     low, high, golden = -_LIMIT, _LIMIT, (5**0.5 - 1) / 2
     for _ in range(_HALVINGS):

@@ -45,6 +45,13 @@ def test_the_temperature_of_the_labels_is_found(temperature: float, exclusive: b
     assert found == pytest.approx(temperature, rel=0.05)
 
 
+def test_a_few_utterances_move_the_temperature_little() -> None:
+    logits, label = drawn(3.0, exclusive=True)
+    few, many = (fit_temperature(logits[:n], label[:n], "largest") for n in (3, 3000))
+    assert 1 / 1.5 < few < 1.5 < many
+    assert fit_temperature(logits[:0], label[:0], "largest") == pytest.approx(1, abs=1e-3)
+
+
 def test_each_set_of_modalities_is_calibrated_and_incomplete_utterances_too() -> None:
     model = tiny()
     terms = {m: torch.randn(40, 6, dtype=torch.float64) for m in "tva"}
