@@ -42,7 +42,7 @@ _OBJECTS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the clips, predict them, print the counts; 1 if a line is missed."""
+    """Make the clips, predict them and print the counts; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faceless", description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--tokenizer", help="directory of the tokenizer, if it was moved")
@@ -99,7 +99,7 @@ def _write(path: Path, picture: Picture, rng: np.random.Generator) -> None:
 
 
 def _fitted(picture: Picture) -> Picture:
-    """A picture as large as what is cut out of it, with room for the drift."""
+    """A generated picture, larger than the crop by the distance that the crop moves."""
     import cv2
 
     size = (WIDTH + 2 * PICTURES, HEIGHT + 2 * PICTURES)

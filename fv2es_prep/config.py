@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,7 @@ _COUNTED_HZ, _EXTRACTED_HZ = 30, 2
 
 
 class _Section:
-    """Checks fields of a `Literal` type, and those of ``_least``: field -> lowest value."""
+    """Checks the choices of `Literal` fields, and the minimum of each field in ``_least``."""
 
     _least: ClassVar[dict[str, float]] = {}
 
@@ -246,7 +246,6 @@ class StorageSettings(_Section):
 
 
 MODALITIES = "tav"
-"""Letters of the modalities, in the order of every list."""
 MODALITY_NAMES = {"t": "text", "a": "audio", "v": "video"}
 DEFAULT_STAGES = ("faces", "mel", "tokens")
 DEFAULT_MEDIA = MediaSettings()
@@ -361,3 +360,8 @@ def digest_of(value: Any) -> str:
     """SHA-256, in hexadecimal, of a JSON value in canonical form (sorted names, no blanks)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ordered(letters: Collection[str]) -> str:
+    """The letters of modalities among ``letters``, in the order of `MODALITIES`."""
+    return "".join(letter for letter in MODALITIES if letter in letters)

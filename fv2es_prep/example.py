@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import MODALITIES, SpanSettings
+from fv2es_prep.config import MODALITIES, SpanSettings, ordered
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, UtteranceError
 from fv2es_prep.media.audio import sample_index
 from fv2es_prep.media.quality import PictureCheck, check_sound
@@ -89,8 +89,7 @@ def _whole(
             inputs["sound"] = _sound(utterance, waveform, context)
     for stage in missing:
         if stage not in seen:
-            values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
-            parts[stage.name] = stage.store(context.maker(stage)(*values), context.settings)
+            parts[stage.name] = _value(stage, context, inputs, parts)
     ordered = {stage.name: parts[stage.name] for stage in context.stages}
     return Example(utterance, label_row(utterance, context.label_classes), **ordered)
 
@@ -105,12 +104,12 @@ class _Available:
     made: Mapping[str, Any]
     missing: Mapping[str, str]
     on_missing: OnMissing
+    reasons: dict[str, UtteranceError | MediaError] = field(default_factory=dict, init=False)
+    ends_s: dict[str, float] = field(default_factory=dict, init=False)
 
     def example(self) -> Example:
         """The example; see `prepare_example`."""
         stages, parts = self.context.stages, dict(self.made)
-        self.reasons: dict[str, UtteranceError | MediaError] = {}
-        self.ends_s: dict[str, float] = {}
         inputs: dict[str, Any] = {}
         todo = [s for s in stages if s.name not in parts and self._possible(s)]
         if any("transcript" in stage.needs for stage in todo):
@@ -125,9 +124,7 @@ class _Available:
         for stage in todo:
             if stage not in seen and self._possible(stage):
                 with self._trying(modalities_of(stage)[-1]):
-                    values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
-                    value = self.context.maker(stage)(*values)
-                    parts[stage.name] = stage.store(value, self.context.settings)
+                    parts[stage.name] = _value(stage, self.context, inputs, parts)
         gone = self._gone()
         label = label_row(self.utterance, self.context.label_classes)
         kept = {s.name: parts[s.name] for s in stages if not gone.keys() & modalities_of(s)}
@@ -180,7 +177,7 @@ class _Available:
                 code = DropReason(gone[letter])
                 error = self.reasons.get(letter) or UtteranceError(code.meaning, code)
                 raise error if required else UtteranceError(error.sentence, code, error.hint)
-        return {letter: gone[letter] for letter in MODALITIES if letter in gone}
+        return {letter: gone[letter] for letter in ordered(gone)}
 
     def _clamped(self) -> Utterance:
         """The utterance, cut to its longest source."""
@@ -189,6 +186,14 @@ class _Available:
         if end_s >= self.utterance.end_s:
             return self.utterance
         return replace(self.utterance, end_s=round(end_s, 6), clamped=True)
+
+
+def _value(
+    stage: Stage, context: StageContext, inputs: Mapping[str, Any], parts: Mapping[str, Any]
+) -> Any:
+    """The stored value of a stage that needs no pictures."""
+    values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
+    return stage.store(context.maker(stage)(*values), context.settings)
 
 
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:

@@ -21,6 +21,7 @@ from fv2es_prep.config import (
     SpanSettings,
     StorageSettings,
     TextSettings,
+    ordered,
 )
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import NoOptions
@@ -115,7 +116,7 @@ class PrepConfig:
 def letters_of(text: str) -> str | None:
     """Letters of modalities in their order, empty for ``none``; None for any other text."""
     letters = {*text} if text != "none" else set()
-    return "".join(m for m in MODALITIES if m in letters) if letters <= {*MODALITIES} else None
+    return ordered(letters) if letters <= {*MODALITIES} else None
 
 
 def prep_config(corpus: str, **given: Any) -> PrepConfig:

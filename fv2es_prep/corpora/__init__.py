@@ -24,7 +24,7 @@ PUBLISHED = "iemocap"
 
 
 def licence_of(dataset: str) -> str:
-    """What the licence of a dataset's corpus, else of its variant, says; empty if unknown."""
+    """Licence of a dataset's corpus, or else of its variant; empty if unknown."""
     known = [name for name in (dataset, *dataset.split("-")) if name in CORPORA.names()]
     return next(filter(None, (CORPORA.load(name).licence for name in known)), "")
 

@@ -1,4 +1,4 @@
-"""The files of CMU-MOSEI, as distributed and as people rearrange it, and lines of transcripts."""
+"""Files of CMU-MOSEI, in the distributed and in rearranged layouts, and transcript lines."""
 
 from __future__ import annotations
 

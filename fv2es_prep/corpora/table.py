@@ -199,7 +199,7 @@ def _read_row(
 
 
 def _own_id(row: Row) -> str:
-    """The id of a row in a table without a column id: the name of its file, or its place."""
+    """The id of a row without a column id: the stem of its file, or its place in the table."""
     file = row.values.get("video", row.values.get("audio"))
     return row.place.replace(" ", "-") if file is None else Path(str(file)).stem
 

@@ -55,7 +55,7 @@ class _Actor:
         return self._rest[int((at_s + self._phase) % 3.2 < 0.13)]
 
     def offset(self, at_s: float) -> tuple[int, int]:
-        """Top and left of the picture within its margin, pixels: the head sways."""
+        """Top and left edge of the crop in pixels; it moves, so that the head sways."""
         down = 3 * np.sin(0.9 * at_s + self._phase) + 1.5 * np.sin(4.3 * at_s)
         right = 4 * np.sin(0.7 * at_s + 2 * self._phase) + 1.5 * np.sin(3.7 * at_s)
         return MARGIN + round(float(down)), MARGIN + round(float(right))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.config import MODALITIES, PrepSettings
+from fv2es_prep.config import PrepSettings, ordered
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.stages.base import INPUTS, MEDIA, Stage
 from fv2es_prep.utils.registry import Registry
@@ -83,7 +83,7 @@ def modalities_of(stage: Stage) -> str:
     """Letters of the modalities that the stage needs, directly or through other stages."""
     others = "".join(modalities_of(load_stage(n)) for n in stage.needs if n not in INPUTS)
     found = others + "".join(_LETTERS[need] for need in stage.needs if need in INPUTS)
-    return "".join(letter for letter in MODALITIES if letter in found)
+    return ordered(found)
 
 
 def choose_stages(names: Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fv2es_prep.config import ordered
 from fv2es_train.config import STAGES
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def missing_letters(example: Example, unverified: str = "keep") -> str:
     lacks |= set(example.missing)
     if unverified == "drop" and "v" not in lacks and not example.faces.found.any():
         lacks.add("v")
-    return "".join(letter for letter in STAGES if letter in lacks)
+    return ordered(lacks)
 
 
 def _completed(example: Example, missing: str) -> Example:

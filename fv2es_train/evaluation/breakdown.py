@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import UsageError
 from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from fv2es_train.models.decision import Decision
 
 BY = ("speaker", "session", "recording", "modality-missing", "modality")
-MODALITY_NAMES = {"t": "text", "a": "audio", "v": "video"}
 UNNAMED = "(not named)"
 # Groups measured at a time.
 _ROWS = 256

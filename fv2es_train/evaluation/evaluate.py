@@ -33,6 +33,7 @@ from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import calibration_error
 from fv2es_train.evaluation.predictions import Predictions, refuse_seen, write_predictions
 from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +142,7 @@ def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
     """
     model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
     outputs = run_model(model, _loader(opened, batch_size), opened.device)
-    used = ["".join(m for m in model.modalities if m not in lacks) for lacks in outputs.missing]
+    used = [model.used(lacks) for lacks in outputs.missing]
     probability = decision.probability(outputs.logits.numpy(), used)
     # Nothing is decided of an utterance that has none of the modalities.
     some = np.array([[bool(letters)] for letters in used])
@@ -165,9 +166,9 @@ def measure_opened(
 
     Returns:
         JSON-ready: ``subset``, ``run``, ``checkpoint``, ``epoch``, ``model``, ``modalities``,
-        ``split_digest``, ``trained_on_this_split``, ``seen`` (see `predictions.refuse_seen`),
-        ``rule`` (see `Decision`), ``thresholds`` by
-        class, ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
+        ``split_digest``, ``trained_on_this_split``, ``seen`` (see `run_files.overlap`; None if
+        the run does not know its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
+        ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
         ``uncalibrated`` probabilities, and the keys of `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
@@ -183,7 +184,7 @@ def measure_opened(
         "modalities": model.modalities,
         "split_digest": digest,
         "trained_on_this_split": digest == checkpoint.split_digest,
-        "seen": refuse_seen(opened.run, predictions.ids, opened.subset, allow=True),
+        "seen": overlap(opened.run, predictions.ids) or None,
         "thresholds_fitted": checkpoint.thresholds_fitted,
         "rule": decision.rule,
         "thresholds": dict(decision.thresholds),

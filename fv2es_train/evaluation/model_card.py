@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.corpora import licence_of
 from fv2es_prep.shards.index import INDEX_NAME, read_index
 from fv2es_prep.splits.audit import KINDS, Audit, audit_split
 from fv2es_prep.types import Provenance
 from fv2es_prep.utils.files import sha256_of, whole_file
-from fv2es_train.evaluation.breakdown import MODALITY_NAMES, metadata_of
+from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ class Predictions:
 
     Attributes:
         truth: uint8 (N, C), 1 where the class holds.
-        predicted: uint8 (N, C), 1 where the probability exceeds the run's threshold.
+        predicted: uint8 (N, C), 1 where the run's `Decision` decides the class.
         probability: float64 (N, C), in [0, 1].
         logits: float32 (N, C).
     """
@@ -80,12 +80,8 @@ def file_of(run: Path, subset: str) -> Path:
     return run / FOLDER / f"{subset}.csv"
 
 
-def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict[str, int] | None:
+def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> None:
     """Refuse a subset with utterances of the training, unless it goes by the name they had there.
-
-    Returns:
-        ``train`` and ``valid`` -> how many of the utterances are in that subset of the run's own
-        split; None for a run that does not know its ids.
 
     Raises:
         TrainError: there are some, and ``allow`` is off.
@@ -100,7 +96,6 @@ def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict
             f"{run}: of {len(ids)} {subset} utterances, {listed}",
             "evaluate on utterances that it has not seen, or pass --allow-seen",
         )
-    return seen or None
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fv2es_prep.config import ordered
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -66,5 +68,4 @@ class Decision:
         return tuple(name for name, one in zip(self.thresholds, found, strict=True) if one)
 
     def _divisor(self, letters: str) -> float:
-        ordered = "".join(letter for letter in "tav" if letter in letters)
-        return self.temperature.get(ordered, 1.0)
+        return self.temperature.get(ordered(letters), 1.0)

@@ -64,6 +64,10 @@ class EmotionModel(nn.Module):
             return 1.0
         return sum(map(abs, weights.values())) / left if left else 1.0
 
+    def used(self, missing: Collection[str]) -> str:
+        """Letters of the modalities that the network reads, without the missing ones."""
+        return "".join(letter for letter in self.modalities if letter not in missing)
+
     def term_factors(self, missing: Sequence[str]) -> Tensor:
         """Factors of the terms of B utterances, float32 (B, M): `scale`, and 0 where missing.
 

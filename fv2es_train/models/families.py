@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from fv2es_prep.config import MODALITIES, ordered
 from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.utils.registry import Registry
 from fv2es_train.config import STAGES, stored_fields
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.models.emotion_model import EmotionModel
 
-MODALITIES = "tav"
 Extras = Callable[[Sequence["Example"]], dict[str, "Tensor"]]
 
 
@@ -43,7 +43,7 @@ class ModelConfig:
     mel_rows: int = 32
 
     def __post_init__(self) -> None:
-        chosen = "".join(letter for letter in MODALITIES if letter in self.modalities)
+        chosen = ordered(self.modalities)
         if not chosen or sorted(chosen) != sorted(self.modalities):
             raise UsageError(
                 f"the modalities are {self.modalities!r}, expected some of t, a and v, each once",

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from fv2es_train.models.decision import Decision
 
 TEXT, VIDEO, AUDIO = "t", "v", "a"
-# Letter of a modality -> its name in messages.
-MODALITY_NAMES = {TEXT: "text", VIDEO: "video", AUDIO: "audio"}
 # Modality -> why the recording's file failed to decode; it is not decoded again.
 FailedMedia = dict[str, MediaError]
 # How the first note of `Predictor.predict` begins if there is no text.

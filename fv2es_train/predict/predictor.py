@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.recording import OpenRecording
@@ -28,7 +29,6 @@ from fv2es_train.models.run_files import tokenizer_of
 from fv2es_train.predict import speech
 from fv2es_train.predict.face_tracks import AllFacesStages, SharedStages
 from fv2es_train.predict.outputs import (
-    MODALITY_NAMES,
     NO_TEXT,
     TEXT,
     VIDEO,

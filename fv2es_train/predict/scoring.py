@@ -61,8 +61,9 @@ class Scorer:
         Raises:
             TrainError: a logit is not finite.
         """
-        used = [m for m in self.modalities if m not in missing]
-        return self._fused(self._terms(example, used, self._factor(used)), example.utterance.id)
+        used = self.model.used(missing)
+        terms = self._terms(example, used, self.model.scale(used))
+        return self._fused(terms, example.utterance.id)
 
     def reword(
         self, before: Mapping[str, Mapping[str, float]], example: Example, with_text: bool
@@ -79,10 +80,10 @@ class Scorer:
         """
         letters = next(iter(before.values()), {})
         used = [m for m in self.modalities if (with_text if m == TEXT else m in letters)]
-        factor = self._factor(used)
+        factor = self.model.scale(used)
         terms = self._terms(example, [m for m in used if m == TEXT], factor)
         # In double precision, so that scaling back and forth loses no digit that matters.
-        scale = factor / self._factor(list(letters))
+        scale = factor / self.model.scale(letters)
         for m in used:
             if m != TEXT:
                 kept = [scale * before[name][m] for name in self.classes]
@@ -97,7 +98,7 @@ class Scorer:
         config = self.model.config
         batch = collate([example], self._pad_id, config.mel_rows, extras_of(config))
         logits = self.model.modality_logits(batch.to(self._device), only)
-        weights = self._weights
+        weights = self.model.fusion_weights()
         return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
 
     def _fused(self, terms: dict[str, Tensor], name: str) -> Scores:
@@ -117,12 +118,3 @@ class Scorer:
                 for c, label in enumerate(self.classes)
             },
         )
-
-    @property
-    def _weights(self) -> dict[str, float]:
-        """The weight of each modality in the fusion."""
-        return self.model.fusion_weights()
-
-    def _factor(self, used: Collection[str]) -> float:
-        """The scale of the used modalities' weights in place of the missing ones."""
-        return self.model.scale(used)

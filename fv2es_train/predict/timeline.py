@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.utils.files import whole_file
-from fv2es_train.predict.outputs import MODALITY_NAMES, UtterancePrediction, VideoPrediction
+from fv2es_train.predict.outputs import UtterancePrediction, VideoPrediction
 from fv2es_train.predict.render import shortened
 
 if TYPE_CHECKING:

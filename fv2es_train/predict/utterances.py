@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.example import label_row, prepare_example
 from fv2es_prep.media.quality import check_sound
@@ -20,7 +21,6 @@ from fv2es_train.data.batches import missing_letters
 from fv2es_train.predict.face_tracks import tracks
 from fv2es_train.predict.outputs import (
     AUDIO,
-    MODALITY_NAMES,
     TEXT,
     VIDEO,
     FaceBox,
@@ -150,7 +150,7 @@ class OpenVideo:
         """Letter -> score of the used modalities that are unlike those of the training."""
         known = self.predictor.familiarity
         found = known.score(example) if known else {}
-        used = [m for m in self.predictor.modalities if m not in lacks]
+        used = self.predictor.scorer.model.used(lacks)
         return {m: round(found[m], 3) for m in used if found.get(m, 0) > 1}
 
     def _lacks(self, example: Example, missing: dict[str, str]) -> dict[str, str]:
@@ -171,7 +171,7 @@ def model_fields(
     scores: Scores, missing: Mapping[str, str], unfamiliar: dict[str, float], predictor: Predictor
 ) -> dict[str, Any]:
     """The fields of a prediction that depend on the model's output."""
-    used = "".join(m for m in predictor.modalities if m not in missing)
+    used = predictor.scorer.model.used(missing)
     reasons = [missing[m] for m in predictor.modalities if m in missing]
     undecided = "" if used else "; ".join(reasons)
     if used and set(used) <= unfamiliar.keys():

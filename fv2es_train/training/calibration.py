@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from fv2es_prep.config import ordered
 from fv2es_train.evaluation.metrics import fit_thresholds
 from fv2es_train.models.decision import Decision, Rule
-from fv2es_train.models.families import MODALITIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def fit_decision(
     keys = tuple(terms.of)
     chosen = ["".join(c) for n in range(len(keys), 0, -1) for c in combinations(keys, n)]
     temperature: dict[str, float] = {}
-    for letters in ("".join(m for m in MODALITIES if m in each) for each in chosen):
+    for letters in map(ordered, chosen):
         rows = terms.rows_with(letters)
         # The first set is that of all modalities.
         temperature[letters] = next(iter(temperature.values()), 1.0)
@@ -119,7 +119,7 @@ def fit_decision(
     decision = Decision(rule, exclusive, temperature)
     logits, left = torch.zeros_like(terms.label), []
     for row, lacks in enumerate(terms.missing):
-        left.append("".join(m for m in model.modalities if m not in lacks))
+        left.append(model.used(lacks))
         if left[row]:
             logits[row] = terms.logits(model, left[row], np.array([row]))[0]
     probability = decision.probability(logits.numpy(), left)

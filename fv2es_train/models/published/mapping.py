@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fv2es_prep.config import MODALITIES
 from fv2es_prep.errors import UsageError
 from fv2es_train.models.emotion_model import EmotionModel
-from fv2es_train.models.families import MODALITIES
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.text_encoder import from_config

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.config import MODALITIES
 from fv2es_prep.errors import UsageError
-from fv2es_train.models.families import MODALITIES, ModelConfig
+from fv2es_train.models.families import ModelConfig
 from fv2es_train.models.fv2es_config import FV2ESConfig
 
 if TYPE_CHECKING:
