@@ -80,8 +80,12 @@ def file_of(run: Path, subset: str) -> Path:
     return run / FOLDER / f"{subset}.csv"
 
 
-def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> None:
+def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict[str, int] | None:
     """Refuse a subset with utterances of the training, unless it goes by the name they had there.
+
+    Returns:
+        ``train`` and ``valid`` -> how many of the utterances are in that subset of the run's own
+        split; None for a run that does not know its ids.
 
     Raises:
         TrainError: there are some, and ``allow`` is off.
@@ -96,6 +100,7 @@ def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> None
             f"{run}: of {len(ids)} {subset} utterances, {listed}",
             "evaluate on utterances that it has not seen, or pass --allow-seen",
         )
+    return seen or None
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
