@@ -56,6 +56,8 @@ class StoredColumn:
 
 def _column(path: Path, data: Any, column: Column, content: mmap.mmap) -> Any:
     dtype = np.dtype(column.dtype)
+    if data.shape[1:] != column.row:
+        raise ValueError(f"{column.path} has rows of shape {data.shape[1:]}, not {column.row}")
     if not _is_plain(data) or data.dtype != dtype or not dtype.isnative:
         return StoredColumn(data, dtype.newbyteorder("="))
     count = int(np.prod([int(n) for n in data.shape], dtype=object))

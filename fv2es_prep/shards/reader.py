@@ -60,8 +60,10 @@ class ShardReader:
             IndexError: there is no such row.
             ShardError: the file is damaged.
         """
-        rows = self._rows_with(row)
-        # No context manager here: this is called for each example of each epoch.
+        # This is called for each example of each epoch: no context manager, few calls.
+        rows = self._rows
+        if rows is None or not 0 <= row < len(rows.utterances):
+            rows = self._rows_with(row)
         try:
             return rows.example(row)
         except DAMAGE as error:
@@ -223,7 +225,7 @@ class _Rows:
         label: NDArray[np.uint8],
         stages: list[StageRows],
     ) -> None:
-        self.utterances, self._label, self._settings = utterances, label, settings
+        self.utterances, self._label, self._settings = utterances, list(label), settings
         self._places = [f"{name}, row {row}," for row in range(len(utterances))]
         # This is called for each example of each epoch: nothing is looked up twice.
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
@@ -235,7 +237,9 @@ class _Rows:
         missing, stages = self.missing[row] if self.missing else {}, self._stages
         if missing:
             stages = [s for s in stages if not self._letters[s[0]] & missing.keys()]
-        parts = {name: decode(of(row), settings, place) for name, decode, of in stages}
+        parts = {}
+        for name, decode, of in stages:
+            parts[name] = decode(of(row), settings, place)
         return Example(self.utterances[row], self._label[row], missing, **parts)
 
 

@@ -260,11 +260,13 @@ class FacesStage(Stage):
         return self.arrays(value)
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Faces:
-        values, others = columns["values"], {name: columns[name] for name in _FIELDS}
-        if others["found"].dtype != np.bool_:
-            others["found"] = others["found"].astype(np.bool_)
+        values, times_s, found = columns["values"], columns["times_s"], columns["found"]
+        box, prob = columns["box"], columns["prob"]
+        if found.dtype.kind != "b":
+            found = found.astype(np.bool_)
         if settings.storage.faces == "raw":
-            return Faces(values, **others)
+            return Faces.of_rows(values, times_s, found, box, prob)
+        others = {"times_s": times_s, "found": found, "box": box, "prob": prob}
         return JpegFaces(values, columns["sizes"], settings.faces.image_size_px, others, place)
 
     def arrays(self, value: Faces) -> dict[str, Any]:

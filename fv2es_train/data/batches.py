@@ -180,10 +180,10 @@ def missing_letters(example: Example, unverified: str = "keep") -> str:
 
 def _completed(example: Example, missing: str) -> Example:
     """The example with empty values for the modalities that it lacks."""
-    from fv2es_prep.types import Faces, MelSpectrum
-
     if not missing:
         return example
+    from fv2es_prep.types import Faces, MelSpectrum
+
     none = np.zeros(0)
     rgb, box = np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 4), np.float32)
     empty = {

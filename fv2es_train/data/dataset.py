@@ -87,7 +87,7 @@ class ShardDataset(Dataset["Example"]):
         )
 
     def __getitem__(self, item: int) -> Example:
-        return self._reader(int(self.shard[item])).read(int(self._row[item]))
+        return self._reader(self.shard.item(item)).read(self._row.item(item))
 
     def with_input(self, modalities: str, unverified: str = "keep") -> tuple[str, ...]:
         """Ids of the utterances with at least one of these modalities; see `missing_letters`."""
