@@ -24,6 +24,8 @@ STAGES: Registry[Stage] = Registry(
         "mel": "fv2es_prep.stages.mel:MEL",
         "tokens": "fv2es_prep.stages.tokens:TOKENS",
         "landmarks": "fv2es_prep.stages.landmarks:LANDMARKS",
+        "waveform": "fv2es_prep.stages.waveform:WAVEFORM",
+        "mfcc": "fv2es_prep.stages.mfcc:MFCC",
     },
 )
 

@@ -1,0 +1,82 @@
+"""Feature stages of the sound: `waveform`, and what is computed from it without decoding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import torchaudio
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import SettingsError, UtteranceError
+from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.verify.checks import verify
+from fv2es_prep.stages.mfcc import MFCC, MfccSettings
+from fv2es_prep.stages.registry import StageContext, choose_stages
+from fv2es_prep.stages.waveform import WAVEFORM
+from fv2es_prep.types import Waveform
+from pipelines.rederive import rederive
+
+
+def test_mfcc_is_added_from_the_stored_waveform_alone(
+    corpus, text_model, tmp_path, prepare, options_for
+):
+    out = tmp_path / "shards"
+    options = options_for(corpus, out, text_model, limit=2, stages=("waveform",))
+    _, summary = prepare(options)
+    assert (summary.counts["videos_decoded"], summary.counts["sounds_decoded"]) == (0, 1)
+    _, summary = prepare(replace(options, stages=("waveform", "mfcc")))
+    counts = summary.counts
+    assert (counts["waveform_kept"], counts["mfcc_made"], counts["sounds_decoded"]) == (2, 2, 0)
+    assert verify(out) == []
+    assert rederive(out, corpus, 2) == []
+    shard = next(out.glob("*.h5"))
+    with ShardReader(shard) as reader:
+        for row in range(2):
+            example = reader.read(row)
+            sound, one = example["waveform"], example.utterance
+            assert sound.dtype == np.int16
+            assert abs(len(sound) - one.duration_s * 16_000) <= 2
+            assert np.abs(sound).max() > 300
+            plain = torchaudio.transforms.MFCC(
+                16_000, 40, melkwargs={"n_fft": 1024, "n_mels": 80, "hop_length": 200}
+            )(torch.from_numpy(sound.astype(np.float32) / 32767))
+            np.testing.assert_allclose(example["mfcc"], plain.T.numpy(), rtol=1e-5, atol=1e-4)
+
+    with h5py.File(shard, "r+") as file:
+        file["mfcc/values"][0, 0] = np.nan
+        file["waveform/offsets"][1] = file["waveform/offsets"][2]
+    assert {"I30", "I31"} <= {finding.code for finding in verify(out)}
+
+
+def test_a_waveform_is_the_sound_at_its_rate_in_16_bits():
+    context = StageContext(PrepSettings(stages=("waveform",)), "", ())
+    make = WAVEFORM.load(context)
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-1, 1, 1600).astype(np.float32)
+    kept = make(Waveform(samples, 16_000))
+    assert kept.dtype == np.int16
+    np.testing.assert_allclose(kept / 32767, samples, atol=0.5 / 32767 + 1e-7)
+    assert make(Waveform(4 * samples, 16_000)).min() == -32767  # clipped, not wrapped around
+    assert len(make(Waveform(samples, 8_000))) == 3200
+    for bad in (samples[:0], np.full(100, np.nan, np.float32)):
+        with pytest.raises(UtteranceError, match="no audio samples, or some that are no finite"):
+            make(Waveform(bad, 16_000))
+
+
+@pytest.mark.parametrize("count", [1, 512, 513, 5000])
+def test_the_shortest_sound_has_mfcc(count):
+    context = StageContext(PrepSettings(stages=("waveform", "mfcc")), "", ())
+    found = MFCC.load(context)(np.full(count, 1000, np.int16))
+    assert found.shape == (1 + max(count, 513) // 200, 40)
+    assert np.isfinite(found).all()
+
+
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(SettingsError, match="n_mfcc 90"):
+        MfccSettings(n_mfcc=90)
+    with pytest.raises(SettingsError, match="mfcc needs the stage waveform"):
+        choose_stages(["mfcc"])
