@@ -58,6 +58,7 @@ class DropReason(StrEnum):
     NO_AUDIO_IN_SPAN = "no_audio_in_span", "its span contains too little sound for a spectrum"
     NOT_A_FILE = "not_a_file", "the path is a directory, a pipe, a device or a dead link"
     UNREADABLE_FILE = "unreadable_file", "the file cannot be read"
+    CHANGED_WHILE_READ = "changed_while_read", "its file changed each time while it was read"
     CHANNEL_MISSING = "channel_missing", "the sound lacks the speaker's channel"
     SPAN_OUTSIDE_MEDIA = (
         "span_outside_media",
@@ -90,6 +91,7 @@ _FAILS_RECORDING = {
     DropReason.UNDECODABLE_AUDIO,
     DropReason.NOT_A_FILE,
     DropReason.UNREADABLE_FILE,
+    DropReason.CHANGED_WHILE_READ,
     DropReason.CHANNEL_MISSING,
     DropReason.TIME_LIMIT,
     DropReason.TOO_MANY_PIXELS,

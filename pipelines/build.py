@@ -28,11 +28,14 @@ from fv2es_prep.stages.registry import (
     stages_of,
 )
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
-from pipelines.task import ShardTask
+from pipelines.media_hashes import UNREADABLE, HashedMedia, hashes_of, state_of
+from pipelines.task import ShardTask, with_media
 
 Report = Callable[[int], None]
 # A decoder that is killed from outside may be the kernel's choice of the moment.
 _ATTEMPTS = 3
+# Decoding a recording whose files change meanwhile.
+_VERSIONS = 2
 _context = functools.lru_cache(maxsize=2)(StageContext)
 
 
@@ -40,8 +43,9 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
     """Prepare every utterance of a task and write its shard.
 
     An utterance that cannot be prepared is dropped with its reason; a recording that cannot be
-    decoded drops its remaining utterances. What an earlier run made from identical inputs is
-    copied. ``report`` is called with the number of utterances done since the last call.
+    decoded drops its remaining utterances, and one whose files change whenever they are read drops
+    all. What an earlier run made from identical inputs is copied. ``report`` is called with the
+    number of utterances done since the last call.
 
     Raises:
         MediaError: a recording cannot be decoded, and the task has ``fail_fast``.
@@ -59,7 +63,7 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
             dropped += builder.prepare(recording, utterances)
             report(len(utterances))
         builder.counts["recordings"] = len(task.recordings)
-        return _receipt(task, writer, dropped, dict(builder.counts), began)
+        return _receipt(builder.task, writer, dropped, dict(builder.counts), began)
 
 
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
@@ -80,6 +84,7 @@ def _receipt(
     began: float,
 ) -> ShardReceipt:
     """Close the writer."""
+    writer.made_from(task.header.media_hashes, task.header.task_digest)
     for entry in dropped:
         writer.drop(entry)
     examples, (digest, size) = len(writer), writer.close()
@@ -91,11 +96,15 @@ def _receipt(
 
 @dataclass
 class _Builder:
-    """A shard that is being built; ``stack`` closes what it opens."""
+    """A shard that is being built; ``stack`` closes what it opens.
+
+    ``task`` gets other hashes where files have changed; ``reads`` whether a recording was read.
+    """
 
     task: ShardTask
     writer: ShardWriter
     stack: contextlib.ExitStack
+    reads: bool = False
     readers: dict[Path, ShardReader] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -130,6 +139,35 @@ class _Builder:
         return utterance, made, missing
 
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
+        """Prepare a recording from one version of its files: the one that was hashed."""
+        done, counts = len(self.writer), self.counts.copy()
+        for _ in range(_VERSIONS):
+            self.reads, failed, dropped = False, None, list[Dropped]()
+            try:
+                dropped = self._decode(recording, utterances)
+            except MediaError as error:
+                failed = error
+            state = self.task.states.get(recording.id)
+            if not self.reads or state is None or state_of(recording) == state:
+                if failed is not None:
+                    raise failed
+                return dropped
+            self.writer.rewind(done)
+            self.counts = counts.copy()
+            self.counts["recordings_changed"] += 1
+            self.task = with_media(self.task, recording, hashes_of(recording))
+        unknown = HashedMedia(UNREADABLE, UNREADABLE, "")
+        self.task = with_media(self.task, recording, unknown)
+        changed = MediaError(
+            f"a file of {recording.id} changed each time while it was read",
+            DropReason.CHANGED_WHILE_READ,
+            "run the same command again when nobody writes to the corpus",
+        )
+        if self.task.fail_fast:
+            raise changed
+        return [self._dropped(recording, utterance, changed) for utterance in utterances]
+
+    def _decode(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
         """Prepare a recording; again from its beginning if its decoder was killed."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             done, counts = len(self.writer), self.counts.copy()
@@ -161,7 +199,9 @@ class _Builder:
                 span, made, missing = self._kept(utterance)
                 try:
                     absent = [s.name for s in context.stages if missing.keys() & modalities_of(s)]
-                    if failed is not None and needs_media(context.stages, [*made, *absent]):
+                    reads = needs_media(context.stages, [*made, *absent])
+                    self.reads |= reads
+                    if failed is not None and reads:
                         raise failed
                     if source is None:
                         of = header.settings
@@ -174,15 +214,20 @@ class _Builder:
                         if task.fail_fast or (attempts_left and killed):
                             raise
                         failed = error
-                    video = recording.video.name if recording.video else ""
-                    entry = Dropped.of(utterance, error.reason, error.sentence, video)
-                    yield replace(entry, origin=task.drop_fingerprint(utterance))
+                    yield self._dropped(recording, utterance, error)
                 else:
                     self.writer.append(example, task.fingerprints(utterance))
                     self._count(example, made, context)
             if source is not None:
                 self.counts["videos_decoded"] += source.pictures.opened
                 self.counts["sounds_decoded"] += source.sound.opened
+
+    def _dropped(
+        self, recording: Recording, utterance: Utterance, error: UtteranceError | MediaError
+    ) -> Dropped:
+        video = recording.video.name if recording.video else ""
+        entry = Dropped.of(utterance, error.reason, error.sentence, video)
+        return replace(entry, origin=self.task.drop_fingerprint(utterance))
 
     def _count(self, example: Example, made: Mapping[str, Any], context: StageContext) -> None:
         sampled, counts = 0, self.counts

@@ -28,7 +28,7 @@ from fv2es_prep.utils.files import make_directory
 from fv2es_prep.utils.hub import is_here
 from pipelines.cache import Cache, earlier_shards, read_cache
 from pipelines.config import PrepConfig, letters_of, section_of
-from pipelines.media_hashes import UNREADABLE, MediaHashes, hash_media
+from pipelines.media_hashes import UNREADABLE, HashedMedia, MediaHashes, hash_media
 from pipelines.task import ShardTask, estimate_s, with_kept
 
 _MB = 1_000_000
@@ -202,12 +202,15 @@ def make_plan(
     if not shard_mb > 0:
         raise SettingsError(f"the shard size is {shard_mb} MB, expected more than 0")
     cache = Cache() if media_hashes is None else read_cache(out, inventory.corpus)
-    media_hashes = media_hashes or {r.id: (UNREADABLE, UNREADABLE) for r in inventory.recordings}
+    states = {name: media.state for name, media in (media_hashes or {}).items()}
+    unknown = HashedMedia(UNREADABLE, UNREADABLE, "")
+    media_hashes = media_hashes or {r.id: unknown for r in inventory.recordings}
     tasks, finished = [], {}
     for number, utterances in enumerate(_cut(inventory, settings, shard_mb * _MB)):
         path = out / f"{inventory.corpus}-{number:05d}.h5"
         task = _task(path, inventory, settings, tokenizer, utterances, media_hashes)
-        task = replace(task, fail_fast=fail_fast, device=device)
+        theirs = {r.id: states[r.id] for r in task.recordings if r.id in states}
+        task = replace(task, states=theirs, fail_fast=fail_fast, device=device)
         old = cache.shards[path].receipt if path in cache.shards else None
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):
@@ -228,7 +231,7 @@ def _task(
 ) -> ShardTask:
     names = dict.fromkeys(utterance.recording_id for utterance in utterances)
     recordings = tuple(recording for recording in inventory.recordings if recording.id in names)
-    hashes = {name: media_hashes[name] for name in names}
+    hashes = {name: media_hashes[name].hashes for name in names}
     made_from = {
         "format_version": FORMAT_VERSION,
         "corpus": inventory.corpus,

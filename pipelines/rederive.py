@@ -150,7 +150,7 @@ class _Source:
 def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]:
     stored = reader.media_hashes().get(recording.id, ("", ""))
     paths = recording.video, recording.audio
-    for path, found, digest in zip(paths, hashes_of(recording), stored, strict=True):
+    for path, found, digest in zip(paths, hashes_of(recording).hashes, stored, strict=True):
         if found != digest:
             sentence = (
                 f"{path and path.name} has the SHA-256 {found[:12]}..., expected {digest[:12]}..."

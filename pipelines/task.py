@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
+from fv2es_prep.config import digest_of
 from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.stages.fingerprint import drop_fingerprint, fingerprints_of
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Dropped, Recording, Utterance
 from pipelines.cache import Cache, Kept
+from pipelines.media_hashes import HashedMedia
 
 # On one core: decoding a second of 720x480 media; finding and cutting the face in one picture of
 # 360x480.
@@ -29,6 +31,8 @@ class ShardTask:
         utterances: ordered by recording, then start, then id.
         header: root attributes of the shard.
         tokenizer: name at the hub or directory of the tokenizer.
+        states: recording id -> state of the files that were hashed, see `state_of`; a recording
+            that is not there is not checked.
         kept: utterance id -> values of an earlier run that are kept.
         drops: utterance id -> its entry, if an earlier run dropped it with the same inputs.
         fail_fast: stop at the first recording that cannot be read.
@@ -40,6 +44,7 @@ class ShardTask:
     utterances: tuple[Utterance, ...]
     header: ShardHeader
     tokenizer: str
+    states: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
     drops: dict[str, Dropped] = field(default_factory=dict)
     fail_fast: bool = False
@@ -89,6 +94,28 @@ def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
         ):
             drops[utterance.id] = entry
     return replace(task, kept=kept, drops=drops)
+
+
+def with_media(task: ShardTask, recording: Recording, media: HashedMedia) -> ShardTask:
+    """The task for other versions of a recording's files; it keeps nothing made from the planned.
+
+    If the hashes differ, no plan has the new task digest: the next run looks at the shard again.
+    """
+    before, hashes = task.header, {**task.header.media_hashes, recording.id: media.hashes}
+    header = replace(before, media_hashes=hashes)
+    if hashes != before.media_hashes:
+        header = replace(header, task_digest=digest_of([before.task_digest, hashes]))
+    states = {**task.states, recording.id: media.state}
+    changed = replace(task, header=header, states=states)
+    kept, drops = dict(task.kept), dict(task.drops)
+    for utterance in (u for u in task.utterances if u.recording_id == recording.id):
+        old, new = task.fingerprints(utterance), changed.fingerprints(utterance)
+        stages = kept.pop(utterance.id).stages if utterance.id in kept else ()
+        if same := tuple(stage for stage in stages if old[stage] == new[stage]):
+            kept[utterance.id] = replace(task.kept[utterance.id], stages=same)
+        if task.drop_fingerprint(utterance) != changed.drop_fingerprint(utterance):
+            drops.pop(utterance.id, None)
+    return replace(changed, kept=kept, drops=drops)
 
 
 def cost_s(task: ShardTask) -> float:

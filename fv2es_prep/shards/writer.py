@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -95,10 +95,6 @@ class ShardWriter:
             if column.kind == "ragged":
                 offsets = f"{column.path.partition('/')[0]}/offsets"
                 self._counted.setdefault(offsets, []).append(column.path)
-        self._small["source"] = [
-            json.dumps({"recording_id": name, "video": video, "audio": audio})
-            for name, (video, audio) in header.media_hashes.items()
-        ]
         try:
             self._spools = {
                 column.path: _Spool(column, path.parent)
@@ -168,6 +164,10 @@ class ShardWriter:
             if path not in LISTS:
                 del values[rows:]
 
+    def made_from(self, media_hashes: dict[str, tuple[str, str]], task_digest: str) -> None:
+        """Replace these in the header: media files have changed since it was written."""
+        self._header = replace(self._header, media_hashes=media_hashes, task_digest=task_digest)
+
     def drop(self, dropped: Dropped) -> None:
         """Note an utterance that did not become an example."""
         self._small["dropped"].append(json.dumps(asdict(dropped), ensure_ascii=False))
@@ -212,6 +212,11 @@ class ShardWriter:
         import h5py
 
         rows = self._small[column.path]
+        if column.path == "source":
+            rows = [
+                json.dumps({"recording_id": name, "video": video, "audio": audio})
+                for name, (video, audio) in self._header.media_hashes.items()
+            ]
         if column.kind == "text":
             data = [text.encode() for text in rows]
             length = max((len(text) for text in data), default=1) or 1

@@ -180,6 +180,8 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"         {frames} frames, a face in {found / frames:.1%}")
     if summary.counts.get("clamped"):
         typer.echo(f"clamped  {summary.counts['clamped']:7} utterances to the media's end")
+    if summary.counts.get("recordings_changed"):
+        typer.echo(f"changed  {summary.counts['recordings_changed']:7} recordings while being read")
     for name, count in summary.reconciliation.items():
         typer.echo(f"corpus   {count:6} {name}")
     if summary.without_text:
