@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,29 +12,7 @@ from pathlib import Path
 
 import pytest
 
-FV2ES = str(Path(sys.executable).parent / "fv2es")
-
-
-def fv2es(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [FV2ES, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-    )
-
-
-def refused(result: subprocess.CompletedProcess[str], status: int, *said: str) -> None:
-    """One sentence and a hint on stderr, nothing on stdout, no traceback."""
-    assert result.returncode == status, result.stderr
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    error, hint = [line for line in result.stderr.splitlines() if line]
-    assert error.startswith("error: ")
-    assert hint.startswith("hint: ")
-    for words in said:
-        assert words in result.stderr
+from tests.command_line import fv2es, refused, start
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():
@@ -185,24 +162,17 @@ def test_an_interrupt_stops_soon_and_says_how_to_go_on(corpus, text_model, tmp_p
     out = tmp_path / "out"
     command = ("prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model)
     command = (*command, "--executor", "inline", "--shard-mb", 0.1)
-    process = subprocess.Popen(
-        [FV2ES, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background jobs ignore interrupts, and hand that on to what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
+    process = start(*command)
     deadline = time.monotonic() + 120
     while not list(out.glob("*.h5")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    ended = process.wait()
     assert time.monotonic() - began < 10
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    assert "the same command continues: fv2es prep iemocap" in said
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert "the same command continues: fv2es prep iemocap" in ended.stderr
     assert not (out / "index.json").exists()
     left = [path.name for path in out.iterdir() if path.suffix != ".h5"]
     assert left == [".sources.json"]  # What the media contain, for --trust-mtime.

@@ -25,6 +25,7 @@ from pipelines.executors.worker import work
 from pipelines.plan import plan_corpus
 from pipelines.run import finish
 from pipelines.task import longest_first
+from tests.command_line import fv2es
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")
 
@@ -150,14 +151,8 @@ def test_an_executor_of_an_installed_package_is_found_by_name(
         "[fv2es.executors]\nbackwards = fv2es_backwards:Backwards\n"
     )
     command = ["prep", "iemocap", corpus, "--out", tmp_path / "out", "--tokenizer", text_model]
-    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [FV2ES, *map(str, command), "--shard-mb", "0.1", "--executor", "backwards:x", "--json"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    given = ("--shard-mb", "0.1", "--executor", "backwards:x", "--json")
+    done = fv2es(*command, *given, site=site)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["shards_built"] == 3
     assert digests(tmp_path / "out") == digests(prepared)

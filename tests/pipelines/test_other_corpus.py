@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import ffmpeg
@@ -14,8 +11,8 @@ import pytest
 
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.shards.index import read_index
+from tests.command_line import fv2es
 
-FV2ES = str(Path(sys.executable).parent / "fv2es")
 PAGE = Path(__file__).parents[2] / "docs/adding-a-corpus.md"
 
 
@@ -47,30 +44,19 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def fv2es(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    known = os.environ.get("PYTHONPATH", "")
-    return subprocess.run(
-        [FV2ES, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(site), known)))},
-        timeout=300,
-    )
-
-
 def test_a_corpus_of_another_package_is_prepared_and_verified(package, raw, text_model, tmp_path):
-    assert "clips" in fv2es(package, "prep", "--help").stdout
-    assert "--suffix" in fv2es(package, "prep", "clips", "--help").stdout
+    assert "clips" in fv2es("prep", "--help", site=package).stdout
+    assert "--suffix" in fv2es("prep", "clips", "--help", site=package).stdout
     out = tmp_path / "shards"
     words = ("prep", "clips", raw, "--out", out, "--tokenizer", text_model, "--suffix", ".mp4")
-    made = fv2es(package, *words, "--executor", "local:2", "--json")
+    made = fv2es(*words, "--executor", "local:2", "--json", site=package)
     assert made.returncode == 0, made.stderr
     summary = json.loads(made.stdout)
     assert (summary["prepared"], summary["dropped"]) == (2, {"not_a_recording": 1})
     index = read_index(out)
     assert (index.corpus, index.label_classes) == ("clips", ("anger", "joy"))
     assert index.settings.corpus == {"suffix": ".mp4"}
-    verified = fv2es(package, "shards", "verify", out, "--against", raw, "--sample", 2)
+    verified = fv2es("shards", "verify", out, "--against", raw, "--sample", 2, site=package)
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    alone = fv2es(tmp_path / "nothing", "shards", "verify", out, "--against", raw)
+    alone = fv2es("shards", "verify", out, "--against", raw)
     assert alone.returncode == 2 and "unknown corpus 'clips'" in alone.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from fv2es_prep.shards.tools.info import dataset_info, info_text
 from fv2es_prep.shards.tools.show import draw_to_file, example_text, example_values, find_example
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.stages.registry import choose_stages
+from tests import command_line
 
 ROOT = Path(__file__).parents[2]
 ALL = ("faces", "mel", "tokens", "landmarks")
@@ -171,14 +169,8 @@ def test_a_stage_of_another_package_works_from_the_command_line(tmp_path):
     table.write_text("id,video,start_s,end_s,labels\na,clip.mkv,0,1,x\nb,clip.mkv,1,2,y\n")
     shards, tars = tmp_path / "shards", tmp_path / "parquet"
 
-    def fv2es(*arguments: object, path: str = str(site)) -> str:
-        paths = os.pathsep.join([path, str(ROOT)])
-        done = subprocess.run(
-            [sys.executable, "-m", "cli", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": paths},
-            capture_output=True,
-            text=True,
-        )
+    def fv2es(*arguments: object) -> str:
+        done = command_line.fv2es(*arguments, site=site)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -32,13 +30,7 @@ from fv2es_prep.shards.tools.show import (
 )
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.utils.files import sha256_of
-
-FV2ES = str(Path(sys.executable).parent / "fv2es")
-
-
-def fv2es(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [FV2ES, "shards", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+from tests.command_line import fv2es
 
 
 def test_info_counts_everything(dataset):
@@ -307,31 +299,35 @@ def test_exporting_is_refused_where_it_makes_no_sense(dataset, tmp_path):
 
 
 def test_the_commands_as_typed(dataset, others, tmp_path):
-    told = json.loads(fv2es("info", dataset, "--json").stdout)
+    told = json.loads(fv2es("shards", "info", dataset, "--json").stdout)
     assert told["utterances"] == 5
-    sound = fv2es("verify", dataset)
+    sound = fv2es("shards", "verify", dataset)
     assert (sound.returncode, sound.stdout) == (0, f"{dataset}: OK\n")
-    shown = fv2es("show", dataset, "1A_é2", "--image", tmp_path / "a.png", "--extract", tmp_path)
+    shown = fv2es(
+        "shards", "show", dataset, "1A_é2", "--image", tmp_path / "a.png", "--extract", tmp_path
+    )
     assert "Words 2." in shown.stdout, shown.stderr
     assert (tmp_path / "a.png").is_file() and (tmp_path / "1A_é2-002.png").is_file()
-    merged = fv2es("merge", dataset, others, "--out", tmp_path / "merged", "--json")
+    merged = fv2es("shards", "merge", dataset, others, "--out", tmp_path / "merged", "--json")
     assert json.loads(merged.stdout)["examples"] == 10
     shard = tmp_path / "merged/merged-00001.h5"
     content = shard.read_bytes()
     # A link to the shard of the part: another file takes its place.
     shard.unlink()
     shard.write_bytes(content[:-9])
-    broken = fv2es("verify", tmp_path / "merged", "--json")
+    broken = fv2es("shards", "verify", tmp_path / "merged", "--json")
     findings = json.loads(broken.stdout)["findings"]
     assert broken.returncode == 1
     assert {finding["file"] for finding in findings} == {"merged-00001.h5"}
     assert {"size", "sha256"} <= {finding["code"] for finding in findings}
-    lines = fv2es("verify", tmp_path / "merged")
+    lines = fv2es("shards", "verify", tmp_path / "merged")
     assert (lines.returncode, len(lines.stdout.splitlines())) == (1, len(findings))
     (others / "odd-00000.h5").touch()
-    assert "would remove 1 file(s)" in fv2es("prune", others, "--dry-run").stdout
-    assert "removed 1 file(s)" in fv2es("prune", others).stdout
-    exported = fv2es("export", dataset, "--format", "webdataset", "--out", tmp_path / "tars")
+    assert "would remove 1 file(s)" in fv2es("shards", "prune", others, "--dry-run").stdout
+    assert "removed 1 file(s)" in fv2es("shards", "prune", others).stdout
+    exported = fv2es(
+        "shards", "export", dataset, "--format", "webdataset", "--out", tmp_path / "tars"
+    )
     assert exported.stdout == f"exported 3 files to {tmp_path / 'tars'}\n"
 
 
@@ -348,7 +344,7 @@ def test_the_commands_as_typed(dataset, others, tmp_path):
     ],
 )
 def test_errors_are_one_sentence_and_a_hint(arguments, said):
-    result = fv2es(*arguments)
+    result = fv2es("shards", *arguments)
     assert (result.returncode, result.stdout) == (2, "")
     error, hint = result.stderr.splitlines()
     assert error.startswith("error: ") and hint.startswith("hint: ")

@@ -8,7 +8,7 @@ import pytest
 
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
-from tests.test_cli import fv2es, refused
+from tests.command_line import fv2es, refused
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Processes that train, started in a moment: they are forked from one that has torch loaded."""
+"""Processes that train, forked from one that has loaded the libraries."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from fv2es_train.config import TrainConfig
 from fv2es_train.training.loop import train
 from fv2es_train.training.progress import Progress
 
-_LOADED = [
-    "fv2es_train.training.loop",
-    "timm.models.nest",
-    "transformers.models.albert.modeling_albert",
-]
-
 
 def start(config: TrainConfig, progress: Progress | None = None, **environment: str) -> BaseProcess:
     """A process that trains, with some variables in its environment."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_LOADED)
+    context.set_forkserver_preload(["tests.libraries"])
     process = context.Process(target=_train, args=(config, progress, environment))
     process.start()
     return process

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from fv2es_prep.errors import UsageError
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.emotion_model import EmotionModel
 from fv2es_train.models.families import FAMILIES, ModelConfig, config_from_json, preset
+from tests.command_line import fv2es
 from tests.train.conftest import Corpus
 
 ROOT = Path(__file__).parents[2]
@@ -83,28 +81,18 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def fv2es(package: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
-    paths = [str(ROOT), *([str(package)] if package else [])]
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-    )
-
-
 @pytest.fixture(scope="module")
 def toy_run(package: Path, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("toy") / "run"
     given = ("--shards", corpus.shards, "--split", corpus.split, "--out", run, "--model", "toy")
-    result = fv2es(package, "train", *given, "--device", "cpu")
+    result = fv2es("train", *given, "--device", "cpu", site=package)
     assert result.returncode == 0, result.stderr
     return run
 
 
 def evaluated(package: Path | None, corpus: Corpus, run: Path, *more: str) -> Any:
     given = ("--shards", corpus.shards, "--split", corpus.split, "--run", run, "--json")
-    result = fv2es(package, "eval", *given, *more)
+    result = fv2es("eval", *given, *more, site=package)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

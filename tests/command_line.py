@@ -1,0 +1,98 @@
+"""`fv2es` in processes of its own, forked from one that has loaded the libraries."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_PATIENCE_S = 300
+
+
+@dataclass
+class Running:
+    """A process of `fv2es` whose stdout and stderr go to files."""
+
+    words: list[str]
+    process: BaseProcess
+    place: tempfile.TemporaryDirectory[str]
+
+    def send_signal(self, number: int) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def wait(self, patience_s: float = _PATIENCE_S) -> subprocess.CompletedProcess[str]:
+        """Its exit status (negative after a signal), stdout and stderr; it is killed when late."""
+        self.process.join(patience_s)
+        late = self.process.exitcode is None
+        self.process.kill()
+        self.process.join()
+        with self.place as place:
+            said = [(Path(place) / name).read_text("utf-8") for name in ("stdout", "stderr")]
+        assert not late, f"{self.words} took over {patience_s} s: {said}"
+        status = self.process.exitcode
+        assert status is not None
+        return subprocess.CompletedProcess(self.words, status, *said)
+
+
+def start(
+    *words: object, site: Path | None = None, cwd: Path | None = None, **environment: str
+) -> Running:
+    """Start `fv2es` with these words; packages in the directory ``site`` count as installed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.libraries"])
+    place = tempfile.TemporaryDirectory()
+    typed = [str(word) for word in words]
+    given = (typed, place.name, site, cwd or Path.cwd(), {**os.environ, **environment})
+    process = context.Process(target=_run, args=given)
+    process.start()
+    return Running(typed, process, place)
+
+
+def fv2es(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `fv2es` to its end; ``options`` as of `start`."""
+    return start(*words, **options).wait()
+
+
+def refused(result: subprocess.CompletedProcess[str], status: int, *said: str) -> None:
+    """One sentence and a hint on stderr, nothing on stdout, no traceback."""
+    assert result.returncode == status, result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    error, hint = [line for line in result.stderr.splitlines() if line]
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    for words in said:
+        assert words in result.stderr
+
+
+def _run(
+    words: list[str], place: str, site: Path | None, cwd: Path, environment: dict[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    paths = [str(path) for path in (site, ROOT) if path]
+    # Also for the processes that it starts.
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, environment.get("PYTHONPATH", "")])
+    sys.path[:0] = paths
+    os.chdir(cwd)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["fv2es", *words]
+    from cli import app  # noqa: TID251  # the command line itself
+
+    try:
+        app()
+    finally:
+        # multiprocessing ends a process without them.
+        atexit._run_exitfuncs()
