@@ -75,7 +75,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
     place = Path(directory)
     place.mkdir(parents=True, exist_ok=True)
     classes = ("ang", "exc", "fru", "hap", "neu", "sad")
-    shard = ShardEntry("made-00000.h5", "0" * 64, 0, count, "0" * 64)
+    shard = ShardEntry("made-00000.h5", "0" * 64, 200 * count, count, "0" * 64)
     settings = PrepSettings(text=TextSettings("none", "0" * 64, 1))
     index = Index("made", "1.1", classes, (), settings, (shard,))
     rng = np.random.default_rng(0)

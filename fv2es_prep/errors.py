@@ -119,6 +119,14 @@ class Fv2esError(Exception):
         return f"{self.sentence}\nhint: {self.hint}" if self.hint else self.sentence
 
 
+def words_of(error: BaseException, most: int = 200) -> str:
+    """An error's message in one line of at most ``most`` printable characters."""
+    said = error.sentence if isinstance(error, Fv2esError) else str(error)
+    words = " ".join(said.split()) or type(error).__name__
+    words = "".join(c if c.isprintable() else "?" for c in words[: most + 1])
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
 class UsageError(Fv2esError):
     """Invalid arguments or input."""
 

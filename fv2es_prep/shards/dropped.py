@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import ShardError
+from fv2es_prep.errors import ShardError, words_of
+from fv2es_prep.shards.opening import read_small_file
 from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.utils.files import whole_file
 
 DROPPED_NAME = "dropped.jsonl"
+_MOST_BYTES = 64 << 20
 
 
 def write_dropped(directory: Path, entries: Iterable[dict[str, Any]]) -> None:
@@ -31,14 +33,14 @@ def read_dropped(directory: Path) -> list[dict[str, Any]]:
     """
     path = directory / DROPPED_NAME
     try:
-        with path.open(encoding="utf-8") as file:
-            entries = [json.loads(line) for line in file]
+        lines = read_small_file(path, _MOST_BYTES).decode().split("\n")
+        entries = [json.loads(line) for line in lines if line]
         for number, entry in enumerate(entries, start=1):
             if not isinstance(entry, dict) or not isinstance(entry.get("reason"), str):
                 raise ValueError(f"line {number} is no object with a reason")
     except DAMAGE as error:
         raise ShardError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {words_of(error)}",
             "run the `fv2es prep` command that made it again",
         ) from error
     return entries

@@ -11,13 +11,16 @@ from typing import Any
 import msgspec
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import SettingsError, ShardError, UsageError
+from fv2es_prep.errors import SettingsError, ShardError, UsageError, words_of
+from fv2es_prep.shards.opening import read_small_file
 from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
 from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import write_json
 
 INDEX_NAME = "index.json"
 _INDEX_FORMAT = "fv2es-shard"
+# About 60,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
+_MOST_BYTES, _LEAST_EXAMPLE_BYTES = 16 << 20, 64
 
 
 @dataclass(frozen=True)
@@ -147,19 +150,20 @@ def read_index(directory: Path) -> Index:
         raise UsageError(
             f"{directory} is no directory", "pass the directory that `fv2es prep` wrote to"
         )
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(
             f"{directory} holds no {INDEX_NAME}: it is not a finished dataset",
             "run the `fv2es prep` command that made it again; it continues where it stopped",
         )
     hint = "run the `fv2es prep` command that made it again"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_small_file(path, _MOST_BYTES))
         check_version(str(path), value["format"], value["format_version"], value["requires"])
         digest, index = value.pop("digest"), _index_of(value)
         edited = digest != digest_of(value)
     except (*DAMAGE, SettingsError) as error:
-        raise ShardError(f"{path} is damaged: {error!r}", hint) from error
+        sentence = f"{path} is damaged: {type(error).__name__}: {words_of(error)}"
+        raise ShardError(sentence, hint) from error
     if edited:
         raise ShardError(f"{path} was edited: its digest does not match its content", hint)
     return index
@@ -173,6 +177,9 @@ def _index_of(value: dict[str, Any]) -> Index:
         # A name must not lead out of the directory.
         if Path(name).name != name or not name.endswith(".h5"):
             raise ValueError(f"{name!r} is no name of a shard")
+    for shard in shards:
+        if not 0 <= shard.examples * _LEAST_EXAMPLE_BYTES <= shard.size_bytes:
+            raise ValueError(f"{shard.name} has not {shard.examples} examples")
     if parts and sum(part.shards for part in parts) != len(shards):
         raise ValueError(f"its parts have {sum(p.shards for p in parts)} of {len(shards)} shards")
     return Index(

@@ -9,24 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from fv2es_prep.config import MODALITIES, PrepSettings
-from fv2es_prep.errors import REBUILD_HINT, DropReason, SettingsError, ShardError
-from fv2es_prep.shards.mapped import StoredColumn, map_columns
-from fv2es_prep.shards.schema import (
-    DAMAGE,
-    FORMAT,
-    MISSING,
-    attributes_of,
-    check_version,
-    columns_of,
-)
+from fv2es_prep.errors import REBUILD_HINT, DropReason, ShardError, words_of
+from fv2es_prep.shards.opening import OpenShard, open_shard
+from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
 from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Dropped, Example, Utterance
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _TEXTS = ("id", "recording_id", "text", "speaker", "session")
@@ -34,10 +26,10 @@ _NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 
 
 class ShardReader:
-    """One shard, opened on first use; pickling closes it. Do not fork while it is open.
+    """One shard, opened on first use; pickling closes it.
 
-    Small columns are read once. Other values are read-only views of the mapped file where its
-    layout allows that (see `mapped`), else copies; both stay valid after `close`.
+    Anybody may have made the file: see `opening` for what is checked. Arrays are read-only views
+    of the mapped file and stay valid after `close`.
 
     Raises:
         ShardError: on first use, if the file is missing, damaged, foreign or from the future.
@@ -45,9 +37,7 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: Any = None
-        self._small: dict[str, Any] = {}
-        self._attributes: dict[str, str] = {}
+        self._shard: OpenShard | None = None
         self._rows: _Rows | None = None
 
     def __len__(self) -> int:
@@ -85,23 +75,15 @@ class ShardReader:
             return {name: self.column(f"origin/{name}")[row].tobytes() for name in names}
 
     def column(self, path: str) -> Any:
-        """A whole small column: a list of str for text, else an array; read once."""
-        if path not in self._small:
-            file = self._open()
-            try:
-                data = file[path]
-                text = data.dtype.kind == "S"
-                self._small[path] = [v.decode() for v in data[()]] if text else data[()]
-            except DAMAGE as error:
-                raise ShardError(
-                    f"{self.path} is damaged in /{path}: {error}", REBUILD_HINT
-                ) from error
-        return self._small[path]
+        """A whole column: a list of str for text, else a read-only array."""
+        columns = self._open().columns
+        if path not in columns:
+            raise ShardError(f"{self.path} has no column {path}", REBUILD_HINT)
+        return columns[path]
 
     def stored_bytes(self, path: str) -> int:
         """Size of a column in bytes."""
-        data = self._open()[path]
-        return int(data.dtype.itemsize) * int(np.prod(data.shape, dtype=np.int64))
+        return self._open().layout.columns[path].size_bytes
 
     def media_hashes(self) -> dict[str, tuple[str, str]]:
         """Recording id -> SHA-256 of its video and of its audio file."""
@@ -121,22 +103,18 @@ class ShardReader:
         with self._parsing("label_classes"):
             return tuple(json.loads(self.attribute("label_classes")))
 
-    @functools.cached_property
+    @property
     def settings(self) -> PrepSettings:
         """The settings that made the shard."""
-        with self._parsing("settings"):
-            return PrepSettings.from_json(json.loads(self.attribute("settings")))
+        return self._open().settings
 
     def attribute(self, name: str) -> str:
         """A root attribute as text."""
-        if not self._attributes:
-            self._open()
-        return self._attributes[name]
+        return self._open().layout.attributes[name]
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        self._rows = None
-        self._close_file()
+        """Let go of the file; the next use opens it again."""
+        self._rows = self._shard = None
 
     def __enter__(self) -> Self:
         return self
@@ -154,11 +132,11 @@ class ShardReader:
     def _parsing(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (*DAMAGE, SettingsError) as error:
+        except DAMAGE as error:
             raise self._damaged(name, error) from error
 
     def _damaged(self, name: str, error: BaseException) -> ShardError:
-        return ShardError(f"{self.path} is damaged in {name}: {error!r}", REBUILD_HINT)
+        return ShardError(f"{self.path} is damaged in {name}: {words_of(error)}", REBUILD_HINT)
 
     def _rows_with(self, row: int) -> _Rows:
         if self._rows is None:
@@ -170,48 +148,22 @@ class ShardReader:
 
     def _read_rows(self) -> _Rows:
         settings, classes = self.settings, self.label_classes
-        ragged = [c for c in columns_of(settings) if c.kind in ("ragged", "bytes")]
-        columns = map_columns(self.path, self._open(), ragged)
-        columns |= {c.path: columns[c.path][0:].astype(np.bool_) for c in ragged if c.counted}
-
-        def column(path: str) -> Any:
-            return columns[path] if path in columns else self.column(path)
-
+        columns = dict(self._open().columns)
+        columns |= {c.path: columns[c.path].astype(bool) for c in columns_of(settings) if c.counted}
         with self._parsing("its small columns"):
             utterances = list(_utterances(self.column, classes))
-            stages = [StageRows(stage, settings, column) for stage in stages_of(settings)]
-            for rows in stages:
-                if rows.ragged and len(rows.slices) != len(utterances):
-                    raise ValueError(f"{rows.stage.name}/offsets is not one longer than id")
+            stages = [StageRows(s, settings, columns.__getitem__) for s in stages_of(settings)]
             found = _Rows(str(self.path), settings, utterances, self.column("label"), stages)
             if settings.require != MODALITIES:
                 codes = zip(*(self.column(path) for path in MISSING.values()), strict=True)
                 pairs = (zip(MISSING, row, strict=True) for row in codes)
                 found.missing = [{letter: c for letter, c in row if c} for row in pairs]
-        if not any(isinstance(column, StoredColumn) for column in columns.values()):
-            self._close_file()
         return found
 
-    def _open(self) -> Any:
-        if self._file is None:
-            import h5py
-
-            try:
-                file = h5py.File(self.path, "r")
-            except OSError as error:
-                raise ShardError(f"{self.path} cannot be read: {error}", REBUILD_HINT) from error
-            try:
-                self._attributes = _checked(self.path, file)
-            except BaseException:
-                file.close()
-                raise
-            self._file = file
-        return self._file
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+    def _open(self) -> OpenShard:
+        if self._shard is None:
+            self._shard = open_shard(self.path)
+        return self._shard
 
 
 class _Rows:
@@ -253,32 +205,3 @@ def _utterances(column: Callable[[str], Any], classes: tuple[str, ...]) -> Itera
         row["transcript"] = row.pop("text")
         row["ratings"], row["clamped"] = tuple(row["ratings"]), bool(row["clamped"])
         yield Utterance(**row)
-
-
-def _checked(path: Path, file: Any) -> dict[str, str]:
-    """The root attributes of a shard; ShardError if this reader does not understand the file."""
-    try:
-        found, version = (_text(file.attrs.get(n, b"")) for n in ("format", "format_version"))
-        attributes: dict[str, str] = {}
-        if found == FORMAT:
-            attributes = {name: _text(file.attrs[name]) for name in attributes_of(version)}
-        requires = json.loads(attributes.get("requires", "[]"))
-    except DAMAGE as error:
-        raise ShardError(f"{path} is damaged: {error}", REBUILD_HINT) from error
-    check_version(str(path), found, version, requires)
-    try:
-        settings = PrepSettings.from_json(json.loads(attributes["settings"]))
-    except (*DAMAGE, SettingsError):
-        # What needs the settings reports the damage; ids and dropped utterances can be read.
-        settings = PrepSettings()
-    try:
-        missing = [column.path for column in columns_of(settings) if column.path not in file]
-    except DAMAGE as error:
-        raise ShardError(f"{path} is damaged: {error}", REBUILD_HINT) from error
-    if missing:
-        raise ShardError(f"{path} lacks the column(s) {', '.join(missing)}", REBUILD_HINT)
-    return attributes
-
-
-def _text(attribute: Any) -> str:
-    return bytes(attribute).decode()

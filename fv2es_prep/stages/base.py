@@ -65,11 +65,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """Invariant ``code`` of docs/shard-format.md; ``bad`` returns its violations, bool (N,)."""
+    """Invariant ``code`` of docs/shard-format.md; ``bad`` returns its violations, bool (N,).
+
+    ``at_open``: a reader refuses a shard that does not keep it.
+    """
 
     code: str
     sentence: str
     bad: Callable[[StageRows], NDArray[np.bool_]]
+    at_open: bool = False
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,9 @@ class TokensStage(Stage):
 
     name, needs, noun, symbol, section = "tokens", ("transcript",), "tokens", "ΣL", "text"
     can_drop = False
-    checks = (Check("I13", "there are tokens out of the vocabulary, or too many", _out_of_range),)
+    checks = (
+        Check("I13", "there are tokens out of the vocabulary, or too many", _out_of_range, True),
+    )
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
         return (Column("values", "ragged", "<i4", (), "", "token ids, special tokens included"),)

@@ -267,10 +267,11 @@ def test_faces_that_end_outside_their_column_are_damage(compact, break_shard):
         file["faces/sizes"][-1] += 1
 
     break_shard(compact, more, digests=False)
-    with ShardReader(compact / "tests-00000.h5") as reader:
+    with (
+        ShardReader(compact / "tests-00000.h5") as reader,
+        pytest.raises(ShardError, match="damaged: faces/sizes add up to"),
+    ):
         reader.read(1)
-        with pytest.raises(ShardError, match="damaged in row 2"):
-            reader.read(2)
 
 
 def test_info_show_export_and_the_catalogue_read_it(compact_once, dataset, tmp_path):

@@ -22,7 +22,12 @@ from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, Utterance
 from fv2es_prep.utils.files import sha256_of
 
 HEADER = ShardHeader(
-    "tests", ("ang", "neu"), ("valence",), PrepSettings(), {"rec": ("0" * 64, "1" * 64)}, "digest"
+    "tests",
+    ("ang", "neu"),
+    ("valence",),
+    PrepSettings(text=TextSettings("tests", "0" * 64, vocabulary_size=100)),
+    {"rec": ("0" * 64, "1" * 64)},
+    "digest",
 )
 LENGTHS = st.lists(st.tuples(*[st.integers(0, 5)] * 3), max_size=6)
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)

@@ -195,10 +195,9 @@ def test_attributes_that_are_not_what_they_should_be_are_shard_errors(
 
     break_shard(dataset, other)
     assert codes(dataset) == {"I1": "tests-00000.h5"}
-    with ShardReader(dataset / "tests-00000.h5") as reader:
-        with pytest.raises(ShardError, match="tests-00000.h5 is damaged"):
-            reader.read(0)
-        assert len(reader) == 3
+    reader = ShardReader(dataset / "tests-00000.h5")
+    with pytest.raises(ShardError, match="tests-00000.h5 is damaged"):
+        reader.read(0)
 
 
 def test_absurd_sizes_take_no_memory(dataset, break_shard):

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import ShardError, UsageError
+from fv2es_prep.errors import ShardError, UsageError, words_of
 from fv2es_prep.shards.catalogue import CATALOGUE_NAME, Catalogue, is_of, table_from_shards
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
+from fv2es_prep.shards.opening import map_shard, regular_size
 from fv2es_prep.shards.schema import DAMAGE
-from fv2es_prep.shards.verify.finding import Finding, words_of
-from fv2es_prep.shards.verify.invariants import check_rows, json_object, read_rows
-from fv2es_prep.shards.verify.layout import check_layout
+from fv2es_prep.shards.verify.finding import Finding
+from fv2es_prep.shards.verify.invariants import check_rows, json_object, small_columns
 from fv2es_prep.utils.files import sha256_of
 
 
@@ -100,38 +100,35 @@ def _check_shard(
         return [Finding("missing", name, "it is not there")], None
     findings: list[Finding] = []
     try:
-        size = path.stat().st_size
+        size = regular_size(path)
         if entry and size != entry.size_bytes:
             sentence = f"it has {size} bytes, expected {entry.size_bytes}"
             findings.append(Finding("size", name, sentence))
         if entry and check_hashes and (digest := sha256_of(path)) != entry.sha256:
             sentence = f"its SHA-256 begins {digest[:12]}, expected {entry.sha256[:12]}"
             findings.append(Finding("sha256", name, sentence))
-        more, shard = _read_shard(path, size)
-    except DAMAGE as error:
+        more, shard = _read_shard(path)
+    except (ShardError, *DAMAGE) as error:
         return [*findings, Finding("unreadable", name, words_of(error))], None
     return findings + more, shard
 
 
-def _read_shard(path: Path, size: int) -> tuple[list[Finding], _ShardMetadata | None]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        findings, attributes = check_layout(path.name, file, size)
-        if findings:
-            return findings, None
-        settings = PrepSettings.from_json(json.loads(attributes["settings"]))
-        findings, columns = read_rows(path.name, file, settings)
-        if findings:
-            return findings, None
-        times = columns["start_s"].tolist()
-        keys = list(zip(columns["recording_id"], times, columns["id"], strict=True))
-        digests = {}
-        for part in settings.stages:
-            pairs = zip(columns[f"origin/{part}"], columns[f"digest/{part}"], strict=True)
-            digests[part] = [(origin.tobytes(), found.tobytes()) for origin, found in pairs]
-        shard = _ShardMetadata(path.name, keys, digests, columns["dropped"], attributes)
-        return check_rows(path.name, columns, settings), shard
+def _read_shard(path: Path) -> tuple[list[Finding], _ShardMetadata | None]:
+    name = path.name
+    layout, content = map_shard(path)
+    if layout.problems or layout.settings is None:
+        return [Finding(code, name, sentence) for code, sentence in layout.problems], None
+    settings = layout.settings
+    stored = {path: column.of(content) for path, column in layout.columns.items()}
+    columns = small_columns(stored, settings)
+    times = columns["start_s"].tolist()
+    keys = list(zip(columns["recording_id"], times, columns["id"], strict=True))
+    digests = {}
+    for part in settings.stages:
+        pairs = zip(columns[f"origin/{part}"], columns[f"digest/{part}"], strict=True)
+        digests[part] = [(origin.tobytes(), found.tobytes()) for origin, found in pairs]
+    shard = _ShardMetadata(name, keys, digests, columns["dropped"], layout.attributes)
+    return check_rows(name, columns, settings), shard
 
 
 def _check_together(shards: Sequence[_ShardMetadata]) -> Iterator[Finding]:

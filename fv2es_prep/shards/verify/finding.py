@@ -36,8 +36,3 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code:10} {self.file}: {self.sentence}"
-
-
-def words_of(error: BaseException) -> str:
-    """An error's message in one line."""
-    return " ".join(str(error).split()) or repr(error)

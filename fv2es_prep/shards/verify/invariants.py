@@ -7,59 +7,65 @@ right here, to `layout`.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings
-from fv2es_prep.errors import DropReason
+from fv2es_prep.errors import DropReason, words_of
 from fv2es_prep.shards.digests import digests_of, parts_of
+from fv2es_prep.shards.layout import is_absolute
 from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
-from fv2es_prep.shards.verify.finding import Finding, words_of
-from fv2es_prep.shards.verify.layout import is_absolute
+from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Columns with longer rows are read example by example; all others are small.
-_SMALL_ROW_BYTES = 64
+# Of a shard's columns that are in memory whole: texts, numbers, digests, offsets.
+MOST_SMALL_BYTES = 128 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}|unreadable|")
 _CODES = {*DropReason}
 _DROPPED_TEXT = ("id", "reason", "sentence", "file", "recording_id")
 
 
-# Path -> array, or list of str for text; the open column where its rows are large.
+# Path -> array, or list of str for text.
 Columns = dict[str, Any]
 
 
-def read_rows(name: str, file: Any, settings: PrepSettings) -> tuple[list[Finding], Columns]:
-    """The columns of a shard whose layout is OK, and what of them cannot be read."""
-    findings: list[Finding] = []
-    columns: Columns = {}
-    for column in columns_of(settings):
-        data = columns[column.path] = file[column.path]
-        try:
-            if column.kind == "text":
-                columns[column.path] = [v.decode() for v in data[()]]
-            elif (
-                column.kind != "bytes"
-                and data.dtype.itemsize * math.prod(data.shape[1:]) <= _SMALL_ROW_BYTES
-            ):
-                columns[column.path] = data[()]
-        except DAMAGE as error:
-            findings.append(Finding("unreadable", name, f"{column.path}: {words_of(error)}"))
-    return findings, columns
+def small_columns(stored: Mapping[str, Any], settings: PrepSettings) -> Columns:
+    """The columns of a sound layout with texts as lists of str; the others as they are.
+
+    Raises:
+        ValueError: a text is not UTF-8, or what has to be in memory exceeds `MOST_SMALL_BYTES`.
+    """
+    columns = columns_of(settings)
+    small = [c.path for c in columns if c.kind not in ("ragged", "bytes") or c.counted]
+    if (size := sum(stored[path].nbytes for path in small)) > MOST_SMALL_BYTES:
+        raise ValueError(f"its small columns have {size} bytes, at most {MOST_SMALL_BYTES}")
+    texts = [c.path for c in columns if c.kind == "text"]
+    return {**stored, **{path: [v.decode() for v in stored[path].tolist()] for path in texts}}
+
+
+def check_small(columns: Columns, settings: PrepSettings) -> Iterator[tuple[str, str]]:
+    """What has to hold before an example is read: code and sentence of what does not."""
+    stages = _stages(columns, settings)
+    yield from _check_offsets(stages)
+    checks = [(rows, check) for rows in stages for check in rows.stage.checks if check.at_open]
+    yield from _problems(columns, _bad_rows(columns))
+    yield from _problems(columns, ((c.code, c.sentence, c.bad(rows)) for rows, c in checks))
+    for number, name in enumerate(columns["id"]):
+        row = {path: columns[path][number] for path in parts_of(settings)["row"]}
+        if digests_of(row, settings)["row"] != columns["digest/row"][number].tobytes():
+            yield "I23", f"{name} is damaged in its row"
 
 
 def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Finding]:
-    """Check every invariant of the columns that `read_rows` gave without a finding."""
-    column = columns.__getitem__
-    stages = [StageRows(stage, settings, column) for stage in stages_of(settings)]
+    """Check every invariant of the columns that `small_columns` returned."""
+    stages = _stages(columns, settings)
     problems = list(_check_offsets(stages))
     # Nothing can be said of an example whose rows are not known.
     if not problems:
@@ -74,12 +80,22 @@ def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Find
                     sentence = f"a modality of {rows.stage.name} is missing, but it has rows"
                     checks.append(("I29", sentence, gone & (rows.lengths > 0)))
                 checks += [(c.code, c.sentence, c.bad(rows) & ~gone) for c in rows.stage.checks]
-            for code, sentence, bad in checks:
-                if names := [column("id")[number] for number in np.flatnonzero(bad)]:
-                    problems.append((code, f"{sentence}: {_listed(names)}"))
+            problems += _problems(columns, checks)
             problems += [*_check_dropped(columns), *_check_sources(columns)]
             problems += _check_parts(columns, settings, stages, absent)
     return [Finding(code, name, sentence) for code, sentence in problems]
+
+
+def _stages(columns: Columns, settings: PrepSettings) -> list[StageRows]:
+    return [StageRows(stage, settings, columns.__getitem__) for stage in stages_of(settings)]
+
+
+def _problems(
+    columns: Columns, checks: Iterable[tuple[str, str, Any]]
+) -> Iterator[tuple[str, str]]:
+    for code, sentence, bad in checks:
+        if names := [columns["id"][number] for number in np.flatnonzero(bad)]:
+            yield code, f"{sentence}: {_listed(names)}"
 
 
 def _check_offsets(stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:

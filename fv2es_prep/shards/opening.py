@@ -1,0 +1,112 @@
+"""Opening what may be a stranger's: the one way to a shard, and to the small files beside it.
+
+Owns what is checked before content is used: that a file is a regular one of a stated size, that a
+shard is laid out as one (`layout`), and that its small columns fit together. Data are read through
+a memory map: HDF5 only says where they lie. Leaves all other invariants to `verify`.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import REBUILD_HINT, ShardError, words_of
+from fv2es_prep.shards.layout import Layout, read_layout
+from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.shards.verify.invariants import Columns, check_small, small_columns
+from fv2es_prep.utils.files import why_unreadable
+
+# What verify reports and a reader can live with.
+_HARMLESS = ("I17", "stage")
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """A shard that may be read.
+
+    Attributes:
+        layout: its root attributes, and where its columns lie.
+        settings: the settings that made it.
+        columns: path -> list of str for text, else a read-only view of the mapped file.
+    """
+
+    layout: Layout
+    settings: PrepSettings
+    columns: Columns
+
+
+def open_shard(path: Path) -> OpenShard:
+    """Open a shard, which anybody may have made.
+
+    The file must not be written to while the columns are used; replacing it by renaming is safe.
+
+    Raises:
+        ShardError: the file is missing, no regular file, damaged, foreign or from the future, its
+            columns lie elsewhere than in it, or their offsets, token ids or digests do not fit.
+    """
+    try:
+        layout, content = map_shard(path)
+    except DAMAGE as error:
+        raise ShardError(f"{path} cannot be read: {words_of(error)}", REBUILD_HINT) from error
+    if layout.refused is not None:
+        raise layout.refused
+    for code, sentence in layout.problems:
+        if code not in _HARMLESS:
+            raise ShardError(f"{path} is damaged: {sentence}", REBUILD_HINT)
+    assert layout.settings is not None
+    stored = {name: column.of(content) for name, column in layout.columns.items()}
+    try:
+        columns = small_columns(stored, layout.settings)
+        for _, sentence in check_small(columns, layout.settings):
+            raise ValueError(sentence)
+    except DAMAGE as error:
+        raise ShardError(f"{path} is damaged: {words_of(error)}", REBUILD_HINT) from error
+    return OpenShard(layout, layout.settings, columns)
+
+
+def map_shard(path: Path) -> tuple[Layout, Any]:
+    """The layout of a shard, and its content as a read-only buffer.
+
+    Raises:
+        ShardError: it is no regular file.
+        Exception: one of `DAMAGE`, where HDF5 cannot read it.
+    """
+    import h5py
+
+    size = regular_size(path)
+    with h5py.File(path, "r") as file:
+        layout = read_layout(str(path), file, size)
+    with path.open("rb") as handle:
+        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(content) < size:
+        raise ValueError("it became shorter while it was opened")
+    return layout, content
+
+
+def regular_size(path: Path) -> int:
+    """Size of a regular file in bytes; a pipe, say, would be waited for.
+
+    Raises:
+        ShardError: it is missing, cannot be opened, or is no regular file.
+    """
+    if found := why_unreadable(path):
+        raise ShardError(f"{path} cannot be read: {found[1]}", REBUILD_HINT)
+    return path.stat().st_size
+
+
+def read_small_file(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file of limited size.
+
+    Raises:
+        ShardError: it cannot be read, is no regular file, or is larger.
+    """
+    size = regular_size(path)
+    if size > most_bytes:
+        raise ShardError(
+            f"{path} has {size} bytes, expected at most {most_bytes}",
+            "this is no file that fv2es wrote; get the dataset again",
+        )
+    return path.read_bytes()
