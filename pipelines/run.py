@@ -23,10 +23,10 @@ from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_in
 from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer
 from fv2es_prep.types import Dropped, ShardReceipt
+from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
 from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.executors.base import executor_of
-from pipelines.executors.claims import locked
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 from pipelines.plan import Plan
 
@@ -216,7 +216,10 @@ def _stoppable() -> Iterator[None]:
 def _make_room(out: Path, plan: Plan) -> None:
     """Remove leftovers, refuse another corpus' directory, move replaced shards aside."""
     for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     ours = plan.inventory.corpus
     # A damaged index is written anew.
     with contextlib.suppress(ShardError):

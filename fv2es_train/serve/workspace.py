@@ -1,22 +1,21 @@
 """The private directory of a server's uploads.
 
-The next server removes what a killed one left: a lock is released when its holder dies.
+The next server removes what a killed one left: its lock tells that it is dead.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from fv2es_prep.utils.claims import LOCK_NAME, is_live, locked, records
 from fv2es_prep.utils.files import cannot_write
 
 _PREFIX = "fv2es-serve-"
-_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -32,16 +31,13 @@ def private_workspace(place: Path | None = None) -> Iterator[Path]:
     _sweep(parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = (folder / _LOCK).open("w")
     except OSError as error:
         raise cannot_write(parent, error) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            with _temporary_files_in(folder):
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with locked(folder), _temporary_files_in(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -65,6 +61,7 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            with (folder / _LOCK).open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One without a lock belongs to a server that is just starting.
+            found = records(folder, LOCK_NAME)
+            if found and not any(map(is_live, found)):
                 shutil.rmtree(folder, ignore_errors=True)

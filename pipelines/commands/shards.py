@@ -109,7 +109,7 @@ def shards_prune(
 ) -> None:
     """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
     from fv2es_prep.shards.tools.prune import prune
-    from pipelines.executors.claims import locked
+    from fv2es_prep.utils.claims import locked
 
     if dry_run or not directory.is_dir():
         pruned = prune(directory, dry_run)

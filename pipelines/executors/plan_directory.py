@@ -27,8 +27,8 @@ import msgspec
 from fv2es_prep import errors
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.types import Inventory, ShardReceipt
+from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
-from pipelines.executors.claims import Claim, is_live
 from pipelines.plan import Plan
 from pipelines.task import ShardTask, longest_first
 
@@ -136,16 +136,16 @@ class PlanDirectory:
 
     def forget_failures(self) -> None:
         """Let failed tasks, and those of dead workers, be taken again."""
-        for claim in (self.path / "claims").iterdir():
-            if not is_live(claim):
-                claim.unlink(missing_ok=True)
+        for record in records(self.path / "claims"):
+            if not is_live(record):
+                remove(record)
         for name in self.finished():
             if isinstance(self.result(name), Exception):
                 self._result(name).unlink(missing_ok=True)
 
     def _open(self) -> Iterator[str]:
         finished = self.finished()
-        held = {path.stem for path in (self.path / "claims").iterdir() if is_live(path)}
+        held = {one.parent.stem for one in records(self.path / "claims") if is_live(one)}
         return (name for name in self.contents.tasks if name not in finished | held)
 
     def _result(self, name: str) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fv2es_prep.types import ShardReceipt
+from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import cannot_write
 from pipelines.build import build_shard, quarantine_shard
-from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 from pipelines.task import ShardTask
 

@@ -16,10 +16,10 @@ import pytest
 
 from fv2es_prep.errors import ExecutorError, SettingsError, UsageError
 from fv2es_prep.types import PictureFiles, Recording, Utterance
+from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
 from pipelines.executors.base import EXECUTORS, executor_of
-from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import PlanDirectory, write_plan
 from pipelines.executors.worker import work
 from pipelines.plan import plan_corpus
@@ -109,8 +109,8 @@ def test_a_task_that_a_dying_worker_still_holds_is_waited_for(
     plan = write_plan(plan_corpus(options), out)
     orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     claim = Claim.take(plan.path / "claims", next(iter(plan.contents.tasks)))
-    holder = json.loads(claim.path.read_text())
-    claim.path.write_text(json.dumps({**holder, "process": orphan.pid}))
+    holder = json.loads(claim.record.read_text())
+    claim.record.write_text(json.dumps({**holder, "process": orphan.pid}))
 
     done = 0
 
@@ -127,7 +127,7 @@ def test_a_task_that_a_dying_worker_still_holds_is_waited_for(
 
 PLUGIN = """
 from pipelines.build import build_shard
-from pipelines.executors.claims import Claim
+from fv2es_prep.utils.claims import Claim
 from pipelines.executors.worker import work
 
 class Backwards:

@@ -19,9 +19,9 @@ from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Recording, Utterance, View
+from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
-from pipelines.executors.claims import Claim
 from pipelines.executors.plan_directory import write_plan
 from pipelines.executors.worker import work
 from pipelines.media_hashes import hash_media
@@ -193,8 +193,8 @@ def test_a_task_whose_workers_die_takes_no_other_along(odd_plan, odd_whole, tmp_
     for number in range(1, 5):
         claim = Claim.take(plan.path / "claims", name)
         assert claim.number == number
-        holder = json.loads(claim.path.read_text())
-        claim.path.write_text(json.dumps({**holder, "process": dead.pid}))
+        holder = json.loads(claim.record.read_text())
+        claim.record.write_text(json.dumps({**holder, "process": dead.pid}))
     work(plan)
     summary = finish(plan, "inline", 0)
     lines = [json.loads(line) for line in (tmp_path / "dropped.jsonl").read_text().splitlines()]

@@ -13,9 +13,9 @@ from fv2es_prep.config import MelSettings
 from fv2es_prep.demo import make_text_model
 from fv2es_prep.errors import MediaError, OutputError, UsageError
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import quarantine_shard
-from pipelines.executors.claims import locked
 from pipelines.media_hashes import HASHES_NAME, UNREADABLE, hash_media
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.run import run

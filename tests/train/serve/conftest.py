@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from fv2es_prep.utils.claims import LOCK_NAME
+
 FV2ES = str(Path(sys.executable).parent / "fv2es")
 _PATIENCE_S = 120
 
@@ -65,7 +67,9 @@ class Server:
     def left(self) -> list[Path]:
         """The files of uploads that lie on disk."""
         return [
-            path for path in self.temporary.rglob("*") if path.is_file() and path.name != ".lock"
+            path
+            for path in self.temporary.rglob("*")
+            if path.is_file() and path.parent.stem != LOCK_NAME
         ]
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request as HttpRequest
 
 from fv2es_prep.errors import WorkError
+from fv2es_prep.utils.claims import LOCK_NAME, Claim
 from fv2es_train.predict.request import Request, Span, View, named
 from fv2es_train.serve.admission import _max_held_s, check_spans, is_container, other_type
 from fv2es_train.serve.api_errors import ApiError
@@ -145,13 +147,18 @@ def test_a_private_workspace_is_private_and_goes_with_its_server(tmp_path: Path)
 
 
 def test_a_folder_that_was_left_is_removed_and_nobody_elses(tmp_path: Path) -> None:
-    left, other = tmp_path / "fv2es-serve-left", tmp_path / "theirs"
-    for folder in (left, other):
+    left, other, starting = (
+        tmp_path / name for name in ("fv2es-serve-left", "theirs", "fv2es-serve-starting")
+    )
+    for folder in (left, other, starting):
         folder.mkdir()
-        (folder / ".lock").touch()
+    for folder in (left, other):
+        claim = Claim.take(folder, LOCK_NAME)
+        assert claim is not None
+        os.utime(claim.record, (0, 0))
     (tmp_path / "fv2es-serve-link").symlink_to(other)
     with private_workspace(tmp_path):
-        assert not left.exists() and other.exists()
+        assert not left.exists() and other.exists() and starting.exists()
 
 
 def test_many_threads_share_the_queue() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fv2es_prep.errors import OutputError, UsageError
-from pipelines.executors.claims import STALE_S, Claim, is_live, locked
+from fv2es_prep.utils.claims import STALE_S, Claim, is_live, locked, remove
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def dead() -> int:
 
 def abandon(claim: Claim, **holder: object) -> None:
     """Leave a claim as its holder's death would."""
-    found = json.loads(claim.path.read_text(encoding="utf-8"))
-    claim.path.write_text(json.dumps({**found, **holder}), encoding="utf-8")
+    found = json.loads(claim.record.read_text(encoding="utf-8"))
+    claim.record.write_text(json.dumps({**found, **holder}), encoding="utf-8")
 
 
 def age(claim: Claim, seconds: float) -> None:
     past = time.time() - seconds
-    os.utime(claim.path, (past, past))
+    os.utime(claim.record, (past, past))
 
 
 def test_a_claim_has_one_holder_and_is_free_after_it(tmp_path):
@@ -50,7 +50,7 @@ def test_a_claim_has_one_holder_and_is_free_after_it(tmp_path):
 def test_a_dead_process_on_this_host_is_noticed_at_once(tmp_path, dead):
     claim = Claim.take(tmp_path, "task")
     abandon(claim, process=dead)
-    assert not is_live(claim.path)
+    assert not is_live(claim.record)
     with Claim.take(tmp_path, "task") as following:
         assert following.number == 2
         assert not claim.held
@@ -65,13 +65,13 @@ def test_a_process_on_another_host_is_dead_when_its_heartbeat_stops(tmp_path, de
 
 
 def test_a_heartbeat_keeps_a_claim(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.executors.claims.BEAT_S", 0.01)
+    monkeypatch.setattr("fv2es_prep.utils.claims.BEAT_S", 0.01)
     with Claim.take(tmp_path, "task") as claim:
         age(claim, STALE_S + 1)
         deadline = time.monotonic() + 5
-        while not is_live(claim.path) and time.monotonic() < deadline:
+        while not is_live(claim.record) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert is_live(claim.path)
+        assert is_live(claim.record)
 
 
 def contend(directory: Path) -> bool:
@@ -117,6 +117,54 @@ def test_a_holder_that_was_taken_over_knows_it(tmp_path):
             assert second.held
             assert not first.held
         assert not list(tmp_path.iterdir())
+
+
+def test_a_late_release_hits_nobody_else(tmp_path):
+    """A holder that slept, was taken over and wakes up while others hold its number again."""
+    late = Claim.take(tmp_path, "task")
+    age(late, STALE_S + 1)
+    with Claim.take(tmp_path, "task") as second:
+        remove(late.record)
+        assert second.number == 2
+    with Claim.take(tmp_path, "task") as third:
+        assert third.path == late.path
+        late.release()
+        remove(late.record)
+        assert third.held
+        assert Claim.take(tmp_path, "task") is None
+    # A release that came as far as the empty directory.
+    late.path.mkdir()
+    with Claim.take(tmp_path, "task") as fourth:
+        assert (fourth.number, fourth.held) == (1, True)
+    assert not list(tmp_path.iterdir())
+
+
+RACER = """
+import os, sys, time
+from pathlib import Path
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.claims import locked
+place, turns = Path(sys.argv[1]), int(sys.argv[2])
+while turns:
+    try:
+        with locked(place / "held"):
+            # Only one process at a time can make it.
+            (place / "inside").mkdir()
+            turns -= 1
+            (place / "inside").rmdir()
+    except UsageError:
+        time.sleep(0)
+"""
+
+
+def test_two_processes_never_hold_a_directory_at_once(tmp_path):
+    (tmp_path / "held").mkdir()
+    command = [sys.executable, "-c", RACER, str(tmp_path), "200"]
+    racers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    for racer in racers:
+        _, said = racer.communicate(timeout=60)
+        assert racer.returncode == 0, said
+    assert not list((tmp_path / "held").iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):

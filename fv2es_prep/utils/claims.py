@@ -1,0 +1,193 @@
+"""Exclusive claims on a task or a directory, without a lock of the operating system.
+
+A claim is a directory `NAME.NUMBER` with one file, its record, which is named by the holder's nonce
+and touched while the holder lives. It is renamed into place whole, which fails where a record is:
+one number has one holder. A record can only be removed by its name, and a directory only when it is
+empty, so nobody removes the claim of another by mistake, however late. A dead holder's claim is
+taken over by creating the next number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running
+
+LOCK_NAME = ".lock"
+BEAT_S = 10.0
+STALE_S = 120.0
+"""A claim that was not touched for so long is stale. The clocks of all hosts must agree better."""
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+
+
+@dataclass
+class Claim:
+    """A claim that this process holds; leaving its ``with`` block releases it.
+
+    ``number`` is 1, or one more than that of the dead holder it was taken over from.
+    """
+
+    path: Path
+    number: int
+    _nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _released: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def take(cls, directory: Path, name: str) -> Self | None:
+        """Take a claim; None if somebody else holds it.
+
+        Raises:
+            OSError: the directory does not exist or cannot be written.
+        """
+        others = records(directory, name)
+        if any(map(is_live, others)):
+            return None
+        if not all(record.exists() for record in others):
+            # Released since it was listed, not dead: its number may be taken again.
+            return cls.take(directory, name)
+        number = 1 + max((int(record.parent.suffix[1:]) for record in others), default=0)
+        claim = cls(directory / f"{name}.{number}", number)
+        if not claim._create():
+            return None
+        # Somebody who saw other claims may have taken another number meanwhile.
+        if any(is_live(record) for record in records(directory, name) if record != claim.record):
+            claim.release()
+            return None
+        return claim
+
+    @property
+    def record(self) -> Path:
+        """The file that says who holds the claim."""
+        return self.path / self._nonce
+
+    @property
+    def held(self) -> bool:
+        """Whether the claim is still this holder's, and nobody has taken it over."""
+        following = self.path.with_suffix(f".{self.number + 1}")
+        return self.record.exists() and not following.exists()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Stop the heartbeat, and remove the claim if it is still this holder's."""
+        self._released.set()
+        remove(self.record)
+
+    def _create(self) -> bool:
+        begun = self.path.with_name(f".{self._nonce}{TEMPORARY_SUFFIX}")
+        begun.mkdir()
+        try:
+            holder = json.dumps({"process": os.getpid(), **_host()})
+            (begun / self._nonce).write_text(holder, encoding="utf-8")
+            with contextlib.suppress(OSError):
+                # Empty: its holder died while releasing it. Some file systems need it gone.
+                self.path.rmdir()
+            begun.rename(self.path)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            return False
+        finally:
+            shutil.rmtree(begun, ignore_errors=True)
+        return True
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT_S):
+            with contextlib.suppress(OSError):
+                os.utime(self.record)
+
+
+def records(directory: Path, name: str | None = None) -> list[Path]:
+    """The records of the claims in a directory; of those on one name, if it is given.
+
+    Raises:
+        OSError: the directory does not exist.
+    """
+    claims = [p for p in directory.iterdir() if name in (None, p.stem) and p.suffix[1:].isdecimal()]
+    found: list[Path] = []
+    for claim in claims:
+        # Released meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            found += claim.iterdir()
+    return found
+
+
+def remove(record: Path) -> None:
+    """Remove a claim, if it is still there; another holder's under the same number stays."""
+    with contextlib.suppress(OSError):
+        record.unlink()
+        record.parent.rmdir()
+
+
+def holder_of(record: Path) -> dict[str, Any]:
+    """Process and host of a claim; empty where it is gone."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def is_live(record: Path) -> bool:
+    """Whether the holder of a claim lives: its process on this host, its heartbeat elsewhere."""
+    try:
+        age_s = time.time() - record.stat().st_mtime
+    except OSError:
+        return False
+    holder = holder_of(record)
+    here = _host().items() <= holder.items()
+    return age_s < STALE_S and (not here or is_running(holder["process"]))
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[Claim]:
+    """Hold a directory that is written for the length of the block.
+
+    Raises:
+        UsageError: another process holds it; its number and host are named.
+        OutputError: the lock cannot be written.
+    """
+    try:
+        claim = Claim.take(directory, LOCK_NAME)
+        found = records(directory, LOCK_NAME)
+    except OSError as error:
+        raise cannot_write(directory / LOCK_NAME, error) from error
+    others = [record for record in found if claim is None or record != claim.record]
+    if claim is None:
+        live = (holder_of(record) for record in others if is_live(record))
+        holder = {"process": "?", "host": "?", **next(live, {})}
+        raise UsageError(
+            f"{directory} is being written by process {holder['process']} on {holder['host']}",
+            f"wait until it ends, or choose another --out; a dead process's lock ends after "
+            f"{STALE_S:.0f} s",
+        )
+    with claim:
+        for other in others:
+            # A live one belongs to somebody who is about to withdraw.
+            if not is_live(other):
+                remove(other)
+        yield claim
+
+
+def _host() -> dict[str, str]:
+    """This host and, on Linux, its process namespace: containers may share a name."""
+    namespace = Path("/proc/self/ns/pid")
+    seen = str(namespace.readlink()) if namespace.is_symlink() else ""
+    return {"host": platform.node(), "namespace": seen}
