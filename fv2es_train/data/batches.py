@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.config import ordered
+from fv2es_prep.stages.registry import load_stage
 from fv2es_train.config import STAGES
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Batch:
         label: float32 (B, C), 1 where the class holds.
         missing: for each utterance the letters of the modalities that it lacks; it has no faces, no
             chunks, or only padding there.
-        extras: name -> tensor, what a model reads beside these, see `models.families.ModelFamily`.
+        extras: name -> tensor, what a model reads beside these: what `models.families.ModelFamily`
+            makes, and for each of `ModelConfig.columns` ``STAGE``, float32 (sum of R, D), the rows
+            of all utterances, and ``STAGE/rows``, int64 (B,), their numbers.
     """
 
     ids: tuple[str, ...]
@@ -101,6 +104,8 @@ def collate(
     chunk_rows: int = CHUNK_ROWS,
     extras: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None,
     unverified: str = "keep",
+    reads: Mapping[str, Collection[str]] = {},
+    columns: Collection[str] = (),
 ) -> Batch:
     """Collate examples, at least one, into a batch on the CPU; each value is copied once.
 
@@ -109,10 +114,17 @@ def collate(
         pad_id: token id of padding, from the shards' text settings.
         chunk_rows: rows of time in one mel chunk.
         unverified: see `TrainConfig.unverified_faces`.
-        extras: makes `Batch.extras` of the examples.
+        extras: makes tensors of `Batch.extras` of the examples.
+        reads: see `ModelConfig.reads`; faces, mel or tokens that are not read are left out.
+        columns: see `ModelConfig.columns`.
     """
-    missing = tuple(missing_letters(example, unverified) for example in examples)
-    examples = [_completed(*pair) for pair in zip(examples, missing, strict=True)]
+    missing = tuple(missing_letters(example, unverified, reads) for example in examples)
+    others = _columns(examples, columns)
+    if extras:
+        others |= extras(examples)
+    read = {stage for stages in reads.values() for stage in stages} - {*columns}
+    unread = {letter for letter, stage in STAGES.items() if reads and stage not in read}
+    examples = [_completed(e, unread.union(m)) for e, m in zip(examples, missing, strict=True)]
     face_counts = [len(example.faces.rgb) for example in examples]
     chunk_counts = [chunk_count(example.mel, chunk_rows) for example in examples]
     longest = max(len(example.tokens) for example in examples)
@@ -145,7 +157,7 @@ def collate(
         attention_mask=attention_mask,
         label=label,
         missing=missing,
-        extras=extras(examples) if extras else {},
+        extras=others,
     )
 
 
@@ -166,20 +178,43 @@ def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
         chunks[whole, 0, :, rest:] = 0
 
 
-def missing_letters(example: Example, unverified: str = "keep") -> str:
-    """Letters of the modalities that an utterance lacks, some of ``tav``.
+def _columns(examples: Sequence[Example], stages: Iterable[str]) -> dict[str, Tensor]:
+    """See `Batch.extras`."""
+    found = {}
+    for stage in stages:
+        values = [rows_of(e, stage) if stage in e else np.zeros((0, 0)) for e in examples]
+        there = [value for value in values if len(value)]
+        rows = np.concatenate(there, dtype=np.float32) if there else np.zeros((0, 0), np.float32)
+        found[stage] = torch.from_numpy(rows)
+        found[f"{stage}/rows"] = torch.tensor([len(value) for value in values])
+    return found
+
+
+def rows_of(example: Example, stage: str) -> NDArray[Any]:
+    """The main column of a stage as vectors (R, D); R is 1 where an example has one vector."""
+    chosen = load_stage(stage)
+    return np.atleast_2d(chosen.arrays(example[stage])[chosen.main])
+
+
+def missing_letters(
+    example: Example, unverified: str = "keep", reads: Mapping[str, Collection[str]] = {}
+) -> str:
+    """Letters of the modalities that an utterance lacks, some of ``tav``; see `ModelConfig.reads`.
 
     With ``unverified="drop"`` it also lacks video if the detector found no face in any picture.
     """
-    lacks = {letter for letter, stage in STAGES.items() if stage not in example}
-    lacks |= set(example.missing)
-    if unverified == "drop" and "v" not in lacks and not example.faces.found.any():
+    lacks = {*example.missing}
+    for letter, stage in STAGES.items():
+        if any(name not in example for name in reads.get(letter, (stage,))):
+            lacks.add(letter)
+    seen = "v" not in lacks and "faces" in example
+    if unverified == "drop" and seen and not example.faces.found.any():
         lacks.add("v")
     return ordered(lacks)
 
 
-def _completed(example: Example, missing: str) -> Example:
-    """The example with empty values for the modalities that it lacks."""
+def _completed(example: Example, missing: Collection[str]) -> Example:
+    """The example with empty values of tokens, mel and faces for some modalities."""
     if not missing:
         return example
     from fv2es_prep.types import Faces, MelSpectrum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from fv2es_prep.errors import REBUILD_HINT, ShardError, SplitError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
-from fv2es_train.config import STAGES
 from fv2es_train.data.batches import shown_ids
 
 if TYPE_CHECKING:
@@ -89,11 +88,13 @@ class ShardDataset(Dataset["Example"]):
     def __getitem__(self, item: int) -> Example:
         return self._reader(self.shard.item(item)).read(self._row.item(item))
 
-    def with_input(self, modalities: str, unverified: str = "keep") -> tuple[str, ...]:
-        """Ids of the utterances with at least one of these modalities; see `missing_letters`."""
+    def with_input(
+        self, reads: Mapping[str, Collection[str]], unverified: str = "keep"
+    ) -> tuple[str, ...]:
+        """Ids of the utterances with a modality that the model reads; see `missing_letters`."""
         has = np.zeros(len(self), np.bool_)
-        for letter in modalities:
-            absent = self.missing[letter] | (STAGES[letter] not in self.index.settings.stages)
+        for letter, stages in reads.items():
+            absent = self.missing[letter] | (not {*stages} <= {*self.index.settings.stages})
             if letter == "v" and unverified == "drop":
                 absent |= self.faceless
             has |= ~absent

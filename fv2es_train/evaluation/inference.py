@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from fv2es_prep.errors import SplitError, TrainError, UsageError
-from fv2es_train.data.batches import Batch, collate
+from fv2es_train.data.batches import Batch
 from fv2es_train.data.dataset import ShardDataset
-from fv2es_train.models.families import extras_of
+from fv2es_train.models.families import collate_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,13 +111,7 @@ def loader_of(
     loader; 0 workers read in this process. A generator shuffles each epoch; ``batches`` gives the
     rows of each batch instead of ``batch_size`` and shuffling. ``unverified``: see `TrainConfig`.
     """
-    join = partial(
-        collate,
-        pad_id=dataset.index.settings.text.pad_id,
-        chunk_rows=model.config.mel_rows,
-        extras=extras_of(model.config),
-        unverified=unverified,
-    )
+    join = collate_of(model.config, dataset.index.settings.text.pad_id, unverified)
     order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
     if batches is not None:
         order = {"batch_sampler": batches}

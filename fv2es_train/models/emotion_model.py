@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from fv2es_prep.errors import UsageError
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
+    from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.families import ModelConfig
     from fv2es_train.models.text_encoder import TextEncoder
 
@@ -22,9 +23,12 @@ class EmotionModel(nn.Module):
     Attributes:
         config: the configuration, stored in every checkpoint.
         modalities: letters of the modalities that the network reads.
+        closed_form: whether `fit` computes all weights, so that no step follows.
         max_rows: most faces or mel chunks that are encoded at a time in inference; None encodes all
             of a batch. A network may ignore it.
     """
+
+    closed_form: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -35,6 +39,14 @@ class EmotionModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch of B utterances, float32 (B, C), before the sigmoid."""
         raise NotImplementedError
+
+    def fit(self, dataset: ShardDataset) -> float:  # noqa: ARG002  # not every network does
+        """Set what is computed from the train subset before the first step.
+
+        Returns:
+            The mean loss of an utterance, where all weights are computed here.
+        """
+        return 0.0
 
     def modality_logits(
         self, batch: Batch, only: Collection[str] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from fv2es_prep.config import MODALITIES, ordered
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.types import Example
+    from fv2es_train.data.batches import Batch
     from fv2es_train.models.emotion_model import EmotionModel
 
 Extras = Callable[[Sequence["Example"]], dict[str, "Tensor"]]
@@ -52,6 +54,16 @@ class ModelConfig:
         object.__setattr__(self, "modalities", chosen)
 
     @property
+    def reads(self) -> Mapping[str, tuple[str, ...]]:
+        """Modality letter -> stages that the model reads for it."""
+        return {letter: (STAGES[letter],) for letter in self.modalities}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The stages whose main column the model reads in `Batch.extras`, as vectors."""
+        return ()
+
+    @property
     def vocabulary_size(self) -> int | None:
         """Number of token ids that the model accepts; None if it is not known."""
         return None
@@ -71,7 +83,8 @@ class ModelConfig:
         Raises:
             SettingsError: the stage of a modality is missing, or a setting does not fit.
         """
-        missing = [STAGES[m] for m in self.modalities if STAGES[m] not in settings.stages]
+        read = [stage for stages in self.reads.values() for stage in stages]
+        missing = [stage for stage in read if stage not in settings.stages]
         if missing:
             raise SettingsError(
                 f"the shards lack the stages {', '.join(missing)}, which {self.name} reads",
@@ -109,7 +122,12 @@ class ModelFamily:
 
 _FV2ES = "fv2es_train.models.fv2es_config:FAMILY"
 FAMILIES: Registry[ModelFamily] = Registry(
-    "fv2es.models", "model", {"fv2es": _FV2ES, "fv2es-lite": _FV2ES, "fv2es-tiny": _FV2ES}
+    "fv2es.models",
+    "model",
+    {
+        **dict.fromkeys(("fv2es", "fv2es-lite", "fv2es-tiny"), _FV2ES),
+        "linear": "fv2es_train.models.linear_config:FAMILY",
+    },
 )
 
 
@@ -129,9 +147,22 @@ def config_from_json(values: dict[str, Any]) -> ModelConfig:
     return FAMILIES.load(values.get("family", "fv2es")).config.from_json(values)
 
 
-def extras_of(config: ModelConfig) -> Extras | None:
-    """What makes the batches' extra tensors for a model."""
-    return FAMILIES.load(config.family).extras
+def collate_of(
+    config: ModelConfig, pad_id: int, unverified: str = "keep"
+) -> Callable[[Sequence[Example]], Batch]:
+    """`collate` with all that a model reads; for the other arguments see there."""
+    from fv2es_train.data.batches import collate
+
+    extras = FAMILIES.load(config.family).extras
+    return partial(
+        collate,
+        pad_id=pad_id,
+        chunk_rows=config.mel_rows,
+        extras=extras,
+        unverified=unverified,
+        reads=config.reads,
+        columns=config.columns,
+    )
 
 
 def build(config: ModelConfig, settings: PrepSettings) -> EmotionModel:

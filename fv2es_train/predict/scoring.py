@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import TrainError
-from fv2es_train.data.batches import collate
-from fv2es_train.models.families import extras_of
+from fv2es_train.models.families import collate_of
 from fv2es_train.predict.outputs import TEXT
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Scorer:
         self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
         self.unverified = checkpoint.train.unverified_faces
-        self._pad_id = checkpoint.settings.text.pad_id
+        self._collate = collate_of(self.model.config, checkpoint.settings.text.pad_id)
 
     def score(self, example: Example, missing: Collection[str] = ()) -> Scores:
         """Run the model on one example, without the branches of missing modalities.
@@ -95,8 +94,7 @@ class Scorer:
         """The terms of some modalities, float64 (C,) each."""
         if not only:
             return {}
-        config = self.model.config
-        batch = collate([example], self._pad_id, config.mel_rows, extras_of(config))
+        batch = self._collate([example])
         logits = self.model.modality_logits(batch.to(self._device), only)
         weights = self.model.fusion_weights()
         return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}

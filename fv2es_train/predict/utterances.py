@@ -155,7 +155,8 @@ class OpenVideo:
 
     def _lacks(self, example: Example, missing: dict[str, str]) -> dict[str, str]:
         """Letter -> why, of the modalities of the model that the example lacks."""
-        letters = missing_letters(example, self.predictor.scorer.unverified)
+        scorer = self.predictor.scorer
+        letters = missing_letters(example, scorer.unverified, scorer.model.config.reads)
         told = {VIDEO: DropReason.NO_FACE.meaning, **missing}
         return {m: told[m] for m in letters if m in self.predictor.modalities}
 

@@ -94,7 +94,7 @@ def _train(
     split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
     train_set = subset_of(config.shards, subsets["train"], "train")
-    learnt = train_set.with_input(config.model.modalities, config.unverified_faces)
+    learnt = train_set.with_input(config.model.reads, config.unverified_faces)
     if len(learnt) < len(train_set):
         train_set = subset_of(config.shards, learnt, "train with an input of the model")
     valid_set = subset_of(config.shards, subsets["valid"], "valid")
@@ -113,7 +113,12 @@ def _train(
     torch.manual_seed(config.seed)
     if saved is None:
         model = build(model_config, index.settings).to(device)
+        started = time.perf_counter()
+        fit_loss = model.fit(train_set)
         state = states.State(model.config.to_json(), split.digest(), states.shards_digest(index))
+        if model.closed_form:
+            state.total, state.seen = fit_loss * len(train_set), len(train_set)
+            state.seconds = time.perf_counter() - started
     else:
         saved.state.check(split, index)
         model = build(config_from_json(saved.state.model_config), index.settings).to(device)
@@ -153,14 +158,15 @@ def _train(
     world.seed(config.seed, state.steps)
     done = 0
 
-    while state.epoch <= config.epochs:
+    epochs = 1 if model.closed_form else config.epochs
+    while state.epoch <= epochs:
         if config.early_stop and state.waited >= config.early_stop:
             break
         started, earlier = time.perf_counter(), state.seconds
         optimization.set_training(model)
         order.begin(state.epoch, state.batches)
         loaded: Batch
-        for loaded in loader:
+        for loaded in () if model.closed_form else loader:
             number = state.batches + 1
             rows = len(order.batches[state.batches])
             together, ready = order.step_of(number)
@@ -185,10 +191,10 @@ def _train(
             state.batches, state.seen, state.total = number, state.seen + rows, state.total + total
             state.seconds = earlier + time.perf_counter() - started
             done += 1
-            left = (config.epochs - state.epoch + 1) * batches - number
+            left = (epochs - state.epoch + 1) * batches - number
             left_s = (time.perf_counter() - began) / done * left
             mean, rate = state.total / state.seen, state.seen / state.seconds
-            progress.step(Step(state.epoch, config.epochs, number, batches, mean, rate, left_s))
+            progress.step(Step(state.epoch, epochs, number, batches, mean, rate, left_s))
             if events and ready:
                 rates = {f"lr/{g['name']}": g["lr"] for g in optimizer.param_groups}
                 events.scalars(state.steps, {"train/loss": total / rows, **rates})
@@ -249,7 +255,7 @@ def _train(
             events.scalars(state.steps, losses | shown)
             events.flush()
         left_s = (time.perf_counter() - began) / max(done, 1) * batches
-        progress.epoch(record, left_s * (config.epochs - record["epoch"]))
+        progress.epoch(record, left_s * (epochs - record["epoch"]))
 
     if not world.first:
         return None
@@ -274,7 +280,7 @@ def _train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": len(state.history),
         "best_epoch": kept.epoch,
-        "stopped_early": len(state.history) < config.epochs,
+        "stopped_early": len(state.history) < epochs,
         "device": str(device),
         "processes": world.size,
         "seconds": round(time.perf_counter() - began, 3),

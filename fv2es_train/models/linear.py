@@ -1,0 +1,149 @@
+"""Logistic regression on the mean and deviation of feature columns: the baseline of every table.
+
+Each modality has a classifier of its own, fitted at once from the mapped columns; their logits are
+averaged, so that any subset of modalities can be scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from fv2es_train.data.batches import rows_of
+from fv2es_train.models.emotion_model import EmotionModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fv2es_train.data.batches import Batch
+    from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.models.linear_config import LinearConfig
+
+_STEPS = 500
+# Smallest deviation that an input is divided by: a constant input stays at 0.
+_FLOOR = 1e-6
+
+
+class Linear(EmotionModel):
+    """See the module.
+
+    Args:
+        config: the configuration.
+        widths: stage -> number of its columns.
+    """
+
+    closed_form = True
+
+    def __init__(self, config: LinearConfig, widths: Mapping[str, int]) -> None:
+        super().__init__(config)
+        self.l2, self.reads, self.widths = config.l2, config.reads, dict(widths)
+        self._sizes = {m: 2 * sum(widths[s] for s in self.reads[m]) for m in self.modalities}
+        classes = len(config.label_classes)
+        self.classifiers = nn.ModuleDict({m: nn.Linear(n, classes) for m, n in self._sizes.items()})
+        for m, size in self._sizes.items():
+            self.register_buffer(f"mean_{m}", torch.zeros(size))
+            self.register_buffer(f"deviation_{m}", torch.ones(size))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `EmotionModel`."""
+        logits = torch.stack(list(self.modality_logits(batch).values()), dim=1)
+        factors = self.term_factors(batch.missing).to(logits)
+        return (logits * factors[:, :, None]).sum(1) / len(self.modalities)
+
+    def modality_logits(
+        self, batch: Batch, only: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """See `EmotionModel`."""
+        chosen = [m for m in self.modalities if only is None or m in only]
+        return {m: self.classifiers[m](self._scaled(m, self._inputs(m, batch))) for m in chosen}
+
+    def fusion_weights(self) -> dict[str, float]:
+        """See `EmotionModel`."""
+        return {m: 1 / len(self.modalities) for m in self.modalities}
+
+    def fit(self, dataset: ShardDataset) -> float:
+        """Fit every classifier to the utterances that have its modality."""
+        label = torch.from_numpy(dataset.label.astype(np.float64))
+        inputs = {m: self._pooled(m, dataset) for m in self.modalities}
+        for m, (rows, values) in inputs.items():
+            if len(rows):
+                self.get_buffer(f"mean_{m}").copy_(values.mean(0))
+                deviation = values.std(0, correction=0)
+                # A constant input tells nothing, whatever it is elsewhere.
+                deviation[deviation < _FLOOR] = torch.inf
+                self.get_buffer(f"deviation_{m}").copy_(deviation)
+                self._solve(m, values, label[rows])
+        logits, weights = torch.zeros_like(label), torch.zeros(len(label), 1, dtype=torch.float64)
+        with torch.no_grad():
+            for m, (rows, values) in inputs.items():
+                classifier = self.classifiers[m].double()
+                logits[rows] += classifier(self._scaled(m, values))
+                weights[rows] += 1
+                classifier.float()
+        return _loss(logits / weights.clamp_min(1), label).item()
+
+    def _solve(self, letter: str, values: Tensor, label: Tensor) -> None:
+        """Minimize mean loss + l2 / 2 * the squared norm of the weights; convex, so exact."""
+        classifier = self.classifiers[letter].double()
+        for parameter in classifier.parameters():
+            nn.init.zeros_(parameter)
+        weight = classifier.get_parameter("weight")
+        solver = torch.optim.LBFGS(
+            classifier.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe"
+        )
+        scaled = self._scaled(letter, values)
+
+        def closure() -> float:
+            solver.zero_grad()
+            loss = _loss(classifier(scaled), label) + self.l2 / 2 * weight.square().sum()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
+            return loss.item()
+
+        solver.step(closure)  # type: ignore[no-untyped-call]  # torch
+        classifier.float()
+
+    def _scaled(self, letter: str, values: Tensor) -> Tensor:
+        mean, deviation = (self.get_buffer(f"{n}_{letter}") for n in ("mean", "deviation"))
+        return (values - mean.to(values)) / deviation.to(values)
+
+    def _inputs(self, letter: str, batch: Batch) -> Tensor:
+        """Means and deviations of a batch, float32 (B, D); zeros where the modality is missing."""
+        parts = []
+        for stage in self.reads[letter]:
+            counts = batch.extras[f"{stage}/rows"].tolist()
+            rows = torch.split(batch.extras[stage], counts)
+            none = torch.zeros(2 * self.widths[stage], device=batch.label.device)
+            parts.append(torch.stack([_moments(r) if len(r) else none for r in rows]))
+        return torch.cat(parts, dim=1)
+
+    def _pooled(self, letter: str, dataset: ShardDataset) -> tuple[NDArray[np.int64], Tensor]:
+        """The utterances that have a modality, and their inputs, float64 (n, D)."""
+        stages, found, values = self.reads[letter], [], []
+        for number, example in enumerate(dataset[item] for item in range(len(dataset))):
+            if all(stage in example for stage in stages):
+                found.append(number)
+                values.append(torch.cat([_moments(_tensor(rows_of(example, s))) for s in stages]))
+        rows = torch.stack(values) if values else torch.zeros(0, self._sizes[letter])
+        return np.array(found, np.int64), rows.double()
+
+
+def _tensor(rows: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def _moments(rows: Tensor) -> Tensor:
+    """Mean and deviation of each column, float32 (2 D,); computed in double precision."""
+    wide = rows.double()
+    return torch.cat([wide.mean(0), wide.std(0, correction=0)]).float()
+
+
+def _loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross entropy: softmax where each utterance has one class, else of each class."""
+    if bool((label.sum(1) == 1).all()) and label.shape[1] > 1:
+        return cross_entropy(logits, label)
+    return binary_cross_entropy_with_logits(logits, label)
