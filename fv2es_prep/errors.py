@@ -100,20 +100,42 @@ _FAILS_RECORDING = {
 }
 
 
+_LONGEST = 500
+
+
+def one_sentence(text: str) -> str:
+    """A text on one line of at most 500 printable characters; a longer one loses its middle."""
+    # What a message quotes may be a whole file, and may steer a terminal.
+    line = " ".join(_cut(text, 4 * _LONGEST).splitlines())
+    return _cut("".join(map(_printable, line)), _LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    head = most * 3 // 5
+    return f"{text[:head]} … {text[head + 3 - most :]}"
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
 class Fv2esError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        sentence: what is wrong, in which file or utterance, what was found and expected.
+        sentence: what is wrong, in which file or utterance, what was found and expected; see
+            `one_sentence`.
         hint: what to do; may be empty.
     """
 
     exit_status = 1
 
     def __init__(self, sentence: str, hint: str = "") -> None:
-        super().__init__(sentence, hint)
-        self.sentence = sentence
+        self.sentence = one_sentence(sentence)
         self.hint = hint
+        super().__init__(self.sentence, hint)
 
     def __str__(self) -> str:
         return f"{self.sentence}\nhint: {self.hint}" if self.hint else self.sentence
@@ -153,7 +175,7 @@ class _ReasonedError(WorkError):
     def __init__(self, sentence: str, reason: DropReason, hint: str = "") -> None:
         super().__init__(sentence, hint)
         # Exceptions cross process borders by pickling their args.
-        self.args = (sentence, reason, hint)
+        self.args = (self.sentence, reason, hint)
         self.reason = DropReason(reason)
 
 

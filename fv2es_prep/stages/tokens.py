@@ -40,8 +40,10 @@ def load_tokenizer(name_or_dir: str) -> Any:
             from transformers import PreTrainedTokenizerFast as Tokenizer
         else:
             from transformers import AutoTokenizer as Tokenizer
-        return Tokenizer.from_pretrained(name_or_dir, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        return Tokenizer.from_pretrained(
+            name_or_dir, local_files_only=local, trust_remote_code=False
+        )
+    except Exception as error:  # those of two libraries, which vary with the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
             f"{name_or_dir} holds no tokenizer that can be read: {first}",

@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from fv2es_prep.errors import TokenizerError
+from fv2es_prep.utils.pretrained import check_pretrained
 
 _TIMEOUT_S = 5.0
 
 
 def is_local(name_or_dir: str, what: str, option: str) -> bool:
-    """True for a directory or a cached download, False for a name on the Hub.
+    """True for a directory or a cached download, which is checked; False for a name on the Hub.
 
     transformers retries an unreachable Hub for a minute; this makes one request. ``what`` and
     ``option`` are for the message, e.g. ``tokenizer`` and ``--tokenizer``.
 
     Raises:
-        TokenizerError: it is none of these.
+        TokenizerError: it is none of these, or `check_pretrained` refuses it.
     """
-    if is_here(name_or_dir):
+    if (place := _place(name_or_dir)) is not None:
+        check_pretrained(place, what, option)
         return True
     try:
         from huggingface_hub import HfApi
@@ -36,12 +38,17 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
 
 def is_here(name_or_dir: str) -> bool:
     """Whether it is a directory or a cached download; asks no network."""
+    return _place(name_or_dir) is not None
+
+
+def _place(name_or_dir: str) -> Path | None:
     if Path(name_or_dir).is_dir():
-        return True
+        return Path(name_or_dir)
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        return isinstance(try_to_load_from_cache(name_or_dir, "config.json"), str)
+        cached = try_to_load_from_cache(name_or_dir, "config.json")
     except ValueError:
         # No name that a model could have.
-        return False
+        return None
+    return Path(cached).parent if isinstance(cached, str) else None

@@ -2,7 +2,7 @@
 
 The columns are ``id``, ``recording``, ``speaker``, ``session``, and for each class
 ``true_CLASS``, ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``. Numbers
-round-trip exactly.
+round-trip exactly; so do texts, whose cells `csv_text.neutral` makes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.utils.csv_text import csv_line, neutral, plain
 from fv2es_prep.utils.files import whole_file
 from fv2es_train.models.run_files import overlap
 
@@ -118,9 +119,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         for field in _PARTS.values()
     ]
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*_HEAD, *named])
-        writer.writerows(zip(*names, *numbers, strict=True))
+        # Numbers stay as they are, also negative ones.
+        rows = zip(*[map(neutral, values) for values in names], *numbers, strict=True)
+        file.writelines(f"{csv_line(row)}\n" for row in ([*_HEAD, *named], *rows))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -153,6 +154,7 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     expected = [*_HEAD, *(f"{part}_{name}" for name in classes for part in _PARTS)]
     if header != expected or any(len(row) != len(header) for row in rows):
         raise ValueError("a column is missing or misplaced")
+    rows = [[*map(plain, row[: len(_HEAD)]), *row[len(_HEAD) :]] for row in rows]
     columns: list[Any] = list(zip(*rows, strict=True)) or [() for _ in header]
     arrays: dict[str, Any] = {
         field: np.array(columns[len(_HEAD) + place :: len(_PARTS)], dtype=_DTYPES[part]).T

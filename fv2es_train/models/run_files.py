@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -20,6 +22,8 @@ from fv2es_prep.utils.files import write_json
 
 IDS, FAMILIARITY = "ids.json", "familiarity.json"
 _PACK_HINT = "pass the directory of a run, or a file that `fv2es pack` wrote"
+_MOST_FILES = 1000
+_SAFE_NAME = re.compile(r"[^\\:\x00-\x1f]{1,200}")
 # Packed file and its state -> the directory that it is unpacked in, removed with the process.
 _UNPACKED: dict[tuple[Path, int, int], Path] = {}
 
@@ -39,14 +43,34 @@ def unpacked(run: Path) -> Path:
         atexit.register(shutil.rmtree, place, ignore_errors=True)
         try:
             with zipfile.ZipFile(run) as archive:
-                # Stored only: what is unpacked is no larger than the file.
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                    raise UsageError(f"{run} is compressed, expected a packed run", _PACK_HINT)
-                archive.extractall(place)  # zipfile keeps it in the directory
-        except (OSError, zipfile.BadZipFile) as error:
+                _refuse_unsafe(archive, state.st_size)
+                archive.extractall(place)
+        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             raise UsageError(f"{run} is not a packed run: {error}", _PACK_HINT) from error
         _UNPACKED[key] = place
     return _UNPACKED[key]
+
+
+def _refuse_unsafe(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError unless it unpacks to no more than its size, and into its place."""
+    entries = archive.infolist()
+    if any(one.compress_type != zipfile.ZIP_STORED for one in entries):
+        raise ValueError("it is compressed")
+    # Entries may share their bytes; then they are more than the file.
+    if sum(one.file_size for one in entries) > size or len(entries) > _MOST_FILES:
+        raise ValueError(f"it unpacks to more than its own {size} bytes or {_MOST_FILES} files")
+    seen: set[str] = set()
+    for one in entries:
+        # As they stand in the file: zipfile cuts names at a null and mends separators.
+        name = one.orig_filename
+        parts = name.removesuffix("/").split("/")
+        if not _SAFE_NAME.fullmatch(name) or set(parts) & {"", ".", ".."}:
+            raise ValueError(f"it holds the unsafe name {name!r}")
+        if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ValueError(f"{name!r} in it is a link or a device")
+        if name in seen:
+            raise ValueError(f"it holds {name!r} twice")
+        seen.add(name)
 
 
 def tokenizer_of(run: Path) -> str | None:

@@ -6,16 +6,23 @@ pooler is left out, because nothing reads it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.utils.hub import is_local
+from fv2es_prep.utils.pretrained import refuse_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 
 
 class TextEncoder(nn.Module):
@@ -78,14 +85,21 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
 
 def from_config(values: dict[str, Any]) -> TextEncoder:
-    """An encoder with random weights, of a `TextEncoder.config`, to load a checkpoint into."""
+    """An encoder with random weights, of a `TextEncoder.config`, to load a checkpoint into.
+
+    Raises:
+        ValueError: the configuration names code, or sizes that no encoder has.
+    """
     from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
 
+    _refuse_absurd(refuse_code(values))
     if values.get("model_type", "albert") == "albert":
         albert = AlbertConfig.from_dict(dict(values))
         return TextEncoder(AlbertModel(albert, add_pooling_layer=False))
     config = AutoConfig.for_model(**values)
-    return TextEncoder(AutoModel.from_config(config, add_pooling_layer=False))
+    return TextEncoder(
+        AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False)
+    )
 
 
 def pretrained(name: str) -> TextEncoder:
@@ -95,17 +109,29 @@ def pretrained(name: str) -> TextEncoder:
         TokenizerError: the directory is incomplete, or the name is neither cached nor on a hub that
             can be reached.
     """
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
     local = is_local(name, "text encoder", "--text-encoder")
     try:
         with _quiet():
-            albert, found = AutoModel.from_pretrained(
-                name, add_pooling_layer=False, output_loading_info=True, local_files_only=local
+            config = AutoConfig.from_pretrained(
+                name, local_files_only=local, trust_remote_code=False
             )
-    except (OSError, ValueError, KeyError) as error:
+            _refuse_absurd(config.to_dict())
+            if Path(name).is_dir():
+                _refuse_larger(config, Path(name))
+            albert, found = AutoModel.from_pretrained(
+                name,
+                add_pooling_layer=False,
+                output_loading_info=True,
+                local_files_only=local,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+    except Exception as error:  # those of several libraries, which vary with the damage
+        first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
-            f"the text encoder {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the text encoder {name!r} cannot be loaded: {first}",
             "pass a directory that holds config.json and model.safetensors as transformers' "
             "save_pretrained writes them: --text-encoder DIR",
         ) from error
@@ -115,6 +141,32 @@ def pretrained(name: str) -> TextEncoder:
             "pass a directory with the weights of the whole encoder: --text-encoder DIR",
         )
     return TextEncoder(albert.float())
+
+
+def _refuse_absurd(values: Mapping[str, Any]) -> None:
+    """Raise ValueError for sizes that take for ever to build."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_absurd(value)
+        limit = _MOST_LAYERS if "layer" in str(name) else _LARGEST_SIZE
+        if isinstance(value, int | float) and abs(value) > limit:
+            raise ValueError(f"its {name} is {value}, expected {limit} at most")
+
+
+def _refuse_larger(config: Any, directory: Path) -> None:
+    """Raise ValueError if the encoder has more values than the files have bytes."""
+    from transformers import AutoModel
+
+    files = list(directory.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(p.name for p in directory.glob("*") if p.suffix in _PICKLES)
+        found = f"{pickles[0]}, a pickle, which could run code" if pickles else "none"
+        raise ValueError(f"its weights are not in model.safetensors; found {found}")
+    with torch.device("meta"):
+        sketch = AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False)
+    count, size = sum(p.numel() for p in sketch.parameters()), sum(p.stat().st_size for p in files)
+    if count > size:
+        raise ValueError(f"its config.json describes {count} weights, its files have {size} bytes")
 
 
 @contextmanager

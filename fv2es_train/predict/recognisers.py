@@ -116,9 +116,13 @@ def _load(name_or_dir: str) -> Any:
     transformers.utils.logging.disable_progress_bar()
     try:
         return transformers.pipeline(
-            "automatic-speech-recognition", model=name_or_dir, device="cpu"
+            "automatic-speech-recognition",
+            model=name_or_dir,
+            device="cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # those of several libraries, which vary with the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise WorkError(
             f"no speech recogniser can be read from {name_or_dir}: {first}", hint

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from fv2es_prep.utils.csv_text import csv_line, neutral
 from fv2es_train.predict.outputs import (
     TEXT,
     SpeakerPrediction,
@@ -134,6 +133,4 @@ def _headline(one: UtterancePrediction) -> str:
 
 
 def _row(values: Sequence[object]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(values)
-    return out.getvalue()
+    return csv_line(map(neutral, values))

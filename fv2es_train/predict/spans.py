@@ -13,6 +13,7 @@ from typing import Any
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import MediaError, UsageError
 from fv2es_prep.media.probe import announced_s, duration_s
+from fv2es_prep.utils.csv_text import plain
 from fv2es_train.predict.outputs import AUDIO, VIDEO, FailedMedia
 from fv2es_train.predict.request import Request, Span, SpanRules, named, parse_view
 from fv2es_train.predict.speech import WINDOW_S, cut_speech, detect_speech
@@ -38,7 +39,7 @@ def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
     """
     try:
         is_json = text.lstrip()[:1] in ("[", "{")
-        rows = _json_rows(text) if is_json else list(csv.DictReader(text.splitlines()))
+        rows = _json_rows(text) if is_json else _csv_rows(text)
     except csv.Error as error:
         raise UsageError(f"{name} is no CSV: {error}", _HINT) from error
     except (ValueError, RecursionError) as error:
@@ -51,6 +52,12 @@ def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
 def _json_rows(text: str) -> Any:
     value = json.loads(text)
     return value.get("spans", value.get("utterances")) if isinstance(value, dict) else value
+
+
+def _csv_rows(text: str) -> list[dict[str, str]]:
+    """Rows as ``predict --csv`` writes them; cells beyond the header are left out."""
+    rows = csv.DictReader(text.splitlines())
+    return [{k: plain(v or "") for k, v in row.items() if k is not None} for row in rows]
 
 
 def _span(row: Any, name: str) -> Span:

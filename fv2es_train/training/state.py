@@ -6,9 +6,9 @@ nothing.
 
 from __future__ import annotations
 
-import pickle
 import signal
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -121,13 +121,23 @@ class Saved:
     random: dict[str, Any]
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
-        """Restore the network, the optimizer and the random number generators."""
-        model.load_state_dict(self.model)
-        optimizer.load_state_dict(self.optimizer)
-        torch.set_rng_state(self.random["torch"])
-        # On a machine with another number of GPUs, their generators start anew.
-        if len(self.random["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(self.random["cuda"])
+        """Restore the network, the optimizer and the random number generators.
+
+        Raises:
+            TrainError: they are not those of this run.
+        """
+        try:
+            model.load_state_dict(self.model)
+            optimizer.load_state_dict(self.optimizer)
+            torch.set_rng_state(self.random["torch"])
+            # On a machine with another number of GPUs, their generators start anew.
+            if len(self.random["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(self.random["cuda"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TrainError(
+                f"{NAME} does not belong to the model of this run ({type(error).__name__})",
+                "start a new run, or put back the file that this run wrote",
+            ) from error
 
 
 def load_state(run: Path) -> Saved:
@@ -145,16 +155,29 @@ def load_state(run: Path) -> Saved:
         )
     hint = "start a new run, or continue with the fv2es version that wrote it"
     try:
+        _refuse_compressed(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
         version = stored["version"]
         values = {f.name: stored["state"][f.name] for f in fields(State)} if version == 1 else {}
         parts = {name: stored[name] for name in ("model", "optimizer", "random")}
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.PickleError) as error:
-        first = str(error).splitlines()[0] if str(error) else repr(error)
-        raise TrainError(f"{path} cannot be read: {first}", hint) from error
+    except Exception as error:  # a damaged pickle fails in any way
+        # Not torch's words, which advise to execute what the file holds.
+        raise TrainError(
+            f"{path} cannot be read ({type(error).__name__}): it is damaged, or holds more than "
+            "numbers, names and tensors",
+            hint,
+        ) from error
     if version != _VERSION:
         raise TrainError(f"{path} has version {version}, expected {_VERSION}", hint)
     return Saved(State(**values), **parts)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """A small file of our own does not unpack to a large one."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed")
 
 
 @contextmanager

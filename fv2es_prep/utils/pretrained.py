@@ -1,0 +1,97 @@
+"""What the directory of a pretrained tokenizer or model may hold: data that runs nothing.
+
+Leaves the hub to `hub`, and loading to those who load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import TokenizerError
+
+# The largest vocabularies of today take 35 MB as JSON.
+_LARGEST_BYTES = 100 << 20
+_WEIGHTS = ".safetensors"
+_ADAPTER = "adapter_config.json"
+
+
+def check_pretrained(directory: Path, what: str, option: str) -> None:
+    """Make sure that a directory holds data only, before a library reads it.
+
+    Args:
+        directory: directory in transformers' format.
+        what: for the message, e.g. ``tokenizer``.
+        option: for the hint, e.g. ``--tokenizer``.
+
+    Raises:
+        TokenizerError: a file is no regular file, is too large or leads out of the directory, or a
+            configuration names code, files elsewhere or another model.
+    """
+    try:
+        for folder, _, names in os.walk(directory):
+            for name in names:
+                _check_file(Path(folder, name), _home(directory))
+        for path in sorted(directory.glob("*.json")):
+            # A vocabulary names no code, and is read once only.
+            if path.name.endswith(("config.json", "index.json")):
+                _check_config(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TokenizerError(
+            f"the {what} {str(directory)!r} is refused: {error}",
+            f"pass a directory that holds data only, as save_pretrained writes it: {option} DIR",
+        ) from error
+
+
+def refuse_code(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration, which must not name code to fetch or run; ValueError if so."""
+    if "auto_map" in values:
+        raise ValueError("it names Python code to run (auto_map), and fv2es runs none")
+    for name, value in values.items():
+        # Others are kernels, which transformers fetches from the hub.
+        if name.endswith("_implementation") and value not in (None, "eager", "sdpa"):
+            raise ValueError(f"{name} is {value!r}, expected 'eager' or 'sdpa'")
+    return dict(values)
+
+
+def _home(directory: Path) -> Path:
+    """Where its links may lead: a download of the hub links to ../../blobs."""
+    place = directory.resolve()
+    return place.parent.parent if place.parent.name == "snapshots" else place
+
+
+def _check_file(path: Path, home: Path) -> None:
+    if not path.resolve(strict=True).is_relative_to(home):
+        raise ValueError(f"{path.name} is a link that leads out of it")
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path.name} is a pipe, socket or device, expected a file")
+    if path.suffix in (".json", ".model", ".txt", ".jinja") and found.st_size > _LARGEST_BYTES:
+        raise ValueError(
+            f"{path.name} has {found.st_size} bytes, expected {_LARGEST_BYTES} at most"
+        )
+    if path.name == _ADAPTER:
+        raise ValueError(f"{_ADAPTER} makes it an adapter of another model")
+
+
+def _check_config(path: Path) -> None:
+    try:
+        # The hook sees each object, so that nothing hides in a nested one.
+        values = json.loads(path.read_text(encoding="utf-8"), object_hook=refuse_code)
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path.name} holds a {type(values).__name__}, expected an object")
+    if path.name.endswith(f"{_WEIGHTS}.index.json"):
+        files = values.get("weight_map", {})
+        strange = [n for n in files.values() if Path(str(n)).name != n or not n.endswith(_WEIGHTS)]
+        if strange:
+            raise ValueError(f"{path.name} names the file {strange[0]!r}, expected *{_WEIGHTS}")
