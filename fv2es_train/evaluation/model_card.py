@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fv2es_train.models.checkpoint import Checkpoint
 
 _OTHER_LICENCE = "The corpus has a licence of its own, which decides whether this model may be "
-_PACKAGES = ("torch", "transformers", "timm", "numpy", "scikit-learn")
+_PACKAGES = ("torch", "transformers", "timm", "numpy")
 _NOT_FOR = "Not for decisions about people; see [what it is not for](#what-it-is-not-for)."
 _LIMITS = """\
 - It was measured on the subsets named above only. Other speakers, languages, cameras and
