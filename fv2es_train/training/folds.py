@@ -14,6 +14,7 @@ import numpy as np
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
+from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.configuration import differences, flat_values
 from fv2es_prep.utils.files import make_directory, write_json
 from fv2es_train.config import TrainConfig
@@ -56,7 +57,8 @@ def train_folds(
         together, each as its own fold predicted it; ``failed``, the names of failed folds.
 
     Raises:
-        UsageError: there are no folds, or the directory of a fold holds another run.
+        UsageError: there are no folds, another process trains on them, or the directory of a fold
+            holds another run.
         SplitError: a manifest is damaged.
         OutputError: the directory cannot be written.
     """
@@ -67,10 +69,11 @@ def train_folds(
     done = [_is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
     make_directory(config.out)
     found = []
-    for fold, digest, finished in zip(mine, digests, done, strict=True):
-        say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
-        error = "" if finished else _train(fold, progress, say)
-        found.append(_record(fold, digest, not finished, error))
+    with locked(config.out):
+        for fold, digest, finished in zip(mine, digests, done, strict=True):
+            say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
+            error = "" if finished else _train(fold, progress, say)
+            found.append(_record(fold, digest, not finished, error))
     failed = [fold["fold"] for fold in found if fold["error"]]
     result = {"folds": found, **_statistics(found), "failed": failed}
     write_json(config.out / SUMMARY, result)

@@ -61,8 +61,8 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
         where the split has none). None in all processes but the first.
 
     Raises:
-        UsageError: the run exists already, an option is out of range, or the run to be resumed
-            began with other shards.
+        UsageError: the run exists already or another process trains in it, an option is out of
+            range, or the run to be resumed began with other shards.
         SplitError: the train or valid subset is empty or does not fit the shards, or the run to be
             resumed began with another split.
         TokenizerError: the text encoder cannot be loaded.
@@ -91,6 +91,7 @@ def _train(
     run, device = config.out, world.device
     if not config.resume:
         run_dir.refuse_existing(config)
+    claim = stack.enter_context(run_dir.held(config)) if world.first else None
     split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
     train_set = subset_of(config.shards, subsets["train"], "train")
@@ -199,7 +200,8 @@ def _train(
                 rates = {f"lr/{g['name']}": g["lr"] for g in optimizer.param_groups}
                 events.scalars(state.steps, {"train/loss": total / rows, **rates})
             due = config.save_every and state.steps % config.save_every == 0
-            if world.first and ready and (stop or due):
+            if claim and ready and (stop or due):
+                run_dir.check_held(claim)
                 states.save_state(run, state, model, optimizer)
                 if events:
                     events.flush()
@@ -243,7 +245,8 @@ def _train(
         )
         state.end_epoch(record)
         # The state comes last: a run killed before that repeats this epoch identically.
-        if world.first:
+        if claim:
+            run_dir.check_held(claim)
             if better:
                 save_checkpoint(run, checkpoint)
             save_checkpoint(run, replace(checkpoint, which="last"))

@@ -5,14 +5,17 @@ Owns the names that a run writes. Leaves checkpoints and the state to `checkpoin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.errors import UsageError
+from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
+from fv2es_prep.utils.claims import Claim, locked
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
 from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
@@ -51,6 +54,37 @@ def refuse_existing(config: TrainConfig) -> None:
             f"{config.out} already holds a run ({', '.join(found)})",
             f"continue it with --resume {config.out}, choose another --out, or pass --overwrite "
             "to replace it",
+        )
+
+
+@contextlib.contextmanager
+def held(config: TrainConfig) -> Iterator[Claim]:
+    """Hold the directory of a run; it is made, and removed if nothing was written to it.
+
+    Raises:
+        UsageError: another process trains in it, or it holds a run, see `refuse_existing`.
+        OutputError: it cannot be written.
+    """
+    new = not config.out.exists()
+    make_directory(config.out)
+    try:
+        with locked(config.out) as claim:
+            if not config.resume:
+                # Another process may have trained since the first look.
+                refuse_existing(config)
+            yield claim
+    finally:
+        if new:
+            with contextlib.suppress(OSError):
+                config.out.rmdir()
+
+
+def check_held(claim: Claim) -> None:
+    """Raise TrainError if another process has taken over a run, as after a long suspension."""
+    if not claim.held:
+        raise TrainError(
+            f"another process has taken over {claim.path.parent}",
+            "wait until it ends; this process was suspended or could not write",
         )
 
 
