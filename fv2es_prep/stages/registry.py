@@ -26,6 +26,8 @@ STAGES: Registry[Stage] = Registry(
         "landmarks": "fv2es_prep.stages.landmarks:LANDMARKS",
         "waveform": "fv2es_prep.stages.waveform:WAVEFORM",
         "mfcc": "fv2es_prep.stages.mfcc:MFCC",
+        "egemaps": "fv2es_prep.stages.egemaps:EGEMAPS",
+        "egemaps-lld": "fv2es_prep.stages.egemaps:EGEMAPS_LLD",
     },
 )
 

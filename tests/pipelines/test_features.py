@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import h5py
 import numpy as np
+import opensmile
 import pytest
 import torch
 import torchaudio
 
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.errors import SettingsError, UtteranceError
+from fv2es_prep.errors import SettingsError, UsageError, UtteranceError
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
+from fv2es_prep.stages.egemaps import EGEMAPS as EGEMAPS_STAGE
+from fv2es_prep.stages.egemaps import EGEMAPS_LLD
 from fv2es_prep.stages.mfcc import MFCC, MfccSettings
 from fv2es_prep.stages.registry import StageContext, choose_stages
 from fv2es_prep.stages.waveform import WAVEFORM
 from fv2es_prep.types import Waveform
 from pipelines.rederive import rederive
+
+EGEMAPS = ("egemaps", "egemaps-lld")
 
 
 def test_mfcc_is_added_from_the_stored_waveform_alone(
@@ -46,6 +52,24 @@ def test_mfcc_is_added_from_the_stored_waveform_alone(
             )(torch.from_numpy(sound.astype(np.float32) / 32767))
             np.testing.assert_allclose(example["mfcc"], plain.T.numpy(), rtol=1e-5, atol=1e-4)
 
+    _, summary = prepare(replace(options, stages=("waveform", *EGEMAPS)))
+    assert (summary.counts["egemaps_made"], summary.counts["sounds_decoded"]) == (2, 0)
+    assert verify(out) == []
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    with ShardReader(shard) as reader:
+        for row in range(2):
+            example = reader.read(row)
+            sound = example["waveform"].astype(np.float32) / 32767
+            plain = smile.process_signal(sound, 16_000).to_numpy()[0]
+            np.testing.assert_allclose(example["egemaps"], plain, rtol=1e-5)
+            assert example["egemaps-lld"].shape[1] == 25
+            assert len(example["egemaps-lld"]) > 50 * example.utterance.duration_s
+    with h5py.File(shard, "r+") as file:
+        file["egemaps/values"][0, 0] = np.nan
+        file["egemaps-lld/values"][0, 0] = np.inf
+    assert {"I32", "I33"} <= {finding.code for finding in verify(out)}
+
+    prepare(replace(options, stages=("waveform", "mfcc")))
     with h5py.File(shard, "r+") as file:
         file["mfcc/values"][0, 0] = np.nan
         file["waveform/offsets"][1] = file["waveform/offsets"][2]
@@ -65,6 +89,20 @@ def test_a_waveform_is_the_sound_at_its_rate_in_16_bits():
     for bad in (samples[:0], np.full(100, np.nan, np.float32)):
         with pytest.raises(UtteranceError, match="no audio samples, or some that are no finite"):
             make(Waveform(bad, 16_000))
+
+
+def test_sound_too_short_for_opensmile_is_zeros():
+    context = StageContext(PrepSettings(stages=("waveform", *EGEMAPS)), "", ())
+    for stage, shape in ((EGEMAPS_STAGE, (88,)), (EGEMAPS_LLD, (1, 25))):
+        found = stage.load(context)(np.full(100, 1000, np.int16))
+        assert found.shape == shape and not found.any()
+
+
+def test_without_opensmile_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    with pytest.raises(UsageError, match="needs the package opensmile") as caught:
+        EGEMAPS_STAGE.load(StageContext(PrepSettings(stages=("waveform", "egemaps")), "", ()))
+    assert "fv2es[egemaps]" in caught.value.hint
 
 
 @pytest.mark.parametrize("count", [1, 512, 513, 5000])
