@@ -31,7 +31,7 @@ class LinearConfig(ModelConfig):
     name: str = "linear"
     modalities: str = "a"
     features: tuple[str, ...] = ("mfcc",)
-    l2: Annotated[float, Meta(ge=0)] = 0.02
+    l2: Annotated[float, Meta(ge=0)] = 0.1
 
     @property
     def reads(self) -> Mapping[str, tuple[str, ...]]:
