@@ -1,17 +1,18 @@
-"""Access to the server: the token, host names, the size of bodies, and security headers."""
+"""Access to the server: host names, origins, the token, and security headers."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hmac
+import re
+import socket
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 
 from fv2es_train.serve.api_errors import ApiError
-from fv2es_train.serve.settings import MIB, ServeConfig
+from fv2es_train.serve.bodies import Body, too_large
+from fv2es_train.serve.room import Room, network, plain_ip
+from fv2es_train.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,7 +36,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FREE, _FREE_UNDER = ("/", "/healthz", "/favicon.ico"), "/page/"
 # The only address with bodies larger than text.
 UPLOAD = "/v1/predict"
-_DRAIN_S, _DRAIN_BYTES = 10.0, 64 * MIB
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(?::\d{1,5})?")
 
 
 class AccessControl:
@@ -43,49 +44,67 @@ class AccessControl:
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self._app, self._token, self._limits = app, config.token, config.limits
-        # The names of a public server are unknown unless they are given.
-        known = not config.is_public or bool(config.names)
-        self._names = {*_LOOPBACK, config.host, *config.names} if known else None
+        self._given = {name.lower() for name in config.names}
+        self._names = {*_LOOPBACK, config.host.lower(), *self._given}
+        if config.is_public:
+            self._names.add(socket.gethostname().lower())
+        self._uploads = Room(config.limits.uploads, config.limits.uploads_per_address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limits.upload_bytes if scope["path"] == UPLOAD else self._limits.text_bytes
-        body = _Body(receive, limit)
+        size = self._limits.upload_bytes if scope["path"] == UPLOAD else self._limits.text_bytes
+        body = Body(receive, network(scope.get("client")), size, self._limits, self._uploads)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _add_headers(MutableHeaders(scope=message), scope["path"])
-                if message["status"] >= 400:
-                    await body.drain()
             await send(message)
 
         app = self._app
         try:
-            self._check(scope, limit)
+            self._check(scope, size)
         except ApiError as error:
+            # The body stays unread; the connection drops what still comes of it.
             app = error.response()
-        await app(scope, body.receive, send_with_headers)
+        try:
+            await app(scope, body.receive, send_with_headers)
+        finally:
+            body.leave()
 
-    def _check(self, scope: Scope, limit: int) -> None:
+    def _check(self, scope: Scope, size: int) -> None:
+        """Check the headers of a request, before anything is read or done."""
         headers, path = Headers(scope=scope), scope["path"]
-        name = _without_port(headers.get("host", ""))
-        if self._names is not None and name not in self._names:
-            raise ApiError(
-                403,
-                f"unknown host name {name[:80]!r}",
-                "the server's administrator can add the name with --name",
-            )
+        self._check_host(headers, scope.get("server"))
         if path in _FREE or path.startswith(_FREE_UNDER):
             return
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise ApiError(403, "request from another site", "open the server's own page")
+            raise _foreign()
+        self._check_token(headers)
         declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > limit:
-            sentence = _too_large(limit)
-            raise ApiError(413, sentence, "send less")
+        if declared.isdecimal() and int(declared) > size:
+            raise ApiError(413, too_large(size).detail, "send less")
+
+    def _check_host(self, headers: Headers, local: tuple[str, int] | None) -> None:
+        """Check that the server is asked under a name of its own, and by its own page if by one."""
+        host = headers.get("host", "").lower()
+        name = _name_of(host)
+        # A page of another site reaches this machine by a name that it owns, never by an address.
+        addresses = {plain_ip(local[0])} if local else set()
+        if not name or name not in self._names | addresses:
+            raise ApiError(
+                403,
+                f"unknown host name {host[:80]!r}",
+                "the server's administrator can add the name with --name",
+            )
+        for origin in headers.getlist("origin"):
+            place = origin.lower().partition("://")[2]
+            if place != host and _name_of(place) not in self._given:
+                raise _foreign()
+
+    def _check_token(self, headers: Headers) -> None:
         if self._token is None:
             return
         kind, _, value = headers.get("authorization", "").partition(" ")
@@ -99,50 +118,17 @@ class AccessControl:
             )
 
 
-class _Body:
-    """The body of a request, at most ``limit`` bytes; knows whether it was read to its end."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._left = receive, limit, limit
-        self._ended = False
-
-    async def receive(self) -> Message:
-        """See the ASGI specification.
-
-        Raises:
-            HTTPException: the body is too large; the framework converts any other error.
-        """
-        message = await self._next()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise HTTPException(413, _too_large(self._limit))
-        return message
-
-    async def drain(self) -> None:
-        """Read the rest of a refused request: a sending client would see a broken connection."""
-        left = _DRAIN_BYTES
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while left > 0 and not self._ended:
-                    left -= len((await self._next()).get("body", b""))
-
-    async def _next(self) -> Message:
-        message = await self._receive()
-        self._ended = message["type"] != "http.request" or not message.get("more_body")
-        return message
-
-
-def _too_large(limit: int) -> str:
-    return f"the body is larger than {limit / MIB:g} MiB"
-
-
 def _add_headers(headers: MutableHeaders, path: str) -> None:
     headers.update(_HEADERS)
     # The page's files may change with the next version; everything else is private.
     headers.setdefault("Cache-Control", "no-cache" if path.startswith("/page/") else "no-store")
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+def _foreign() -> ApiError:
+    return ApiError(403, "request from another site", "open the server's own page")
+
+
+def _name_of(host: str) -> str:
+    """The name or address of a host with or without a port; empty if it is malformed."""
+    found = _HOST.fullmatch(host)
+    return plain_ip(found[1].strip("[]")) if found else ""

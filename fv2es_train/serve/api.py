@@ -111,13 +111,15 @@ class Api:
         if not self._pool.up:
             raise ApiError(503, "the model is loading", "try again", {"Retry-After": "10"})
         limits, pictures_hz = self._config.limits, self._pool.model.pictures_hz
-        with self._jobs.reserve():
-            form = await receive_form(request, limits)
-            try:
+        self._jobs.check_room()
+        form = await receive_form(request, limits)
+        try:
+            # Only a whole upload takes a place in the queue.
+            with self._jobs.reserve():
                 job = await run_in_threadpool(job_of, form, self._workspace, limits, pictures_hz)
-            finally:
-                await form.close()
-            self._jobs.add(job)
+                self._jobs.add(job)
+        finally:
+            await form.close()
         _LOG.info("job %s waits", job.id[:6])
         return self._accepted(job, response)
 

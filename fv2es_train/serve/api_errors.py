@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _LOG = logging.getLogger("fv2es.serve")
-_SEE = "see /openapi.json"
+_SEE, _TELL = "see /openapi.json", "tell the server's administrator"
 _UNKNOWN = {404: "unknown address", 405: "method not allowed at this address"}
+
+# The statuses of `bodies`, and what to do.
+_OF_BODIES = {
+    408: "use a faster connection, or send a smaller file",
+    413: "send less",
+    429: "try again later",
+}
 
 
 class ApiError(Fv2esError):
@@ -52,10 +59,10 @@ def handle_errors(app: FastAPI, count: Callable[[int], None]) -> None:
 
     @handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> Response:
-        too_large = error.status_code == 413
-        sentence = error.detail if too_large else "invalid request"
+        sentence = error.detail if error.status_code in _OF_BODIES else "invalid request"
         sentence = _UNKNOWN.get(error.status_code, sentence)
-        return respond(ApiError(error.status_code, sentence, _SEE, dict(error.headers or {})))
+        hint = _OF_BODIES.get(error.status_code, _SEE)
+        return respond(ApiError(error.status_code, sentence, hint, dict(error.headers or {})))
 
     @handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
@@ -63,10 +70,12 @@ def handle_errors(app: FastAPI, count: Callable[[int], None]) -> None:
         where = ".".join(str(part) for part in first["loc"])[:80]
         return respond(ApiError(422, f"{where}: {first['msg']}", _SEE))
 
+    @handler(OSError)
+    async def full(_: Request, error: OSError) -> Response:
+        _LOG.warning("cannot store an upload: %s", error.strerror or error)
+        return respond(ApiError(507, "the server cannot store the upload", _TELL))
+
     @handler(Exception)
-    async def failed(_: Request, error: Exception) -> Response:
-        # Starlette logs it with its traceback.
-        status, sentence = 500, "internal error; see the server's log"
-        if isinstance(error, OSError):
-            status, sentence = 507, "the server cannot store the upload"
-        return respond(ApiError(status, sentence, "tell the server's administrator"))
+    async def failed(_: Request, __: Exception) -> Response:
+        # Starlette logs it with its traceback: it is a mistake of ours.
+        return respond(ApiError(500, "internal error; see the server's log", _TELL))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
-import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from fv2es_prep.errors import UsageError
 from fv2es_train.predict.request import WHOLE, FaceChoice, Request, parse_view
@@ -42,10 +40,10 @@ _MAX_FILES, _MAX_FIELDS, _MAX_VIEWS = 4, 20, 8
 
 
 async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
-    """Read the form of a request; its files are unnamed temporary files.
+    """Read the form of a request; its files are unnamed temporary files. `bodies` limits the body.
 
     Raises:
-        ApiError: the body is no form, the upload is too slow, or the client disconnected.
+        ApiError: the body is no form, or the client disconnected.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -56,13 +54,15 @@ async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
         )
     parser = MultiPartParser(
         request.headers,
-        _paced(request, limits),
+        request.stream(),
         max_files=_MAX_FILES,
         max_fields=_MAX_FIELDS,
         max_part_size=limits.text_bytes,
     )
     try:
         return await parser.parse()
+    except ClientDisconnect:
+        raise ApiError(400, "the client disconnected", "send the upload again") from None
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         raise ApiError(
             400,
@@ -70,25 +70,6 @@ async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
             f"at most {_MAX_FILES} files and {_MAX_FIELDS} fields, each field of at most "
             f"{limits.text_bytes / MIB:g} MiB",
         ) from error
-
-
-async def _paced(request: HttpRequest, limits: Limits) -> AsyncGenerator[bytes, None]:
-    """The body, as long as it keeps coming; `access` limits its size."""
-    end = time.monotonic() + limits.upload_s
-    more = True
-    while more:
-        wait_s = min(limits.pause_s, end - time.monotonic())
-        try:
-            message = await asyncio.wait_for(request.receive(), max(wait_s, 0))
-        except TimeoutError:
-            raise ApiError(
-                408, "the upload took too long", "use a faster connection, or send a smaller file"
-            ) from None
-        if message["type"] == "http.disconnect":
-            raise ApiError(400, "the client disconnected", "send the upload again")
-        more = message.get("more_body", False)
-        if body := message.get("body", b""):
-            yield body
 
 
 def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) -> Job:

@@ -83,24 +83,34 @@ class Jobs:
 
     @property
     def waiting(self) -> int:
-        """Number of waiting jobs, including uploads in progress."""
+        """Number of waiting jobs, including uploads that are being checked."""
         return len(self._waiting) + self._reserved
+
+    def check_room(self) -> None:
+        """Check that the queue has a free place.
+
+        Raises:
+            ApiError: it is full.
+        """
+        with self._changed:
+            if self.waiting < self._limits.queue:
+                return
+            raise ApiError(
+                429,
+                f"the queue is full: {self.waiting} of {self._limits.queue} places are taken",
+                "try again later",
+                {"Retry-After": str(self._retry_s())},
+            )
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[None]:
-        """Reserve a place in the queue during an upload; `add` the job inside the block.
+        """Reserve a place in the queue while an upload is checked; `add` the job in the block.
 
         Raises:
             ApiError: the queue is full.
         """
         with self._changed:
-            if self.waiting >= self._limits.queue:
-                raise ApiError(
-                    429,
-                    f"the queue is full: {self.waiting} of {self._limits.queue} places are taken",
-                    "try again later",
-                    {"Retry-After": str(self._retry_s())},
-                )
+            self.check_room()
             self._reserved += 1
         try:
             yield

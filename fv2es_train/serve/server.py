@@ -18,7 +18,7 @@ from fv2es_train.serve.settings import ServeConfig
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _SHUTDOWN_S = 3
 _BACKLOG = 128
-_MAX_CONNECTIONS = 256
+_MAX_HEADER_BYTES = 1 << 14
 
 
 def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
@@ -73,6 +73,7 @@ def _run(
 
     from fv2es_train.serve.access import AccessControl
     from fv2es_train.serve.api import Api
+    from fv2es_train.serve.connections import connections_within
     from fv2es_train.serve.jobs import Jobs
     from fv2es_train.serve.prometheus import ServerMetrics
     from fv2es_train.serve.worker_pool import WorkerPool
@@ -93,8 +94,9 @@ def _run(
             server_header=False,
             lifespan="off",
             backlog=_BACKLOG,
-            # Further connections get 503, so that idle ones take no more memory.
-            limit_concurrency=_MAX_CONNECTIONS,
+            http=connections_within(config.limits),
+            ws="none",
+            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
         host, port = listener.getsockname()[:2]

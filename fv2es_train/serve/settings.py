@@ -13,6 +13,8 @@ from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
 
 MIB = 1 << 20
+# Fewer bytes are no progress of a body; one without progress for so long can lose its place.
+MIN_PROGRESS, STALLED_S = 1 << 14, 2.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,13 @@ class Limits:
         queue: waiting jobs.
         job_s: run time of a job in seconds.
         upload_s: duration of an upload in seconds.
-        pause_s: seconds without a byte during an upload.
+        pause_s: seconds in which an upload must bring 16 KiB, or its end, and in which a client
+            must take what is sent.
+        header_s: seconds in which an open connection must bring the headers of a request.
+        connections: open connections; the one that waits longest makes room for a new one.
+        connections_per_address: open connections of an IPv4 address or an IPv6 /64 network.
+        uploads: uploads of more than 64 KiB that come in at a time; one that stalls makes room.
+        uploads_per_address: the same for an IPv4 address or an IPv6 /64 network.
         keep_s: seconds for which the result of a job is kept.
         kept: results that are kept; the oldest is removed first.
     """
@@ -48,6 +56,11 @@ class Limits:
     job_s: float = 1800.0
     upload_s: float = 900.0
     pause_s: float = 30.0
+    header_s: float = 10.0
+    connections: int = 512
+    connections_per_address: int = 256
+    uploads: int = 16
+    uploads_per_address: int = 8
     keep_s: float = 3600.0
     kept: int = 64
 

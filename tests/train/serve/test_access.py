@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from fv2es_prep.errors import UsageError
+from fv2es_train.serve.access import UPLOAD, AccessControl
 from fv2es_train.serve.settings import Limits, ServeConfig
 from tests.train.serve.conftest import Serve, Server
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
 
 TOKEN = "a-long-secret"
 
@@ -51,6 +61,87 @@ def test_another_site_cannot_ask_through_a_browser(server: Server) -> None:
         assert answer.status_code == 403 and "another site" in answer.text
     # A link to the page is none of that.
     assert server.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+HOSTS = (
+    *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.7", ""),
+    *("localhost@evil.example", "localhost:7860:evil", "localhost:x", "local host", "[::2]:7860"),
+)
+ORIGINS = (
+    *("http://evil.example", "https://evil.example", "http://evil.example:7860", "null", ""),
+    *("http://localhost", "http://localhost:8888", "http://127.0.0.1:7860", "file://"),
+    "http://localhost:7860.evil.example",
+)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "forged",
+    [*({"Host": name} for name in HOSTS), *({"Origin": origin} for origin in ORIGINS)],
+    ids=str,
+)
+def test_a_forged_host_or_origin_posts_nothing(
+    host: str, forged: dict[str, str], tmp_path: Path
+) -> None:
+    """Twenty requests, to a private server and to one that listens at every address."""
+    config = ServeConfig(tmp_path, host=host, names=("lab.example",))
+    own = {"Host": "localhost:7860"}
+    assert _post(config, own) == _post(config, {**own, "Origin": "http://localhost:7860"}) == 200
+    assert _post(config, {**own, **forged}) == 403
+
+
+def test_a_server_knows_its_names_and_its_address(tmp_path: Path) -> None:
+    private = ServeConfig(tmp_path, names=("Lab.example",))
+    public = replace(private, host="0.0.0.0")
+    for config, name, status in (
+        *((private, name, 200) for name in ("LOCALHOST:1", "[::1]:7860", "lab.example")),
+        *((public, name, 200) for name in ("10.0.0.5:7860", socket.gethostname(), "127.0.0.1")),
+        *((public, name, 403) for name in ("10.0.0.6", "example")),
+        *((private, name, 403) for name in (f"{socket.gethostname()}.",)),
+    ):
+        assert _post(config, {"Host": name}) == status, name
+    # A proxy ends HTTPS and asks under another name.
+    behind = {"Host": "127.0.0.1:7860", "Origin": "https://lab.example"}
+    assert _post(private, behind) == 200
+
+
+def test_the_token_is_asked_for_before_the_body_is_read(tmp_path: Path) -> None:
+    config = ServeConfig(tmp_path, token=TOKEN)
+    read: list[bytes] = []
+    assert _post(config, {"Host": "localhost", "Content-Length": str(1 << 40)}, read) == 401
+    assert not read
+    allowed = {"Host": "localhost", "Authorization": f"Bearer {TOKEN}"}
+    assert _post(config, {**allowed, "Content-Length": str(1 << 40)}, read) == 413
+    assert not read
+    assert _post(config, allowed, read) == 200 and read
+
+
+def _post(config: ServeConfig, headers: dict[str, str], read: list[bytes] | None = None) -> int:
+    """The status of an upload; what is read of it goes into ``read``."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await Response()(scope, receive, send)
+
+    async def receive() -> Message:
+        if read is not None:
+            read.append(b"video")
+        return {"type": "http.request", "body": b"video", "more_body": False}
+
+    async def send(message: Message) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    statuses: list[int] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": UPLOAD,
+        "client": ("10.0.0.9", 1),
+        "server": ("10.0.0.5", 7860),
+        "headers": [(key.lower().encode(), value.encode()) for key, value in headers.items()],
+    }
+    asyncio.run(AccessControl(app, config)(scope, receive, send))
+    return statuses[0]
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""The parts of a server that need none: what a file is, room, the queue, uploads that dawdle."""
+"""The parts of a server that need none: what a file is, room, the queue, the workspace."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from pathlib import Path
@@ -10,14 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.requests import Request as HttpRequest
 
 from fv2es_prep.errors import WorkError
 from fv2es_prep.utils.claims import LOCK_NAME, Claim
 from fv2es_train.predict.request import Request, Span, View, named
 from fv2es_train.serve.admission import _max_held_s, check_spans, is_container, other_type
 from fv2es_train.serve.api_errors import ApiError
-from fv2es_train.serve.form import receive_form
 from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.messages import RewordTask, ScoreTask, Update, VideoFile, failure
 from fv2es_train.serve.run_card import read_card
@@ -90,7 +87,7 @@ def _job(name: str = "v", folder: Path | None = None) -> Job:
     return Job(ScoreTask(VideoFile(name), Request(PATH)), folder)
 
 
-def test_words_come_before_videos_and_a_place_is_held_while_an_upload_comes() -> None:
+def test_words_come_before_videos_and_a_place_is_held_while_an_upload_is_checked() -> None:
     jobs = Jobs(Limits(queue=3))
     first, second = jobs.add(_job()), jobs.add(_job())
     words = jobs.add(Job(RewordTask(VideoFile("v"), (), {})))
@@ -122,18 +119,6 @@ def test_what_became_of_a_job_is_kept_and_its_upload_is_not(tmp_path: Path) -> N
     with pytest.raises(ApiError, match="no such job"):
         jobs.find(done[0].id)
     assert done[0].folder is not None and not done[0].folder.exists()
-
-
-def test_an_upload_that_dawdles_is_given_up() -> None:
-    async def receive() -> dict:
-        await asyncio.sleep(60)
-        return {}
-
-    headers = [(b"content-type", b"multipart/form-data; boundary=a")]
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    with pytest.raises(ApiError) as refused:
-        asyncio.run(receive_form(HttpRequest(scope, receive), Limits(pause_s=0.05)))
-    assert refused.value.status == 408
 
 
 def test_a_private_workspace_is_private_and_goes_with_its_server(tmp_path: Path) -> None:
