@@ -77,7 +77,7 @@ class Body:
         try:
             if left_s <= 0:
                 # What has already come is never late for a timeout.
-                raise TimeoutError  # noqa: TRY301
+                raise TimeoutError
             async with asyncio.timeout(left_s) as self._timeout:
                 return await self._receive()
         except TimeoutError:
