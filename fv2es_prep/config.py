@@ -247,6 +247,7 @@ class StorageSettings(_Section):
 
 MODALITIES = "tav"
 MODALITY_NAMES = {"t": "text", "a": "audio", "v": "video"}
+VerifyReads = Literal["first", "always", "never"]
 DEFAULT_STAGES = ("faces", "mel", "tokens")
 DEFAULT_MEDIA = MediaSettings()
 DEFAULT_SPANS = SpanSettings()

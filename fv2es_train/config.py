@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta
 
+from fv2es_prep.config import VerifyReads
 from fv2es_prep.errors import TrainError
 from fv2es_prep.utils.fields import check_fields
 
@@ -22,7 +23,9 @@ _REQUIRED = {"required": True}
 # What runs of earlier versions did, which do not say so.
 EARLIER: dict[str, Any] = {"decision": "thresholds", "unverified_faces": "keep"}
 # What a checkpoint does not store of its training.
-_OF_THE_RUN = ("shards", "split", "out", "overwrite", "resume", "device", "model")
+_OF_THE_RUN = (
+    *("shards", "split", "out", "overwrite", "resume", "device", "model", "verify_reads"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class TrainConfig:
             which is not calibrated.
         unverified_faces: What becomes of an utterance in whose pictures no face was found: drop
             treats its video as missing; keep uses the centre of the picture, as published.
+        verify_reads: Check the digests of an example when a process first reads it, always, or
+            never; the shards are hashed once per run in any case.
         save_every: Optimizer steps between two saves within an epoch (0 = at its end only).
     """
 
@@ -100,6 +105,7 @@ class TrainConfig:
     compile: bool = False
     decision: Literal["auto", "thresholds", "largest"] = "auto"
     unverified_faces: Literal["drop", "keep"] = "drop"
+    verify_reads: VerifyReads = "never"
     save_every: Count = 0
 
     def __post_init__(self) -> None:

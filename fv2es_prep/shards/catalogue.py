@@ -6,7 +6,6 @@ belongs to the shards of the index; otherwise it is made from the shards.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings, digest_of
-from fv2es_prep.errors import OutputError, ShardError
-from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.errors import REBUILD_HINT, ShardError, words_of
+from fv2es_prep.shards.index import CATALOGUE_NAME, Index, read_index
+from fv2es_prep.shards.opening import regular_size
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
 from fv2es_prep.stages.registry import media_of, stages_of
 from fv2es_prep.stages.stage_rows import counted_columns, sums_of
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import sha256_of, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-CATALOGUE_NAME = "catalogue.parquet"
 SHARDS_KEY = b"fv2es.shards_digest"
 TEXTS = ("id", "recording_id", "speaker", "session", "text")
 TIMES = ("start_s", "end_s")
@@ -37,6 +36,9 @@ TIMES = ("start_s", "end_s")
 LABEL, COUNT = "label/", "count/"
 # Rows of one part of the file; fixed, so that equal datasets give equal bytes.
 _GROUP_ROWS = 1 << 20
+_REPEATED = ("recording_id", "speaker", "session", *MISSING.values())
+# What a file, or a column in memory, may have more than all shards: headers.
+_SLACK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -210,41 +212,64 @@ def names_of(texts: Any) -> Names:
 def read_catalogue(directory: Path) -> Catalogue:
     """The catalogue of a dataset, from its file or, where that is missing or old, from the shards.
 
-    What was made from the shards is written beside them where that is possible.
+    Nothing is written. A catalogue is read once and shared: see `ShardDataset.subset`.
 
     Raises:
         UsageError: the directory holds no finished dataset.
-        ShardError: a shard is damaged, where they are read. A column of the file that cannot be
-            read raises it when it is asked for.
+        ShardError: a shard is missing, has another size than the index says, or is damaged, where
+            they are read. A column of the file that cannot be read raises it when it is asked for.
     """
     index = read_index(directory)
+    for entry in index.shards:
+        # All counts are bounded by the sizes, so these have to be true.
+        if (size := regular_size(directory / entry.name)) != entry.size_bytes:
+            raise ShardError(
+                f"{directory / entry.name} has {size} bytes, its index says {entry.size_bytes}",
+                REBUILD_HINT,
+            )
     if is_current(directory, index):
         return _from_file(directory, index)
-    table = table_from_shards(directory, index)
-    with contextlib.suppress(OutputError):
-        write_arrow(directory / CATALOGUE_NAME, table)
-    return Catalogue(index, table.column)
+    return Catalogue(index, table_from_shards(directory, index).column)
 
 
 def _from_file(directory: Path, index: Index) -> Catalogue:
-    import pyarrow.parquet as pq
-
     path = directory / CATALOGUE_NAME
 
     def column(name: str) -> Any:
         try:
-            with pq.ParquetFile(path) as file:
-                return file.read(columns=[name], use_threads=False).column(name)
+            return _read_column(path, name, index.size_bytes + _SLACK_BYTES)
         except (OSError, ValueError, LookupError) as error:
-            words = " ".join(str(error).split())
             hint = "remove it; it is made anew from the shards"
-            raise ShardError(f"{path} is damaged: {words}", hint) from error
+            raise ShardError(f"{path} is damaged: {words_of(error)}", hint) from error
 
     return Catalogue(index, column)
 
 
+def _read_column(path: Path, name: str, most_bytes: int) -> Any:
+    """A column without nulls; ValueError if it takes more than ``most_bytes`` in memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    place = pq.read_schema(path).names.index(name)
+    metadata = pq.read_metadata(path)
+    groups = [metadata.row_group(n).column(place) for n in range(metadata.num_row_groups)]
+    size = sum(group.total_uncompressed_size for group in groups)
+    # A text that is stored once may stand in every row.
+    folded = [name] if name in _REPEATED or any(g.has_dictionary_page for g in groups) else None
+    if size <= most_bytes:
+        with pq.ParquetFile(path, read_dictionary=folded) as file:
+            found = file.read(columns=[name], use_threads=False).column(name)
+        for chunk in found.chunks if pa.types.is_dictionary(found.type) else ():
+            lengths = pc.binary_length(chunk.dictionary)
+            size += pc.sum(lengths.take(chunk.indices)).as_py() or 0
+        if size <= most_bytes and not found.null_count:
+            return found
+    raise ValueError(f"its column {name} has nulls, or more bytes than the shards")
+
+
 def write_catalogue(directory: Path, index: Index) -> Index:
-    """Write catalogue.parquet of the shards of an index, unless it is there already.
+    """Write catalogue.parquet of the shards of an index.
 
     Returns:
         The index with the counts of what is missing.
@@ -253,21 +278,28 @@ def write_catalogue(directory: Path, index: Index) -> Index:
         ShardError: a shard is missing, damaged, foreign or from the future.
         OutputError: it cannot be written.
     """
-    if not is_current(directory, index):
-        write_arrow(directory / CATALOGUE_NAME, table_from_shards(directory, index))
-    return replace(index, missing=_from_file(directory, index).missing_counts())
+    table = table_from_shards(directory, index)
+    write_arrow(directory / CATALOGUE_NAME, table)
+    return replace(index, missing=Catalogue(index, table.column).missing_counts())
 
 
 def is_current(directory: Path, index: Index) -> bool:
-    """Whether there is a catalogue of the shards of the index, with every column."""
+    """Whether there is a sound catalogue of the shards of the index, with every column."""
     import pyarrow.parquet as pq
 
+    path = directory / CATALOGUE_NAME
     try:
-        found = pq.read_metadata(directory / CATALOGUE_NAME)
-        names = set(found.schema.to_arrow_schema().names)
-    except (OSError, ValueError):
+        if regular_size(path) > index.size_bytes + _SLACK_BYTES:
+            return False
+        if index.files.get(CATALOGUE_NAME) not in (None, sha256_of(path)):
+            return False
+        found = pq.read_metadata(path)
+        schema = found.schema.to_arrow_schema()
+    except (ShardError, OSError, ValueError):
         return False
-    return is_of(found.metadata, found.num_rows, index) and names >= column_names(index).keys()
+    types = dict(zip(schema.names, schema.types, strict=True))
+    wanted = column_names(index).items()
+    return is_of(found.metadata, found.num_rows, index) and wanted <= types.items()
 
 
 def is_of(metadata: Mapping[bytes, bytes] | None, rows: int, index: Index) -> bool:
@@ -336,14 +368,13 @@ def write_arrow(path: Path, table: Any) -> None:
     """Write a `pyarrow.Table` as catalogue.parquet is written: equal tables give equal bytes."""
     import pyarrow.parquet as pq
 
-    repeated = ["recording_id", "speaker", "session", *MISSING.values()]
     with whole_file(path) as temporary:
         pq.write_table(
             table,
             temporary,
             row_group_size=_GROUP_ROWS,
             compression="zstd",
-            use_dictionary=repeated,
+            use_dictionary=list(_REPEATED),
             write_statistics=False,
         )
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import SettingsError, ShardError, UsageError, words_of
+from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.opening import read_small_file
 from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
+from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.types import Provenance, ShardReceipt
-from fv2es_prep.utils.files import write_json
+from fv2es_prep.utils.files import sha256_of, write_json
 
-INDEX_NAME = "index.json"
+INDEX_NAME, CATALOGUE_NAME = "index.json", "catalogue.parquet"
 _INDEX_FORMAT = "fv2es-shard"
 # About 60,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
 _MOST_BYTES, _LEAST_EXAMPLE_BYTES = 16 << 20, 64
@@ -62,6 +64,8 @@ class Index:
         reconciliation: name -> count, see `Inventory`; empty if merged.
         provenance: where the corpus of each part comes from; empty of older datasets.
         missing: modality -> code of a reason -> number of examples without it.
+        files: name of a file beside the shards -> its SHA-256, as `write_index` found it; empty of
+            older datasets.
     """
 
     corpus: str
@@ -74,6 +78,7 @@ class Index:
     reconciliation: dict[str, int] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
     missing: dict[str, dict[str, int]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -110,8 +115,16 @@ def make_index(
     return Index(*head, shards, reconciliation=reconciliation or {}, provenance=sources)
 
 
-def write_index(directory: Path, index: Index) -> None:
-    """Write index.json; the last file of a run."""
+def companions(directory: Path) -> list[str]:
+    """The files beside the shards that an index names with their SHA-256: those that are there."""
+    tokenizer = (directory / TOKENIZER_DIR).glob("*")
+    paths = [directory / CATALOGUE_NAME, directory / DROPPED_NAME, *sorted(tokenizer)]
+    return [path.relative_to(directory).as_posix() for path in paths if path.is_file()]
+
+
+def write_index(directory: Path, index: Index) -> Index:
+    """Write index.json, the last file of a run; returns the index with the files beside it."""
+    files = {name: sha256_of(directory / name) for name in companions(directory)}
     value = {
         "format": _INDEX_FORMAT,
         "format_version": index.format_version,
@@ -133,9 +146,12 @@ def write_index(directory: Path, index: Index) -> None:
         value["provenance"] = [asdict(source) for source in index.provenance]
     if index.missing:
         value["missing"] = index.missing
+    if files:
+        value["files"] = files
     # Through JSON, so that the digest is of what a reader finds.
     digest = digest_of(json.loads(json.dumps(value)))
     write_json(directory / INDEX_NAME, {**value, "digest": digest})
+    return replace(index, files=files)
 
 
 def read_index(directory: Path) -> Index:
@@ -180,6 +196,10 @@ def _index_of(value: dict[str, Any]) -> Index:
     for shard in shards:
         if not 0 <= shard.examples * _LEAST_EXAMPLE_BYTES <= shard.size_bytes:
             raise ValueError(f"{shard.name} has not {shard.examples} examples")
+    files = msgspec.convert(value.get("files", {}), dict[str, str])
+    for path in map(PurePosixPath, files):
+        if path.is_absolute() or ".." in path.parts or len(path.parts) > 2:
+            raise ValueError("a file that it names is not in the directory")
     if parts and sum(part.shards for part in parts) != len(shards):
         raise ValueError(f"its parts have {sum(p.shards for p in parts)} of {len(shards)} shards")
     return Index(
@@ -193,4 +213,5 @@ def _index_of(value: dict[str, Any]) -> Index:
         reconciliation=dict(value.get("reconciliation", {})),
         provenance=msgspec.convert(value.get("provenance", []), tuple[Provenance, ...]),
         missing=dict(value.get("missing", {})),
+        files=files,
     )

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fv2es_prep.config import MODALITIES, PrepSettings
+from fv2es_prep.config import MODALITIES, PrepSettings, VerifyReads
 from fv2es_prep.errors import REBUILD_HINT, DropReason, ShardError, words_of
+from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.opening import OpenShard, open_shard
 from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
 from fv2es_prep.stages.registry import modalities_of, stages_of
@@ -31,12 +32,17 @@ class ShardReader:
     Anybody may have made the file: see `opening` for what is checked. Arrays are read-only views
     of the mapped file and stay valid after `close`.
 
+    Args:
+        path: the file.
+        verify_reads: check the digests of an example when it is ``first`` read, ``always`` or
+            ``never``. Those of its small columns are checked when the shard is opened.
+
     Raises:
         ShardError: on first use, if the file is missing, damaged, foreign or from the future.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, verify_reads: VerifyReads = "never") -> None:
+        self.path, self.verify_reads = path, verify_reads
         self._shard: OpenShard | None = None
         self._rows: _Rows | None = None
 
@@ -55,6 +61,8 @@ class ShardReader:
         if rows is None or not 0 <= row < len(rows.utterances):
             rows = self._rows_with(row)
         try:
+            if rows.unverified:
+                rows.verify(row, self.verify_reads == "always")
             return rows.example(row)
         except DAMAGE as error:
             raise self._damaged(f"row {row}", error) from error
@@ -123,10 +131,10 @@ class ShardReader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "verify_reads": self.verify_reads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]  # a fresh, unopened reader
+        self.__init__(**state)  # type: ignore[misc]  # a fresh, unopened reader
 
     @contextlib.contextmanager
     def _parsing(self, name: str) -> Iterator[None]:
@@ -154,6 +162,8 @@ class ShardReader:
             utterances = list(_utterances(self.column, classes))
             stages = [StageRows(s, settings, columns.__getitem__) for s in stages_of(settings)]
             found = _Rows(str(self.path), settings, utterances, self.column("label"), stages)
+            if self.verify_reads != "never":
+                found.unverified = {*range(len(utterances))}
             if settings.require != MODALITIES:
                 codes = zip(*(self.column(path) for path in MISSING.values()), strict=True)
                 pairs = (zip(MISSING, row, strict=True) for row in codes)
@@ -181,8 +191,22 @@ class _Rows:
         self._places = [f"{name}, row {row}," for row in range(len(utterances))]
         # This is called for each example of each epoch: nothing is looked up twice.
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
+        self._digests = {s.stage.name: s.shard(f"digest/{s.stage.name}") for s in stages}
         self._letters = {rows.stage.name: {*modalities_of(rows.stage)} for rows in stages}
         self.missing: list[dict[str, str]] = []
+        self.unverified: set[int] = set()
+
+    def verify(self, row: int, again: bool) -> None:
+        """Raise ValueError unless the digests of an example are those of its values."""
+        if row not in self.unverified:
+            return
+        for name, _, of in self._stages:
+            values = {f"{name}/{path}": value for path, value in of(row).items()}
+            found = digests_of(values, self._settings)[name]
+            if found != self._digests[name][row].tobytes():
+                raise ValueError(f"its {name} do not have their digest")
+        if not again:
+            self.unverified.discard(row)
 
     def example(self, row: int) -> Example:
         settings, place = self._settings, self._places[row]

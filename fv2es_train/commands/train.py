@@ -35,6 +35,7 @@ _OPTIONS = {
     "Loss and augmentation": ("class_weights", "label_smoothing", "augment"),
     "Speed and memory": (
         *("device", "threads", "workers", "shuffle_shards", "bucket", "amp", "compile"),
+        "verify_reads",
     ),
 }
 

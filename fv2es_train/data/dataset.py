@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Dataset
 
-from fv2es_prep.errors import REBUILD_HINT, ShardError, SplitError
+from fv2es_prep.config import VerifyReads
+from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import read_catalogue
-from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_train.data.batches import shown_ids
 
@@ -34,12 +34,14 @@ class ShardDataset(Dataset["Example"]):
     Args:
         directory: the shards and their index.
         ids: utterance ids; None means all, in the order of the shards.
+        verify_reads: whose digests are checked, see `ShardReader`.
 
     Raises:
         SplitError: an id is not in the shards.
         ShardError: the index is damaged, or a shard missing.
 
     Attributes:
+        catalogue: the catalogue of all shards.
         index: the shards' index, with their settings and classes.
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
@@ -49,14 +51,26 @@ class ShardDataset(Dataset["Example"]):
         faceless: bool (N,), where no face was found in any picture.
     """
 
-    def __init__(self, directory: Path | str, ids: Iterable[str] | None = None) -> None:
-        self.directory = Path(directory)
-        self.index = read_index(self.directory)
-        for entry in self.index.shards:
-            if not (self.directory / entry.name).is_file():
-                raise ShardError(f"{self.directory / entry.name} is not there", REBUILD_HINT)
-        catalogue = read_catalogue(self.directory)
-        self.ids = tuple(catalogue.ids.to_pylist() if ids is None else ids)
+    def __init__(
+        self,
+        directory: Path | str,
+        ids: Iterable[str] | None = None,
+        verify_reads: VerifyReads = "never",
+    ) -> None:
+        self.directory, self.verify_reads = Path(directory), verify_reads
+        self.catalogue = read_catalogue(self.directory)
+        self.index = self.catalogue.index
+        self._choose(self.catalogue.ids.to_pylist() if ids is None else ids)
+
+    def subset(self, ids: Iterable[str]) -> ShardDataset:
+        """Other utterances of the same shards; SplitError if an id is not in them."""
+        twin = copy.copy(self)
+        twin.catalogue = self.catalogue
+        twin._choose(ids)
+        return twin
+
+    def _choose(self, ids: Iterable[str]) -> None:
+        catalogue, self.ids = self.catalogue, tuple(ids)
         chosen = catalogue.rows_of(self.ids)
         if len(unknown := np.flatnonzero(chosen < 0)):
             raise SplitError(
@@ -72,7 +86,6 @@ class ShardDataset(Dataset["Example"]):
         self.faceless: NDArray[np.bool_] = (catalogue.count("faces/found") == 0)[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
-        self._owner = os.getpid()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,21 +114,18 @@ class ShardDataset(Dataset["Example"]):
         return tuple(self.ids[row] for row in np.flatnonzero(has))
 
     def close(self) -> None:
-        """Close the shards opened by this process; reading opens them again."""
-        for reader in self._readers.values():
-            reader.close()
+        """Let go of the shards opened by this process; reading opens them again."""
         self._readers = {}
 
     def _reader(self, shard: int) -> ShardReader:
-        if self._owner != os.getpid():
-            # HDF5 handles must not be shared with the parent process.
-            self._readers, self._owner = {}, os.getpid()
         if shard not in self._readers:
             if len(self._readers) >= _MOST_OPEN:
                 # Examples already read from it stay valid.
-                self._readers.pop(next(iter(self._readers))).close()
-            self._readers[shard] = ShardReader(self.directory / self.index.shards[shard].name)
+                self._readers.pop(next(iter(self._readers)))
+            path = self.directory / self.index.shards[shard].name
+            self._readers[shard] = ShardReader(path, self.verify_reads)
         return self._readers[shard]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_readers": {}}
+        # A worker process reads examples only.
+        return {**self.__dict__, "_readers": {}, "catalogue": None}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.breakdown import (
@@ -126,9 +125,11 @@ def open_run(
     checkpoint = load_checkpoint(run, device=place)
     manifest = read_split(Path(split))
     refuse_seen(Path(run), manifest.ids(subset), subset, allow_seen)
-    dataset = subset_of(Path(shards), manifest.ids(subset), subset)
+    # Each example is read once, beside which its digests cost little.
+    whole = ShardDataset(shards, (), verify_reads="first")
+    dataset = subset_of(whole, manifest.ids(subset), subset)
     checkpoint.check(dataset.index.settings, dataset.index.label_classes)
-    metadata = metadata_of(read_catalogue(Path(shards)), dataset.ids)
+    metadata = metadata_of(dataset.catalogue, dataset.ids)
     return Opened(checkpoint, dataset, metadata, manifest, subset, Path(run), place)
 
 

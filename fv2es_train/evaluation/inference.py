@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from fv2es_prep.errors import SplitError, TrainError, UsageError
 from fv2es_train.data.batches import Batch
-from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.models.families import collate_of
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fv2es_prep.types import Example
+    from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.emotion_model import EmotionModel
 
 # Batches that each worker prefetches.
@@ -128,8 +127,8 @@ def loader_of(
     )
 
 
-def subset_of(shards: Path, ids: tuple[str, ...], subset: str) -> ShardDataset:
-    """The dataset of one subset of a split.
+def subset_of(dataset: ShardDataset, ids: tuple[str, ...], subset: str) -> ShardDataset:
+    """One subset of a split of a dataset.
 
     Raises:
         SplitError: the subset is empty or names utterances that the shards do not have.
@@ -139,7 +138,7 @@ def subset_of(shards: Path, ids: tuple[str, ...], subset: str) -> ShardDataset:
             f"the subset {subset!r} of the split is empty",
             "build another split: fv2es splits build SHARDS --recipe random --out FILE",
         )
-    return ShardDataset(shards, ids)
+    return dataset.subset(ids)
 
 
 def choose_device(name: str) -> torch.device:

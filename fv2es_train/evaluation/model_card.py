@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fv2es_prep import __version__
 from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.corpora import licence_of
-from fv2es_prep.shards.index import INDEX_NAME, read_index
+from fv2es_prep.shards.index import INDEX_NAME
 from fv2es_prep.splits.audit import KINDS, Audit, audit_split
 from fv2es_prep.types import Provenance
 from fv2es_prep.utils.files import sha256_of, whole_file
@@ -52,7 +52,7 @@ def write_card(
     Raises:
         OutputError: the file cannot be written.
     """
-    index = read_index(shards)
+    index = catalogue.index
     sources = index.provenance or tuple(
         Provenance(name, licence=licence_of(name))
         for name in sorted({part.corpus for part in index.parts})

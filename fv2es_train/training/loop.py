@@ -18,6 +18,7 @@ from torch import nn
 from fv2es_prep.splits import read_split
 from fv2es_train.config import TrainConfig
 from fv2es_train.data.augmentation import augment
+from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.samplers import EpochBatches
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
@@ -25,7 +26,7 @@ from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_chec
 from fv2es_train.models.decision import Decision
 from fv2es_train.models.familiarity import measure_familiarity, write_familiarity
 from fv2es_train.models.families import build, config_from_json
-from fv2es_train.training import distributed, optimization, run_dir
+from fv2es_train.training import distributed, optimization, run_dir, shard_hashes
 from fv2es_train.training import state as states
 from fv2es_train.training.calibration import fit_decision, rule_of, terms_of
 from fv2es_train.training.events import Events
@@ -63,6 +64,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
     Raises:
         UsageError: the run exists already or another process trains in it, an option is out of
             range, or the run to be resumed began with other shards.
+        ShardError: a shard is damaged, or has other bytes than its index says.
         SplitError: the train or valid subset is empty or does not fit the shards, or the run to be
             resumed began with another split.
         TokenizerError: the text encoder cannot be loaded.
@@ -94,12 +96,14 @@ def _train(
     claim = stack.enter_context(run_dir.held(config)) if world.first else None
     split = read_split(config.split)
     subsets = {name: split.ids(name) for name in ("train", "valid", "test")}
-    train_set = subset_of(config.shards, subsets["train"], "train")
+    dataset = ShardDataset(config.shards, (), config.verify_reads)
+    train_set = subset_of(dataset, subsets["train"], "train")
     learnt = train_set.with_input(config.model.reads, config.unverified_faces)
     if len(learnt) < len(train_set):
-        train_set = subset_of(config.shards, learnt, "train with an input of the model")
-    valid_set = subset_of(config.shards, subsets["valid"], "valid")
-    test_set = subset_of(config.shards, subsets["test"], "test") if subsets["test"] else None
+        train_set = subset_of(dataset, learnt, "train with an input of the model")
+    valid_set = subset_of(dataset, subsets["valid"], "valid")
+    test_set = subset_of(dataset, subsets["test"], "test") if subsets["test"] else None
+    hashes = shard_hashes.check([train_set, valid_set, test_set], config, world)
     index = train_set.index
     names = index.label_classes
     model_config = replace(config.model, label_classes=names)
@@ -146,6 +150,7 @@ def _train(
     world.gather(None)
     if world.first:
         run_dir.make_run_dir(config, split)
+        shard_hashes.remember(run, hashes)
         run_dir.write_history(run, state.history)
         if saved is None:
             states.save_state(run, state, model, optimizer)

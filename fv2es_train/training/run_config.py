@@ -23,7 +23,7 @@ NAME = "config.toml"
 OLD_NAME = "options.json"
 _OLD_PATHS = {"model": "model.name"}
 _OLD_PATHS |= {name: f"model.{name}" for name in ("modalities", "text_encoder")}
-_CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every")
+_CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every", "verify_reads")
 
 
 def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TrainError, UsageError
-from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.claims import Claim, locked
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
@@ -25,7 +24,7 @@ from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 from fv2es_train.models.checkpoint import settle
 from fv2es_train.models.run_files import FAMILIARITY, IDS, write_ids
-from fv2es_train.training import run_config, state
+from fv2es_train.training import run_config, shard_hashes, state
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +40,17 @@ _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
 _KEPT = ("best", "last")
 # What a run continues from is removed first: a directory without it is not taken for a run.
 _BEGUN = (state.NAME, run_config.NAME, run_config.OLD_NAME)
-PARTS = (*_BEGUN, *_KEPT, IDS, FAMILIARITY, TOKENIZER_DIR, HISTORY, EVENTS, *_RESULTS)
+PARTS = (
+    *_BEGUN,
+    *_KEPT,
+    shard_hashes.NAME,
+    IDS,
+    FAMILIARITY,
+    TOKENIZER_DIR,
+    HISTORY,
+    EVENTS,
+    *_RESULTS,
+)
 
 
 def refuse_existing(config: TrainConfig) -> None:
@@ -138,8 +147,8 @@ def write_results(
         OutputError: a file cannot be written.
     """
     run = Path(summary["run"])
-    shards = next(found for found in subsets.values() if found is not None).directory
-    catalogue = read_catalogue(shards)
+    some = next(found for found in subsets.values() if found is not None)
+    shards, catalogue = some.directory, some.catalogue
     make_directory(run / FOLDER)
     measured: dict[str, Any] = dict.fromkeys(subsets)
     for subset, dataset in subsets.items():

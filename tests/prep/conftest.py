@@ -17,10 +17,9 @@ import pytest
 from fv2es_prep.config import COMPACT, DEFAULT_MEDIA, LOSSLESS, PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.media.video import PictureReader
-from fv2es_prep.shards.catalogue import CATALOGUE_NAME
 from fv2es_prep.shards.digests import digests_of, parts_of
 from fv2es_prep.shards.dropped import write_dropped
-from fv2es_prep.shards.index import make_index, read_index, write_index
+from fv2es_prep.shards.index import CATALOGUE_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.stages.faces import stored_faces
 from fv2es_prep.stages.mel import stored_mel
@@ -203,9 +202,9 @@ def break_shard() -> Callable[..., None]:
             edit(file)
             if digests:
                 mend_digests(file)
-        mend_index(directory)
-        # It is made anew where it is missing.
+        # What is in it is made of the shards where it is missing.
         (directory / CATALOGUE_NAME).unlink(missing_ok=True)
+        mend_index(directory)
 
     return change
 

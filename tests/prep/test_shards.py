@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason, OutputError, ShardError, UsageError
-from fv2es_prep.shards.catalogue import CATALOGUE_NAME, read_catalogue
-from fv2es_prep.shards.index import INDEX_NAME, read_index
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.index import CATALOGUE_NAME, INDEX_NAME, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.tools.show import draw_example

@@ -63,7 +63,10 @@ def export(
     paths = []
     for entry in index.shards:
         paths.append(out / f"{Path(entry.name).stem}.{suffix}")
-        with ShardReader(directory / entry.name) as reader, whole_file(paths[-1]) as temporary:
+        with (
+            ShardReader(directory / entry.name, "first") as reader,
+            whole_file(paths[-1]) as temporary,
+        ):
             write(temporary, _examples(reader, entry.name, index, report), index)
     description = {
         "format": kind,

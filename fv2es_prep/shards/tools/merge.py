@@ -66,9 +66,7 @@ def merge(
         reconciliation={},
         provenance=tuple(source for index in indexes for source in index.provenance),
     )
-    merged = write_catalogue(out, merged)
-    write_index(out, merged)
-    return merged
+    return write_index(out, write_catalogue(out, merged))
 
 
 def _copy_tokenizer(parts: Sequence[Path], out: Path) -> None:

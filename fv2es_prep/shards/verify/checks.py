@@ -16,9 +16,9 @@ from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import ShardError, UsageError, words_of
-from fv2es_prep.shards.catalogue import CATALOGUE_NAME, Catalogue, is_of, table_from_shards
+from fv2es_prep.shards.catalogue import Catalogue, is_of, table_from_shards
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
-from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index
+from fv2es_prep.shards.index import CATALOGUE_NAME, INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.opening import map_shard, regular_size
 from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.shards.verify.finding import Finding
@@ -86,6 +86,8 @@ def verify(
     if index:
         findings += _check_index(index, shards)
         findings += _check_dropped(directory, shards, complete=len(shards) == len(listed))
+        if check_hashes:
+            findings += _check_files(directory, index)
     if index and not findings:
         # Compared with the shards, so these have to be OK.
         findings += _check_catalogue(directory, index)
@@ -224,6 +226,22 @@ def _check_dropped(
         yield Finding("I15", DROPPED_NAME, "it does not end with what the shards say, in order")
 
 
+def _check_files(directory: Path, index: Index) -> Iterator[Finding]:
+    """The files beside the shards that the index names; of an older one there are none."""
+    for name, expected in index.files.items():
+        path = directory / name
+        try:
+            regular_size(path)
+            found = sha256_of(path)
+        except (ShardError, OSError) as error:
+            code = "unreadable" if path.exists() else "missing"
+            yield Finding(code, name, words_of(error))
+            continue
+        if found != expected:
+            sentence = f"its SHA-256 begins {found[:12]}, expected {expected[:12]}"
+            yield Finding("sha256", name, sentence)
+
+
 def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
     """Whether a catalogue.parquet agrees with the shards; one of an older version lacks columns."""
     import pyarrow.parquet as pq
@@ -232,6 +250,7 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
+        regular_size(path)
         found = pq.read_table(path)
         if not is_of(found.schema.metadata, len(found), index):
             sentence = "it is of other shards than the index lists"
@@ -239,7 +258,7 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
             return
         wanted = table_from_shards(directory, index)
         differ = [name for name in found.column_names if wanted[name] != found[name]]
-    except (OSError, ValueError, LookupError) as error:
+    except (ShardError, OSError, ValueError, LookupError) as error:
         yield Finding("catalogue", CATALOGUE_NAME, words_of(error))
         return
     if (counts := Catalogue(index, wanted.column).missing_counts()) != index.missing:

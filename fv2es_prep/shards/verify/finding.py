@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 CODES: dict[str, str] = {
     "index": "`index.json` is missing, damaged or edited",
-    "missing": "a shard of the index is not there",
+    "missing": "a shard, or another file, of the index is not there",
     "size": "a shard has another size than the index says",
-    "sha256": "a shard has other bytes than the index says",
+    "sha256": "a shard, or another file, has other bytes than the index says",
     "foreign": "a shard is there that the index does not list",
     "version": "a shard is of another format, or from the future",
     "unreadable": "a file, or a part of it, cannot be read",
