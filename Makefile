@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 	if command -v $$p >/dev/null && $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Three workers for two cores: many tests wait for a process. The tests of a file share fixtures.
+# Three workers for two cores: many tests wait for a process. The tests of a file share fixtures,
+# and tests/conftest.py orders the files. The many processes share compiled modules.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-PARALLEL := -n $(shell echo $$(($(CORES) * 3 / 2))) --dist loadfile
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PARALLEL := -n $(shell echo $$(($(CORES) * 3 / 2))) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-browser check fmt bench bench-full guard docs wheel-test lock clean
@@ -32,10 +34,10 @@ demo: setup ## generate a corpus, prepare it, train on it, measure: into build/d
 	$(BIN)/fv2es demo --out build/demo
 
 test: setup ## the default tests
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(PYTEST) $(PARALLEL)
 
 test-slow: setup ## the tests that take minutes
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(PYTEST) $(PARALLEL) -m slow
 
 test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
 	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser

@@ -54,6 +54,22 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
+# What takes longest begins first, so that no worker has it left at the end.
+LONGEST = (
+    *("train/serve/test_api.py", "prep/test_compact.py", "prep/test_verify.py"),
+    *("train/test_resume.py", "pipelines/test_resume.py", "pipelines/test_odd_recordings.py"),
+    *("train/serve/test_hostile.py", "train/predict/test_predictor.py", "test_cli.py"),
+    *("train/predict/test_reword.py", "pipelines/test_run.py", "train/test_pack.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files for workers that take one file after the other."""
+    here = Path(__file__).parent
+    order = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
+
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

@@ -17,9 +17,9 @@ from fv2es_prep.errors import UsageError
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.pack import pack
 from fv2es_train.models.run_files import overlap, tokenizer_of, unpacked
+from tests.command_line import fv2es
 
 ROOT = Path(__file__).parents[2]
-START = (sys.executable, "-m", "cli")
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +60,20 @@ def test_a_packed_run_predicts_the_same_in_an_empty_place(
         shutil.copy(path, alone)
     (alone / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:03,000\nI am happy today\n")
 
-    def predict(run: Path, place: Path) -> list[dict[str, float]]:
-        words = ("--transcript", alone / "talk.srt", "--asr", "none")
-        result = subprocess.run(
-            [*START, "predict", alone / talk.name, *words, "--run", run, "--json"],
-            capture_output=True,
-            text=True,
-            cwd=place,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(place / "nowhere")},
-        )
+    words = ("predict", alone / talk.name, "--transcript", alone / "talk.srt", "--asr", "none")
+    elsewhere = subprocess.run(
+        [sys.executable, "-m", "cli", *words, "--run", packed.name, "--json"],
+        capture_output=True,
+        text=True,
+        cwd=alone,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(alone / "nowhere")},
+    )
+
+    def told(result: subprocess.CompletedProcess[str]) -> list[dict[str, float]]:
         assert result.returncode == 0, result.stderr
         return [one["probability"] for one in json.loads(result.stdout)["videos"][0]["utterances"]]
 
-    there, here = predict(Path(packed.name), alone), predict(trained("tav"), tmp_path)
+    there, here = told(elsewhere), told(fv2es(*words, "--run", trained("tav"), "--json"))
     assert there and [pytest.approx(one, abs=1e-6) for one in here] == there
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,7 +20,8 @@ from fv2es_train.predict.outputs import summarise
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, parse_view
 from fv2es_train.predict.subtitles import parse_transcript
-from tests.train.serve.conftest import FV2ES, Serve, Server
+from tests.command_line import fv2es
+from tests.train.serve.conftest import Serve, Server
 
 WORDS = "1\n00:00:00,000 --> 00:00:03,000\nI am so happy\n\n2\n00:00:03,500 --> 00:00:07,000\nno\n"
 SPANS = [{"start_s": 0, "end_s": 3, "id": "one"}, {"start_s": 3.5, "end_s": 7, "id": "two"}]
@@ -250,9 +250,7 @@ def test_a_wrong_start_is_one_sentence(
     server: Server, trained: Callable[[str], Path], text_model: Path, tmp_path: Path
 ) -> None:
     def start(*options: str) -> tuple[int, str]:
-        result = subprocess.run(
-            [FV2ES, "serve", "--asr", "none", *options], capture_output=True, text=True, timeout=120
-        )
+        result = fv2es("serve", "--asr", "none", *options)
         return result.returncode, result.stderr
 
     run = ("--run", str(trained("tav")))
