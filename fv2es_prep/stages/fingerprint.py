@@ -40,11 +40,28 @@ def fingerprints_of(
         "sound": [video, audio, span, channel],
         "transcript": [utterance.transcript],
     }
+    return _chained({}, inputs, settings)
+
+
+def later_fingerprints(
+    known: Mapping[str, bytes], utterance: Utterance, settings: PrepSettings
+) -> dict[str, bytes]:
+    """The same for stages that are made of stored ones, whose fingerprints are known, and words."""
+    return _chained(known, {"transcript": [utterance.transcript]}, settings)
+
+
+def _chained(
+    known: Mapping[str, bytes], inputs: dict[str, list[Any]], settings: PrepSettings
+) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for stage, decisive in _decisive(settings):
-        value = [fact for need in stage.needs for fact in inputs[need]]
-        found[stage.name] = bytes.fromhex(digest_of([*value, *decisive]))[:FINGERPRINT_BYTES]
-        inputs[stage.name] = [found[stage.name].hex()]
+        name = stage.name
+        if name in known:
+            found[name] = known[name]
+        else:
+            value = [fact for need in stage.needs for fact in inputs[need]]
+            found[name] = bytes.fromhex(digest_of([*value, *decisive]))[:FINGERPRINT_BYTES]
+        inputs[name] = [found[name].hex()]
     return found
 
 

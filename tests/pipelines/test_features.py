@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,10 +14,14 @@ import opensmile
 import pytest
 import torch
 import torchaudio
+from typer.testing import CliRunner
 
-from fv2es_prep.config import PrepSettings
+from cli import app  # noqa: TID251
+from fv2es_prep.config import DEFAULT_STAGES, PrepSettings
 from fv2es_prep.errors import SettingsError, UsageError, UtteranceError
+from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.tools.restage import add_stages, drop_stages
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.stages.egemaps import EGEMAPS as EGEMAPS_STAGE
 from fv2es_prep.stages.egemaps import EGEMAPS_LLD
@@ -118,3 +125,81 @@ def test_settings_that_do_not_fit_are_refused():
         MfccSettings(n_mfcc=90)
     with pytest.raises(SettingsError, match="mfcc needs the stage waveform"):
         choose_stages(["mfcc"])
+
+
+def test_stages_are_added_to_shards_and_removed_without_the_corpus(
+    corpus, text_model, tmp_path, prepare, options_for
+):
+    out, fresh = tmp_path / "shards", tmp_path / "fresh"
+    options = options_for(corpus, out, text_model, limit=2, stages=(*DEFAULT_STAGES, "waveform"))
+    prepare(options)
+    plain = read_index(out).settings
+    index = add_stages(out, ["mfcc"])
+    assert index.settings.stages == (*DEFAULT_STAGES, "waveform", "mfcc")
+    assert verify(out) == []
+    assert rederive(out, corpus, 2) == []
+    assert "mfcc" in (out / "report.html").read_text("utf-8")
+    # As if all had been prepared at once; preparing it now copies everything.
+    prepare(replace(options, out=fresh, stages=index.settings.stages))
+    assert values_of(out) == values_of(fresh)
+    _, summary = prepare(replace(options, stages=index.settings.stages))
+    assert summary.counts["mfcc_kept"] == summary.counts["faces_kept"] == 2
+
+    assert add_stages(out, ["mfcc"]) == read_index(out)
+    with pytest.raises(SettingsError, match="mfcc needs the stage waveform"):
+        drop_stages(out, ["waveform"])
+    with pytest.raises(UsageError, match="landmarks is made of video, which shards do not store"):
+        add_stages(out, ["landmarks"])
+    with pytest.raises(UsageError, match="has no stage egemaps"):
+        drop_stages(out, ["egemaps"])
+    assert drop_stages(out, ["mfcc"]).settings == plain
+    assert verify(out) == []
+
+
+def test_adding_a_stage_may_be_killed_at_any_shard(
+    corpus, text_model, tmp_path, prepare, options_for, monkeypatch
+):
+    made = tmp_path / "made"
+    options = options_for(corpus, made, text_model, stages=("waveform",), limit=8, shard_mb=0.1)
+    prepare(options)
+    assert len(read_index(made).shards) == 2
+    # The process ends after so many renames of shards: two are made, then two exchanged.
+    for after in range(5):
+        out = tmp_path / str(after)
+        shutil.copytree(made, out)
+        kill_and_continue(out, after, monkeypatch)
+
+
+def kill_and_continue(out: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, rename = [after], Path.replace
+
+    def replace_or_die(path: Path, target: Path) -> Path:
+        if path.suffix == ".h5" or target.suffix == ".h5":
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_or_die)
+        with contextlib.suppress(KeyboardInterrupt):
+            add_stages(out, ["mfcc"])
+    result = CliRunner().invoke(app, ["shards", "add", str(out), "mfcc"])
+    assert result.exit_code == 0, result.output
+    assert verify(out) == []
+    assert read_index(out).settings.stages == ("waveform", "mfcc")
+    assert not (out / ".restaged").exists()
+
+
+def values_of(directory: Path) -> dict[str, list[bytes]]:
+    found: dict[str, list[bytes]] = {}
+    for shard in sorted(directory.glob("*.h5")):
+        with h5py.File(shard) as file:
+            file.visititems(
+                lambda path, data: (
+                    found.setdefault(path, []).append(data[()].tobytes())
+                    if isinstance(data, h5py.Dataset)
+                    else None
+                )
+            )
+    return found
