@@ -93,6 +93,7 @@ def make_inventory(
     rating_names: tuple[str, ...] = (),
     spans: SpanSettings = DEFAULT_SPANS,
     none_holds: NoneHolds = "dropped",
+    files_required: bool = True,
 ) -> Inventory:
     """Check, choose and order what a scan found.
 
@@ -110,6 +111,9 @@ def make_inventory(
         none_holds: what becomes of an utterance without any of the chosen classes: ``dropped``;
             ``kept`` with a label row of zeros, for independent classes; or ``unlabelled``: kept
             if it has no label at all, else dropped.
+        files_required: whether a file that cannot be opened drops the utterances of its recording.
+            Otherwise the preparation finds its modality missing, and only an utterance with
+            neither another file nor words is dropped here.
 
     Returns:
         An inventory in which every utterance is either kept or dropped with its reason.
@@ -127,11 +131,12 @@ def make_inventory(
     # With nothing found there is no choice to check, and the drops say why.
     columns = choice.columns() if choice.classes or utterances else ()
     by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}
-    unreadable = _unreadable(by_id.values())
+    unreadable = _unreadable(by_id.values(), files_required)
     kept: dict[str, Utterance] = {}
     for utterance in sorted(map(_plain, utterances), key=_order):
         problem = _problem(utterance, kept, choice, none_holds)
-        problem = problem or unreadable.get(utterance.recording_id)
+        if problem is None and (files_required or not utterance.transcript):
+            problem = unreadable.get(utterance.recording_id)
         inside = None if problem else utterance.within(0, math.inf, spans.min_left)
         if inside is None:
             left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
@@ -202,16 +207,18 @@ def _plain(utterance: Utterance) -> Utterance:
     return replace(utterance, **texts)
 
 
-def _unreadable(recordings: Iterable[Recording]) -> dict[str, tuple[DropReason, str]]:
-    """Recording id -> why one of its files cannot be opened."""
+def _unreadable(
+    recordings: Iterable[Recording], any_one: bool
+) -> dict[str, tuple[DropReason, str]]:
+    """Recording id -> why one of its files, or all of them, cannot be opened."""
     found = {}
     for recording in recordings:
         # A folder of pictures is checked when its pictures are read.
         video = recording.video if recording.pictures is None else None
-        problems = [
-            why for path in (video, recording.audio) if path and (why := why_unreadable(path))
-        ]
-        if problems:
+        paths = [path for path in (video, recording.audio) if path]
+        problems = [why for path in paths if (why := why_unreadable(path))]
+        left = recording.pictures is not None or len(problems) < len(paths)
+        if problems and (any_one or not left):
             found[recording.id] = problems[0]
     return found
 

@@ -84,6 +84,7 @@ def scan(root: Path, choice: LabelChoice, options: TableOptions = TableOptions()
         choice,
         ratings,
         none_holds="dropped" if "labels" in rows.columns else "unlabelled",
+        files_required=False,
     )
 
 

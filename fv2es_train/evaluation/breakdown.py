@@ -64,11 +64,18 @@ def by_group(predictions: Predictions, names: Sequence[str]) -> list[dict[str, A
 
 
 def by_modality(
-    predictions: Predictions, terms: Mapping[str, NDArray[np.float32]], decision: Decision
+    predictions: Predictions,
+    terms: Mapping[str, NDArray[np.float32]],
+    decision: Decision,
+    used: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Measure with all modalities, without each one, and with each one alone.
 
-    ``terms`` are those of each modality in the fused logits, float32 (N, C).
+    Args:
+        predictions: those with all modalities.
+        terms: those of each modality in the fused logits, float32 (N, C).
+        decision: the decision of the run.
+        used: for each utterance the letters of the modalities that it has.
 
     Returns:
         As `by_group`; a group is named after the modalities that remain.
@@ -81,16 +88,26 @@ def by_modality(
         chosen += [(f"{MODALITY_NAMES[m]} alone", [m]) for m in terms]
     for name, left in chosen:
         logits = np.stack([terms[m] for m in left]).sum(axis=0, dtype=np.float32)
-        rows += _all_rows(decided(predictions, logits, decision, "".join(left)), name)
+        kept = ["".join(m for m in left if m in letters) for letters in used]
+        rows += _all_rows(decided(predictions, logits, decision, kept), name)
     return rows
 
 
 def decided(
-    predictions: Predictions, logits: NDArray[np.float32], decision: Decision, letters: str
+    predictions: Predictions,
+    logits: NDArray[np.float32],
+    decision: Decision,
+    letters: str | Sequence[str],
 ) -> Predictions:
-    """Replace the logits, now of the modalities ``letters``, and what follows from them."""
+    """Replace the logits and what follows from them.
+
+    ``letters``: the modalities that the logits are made of, of all utterances or of each. Without
+    any, nothing is decided.
+    """
     probability = decision.probability(logits, letters)
-    predicted = decision.decided(probability)
+    each = [letters] * len(logits) if isinstance(letters, str) else letters
+    some = np.array([[bool(one)] for one in each])
+    predicted = decision.decided(probability) * some
     return replace(predictions, logits=logits, probability=probability, predicted=predicted)
 
 

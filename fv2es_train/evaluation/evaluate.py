@@ -100,10 +100,9 @@ def evaluate(
         write_predictions(predictions, found)
     result = measure_opened(opened, found, bootstrap or Bootstrap())
     if by == "modality":
-        terms = run_terms(
-            opened.checkpoint.model.for_inference(), _loader(opened, batch_size), opened.device
-        )
-        result["by"] = {"kind": by, "groups": by_modality(found, terms, opened.checkpoint.decision)}
+        model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
+        terms, used = run_terms(model, _loader(opened, batch_size), opened.device)
+        result["by"] = {"kind": by, "groups": by_modality(found, terms, decision, used)}
     elif by is not None:
         names = group_names(by, opened.metadata)
         result["by"] = {"kind": by, "groups": by_group(found, names)}

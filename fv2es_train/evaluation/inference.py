@@ -77,22 +77,25 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
 @torch.no_grad()
 def run_terms(
     model: EmotionModel, loader: DataLoader[Example], device: torch.device
-) -> dict[str, NDArray[np.float32]]:
+) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
     """The term of each modality in the fused logits: its logits times its fusion weight.
 
     Returns:
-        Modality -> float32 (N, C); they sum to the logits, up to rounding.
+        Modality -> float32 (N, C), 0 where it is missing; they sum to the logits, up to rounding.
+        And for each utterance the letters of the modalities that it has.
     """
     model.eval()
     model.check_late_fusion()
     weights = model.fusion_weights()
     found: dict[str, list[Tensor]] = {m: [] for m in weights}
+    used: list[str] = []
     batch: Batch
     for batch in loader:
         factors = model.term_factors(batch.missing)
+        used += map(model.used, batch.missing)
         for place, (m, logits) in enumerate(model.modality_logits(batch.to(device)).items()):
             found[m].append(logits.float().cpu() * factors[:, place, None])
-    return {m: (torch.cat(parts) * weights[m]).numpy() for m, parts in found.items()}
+    return {m: (torch.cat(parts) * weights[m]).numpy() for m, parts in found.items()}, used
 
 
 def loader_of(

@@ -1,14 +1,16 @@
-"""How far an input lies from what a run was trained on: a distance for each modality.
+"""How far an input lies from what a run was trained on: two distances for each modality.
 
 The features are coarse on purpose: the mean of each mel band, and the colours of the mean face in
-6 x 6 fields. They tell another room, microphone, camera or thing, not another emotion.
+6 x 6 fields. They tell another room, microphone, camera or thing, not another emotion. One distance
+sees values that are rare in train, the other values that do not go together there: what the main
+components of train leave of an input. docs/experiments.md has the share that they catch.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
 _FIELDS = 6
 # Smallest deviation of a feature: natural log of power, and colour of 0..255.
 _FLOOR = {"a": 0.1, "v": 2.0}
-# The limit is this much beyond the distance that 99.9 % of the train subset keep.
-_QUANTILE, _MARGIN = 0.999, 1.5
+# The main components explain this share of the variance.
+_EXPLAINED = 0.9
+# A limit is this much beyond the distance that 95 % of train keep from the rest of train, of which
+# each fifth is measured by the other four: distances from what one was fitted on are too small.
+_QUANTILE, _MARGIN, _PARTS = 0.95, 1.5, 5
+# No limit is below these, in case all of train are alike.
+_LEAST = (1.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -38,26 +45,55 @@ class Familiarity:
     Attributes:
         mean: mean of each feature.
         deviation: standard deviation of each feature.
-        limit: distance beyond which an input is unfamiliar.
+        limit: largest familiar distance from the mean, the root mean square of standard scores.
+        components: main components of the standard scores, orthonormal rows.
+        rest_limit: largest familiar distance from the space of the main components.
     """
 
     mean: Mapping[str, list[float]]
     deviation: Mapping[str, list[float]]
     limit: Mapping[str, float]
+    components: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    rest_limit: Mapping[str, float] = field(default_factory=dict)
 
     def score(self, example: Example) -> dict[str, float]:
-        """Distance / limit of each modality that is there; above 1, the input is unfamiliar.
+        """The larger distance / limit of each modality; above 1, the input is unfamiliar."""
+        found = {}
+        for letter, values in features_of(example).items():
+            if letter in self.limit:
+                # Runs of earlier versions have no components.
+                limits = np.array([self.limit[letter], self.rest_limit.get(letter, np.inf)])
+                found[letter] = float((self._shape(letter).distances(values) / limits).max())
+        return found
 
-        The distance is the root mean square of the features' standard scores.
-        """
-        return {
-            letter: float(
-                _distance(values, np.array(self.mean[letter]), np.array(self.deviation[letter]))
-                / self.limit[letter]
-            )
-            for letter, values in features_of(example).items()
-            if letter in self.limit
-        }
+    def _shape(self, letter: str) -> _Shape:
+        components = np.array(self.components.get(letter, []))
+        mean, deviation = np.array(self.mean[letter]), np.array(self.deviation[letter])
+        return _Shape(mean, deviation, components.reshape(-1, len(mean)))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Mean and deviation (F,) of a feature table, and main components (K, F)."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    components: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: NDArray[np.float64], floor: float) -> _Shape:
+        """Fitted on (N, F)."""
+        mean, deviation = table.mean(axis=0), np.maximum(table.std(axis=0), floor)
+        values, vectors = np.linalg.svd((table - mean) / deviation, full_matrices=False)[1:]
+        share = np.cumsum(values**2) / max((values**2).sum(), np.finfo(float).tiny)
+        return cls(mean, deviation, vectors[: np.searchsorted(share, _EXPLAINED) + 1])
+
+    def distances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the mean and from the space of the components, (..., 2) for (..., F)."""
+        scores = (values - self.mean) / self.deviation
+        rest = scores - scores @ self.components.T @ self.components
+        found: NDArray[np.float64] = np.stack([scores, rest], axis=-2)
+        return np.asarray(np.sqrt((found**2).mean(axis=-1)))
 
 
 def features_of(example: Example) -> dict[str, NDArray[np.float64]]:
@@ -76,20 +112,32 @@ def features_of(example: Example) -> dict[str, NDArray[np.float64]]:
 
 def measure_familiarity(examples: Iterable[Example]) -> Familiarity:
     """The statistics of a train subset, read once."""
-    found: dict[str, list[NDArray[np.float64]]] = {"a": [], "v": []}
+    rows: dict[str, list[NDArray[np.float64]]] = {"a": [], "v": []}
     for example in examples:
         for letter, values in features_of(example).items():
-            found[letter].append(values)
-    mean, deviation, limit = {}, {}, {}
-    for letter, rows in found.items():
-        if rows:
-            table = np.stack(rows)
-            middle = table.mean(axis=0)
-            spread = np.maximum(table.std(axis=0), _FLOOR[letter])
-            mean[letter], deviation[letter] = middle.tolist(), spread.tolist()
-            kept = np.quantile(_distance(table, middle, spread), _QUANTILE)
-            limit[letter] = float(max(kept, 1.0) * _MARGIN)
-    return Familiarity(mean, deviation, limit)
+            rows[letter].append(values)
+    tables = {letter: np.stack(found) for letter, found in rows.items() if len(found) > 1}
+    shapes = {letter: _Shape.of(table, _FLOOR[letter]) for letter, table in tables.items()}
+    limits = {letter: _limits(table, _FLOOR[letter]) for letter, table in tables.items()}
+    return Familiarity(
+        mean={letter: shape.mean.tolist() for letter, shape in shapes.items()},
+        deviation={letter: shape.deviation.tolist() for letter, shape in shapes.items()},
+        limit={letter: float(pair[0]) for letter, pair in limits.items()},
+        components={m: shape.components.round(6).tolist() for m, shape in shapes.items()},
+        rest_limit={letter: float(pair[1]) for letter, pair in limits.items()},
+    )
+
+
+def _limits(table: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    """The limit of either distance, from parts of (N, F) that are measured by the others."""
+    parts = np.array_split(np.arange(len(table)), _PARTS)
+    found = [
+        _Shape.of(np.delete(table, part, axis=0), floor).distances(table[part])
+        for part in parts
+        if len(part)
+    ]
+    kept = np.quantile(np.concatenate(found), _QUANTILE, axis=0)
+    return np.maximum(kept * _MARGIN, _LEAST)
 
 
 def write_familiarity(run: Path, familiarity: Familiarity) -> None:
@@ -112,10 +160,3 @@ def read_familiarity(run: Path) -> Familiarity | None:
         raise TrainError(
             f"{path} cannot be read: {error}", "train again, or copy the whole run"
         ) from error
-
-
-def _distance(
-    values: NDArray[np.float64], mean: NDArray[np.float64], deviation: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    scores: NDArray[np.float64] = np.sqrt((((values - mean) / deviation) ** 2).mean(axis=-1))
-    return scores

@@ -74,7 +74,6 @@ class Predictor:
         settings: settings of the stages, with these limits.
         classes: class names in the order of the model's outputs.
         decision: how logits become probabilities and decided classes.
-        thresholds: class -> threshold of the decision.
         modalities: letters of the model's modalities, some of ``tva``.
         scorer: runs the model on one example.
         stages: stages of preparation; ``all_faces_stages`` also keep the smaller faces.
@@ -95,7 +94,7 @@ class Predictor:
         # Each modality is judged for itself: what is missing is left out.
         settings = replace(checkpoint.settings, media=limits, faces=faces, require="")
         self.settings = settings
-        self.decision, self.thresholds = checkpoint.decision, dict(checkpoint.thresholds)
+        self.decision = checkpoint.decision
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity

@@ -131,6 +131,18 @@ def test_only_files_that_can_be_opened_are_recordings(media, make, reason):
         assert entry.sentence.startswith("odd.avi")
 
 
+def test_where_files_are_not_required_only_an_utterance_with_nothing_else_is_dropped(media):
+    odd = media.with_name("odd.avi")
+    directory(odd)
+    recordings = [Recording("r", odd, media), Recording("s", odd, odd), Recording("t", odd, None)]
+    utterances = [Utterance(i, i, 0, 1, "", ("ang",)) for i in "rs"]
+    utterances.append(Utterance("t", "t", 0, 1, "words", ("ang",)))
+    inventory = make_inventory("c", recordings, utterances, [], CHOICE, files_required=False)
+    assert [u.id for u in inventory.utterances] == ["r", "t"]
+    (entry,) = inventory.dropped
+    assert (entry.id, entry.reason) == ("s", DropReason.NOT_A_FILE)
+
+
 def test_settings_of_spans_have_ranges():
     with pytest.raises(SettingsError, match="min_left is 2"):
         SpanSettings(min_left=2)

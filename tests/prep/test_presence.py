@@ -183,7 +183,11 @@ def test_a_corpus_of_rows_that_lack_different_things_is_prepared_whole(
         *("a,whole.mkv,,some words,ang,0,3", "b,,sound.mkv,,neu,,", "c,picture.mkv,,,ang,,"),
         *("d,,,only words,neu,,", "e,whole.mkv,,more,neu,3,9", "f,black.mkv,silence.mkv,x,ang,,"),
         *("g,black.mkv,silence.mkv,,neu,,", "h,short_picture.mkv,sound.mkv,y,ang,,"),
+        *("i,folder.mkv,sound.mkv,,neu,,", "k,tree.mkv,,spoken,neu,0,1", "l,tree.mkv,,,ang,0,1"),
     )
+    # Directories cannot be opened as files.
+    for name in ("folder.mkv", "tree.mkv"):
+        (clips / name).mkdir()
     table = clips / "mixed.csv"
     table.write_text("\n".join((columns, *rows)) + "\n")
 
@@ -207,7 +211,10 @@ def test_a_corpus_of_rows_that_lack_different_things_is_prepared_whole(
         "e": "",
         "f": "av",
         "h": "v",
+        "i": "tv",
+        "k": "av",
     }
+    assert found["i"].missing["v"] == found["k"].missing["a"] == "not_a_file"
     assert set(catalogue.ids.to_pylist()) == set(found)
     assert found["e"].utterance.clamped and found["e"].utterance.end_s == pytest.approx(6)
     assert (found["f"].missing["a"], found["f"].missing["v"]) == ("silent_audio", "black_picture")

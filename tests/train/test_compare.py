@@ -16,15 +16,22 @@ from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index, write_index
 from fv2es_prep.splits import read_split, write_split
 from fv2es_prep.types import Provenance
+from fv2es_train.evaluation.breakdown import by_modality
 from fv2es_train.evaluation.comparison import compare
 from fv2es_train.evaluation.evaluate import evaluate, open_run, predict
 from fv2es_train.evaluation.inference import loader_of, run_terms
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.model_card import write_card
-from fv2es_train.evaluation.predictions import file_of, read_predictions, write_predictions
+from fv2es_train.evaluation.predictions import (
+    Predictions,
+    file_of,
+    read_predictions,
+    write_predictions,
+)
 from fv2es_train.evaluation.tables import format_comparison, format_folds, format_groups
 from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.decision import Decision
 from fv2es_train.training.folds import train_folds
 from tests.train.conftest import Corpus, options_of
 
@@ -92,10 +99,26 @@ def test_a_modality_is_left_out_by_its_term(corpus: Corpus, run: Path) -> None:
     assert groups["all modalities"] == pytest.approx(found["average"])
     opened = open_run(corpus.shards, corpus.split, run, "test")
     model, logits = opened.checkpoint.model, predict(opened).logits
-    terms = run_terms(model, loader_of(opened.dataset, model, 5), opened.device)
+    terms, used = run_terms(model, loader_of(opened.dataset, model, 5), opened.device)
     assert np.allclose(sum(terms.values()), logits, atol=1e-5)
+    assert used == ["tva"] * len(logits)
     right = ((terms["a"] > 0) == (logits > 0)).mean()
     assert right < 1 and groups["audio alone"] != groups["text alone"]
+
+
+def test_what_is_left_of_an_incomplete_utterance_has_its_own_temperature() -> None:
+    """The first lacks audio, and the last has nothing left without video."""
+    names, truth = ("p", "q", "r"), np.array([[1, 0], [0, 0], [0, 0]], np.uint8)
+    nothing = np.zeros((3, 2))
+    shown = Predictions(
+        ("x", "y"), names, names, names, names, truth, truth, nothing, nothing.astype("f4")
+    )
+    said = np.array([[1, -5], [1, -5], [0, 0]], "f4")
+    terms = {"t": said, "v": 0 * said, "a": 0 * said}
+    decision = Decision(temperature={"t": 1, "ta": 4}, thresholds={"x": 0.6, "y": 0.4})
+    groups = by_modality(shown, terms, decision, ["t", "tva", "v"])
+    (found,) = (g["average"] for g in groups if g["group"] == "without video")
+    assert found["accuracy"] == 1
 
 
 def test_an_unknown_grouping_is_refused(corpus: Corpus, run: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fv2es_prep.errors import TrainError
-from fv2es_prep.types import Faces, MelSpectrum
+from fv2es_prep.types import Example, Faces, MelSpectrum
 from fv2es_train.models.familiarity import measure_familiarity, read_familiarity
 from fv2es_train.models.run_files import FAMILIARITY
 from tests.train.conftest import make_examples
@@ -24,6 +26,36 @@ def test_the_same_kind_is_familiar_and_another_is_not() -> None:
     assert found.score(quiet)["a"] > 1 > found.score(quiet)["v"]
     white = Faces(**{**vars(other.faces), "rgb": np.full_like(other.faces.rgb, 255)})
     assert found.score(other.replace(faces=white))["v"] > 1
+
+
+def test_values_that_do_not_go_together_are_unfamiliar() -> None:
+    """In train the bands are loud or quiet together; here every other one is, within the range."""
+    rng, example = np.random.default_rng(0), make_examples(1)[0]
+    bands = example.mel.log_power.shape[1]
+
+    def at(levels: Any) -> Example:
+        rows = levels + rng.normal(0, 0.1, (20, bands))
+        return example.replace(mel=MelSpectrum(rows.astype(np.float16), 0.0125))
+
+    found = measure_familiarity(at(level) for level in rng.uniform(-8, -2, 100))
+    assert max(found.score(at(level))["a"] for level in np.linspace(-8, -2, 20)) < 1
+    assert found.score(at(np.where(np.arange(bands) % 2, -6.5, -3.5)))["a"] > 2
+
+
+def test_few_or_equal_inputs_give_limits() -> None:
+    one = make_examples(1)[0]
+    assert measure_familiarity([one]).limit == {}
+    assert max(measure_familiarity([one] * 4).score(one).values()) < 1
+
+
+def test_an_earlier_run_without_components_is_scored_by_one_distance(tmp_path: Path) -> None:
+    examples = make_examples(20)
+    found = measure_familiarity(examples)
+    old = {n: v for n, v in vars(found).items() if n not in ("components", "rest_limit")}
+    (tmp_path / FAMILIARITY).write_text(json.dumps(old))
+    read = read_familiarity(tmp_path)
+    assert read is not None and set(read.score(examples[0])) == {"a", "v"}
+    assert all(read.score(e)[m] <= found.score(e)[m] + 1e-9 for e in examples for m in "av")
 
 
 def test_a_missing_modality_has_no_distance() -> None:

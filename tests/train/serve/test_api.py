@@ -152,7 +152,7 @@ def test_a_running_job_can_be_stopped(server: Server, talk: Path) -> None:
 def test_it_tells_what_it_is(server: Server, predictor: Predictor) -> None:
     about = server.get("/v1/about").json()
     assert tuple(about["classes"]) == predictor.classes and about["modalities"] == "tva"
-    assert about["thresholds"] == pytest.approx(predictor.thresholds)
+    assert about["thresholds"] == pytest.approx(predictor.decision.thresholds)
     assert about["rule"] == predictor.decision.rule
     assert "fv2es demo" in about["trained_on"] and "generated data" in about["trained_on"]
     assert "decisions about people" in about["not_for"]
