@@ -48,7 +48,8 @@ class AccessControl:
         self._names = {*_LOOPBACK, config.host.lower(), *self._given}
         if config.is_public:
             self._names.add(socket.gethostname().lower())
-        self._uploads = Room(config.limits.uploads, config.limits.uploads_per_address)
+        whole = config.limits.upload_bytes
+        self._room = Room(whole * config.limits.uploads, whole * config.limits.uploads_per_address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -56,7 +57,7 @@ class AccessControl:
             await self._app(scope, receive, send)
             return
         size = self._limits.upload_bytes if scope["path"] == UPLOAD else self._limits.text_bytes
-        body = Body(receive, network(scope.get("client")), size, self._limits, self._uploads)
+        body = Body(receive, network(scope.get("client")), size, self._limits, self._room)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The bodies of requests: their size, their progress, and how many large ones come in at a time."""
+"""The bodies of requests: their size, their progress, and the space that they take meanwhile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from fv2es_train.serve.settings import MIB, MIN_PROGRESS, STALLED_S, Limits
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
-# A body that has brought less takes no place: it is held in memory.
-_SMALL = 1 << 16
-
 
 class Body:
     """The body of a request from ``address``: at most ``size`` bytes that keep coming.
 
-    It takes a place in ``room`` once it is large; `leave` frees the place.
+    Its bytes take room until `leave`, so that slow bodies hold little of it.
     """
 
     def __init__(
@@ -31,7 +28,7 @@ class Body:
         self._receive, self._size, self._limits, self._room = receive, size, limits, room
         self._count, self._next_mark, self._mark_s = 0, MIN_PROGRESS, monotonic()
         self._end_s = self._mark_s + limits.upload_s
-        self._entered = self._ended = False
+        self._ended = False
         self._timeout: asyncio.Timeout | None = None
 
     async def receive(self) -> Message:
@@ -44,20 +41,19 @@ class Body:
             return await self._receive()
         message = await self._within_time()
         self._ended = message["type"] != "http.request" or not message.get("more_body")
-        self._count += len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        self._count += count
         if self._count > self._size:
             raise too_large(self._size)
         if self._count >= self._next_mark:
             self._next_mark, self._mark_s = self._count + MIN_PROGRESS, monotonic()
-        if self._count > _SMALL and not self._entered:
-            self._entered = self._room.enter(self)
-            if not self._entered:
-                sentence = "too many uploads come in at the same time"
-                raise HTTPException(429, sentence, {"Retry-After": "10"})
+        if count and not self._room.take(self, count):
+            sentence = "too many uploads come in at the same time"
+            raise HTTPException(429, sentence, {"Retry-After": "10"})
         return message
 
     def leave(self) -> None:
-        """Free its place: the request is answered."""
+        """Free its room: the request is answered."""
         self._ended = True
         self._room.leave(self)
 
@@ -67,7 +63,7 @@ class Body:
         return waited_s if waited_s > STALLED_S and not self._ended else 0.0
 
     def give_up(self) -> None:
-        """Refuse it, because its place is needed."""
+        """Refuse it, because its room is needed."""
         self._end_s = 0.0
         if self._timeout is not None:
             self._timeout.reschedule(0.0)

@@ -33,7 +33,7 @@ class LimitedConnection(H11Protocol):
         super().connection_made(transport)
         self.address = network(self.client)
         self._await_request()
-        if not self.room.enter(self):
+        if not self.room.take(self):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:

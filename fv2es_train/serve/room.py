@@ -1,47 +1,55 @@
-"""Room for connections and uploads: how many there may be, and which makes room for a newer one."""
+"""Room for connections and for bytes of uploads: limits, and who leaves where it is full."""
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
 
 class Guest(Protocol):
-    """What takes a place: a connection or an upload, and the network it comes from."""
+    """What takes room: a connection or an upload, and the network it comes from."""
 
     address: str
 
     def stalled_s(self) -> float:
-        """Seconds since it last got on; 0 if it must keep its place."""
+        """Seconds since it last got on; 0 if it must keep its room."""
 
     def give_up(self) -> None:
-        """End it, because its place is needed."""
+        """End it, because its room is needed."""
 
 
 class Room:
-    """Places in all, and for each address. If all are taken, the most stalled guest leaves."""
+    """Room in all, and for each address. Where it is full, the most stalled guest leaves."""
 
     def __init__(self, in_all: int, per_address: int) -> None:
         self._in_all, self._per_address = in_all, per_address
-        self._guests: set[Guest] = set()
+        self._guests: dict[Guest, int] = {}
+        self._of_address: Counter[str] = Counter()
 
-    def enter(self, new: Guest) -> bool:
-        """Whether there is a place for a guest, or one could be made."""
-        same = [guest for guest in self._guests if guest.address == new.address]
-        if len(same) >= self._per_address and not self._drop_from(same):
-            return False
-        if len(self._guests) >= self._in_all and not self._drop_from(self._guests):
-            return False
-        self._guests.add(new)
+    def take(self, guest: Guest, amount: int = 1) -> bool:
+        """Give a guest more room; False if there is none and none can be made."""
+        while self._of_address[guest.address] + amount > self._per_address:
+            same = [one for one in self._guests if one.address == guest.address]
+            if not self._drop_one(same, guest):
+                return False
+        while self._of_address.total() + amount > self._in_all:
+            if not self._drop_one(list(self._guests), guest):
+                return False
+        self._guests[guest] = self._guests.get(guest, 0) + amount
+        self._of_address[guest.address] += amount
         return True
 
     def leave(self, guest: Guest) -> None:
-        """Free its place, if it has one."""
-        self._guests.discard(guest)
+        """Free the room of a guest, if it has any."""
+        self._of_address[guest.address] -= self._guests.pop(guest, 0)
+        if self._of_address[guest.address] <= 0:
+            del self._of_address[guest.address]
 
-    def _drop_from(self, guests: list[Guest] | set[Guest]) -> bool:
-        slowest = max(guests, key=lambda guest: guest.stalled_s())
-        if slowest.stalled_s() <= 0:
+    def _drop_one(self, guests: list[Guest], new: Guest) -> bool:
+        others = [(one.stalled_s(), one) for one in guests if one is not new]
+        stalled_s, slowest = max(others, key=lambda other: other[0], default=(0.0, new))
+        if stalled_s <= 0:
             return False
         self.leave(slowest)
         slowest.give_up()

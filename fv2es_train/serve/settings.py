@@ -13,7 +13,7 @@ from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
 
 MIB = 1 << 20
-# Fewer bytes are no progress of a body; one without progress for so long can lose its place.
+# Fewer bytes are no progress of a body; one without progress for so long can lose its room.
 MIN_PROGRESS, STALLED_S = 1 << 14, 2.0
 
 
@@ -38,7 +38,8 @@ class Limits:
         header_s: seconds in which an open connection must bring the headers of a request.
         connections: open connections; the one that waits longest makes room for a new one.
         connections_per_address: open connections of an IPv4 address or an IPv6 /64 network.
-        uploads: uploads of more than 64 KiB that come in at a time; one that stalls makes room.
+        uploads: uploads of full size that may come in at a time; smaller ones may be more. If
+            their bytes exceed that, those that stall make room.
         uploads_per_address: the same for an IPv4 address or an IPv6 /64 network.
         keep_s: seconds for which the result of a job is kept.
         kept: results that are kept; the oldest is removed first.
@@ -59,8 +60,8 @@ class Limits:
     header_s: float = 10.0
     connections: int = 512
     connections_per_address: int = 256
-    uploads: int = 16
-    uploads_per_address: int = 8
+    uploads: int = 8
+    uploads_per_address: int = 4
     keep_s: float = 3600.0
     kept: int = 64
 

@@ -145,28 +145,26 @@ def test_an_upload_that_stalls_makes_room_and_one_that_comes_does_not(
     monkeypatch.setattr("fv2es_train.serve.bodies.STALLED_S", 0.1)
 
     async def try_it() -> None:
-        limits, room = Limits(), Room(2, 2)
+        limits, room = Limits(), Room(8 * len(CHUNK), 4 * len(CHUNK))
         slow, good, more = (_Upload(room, limits) for _ in range(3))
-        # Small ones need no place.
-        small = [_Upload(room, limits) for _ in range(20)]
-        for one in small:
-            await one.bring(CHUNK)
         for one in (slow, good):
-            await one.bring(CHUNK * 3)
+            await one.bring(CHUNK * 2)
         with pytest.raises(HTTPException) as refused:
-            await more.bring(CHUNK * 3)
+            await more.bring(CHUNK)
         assert refused.value.status_code == 429
+        # Another address has room, up to what there is in all.
+        await _Upload(room, limits, "10.0.0.2").bring(CHUNK * 4)
+        with pytest.raises(HTTPException):
+            await _Upload(room, limits, "10.0.0.3").bring(CHUNK)
         waiting = asyncio.create_task(slow.body.receive())
         await asyncio.sleep(0.2)
+        # The good one gets on, at the cost of the slow one.
         await good.bring(CHUNK)
-        await _Upload(room, limits).bring(CHUNK * 3)
         with pytest.raises(HTTPException) as ended:
             await waiting
         assert ended.value.status_code == 408
-        # A whole one keeps its place until it is answered.
-        await good.bring(CHUNK)
         good.body.leave()
-        await _Upload(room, limits).bring(CHUNK * 3)
+        await more.bring(CHUNK * 3)
 
     asyncio.run(try_it())
 
@@ -174,7 +172,7 @@ def test_an_upload_that_stalls_makes_room_and_one_that_comes_does_not(
 @pytest.mark.parametrize("limits", [Limits(pause_s=0.2), Limits(upload_s=0.2)])
 def test_an_upload_that_trickles_is_given_up(limits: Limits) -> None:
     async def try_it() -> None:
-        upload = _Upload(Room(1, 1), limits)
+        upload = _Upload(Room(1000, 1000), limits)
         for _ in range(250):
             await upload.bring(b"x")
             await asyncio.sleep(0.02)
