@@ -348,7 +348,7 @@ def content_stages(settings: PrepSettings) -> list[str]:
 
 
 def _of_shard(path: Path, index: Index) -> dict[str, Any]:
-    with ShardReader(path) as reader:
+    with ShardReader(path, index=index) as reader:
         columns = {name: reader.column(name) for name in (*TEXTS, *TIMES)}
         some = index.settings.require != MODALITIES
         for name in MISSING.values():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fv2es_prep.shards.index import Index
+
 _TEXTS = ("id", "recording_id", "text", "speaker", "session")
 _NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 
@@ -36,13 +38,16 @@ class ShardReader:
         path: the file.
         verify_reads: check the digests of an example when it is ``first`` read, ``always`` or
             ``never``. Those of its small columns are checked when the shard is opened.
+        index: that of its dataset; a shard of other settings or classes is refused.
 
     Raises:
         ShardError: on first use, if the file is missing, damaged, foreign or from the future.
     """
 
-    def __init__(self, path: Path, verify_reads: VerifyReads = "never") -> None:
-        self.path, self.verify_reads = path, verify_reads
+    def __init__(
+        self, path: Path, verify_reads: VerifyReads = "never", index: Index | None = None
+    ) -> None:
+        self.path, self.verify_reads, self.index = path, verify_reads, index
         self._shard: OpenShard | None = None
         self._rows: _Rows | None = None
 
@@ -131,7 +136,7 @@ class ShardReader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "verify_reads": self.verify_reads}
+        return {"path": self.path, "verify_reads": self.verify_reads, "index": self.index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a fresh, unopened reader
@@ -172,7 +177,16 @@ class ShardReader:
 
     def _open(self) -> OpenShard:
         if self._shard is None:
-            self._shard = open_shard(self.path)
+            self._shard, index = open_shard(self.path), self.index
+            if index and (self.settings, self.label_classes) != (
+                index.settings,
+                index.label_classes,
+            ):
+                self._shard = None
+                raise ShardError(
+                    f"{self.path} has other settings or classes than the index of its dataset",
+                    REBUILD_HINT,
+                )
         return self._shard
 
 

@@ -123,7 +123,7 @@ class ShardDataset(Dataset["Example"]):
                 # Examples already read from it stay valid.
                 self._readers.pop(next(iter(self._readers)))
             path = self.directory / self.index.shards[shard].name
-            self._readers[shard] = ShardReader(path, self.verify_reads)
+            self._readers[shard] = ShardReader(path, self.verify_reads, self.index)
         return self._readers[shard]
 
     def __getstate__(self) -> dict[str, object]:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fv2es_prep.errors import Fv2esError, ShardError, UsageError
+from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
@@ -52,6 +53,27 @@ def test_200_random_byte_changes_are_found(make_dataset, tmp_path):
     path.write_bytes(whole)
     assert codes(dataset) == {}
     assert without_hash >= 190
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_every_flipped_bit_of_every_claimed_file_is_found(count, make_dataset, tmp_path):
+    dataset = make_dataset(tmp_path / "dataset", turns=1)
+    (dataset / "tokenizer").mkdir()
+    (dataset / "tokenizer/tokenizer.json").write_text(json.dumps({"words": ["one", "two"]}))
+    index = write_index(dataset, write_catalogue(dataset, read_index(dataset)))
+    assert len(index.files) == 3 and codes(dataset) == {}
+    paths = [path for path in sorted(dataset.rglob("*")) if path.is_file()]
+    assert len(paths) == 6
+    chance = random.Random(7)
+    for _ in range(count):
+        path = chance.choice(paths)
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(changed)
+        assert codes(dataset), path.name
+        path.write_bytes(whole)
+    assert codes(dataset) == {}
 
 
 @settings(

@@ -64,7 +64,7 @@ def export(
     for entry in index.shards:
         paths.append(out / f"{Path(entry.name).stem}.{suffix}")
         with (
-            ShardReader(directory / entry.name, "first") as reader,
+            ShardReader(directory / entry.name, "first", index) as reader,
             whole_file(paths[-1]) as temporary,
         ):
             write(temporary, _examples(reader, entry.name, index, report), index)

@@ -118,7 +118,7 @@ def _bytes_and_clamped(directory: Path, index: Index) -> tuple[dict[str, int], i
     sums: Counter[str] = Counter()
     clamped = 0
     for entry in index.shards:
-        with ShardReader(directory / entry.name) as reader:
+        with ShardReader(directory / entry.name, index=index) as reader:
             clamped += int(np.count_nonzero(reader.column("clamped")))
             for column in columns_of(index.settings):
                 sums[column.path.split("/")[0]] += reader.stored_bytes(column.path)

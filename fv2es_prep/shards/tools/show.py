@@ -46,7 +46,7 @@ def find_example(directory: Path, name: str) -> Shown:
         )
         raise UsageError(f"{directory} has no example {name!r}", hint)
     shard, row = index.shards[catalogue.shard[place]].name, int(catalogue.row[place])
-    with ShardReader(directory / shard, "first") as reader:
+    with ShardReader(directory / shard, "first", index) as reader:
         return Shown(reader.read(row), shard, row, index.rating_names)
 
 
