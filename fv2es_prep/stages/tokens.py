@@ -96,7 +96,12 @@ def copy_tokenizer(name_or_dir: str, directory: Path) -> None:
     fresh = directory.with_name(f".{directory.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        load_tokenizer(name_or_dir).save_pretrained(fresh)
+        tokenizer = load_tokenizer(name_or_dir)
+        if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+            # Set by each call: otherwise the files depend on whether this process has tokenized.
+            backend.no_truncation()
+            backend.no_padding()
+        tokenizer.save_pretrained(fresh)
         shutil.rmtree(directory, ignore_errors=True)
         fresh.replace(directory)
     except OSError as error:

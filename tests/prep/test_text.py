@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from fv2es_prep.config import TextSettings
 from fv2es_prep.errors import SettingsError, TokenizerError
-from fv2es_prep.stages.tokens import describe_tokenizer, tokenize
+from fv2es_prep.stages.tokens import copy_tokenizer, describe_tokenizer, load_tokenizer, tokenize
 
 
 def test_tokens_are_the_tokenizers_own(text_model):
@@ -37,6 +37,19 @@ def test_a_tokenizer_is_known_by_content_and_not_by_path(text_model, tmp_path):
     other = dataclasses.replace(settings, vocabulary_sha256="0" * 64)
     with pytest.raises(TokenizerError, match="expected 000000000000"):
         tokenize("hello", str(text_model), other)
+
+
+def test_a_tokenizers_files_do_not_depend_on_what_was_tokenized(text_model, tmp_path):
+    name = str(text_model)
+    load_tokenizer.cache_clear()
+    copy_tokenizer(name, tmp_path / "before")
+    cut = tokenize("One two three four.", name, describe_tokenizer(name, 4))
+    copy_tokenizer(name, tmp_path / "after")
+    files = [sorted((tmp_path / place).iterdir()) for place in ("before", "after")]
+    for one, other in zip(*files, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    again = tokenize("One two three four.", name, describe_tokenizer(name, 4))
+    assert again.tolist() == cut.tolist() and len(cut) == 4
 
 
 def test_a_tokenizer_that_cannot_be_had_is_told_with_what_to_pass_instead():
