@@ -121,12 +121,14 @@ class ModelFamily:
 
 
 _FV2ES = "fv2es_train.models.fv2es_config:FAMILY"
+_LATE_FUSION = "fv2es_train.models.feature_config:LATE_FUSION"
 FAMILIES: Registry[ModelFamily] = Registry(
     "fv2es.models",
     "model",
     {
         **dict.fromkeys(("fv2es", "fv2es-lite", "fv2es-tiny"), _FV2ES),
-        "linear": "fv2es_train.models.linear_config:FAMILY",
+        "linear": "fv2es_train.models.feature_config:LINEAR",
+        **dict.fromkeys(("lf-rnn", "lf-transformer"), _LATE_FUSION),
     },
 )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fv2es_train.data.batches import Batch
     from fv2es_train.data.dataset import ShardDataset
-    from fv2es_train.models.linear_config import LinearConfig
+    from fv2es_train.models.feature_config import LinearConfig
 
 _STEPS = 500
 # Smallest deviation that an input is divided by: a constant input stays at 0.

@@ -20,8 +20,8 @@ from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.evaluation.inference import loader_of, run_model
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.families import build
+from fv2es_train.models.feature_config import LinearConfig
 from fv2es_train.models.linear import Linear
-from fv2es_train.models.linear_config import LinearConfig
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
