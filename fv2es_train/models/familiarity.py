@@ -1,9 +1,10 @@
 """How far an input lies from what a run was trained on: two distances for each modality.
 
-The features are coarse on purpose: the mean of each mel band, and the colours of the mean face in
-6 x 6 fields. They tell another room, microphone, camera or thing, not another emotion. One distance
-sees values that are rare in train, the other values that do not go together there: what the main
-components of train leave of an input. docs/experiments.md has the share that they catch.
+The features are coarse on purpose: the mean of each mel band over the loud rows, so that pauses
+hardly count, and the colours of the mean face in 6 x 6 fields. They tell another room, microphone,
+camera or thing, not another emotion. One distance sees values that are rare in train, the other
+values that do not go together there: what the main components of train leave of an input.
+docs/experiments.md has the share that they catch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _FIELDS = 6
 # Smallest deviation of a feature: natural log of power, and colour of 0..255.
 _FLOOR = {"a": 0.1, "v": 2.0}
+# A row of the spectrum is loud beyond this share of the way from quiet to loud, two percentiles.
+_LOUD, _PERCENTILES = 1 / 3, (5, 95)
 # The main components explain this share of the variance.
 _EXPLAINED = 0.9
 # A limit is this much beyond the distance that 95 % of train keep from the rest of train, of which
@@ -61,7 +64,6 @@ class Familiarity:
         found = {}
         for letter, values in features_of(example).items():
             if letter in self.limit:
-                # Runs of earlier versions have no components.
                 limits = np.array([self.limit[letter], self.rest_limit.get(letter, np.inf)])
                 found[letter] = float((self._shape(letter).distances(values) / limits).max())
         return found
@@ -97,10 +99,13 @@ class _Shape:
 
 
 def features_of(example: Example) -> dict[str, NDArray[np.float64]]:
-    """Modality letter -> features: ``a`` (M,), mel bands; ``v`` (108,), fields of the mean face."""
+    """Modality letter -> features: ``a`` (M,), loud mel bands; ``v`` (108,), fields of the face."""
     missing, found = missing_letters(example), {}
     if "a" not in missing and len(example.mel.log_power):
-        found["a"] = example.mel.log_power.mean(axis=0, dtype=np.float64)
+        power = example.mel.log_power.astype(np.float64)
+        level = power.mean(axis=1)
+        quiet, loud = np.percentile(level, _PERCENTILES)
+        found["a"] = power[level >= quiet + _LOUD * (loud - quiet)].mean(axis=0)
     if "v" not in missing and len(example.faces.rgb):
         face = example.faces.rgb.mean(axis=0, dtype=np.float64)
         side = len(face) // _FIELDS
@@ -155,7 +160,9 @@ def read_familiarity(run: Path) -> Familiarity | None:
     if not path.is_file():
         return None
     try:
-        return Familiarity(**json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        # Earlier versions had other features.
+        return Familiarity(**stored) if "components" in stored else None
     except (OSError, ValueError, TypeError) as error:
         raise TrainError(
             f"{path} cannot be read: {error}", "train again, or copy the whole run"
