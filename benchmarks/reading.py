@@ -30,11 +30,13 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fv2es_prep.config import PrepSettings, TextSettings
+from fv2es_prep.config import PrepSettings, TextSettings, VerifyReads
 from fv2es_prep.shards.index import make_index, write_index
+from fv2es_prep.shards.opening import open_shard
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+from fv2es_prep.utils.files import sha256_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.inference import loader_of
@@ -92,6 +94,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
             "0 worker(s)",
         ),
         "training": step_times(dataset, model, 10 if quick else 30),
+        "opening": opening_times(folder / "shards", rounds),
     }
 
 
@@ -154,6 +157,7 @@ def write_layouts(folder: Path, count: int) -> dict[str, Callable[[], Read]]:
     return {
         "raw memmap": lambda: open_raw(folder / "raw"),
         "fv2es shards": lambda: open_shards(folder / "shards"),
+        "fv2es shards, digests": lambda: open_shards(folder / "shards", "always"),
         "HDF5 groups": lambda: open_groups(folder / "groups.h5"),
         "tar, tarfile, in order": lambda: open_tar(folder / "examples.tar"),
         "Arrow, pyarrow": lambda: open_arrow(folder / "examples.arrow"),
@@ -213,8 +217,8 @@ def example_of(place: int, arrays: Arrays) -> Example:
     )
 
 
-def open_shards(folder: Path) -> Read:
-    readers = [ShardReader(path) for path in sorted(folder.glob("*.h5"))]
+def open_shards(folder: Path, verify_reads: VerifyReads = "never") -> Read:
+    readers = [ShardReader(path, verify_reads) for path in sorted(folder.glob("*.h5"))]
 
     def read(rows: Iterable[int]) -> Iterator[Arrays]:
         for row in rows:
@@ -385,6 +389,18 @@ def step_times(dataset: ShardDataset, model: FV2ES, steps: int) -> dict[str, Any
     }
 
 
+def opening_times(folder: Path, rounds: int) -> dict[str, Any]:
+    """How long a shard takes to open with all checks, and to hash as training does once."""
+    paths = sorted(folder.glob("*.h5")) * rounds
+    found: dict[str, list[float]] = {"open_ms": [], "hash_ms": []}
+    for path in paths:
+        for name, work in (("open_ms", open_shard), ("hash_ms", sha256_of)):
+            began = time.perf_counter()
+            work(path)
+            found[name].append(1e3 * (time.perf_counter() - began))
+    return {"examples": SHARD_EXAMPLES, **{name: spread(v, 2) for name, v in found.items()}}
+
+
 def table(result: dict[str, Any]) -> str:
     lines = [f"{result['utterances']} utterances of {result['bytes_each']} bytes"]
     for kind in ("layouts", "loaders"):
@@ -395,6 +411,11 @@ def table(result: dict[str, Any]) -> str:
                 f"{rate['most']:.0f}), ratio {ratio['median']:.2f} "
                 f"({ratio['least']:.2f} to {ratio['most']:.2f})"
             )
+    opening = result["opening"]
+    lines.append(
+        f"a shard of {opening['examples']} examples takes {opening['open_ms']['median']:.1f} ms to "
+        f"open with its checks, {opening['hash_ms']['median']:.1f} ms to hash"
+    )
     training = result["training"]
     lines.append(
         f"a step takes {training['step_ms']['median']:.0f} ms, of which training waits "

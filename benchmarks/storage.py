@@ -33,6 +33,9 @@ def measure(bench: Bench) -> Section:
         ),
     )
     notes = (
+        f"a shard of {found['opening']['examples']} examples takes "
+        f"{found['opening']['open_ms']['median']:.1f} ms to open with its checks, "
+        f"{found['opening']['hash_ms']['median']:.1f} ms to hash once per training",
         f"{found['utterances']} utterances of {found['bytes_each']} bytes, batches of 8",
         f"a step of fv2es-tiny takes {training['step_ms']['median']:.0f} ms, of which it waits "
         f"{training['wait_ms']['median']:.2f} ms for its batch",
