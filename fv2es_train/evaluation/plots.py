@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.predictions import Predictions
 
 _TRAIN, _VALID, _F1 = "#4477aa", "#cc6677", "#228833"
+# Letters of the longest class name that fits below its column.
+_LONG = 5
 
 
 def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
@@ -27,7 +29,7 @@ def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) 
         OutputError: the file cannot be written.
     """
     epochs = [record["epoch"] for record in history]
-    figure = _figure(8, 3.2)
+    figure = _figure(8, 3.2, left=0.5, right=0.15, bottom=0.5, top=0.35)
     losses, scores = figure.subplots(1, 2)
     for name, colour in (("train", _TRAIN), ("valid", _VALID)):
         values = [record[f"{name}_loss"] for record in history]
@@ -63,9 +65,13 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
     else:
         chosen = predictions.predicted.astype(np.int64)
         title, across = "co-occurrence", "predicted class (above its threshold)"
-    figure = _figure(2.6 + 0.75 * truth.shape[1], 2.0 + 0.6 * truth.shape[1])
+    classes, letters = predictions.classes, max(map(len, predictions.classes))
+    # A letter is about a tenth of an inch wide; long names below the columns are slanted.
+    below = 0.55 + (0.08 * letters if letters > _LONG else 0)
+    size = (2.6 + 0.75 * len(classes) + 0.1 * letters, 1.6 + 0.6 * len(classes) + below)
+    figure = _figure(*size, left=1.0 + 0.1 * letters, right=0.4, bottom=below, top=0.35)
     axes = figure.subplots()
-    _draw_counts(axes, truth.T @ chosen, truth.sum(axis=0), predictions.classes)
+    _draw_counts(axes, truth.T @ chosen, truth.sum(axis=0), classes)
     axes.set(xlabel=across, title=f"{title}, {len(truth)} utterances")
     _save(figure, path)
 
@@ -77,7 +83,7 @@ def _draw_counts(
     share = counts / np.maximum(support, 1)[:, None]
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     places = range(len(classes))
-    axes.set_xticks(places, classes, rotation=45 if max(map(len, classes)) > 5 else 0)
+    axes.set_xticks(places, classes, rotation=45 if max(map(len, classes)) > _LONG else 0)
     axes.set_yticks(places, [f"{c} ({n})" for c, n in zip(classes, support, strict=True)])
     axes.set_ylabel("true class (utterances)")
     for row in places:
@@ -88,12 +94,19 @@ def _draw_counts(
     axes.figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float, **margins: float) -> Any:
+    """A figure with its size and margins in inches: a layout engine draws everything twice."""
     # The object-oriented interface: no window, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=120)
+    figure.subplots_adjust(
+        left=margins["left"] / width,
+        right=1 - margins["right"] / width,
+        bottom=margins["bottom"] / height,
+        top=1 - margins["top"] / height,
+    )
     FigureCanvasAgg(figure)
     return figure
 

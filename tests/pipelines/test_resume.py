@@ -96,7 +96,7 @@ def test_other_labels_and_another_cut_decode_nothing(
 
 
 def test_a_recording_that_comes_or_goes_leaves_the_others(
-    corpus, copy, text_model, shards, tmp_path, prepare, options_for
+    corpus, copy, text_model, shards, prepared, prepare, options_for
 ):
     for path in copy.rglob("*Ses02F_impro01*"):
         path.unlink()
@@ -105,18 +105,15 @@ def test_a_recording_that_comes_or_goes_leaves_the_others(
     assert len(list(shards.glob("*.h5"))) == 2
     _, all_again = prepare(options_for(corpus, shards, text_model))
     assert (all_again.prepared, all_again.counts["videos_decoded"]) == (18, 1)
-    prepare(options_for(corpus, tmp_path / "fresh", text_model))
-    assert digests(shards) == digests(tmp_path / "fresh")
+    assert digests(shards) == digests(prepared)
 
 
-def test_a_changed_file_is_noticed_by_its_content(copy, text_model, tmp_path, prepare, options_for):
-    out = tmp_path / "out"
-    prepare(options_for(copy, out, text_model))
+def test_a_changed_file_is_noticed_by_its_content(copy, text_model, shards, prepare, options_for):
     path = copy / "Session2/dialog/wav/Ses02F_impro01.wav"
     data = bytearray(path.read_bytes())
     data[40_000:90_000] = data[50_000:100_000]
     path.write_bytes(data)
-    _, summary = prepare(options_for(copy, out, text_model))
+    _, summary = prepare(options_for(copy, shards, text_model))
     assert summary.shards_built == 1
     assert summary.counts["mel_made"] == 6
     assert summary.counts["videos_decoded"] == 1, "video and sound end together: both decide"
