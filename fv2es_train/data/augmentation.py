@@ -55,6 +55,9 @@ def _spec(batch: Batch, keys: list[int]) -> Batch:
 
 def _masked(chunks: Tensor, key: int) -> Tensor:
     """Mask one utterance's chunks (K, 1, M, R) as the one spectrum (M, K * R) that they are."""
+    if not chunks.numel():
+        # It has no sound, or the model reads none.
+        return chunks
     from torchaudio.transforms import FrequencyMasking, TimeMasking
 
     torch.default_generator.manual_seed(key)

@@ -37,6 +37,7 @@ def test_a_run_holds_checkpoints_history_and_metrics(run: Path, summary: dict[st
         "test.png",
         "README.md",
         "config.toml",
+        "shards.json",
         "state.pt",
         "tensorboard/events.out.tfevents.0000000000.fv2es",
     }
