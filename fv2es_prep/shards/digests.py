@@ -47,6 +47,22 @@ def digests_of(row: Mapping[str, Any], settings: PrepSettings) -> dict[str, byte
     }
 
 
+def row_digests(columns: Mapping[str, Any], settings: PrepSettings) -> list[bytes]:
+    """``digest/row`` of all examples of a shard, from its whole small columns."""
+    parts: list[list[bytes]] = []
+    for path, dtype in parts_of(settings)["row"].items():
+        values = columns[path]
+        if isinstance(values, list):
+            parts.append([value.encode() + b"\0" for value in values])
+        else:
+            data = np.ascontiguousarray(values, dtype=dtype)
+            parts.append([row.tobytes() for row in data])
+    return [
+        hashlib.blake2b(b"".join(row), digest_size=DIGEST_BYTES).digest()
+        for row in zip(*parts, strict=True)
+    ]
+
+
 def _bytes(value: Any, dtype: str) -> bytes:
     if isinstance(value, str):
         return value.encode() + b"\0"

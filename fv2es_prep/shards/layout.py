@@ -7,6 +7,7 @@ the file, and no link out of the file is followed. Leaves the values to `opening
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterator
@@ -147,15 +148,21 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
             if name in found and not _is_list_of_texts(json.loads(found[name]))
         ]
         if "settings" in found:
-            stored = json.loads(found["settings"])
-            settings = PrepSettings.from_json(stored)
-            if digest_of(stored) != found.get("settings_digest"):
+            settings, digest = _settings_of(found["settings"])
+            if digest != found.get("settings_digest"):
                 problems.append(("I1", "settings_digest is not the digest of the settings"))
             problems += _check_settings(settings, found)
     except (*DAMAGE, SettingsError) as error:
         sentence = f"an attribute that should be JSON is none: {words_of(error)}"
         problems.append(("I1", sentence))
     return settings, problems
+
+
+@functools.lru_cache(maxsize=16)
+def _settings_of(text: str) -> tuple[PrepSettings, str]:
+    """Stored settings and their digest; all shards of a dataset have the same."""
+    stored = json.loads(text)
+    return PrepSettings.from_json(stored), digest_of(stored)
 
 
 def _check_settings(settings: PrepSettings, found: dict[str, str]) -> Iterator[tuple[str, str]]:
