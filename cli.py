@@ -28,6 +28,7 @@ from pipelines.commands.prep import prep, prepare
 from pipelines.commands.prep import show as show_prep
 from pipelines.commands.shards import shards
 from pipelines.commands.splits import splits, splits_build
+from pipelines.signals import Stopped, ignore_further
 
 
 class _Commands(TyperGroup):
@@ -41,11 +42,15 @@ class _Commands(TyperGroup):
             if error.hint:
                 typer.secho(f"hint: {error.hint}", fg="cyan", err=True)
             raise typer.Exit(error.exit_status) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            status = 130
+            if isinstance(error, Stopped):
+                ignore_further()
+                status = error.status
             typer.secho("interrupted; finished shards and checkpoints are kept", err=True)
             if sys.argv[1:2] == ["prep"]:
                 typer.echo(f"hint: the same command continues: fv2es {said()}", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(status) from None
 
 
 app = typer.Typer(

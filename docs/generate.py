@@ -49,7 +49,7 @@ Results go to stdout, everything else to stderr. `--json` prints one JSON object
 | 0 | done |
 | 1 | the work failed, in whole or in part; finished shards and checkpoints are kept |
 | 2 | wrong usage: an option, a path or a corpus that is not as expected |
-| 130 | interrupted from the keyboard |
+| 130, 143 | interrupted from the keyboard; `fv2es prep` stopped by SIGTERM |
 
 The environment variable `FV2ES_FFMPEG` names the ffmpeg to run (5.1 or newer); unset, it is the one
 that came with the package.

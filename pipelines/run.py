@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,12 +89,11 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
         MediaError: a recording cannot be decoded, and the plan has ``fail_fast``.
         OutputError: the directory cannot be written.
         ExecutorError: the cluster cannot be reached or runs another version.
-        KeyboardInterrupt: SIGINT or SIGTERM came.
     """
     began = time.monotonic()
     chosen = executor_of(executor)
     make_directory(out)
-    with _stoppable(), locked(out) as lock:
+    with locked(out) as lock:
         _make_room(out, plan)
         directory = write_plan(plan, out)
         try:
@@ -184,33 +180,6 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
     }
     write_json(out / RUN_NAME, about_run)
     return summary
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM stop the run as Ctrl-C does; a second signal ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def end(*_: object) -> None:
-        os.write(2, b"stopped; finished shards are kept, the same command continues\n")
-        os._exit(130)
-
-    def stop(*_: object) -> None:
-        # These handlers stay: a second signal must not interrupt what is printed at the end.
-        for number in signals:
-            signal.signal(number, end)
-        raise KeyboardInterrupt
-
-    before = [signal.signal(number, stop) for number in signals]
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is stop:
-            for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
 
 
 def _make_room(out: Path, plan: Plan) -> None:

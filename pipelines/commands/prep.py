@@ -17,6 +17,7 @@ from fv2es_prep.utils.console import Json, print_json
 from fv2es_prep.utils.flags import Flag, Given, options_of
 from pipelines.commands.common import output, progress, said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
+from pipelines.signals import stoppable
 
 if TYPE_CHECKING:
     from pipelines.plan import Plan
@@ -129,20 +130,22 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
     """Plan a preparation, run it and print its summary.
 
     Raises:
+        Stopped: SIGINT or SIGTERM came.
         typer.Exit: status 1: a shard failed, or too many utterances were dropped.
     """
-    from pipelines.executors.base import executor_of
-    from pipelines.plan import plan_corpus
-    from pipelines.run import run
+    with stoppable():
+        from pipelines.executors.base import executor_of
+        from pipelines.plan import plan_corpus
+        from pipelines.run import run
 
-    workers = executor_of(config.executor).workers
-    plan = plan_corpus(config, dry_run)
-    if dry_run:
-        _print_plan(plan, workers, as_json)
-        return
-    left = sum(len(task.utterances) for task in plan.todo)
-    with progress(left, "utterances") as report:
-        summary = run(plan, config.out, config.executor, report)
+        workers = executor_of(config.executor).workers
+        plan = plan_corpus(config, dry_run)
+        if dry_run:
+            _print_plan(plan, workers, as_json)
+            return
+        left = sum(len(task.utterances) for task in plan.todo)
+        with progress(left, "utterances") as report:
+            summary = run(plan, config.out, config.executor, report)
     if as_json:
         print_json(summary.to_json())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -12,6 +13,7 @@ from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
+from pipelines.signals import shielded
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -56,14 +58,12 @@ class LocalExecutor:
             # Copying and tokenizing take less time than starting workers.
             InlineExecutor("inline").run(plan, report)
             return
-        cluster = local_cluster(min(self.workers, len(plan.contents.tasks)))
-        with cluster, Client(cluster, set_as_default=False) as client:
-            try:
-                run_on(client, plan, report)
-            except KeyboardInterrupt:
-                # The signal may have reached the workers, too: Dask would log each lost connection.
-                logging.getLogger("distributed").setLevel(logging.CRITICAL)
-                raise
+        with contextlib.ExitStack() as stack:
+            with shielded():
+                workers = min(self.workers, len(plan.contents.tasks))
+                cluster = stack.enter_context(local_cluster(workers))
+                client = stack.enter_context(Client(cluster, set_as_default=False))
+            run_on(client, plan, report)
 
 
 def local_cluster(workers: int) -> Any:

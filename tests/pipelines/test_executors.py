@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fv2es_prep.errors import ExecutorError, SettingsError, UsageError
@@ -175,13 +177,24 @@ def test_nothing_calls_flock(
     assert not list((tmp_path / "out").glob(".[lp]*"))
 
 
+TWICE = [signal.SIGINT] * 2
+STARTING, BUILDING = ".plan/*", ".plan/*/claims/*"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3, [signal.SIGTERM] * 2]
+    ("executor", "moment", "signals"),
+    [
+        *(("inline", BUILDING, signals) for signals in ([signal.SIGTERM], TWICE)),
+        *(("local:2", STARTING, signals) for signals in ([signal.SIGTERM], TWICE)),
+        *(
+            ("local:2", BUILDING, signals)
+            for signals in ([signal.SIGINT], [signal.SIGTERM], TWICE, [signal.SIGTERM] * 3)
+        ),
+    ],
 )
-@pytest.mark.parametrize("executor", ["inline", "local:2"])
 def test_a_signal_ends_a_run_in_a_sentence(
-    corpus, text_model, prepared, tmp_path, prepare, options_for, executor, signals
+    corpus, text_model, prepared, tmp_path, prepare, options_for, executor, moment, signals
 ):
     out = tmp_path / "out"
     command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model]
@@ -193,16 +206,19 @@ def test_a_signal_ends_a_run_in_a_sentence(
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not list(out.glob(".plan/*/claims/*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not list(out.glob(moment)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started = psutil.Process(process.pid).children(recursive=True)
     for number in signals:
         # To the whole group, as a terminal sends it.
-        os.killpg(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
         time.sleep(0.2)
     _, said = process.communicate(timeout=60)
-    # A signal that comes while Python ends kills it as it would any process.
-    assert process.returncode in (130, *(-number for number in signals)), said
-    assert "Traceback" not in said
-    assert "finished shards" in said
+    assert process.returncode == 128 + signals[0], said
+    sentence, *hint = said.splitlines()
+    assert "finished shards" in sentence
+    assert all(line.startswith("hint: the same command continues") for line in hint), said
+    assert psutil.wait_procs(started, timeout=20)[1] == []
     prepare(options_for(corpus, out, text_model))
     assert digests(out) == digests(prepared)
