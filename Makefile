@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PARALLEL := -n $(shell echo $$(($(CORES) * 3 / 2))) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser check fmt bench bench-full guard docs wheel-test lock clean
+.PHONY: help setup demo test test-slow test-browser fuzz check fmt bench bench-full guard docs wheel-test lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-slow: setup ## the tests that take minutes
 
 test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
 	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser
+
+fuzz: setup ## mutated files for each reader; FUZZ is the number of examples, 100000 for a night
+	FUZZ=$(or $(FUZZ),2000) $(BIN)/python -m pytest tests/fuzz/fuzz_readers.py -p no:cacheprovider
 
 check: setup ## format, lint, types, floors
 	$(BIN)/ruff format --check .

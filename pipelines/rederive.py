@@ -26,6 +26,7 @@ from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.stages.registry import StageContext
 from fv2es_prep.types import Example, Recording, Utterance
+from fv2es_prep.utils.files import read_regular
 from pipelines.build import one_thread
 from pipelines.media_hashes import hashes_of
 from pipelines.run import RUN_NAME
@@ -89,7 +90,7 @@ def rederive(
 
 def _tokenizer_of(directory: Path) -> str:
     try:
-        return str(json.loads((directory / RUN_NAME).read_text(encoding="utf-8"))["tokenizer"])
+        return str(json.loads(read_regular(directory / RUN_NAME))["tokenizer"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         sentence = f"{directory / RUN_NAME} does not name the tokenizer"
         raise UsageError(sentence, "pass it with --tokenizer") from error

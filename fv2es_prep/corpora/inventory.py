@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fv2es_prep.config import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
 from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, plain_text
-from fv2es_prep.utils.files import why_unreadable
+from fv2es_prep.utils.files import read_regular, why_unreadable
 
 NoneHolds = Literal["dropped", "unlabelled", "kept"]
 
@@ -187,8 +187,17 @@ def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
 
 
 def read_text(path: Path) -> str:
-    """The text of an annotation file; bytes that are not UTF-8 are replaced."""
-    return path.read_bytes().decode("utf-8-sig", "replace")
+    """The text of an annotation file; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    try:
+        return read_regular(path).decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be read: {error.strerror}", "fetch the file again, or remove it"
+        ) from error
 
 
 def apple_double(path: Path, file: str) -> Dropped:

@@ -6,6 +6,7 @@ Owns both formats, and matching the spans of a csd with utterances.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.corpora.inventory import read_text
 from fv2es_prep.corpora.mosei_files import Spoken, utterance_id
 from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.types import Dropped
@@ -78,18 +80,17 @@ def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[_Vote]:
     """Line, video, clip and the numbers of `_COLUMNS` of each row of a table."""
     needed, line = {_VIDEO, _CLIP, *_COLUMNS}, 1
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            rows = csv.reader(lines)
-            head = [name.strip().lower() for name in next(rows, [])]
-            if missing := sorted(needed - set(head)):
-                sentence = f"it has no column {', '.join(missing)}"
-                dropped.append(Dropped(path.name, DropReason.BAD_LINE, sentence, file))
-                return
-            for cells in rows:
-                line = rows.line_num
-                row = dict(zip(head, cells, strict=False))
-                vote = [_value(row.get(column, "")) for column in _COLUMNS]
-                yield line, row.get(_VIDEO, "").strip(), row.get(_CLIP, ""), vote
+        rows = csv.reader(io.StringIO(read_text(path), newline=""))
+        head = [name.strip().lower() for name in next(rows, [])]
+        if missing := sorted(needed - set(head)):
+            sentence = f"it has no column {', '.join(missing)}"
+            dropped.append(Dropped(path.name, DropReason.BAD_LINE, sentence, file))
+            return
+        for cells in rows:
+            line = rows.line_num
+            row = dict(zip(head, cells, strict=False))
+            vote = [_value(row.get(column, "")) for column in _COLUMNS]
+            yield line, row.get(_VIDEO, "").strip(), row.get(_CLIP, ""), vote
     except csv.Error as error:
         sentence = f"after line {line}: {error}"
         dropped.append(Dropped(path.name, DropReason.BAD_LINE, sentence, file))

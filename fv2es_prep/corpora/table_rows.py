@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import CorpusError
-from fv2es_prep.utils.files import why_unreadable
+from fv2es_prep.utils.files import read_regular, why_unreadable
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,16 @@ def _without_empty(row: Row) -> Row:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_regular(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise CorpusError(
             f"{path.name}, line {line}: the byte 0x{error.object[error.start]:02x} is not UTF-8",
             "save the table as UTF-8",
+        ) from error
+    except OSError as error:
+        raise CorpusError(
+            f"{path.name} cannot be read: {error.strerror}", "pass a table of limited size"
         ) from error
 
 

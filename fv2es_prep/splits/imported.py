@@ -13,6 +13,7 @@ from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats, split_of_rows
 from fv2es_prep.splits.published import Published, recognise
+from fv2es_prep.utils.files import read_regular
 
 # A file belongs to the subset whose word its name contains.
 _WORDS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}
@@ -217,7 +218,7 @@ def _subset_of(path: Path) -> str | None:
 def _read(path: Path) -> list[str]:
     try:
         # utf-8-sig: lists written on Windows start with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise SplitError(f"cannot read {path}: {error}", _HINT) from error
     ids = [line.strip() for line in text.splitlines() if line.strip()]

@@ -14,7 +14,7 @@ import numpy as np
 from fv2es_prep.config import digest_of
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import Catalogue
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import read_regular, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,7 +139,7 @@ def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
         SplitError: the file is missing, not a manifest, of a newer format, or repeats an id.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_regular(Path(path)))
         if value["format"] != _FORMAT or value["format_version"].split(".")[0] != "1":
             raise SplitError(
                 f"{path} is {value['format']!r} {value['format_version']}, expected "
@@ -154,7 +154,7 @@ def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
             f"cannot read {path}: {error.strerror}",
             "build it with `fv2es splits build SHARDS --recipe random --out FILE`",
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SplitError(
             f"{path} is not a split manifest: {error!r}", "build it with `fv2es splits build`"
         ) from error

@@ -16,6 +16,7 @@ from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import Catalogue, Names, names_of
 from fv2es_prep.splits import stratify
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, repeats, split_of_rows
+from fv2es_prep.utils.files import why_unreadable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,6 +154,8 @@ def _read_csv(path: Path) -> list[Any]:
     import pyarrow as pa
     from pyarrow import csv
 
+    if problem := why_unreadable(path):
+        raise SplitError(f"cannot read {path}: {problem[1]}", "pass a CSV file with --groups")
     types = {"id": pa.large_string(), "group": pa.large_string()}
     # An id such as NA is no missing value.
     options = csv.ConvertOptions(column_types=types, include_columns=[*types], null_values=[])

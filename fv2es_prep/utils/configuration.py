@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast, get_origin
 
 from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.utils.fields import Field, fields_of, values_of
+from fv2es_prep.utils.files import read_regular
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ def given_values(
 def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file; raises UsageError if it cannot be read or parsed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path).decode())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(

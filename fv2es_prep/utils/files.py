@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 from fv2es_prep.errors import DropReason, OutputError
 
 TEMPORARY_SUFFIX = ".tmp"
+_MOST_BYTES = 1 << 30
 
 
 @contextlib.contextmanager
@@ -70,6 +72,22 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_regular(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
+    """The content of a regular file; a pipe would be waited for, and a huge file fill the memory.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, "it is a directory, pipe, socket or device, expected a file", str(path))
+    if found.st_size > most_bytes:
+        said = f"it has {found.st_size} bytes, expected {most_bytes} at most"
+        raise OSError(errno.EFBIG, said, str(path))
+    return path.read_bytes()
 
 
 def why_unreadable(path: Path) -> tuple[DropReason, str] | None:

@@ -16,6 +16,7 @@ from fv2es_prep.errors import TokenizerError
 
 # The largest vocabularies of today take 35 MB as JSON.
 _LARGEST_BYTES = 100 << 20
+_LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
 _WEIGHTS = ".safetensors"
 _ADAPTER = "adapter_config.json"
 
@@ -56,6 +57,16 @@ def refuse_code(values: Mapping[str, Any]) -> dict[str, Any]:
         if name.endswith("_implementation") and value not in (None, "eager", "sdpa"):
             raise ValueError(f"{name} is {value!r}, expected 'eager' or 'sdpa'")
     return dict(values)
+
+
+def refuse_absurd(values: Mapping[str, Any]) -> None:
+    """Raise ValueError for sizes of a model that take for ever to build."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            refuse_absurd(value)
+        limit = _MOST_LAYERS if "layer" in str(name) else _LARGEST_SIZE
+        if isinstance(value, int | float) and not abs(value) <= limit:
+            raise ValueError(f"its {name} is {value}, expected {limit} at most")
 
 
 def _home(directory: Path) -> Path:

@@ -8,6 +8,7 @@ round-trip exactly; so do texts, whose cells `csv_text.neutral` makes.
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.utils.csv_text import csv_line, neutral, plain
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import read_regular, whole_file
 from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
@@ -137,10 +139,10 @@ def read_predictions(path: Path) -> Predictions:
             "evaluate the runs again with --shards and --split, or train again with this version",
         )
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
+        text = read_regular(path).decode()
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
         return _parse(header, rows)
-    except (OSError, ValueError, IndexError) as error:
+    except (*DAMAGE, csv.Error) as error:
         raise TrainError(
             f"{path} is not a predictions file: {error!r}",
             f"write it again: fv2es eval --run {path.parent.parent} --predictions {path} ...",

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError
-from fv2es_prep.utils.files import whole_file, write_json
+from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError, words_of
+from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.utils.files import read_regular, whole_file, why_unreadable, write_json
+from fv2es_prep.utils.pretrained import refuse_absurd
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.decision import Decision
 from fv2es_train.models.families import build, config_from_json
@@ -29,6 +31,7 @@ FORMAT_VERSION = "1.0"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 REST = "rest.safetensors"
+_MOST_BYTES = 64 << 20
 # Values of a checkpoint that are plain JSON.
 _PLAIN = ("split_digest", "epoch", "metrics", "fv2es_version")
 # Settings of a tokenizer, which converted weights do not know.
@@ -182,10 +185,13 @@ def load_checkpoint(
             f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
     try:
-        stored = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(place / CONFIG, _MOST_BYTES))
         _refuse_foreign(stored, place)
         settings = PrepSettings.from_json(stored["settings"])
+        refuse_absurd(stored["model"])
         model = build(config_from_json(stored["model"]), settings)
+        if problem := why_unreadable(place / WEIGHTS):
+            raise ValueError(problem[1])
         model.load_state_dict(load_file(place / WEIGHTS))
         return Checkpoint(
             model=model.to(device).eval(),
@@ -196,9 +202,9 @@ def load_checkpoint(
             thresholds_fitted=stored.get("thresholds_fitted", True),
             **{name: stored[name] for name in _PLAIN},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (*DAMAGE, SafetensorError) as error:
         raise TrainError(
-            f"the checkpoint {place} cannot be read: {error!r}",
+            f"the checkpoint {place} cannot be read: {type(error).__name__}: {words_of(error)}",
             "train it again, or read it with the fv2es version that wrote it",
         ) from error
 

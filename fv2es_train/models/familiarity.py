@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
-from fv2es_prep.errors import TrainError
-from fv2es_prep.utils.files import write_json
+from fv2es_prep.errors import TrainError, words_of
+from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.utils.files import read_regular, write_json
 from fv2es_train.data.batches import missing_letters
 from fv2es_train.models.run_files import FAMILIARITY, unpacked
 
@@ -160,10 +162,16 @@ def read_familiarity(run: Path) -> Familiarity | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(path))
         # Earlier versions had other features.
-        return Familiarity(**stored) if "components" in stored else None
-    except (OSError, ValueError, TypeError) as error:
+        if "components" not in stored:
+            return None
+        found = msgspec.convert(stored, Familiarity)
+        for letter in found.limit:
+            if len(found.mean[letter]) != len(found.deviation[letter]):
+                raise ValueError(f"mean and deviation of {letter!r} have different lengths")
+        return found
+    except DAMAGE as error:
         raise TrainError(
-            f"{path} cannot be read: {error}", "train again, or copy the whole run"
+            f"{path} cannot be read: {words_of(error)}", "train again, or copy the whole run"
         ) from error

@@ -17,8 +17,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
-from fv2es_prep.utils.files import write_json
+from fv2es_prep.utils.files import read_regular, write_json
 
 IDS, FAMILIARITY = "ids.json", "familiarity.json"
 _PACK_HINT = "pass the directory of a run, or a file that `fv2es pack` wrote"
@@ -104,9 +105,9 @@ def overlap(run: Path, ids: Iterable[str]) -> dict[str, int]:
         return {}
     asked = set(map(_digest, ids))
     try:
-        seen = json.loads(path.read_text(encoding="utf-8"))
+        seen = json.loads(read_regular(path))
         return {name: len(asked.intersection(digests)) for name, digests in seen.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except DAMAGE as error:
         raise TrainError(
             f"{path} cannot be read: {error}", "train again, or copy the whole run"
         ) from error

@@ -6,7 +6,6 @@ pooler is left out, because nothing reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,11 @@ from torch import Tensor, nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.utils.hub import is_local
-from fv2es_prep.utils.pretrained import refuse_code
+from fv2es_prep.utils.pretrained import refuse_absurd, refuse_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 
 
@@ -92,7 +90,7 @@ def from_config(values: dict[str, Any]) -> TextEncoder:
     """
     from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
 
-    _refuse_absurd(refuse_code(values))
+    refuse_absurd(refuse_code(values))
     if values.get("model_type", "albert") == "albert":
         albert = AlbertConfig.from_dict(dict(values))
         return TextEncoder(AlbertModel(albert, add_pooling_layer=False))
@@ -117,7 +115,7 @@ def pretrained(name: str) -> TextEncoder:
             config = AutoConfig.from_pretrained(
                 name, local_files_only=local, trust_remote_code=False
             )
-            _refuse_absurd(config.to_dict())
+            refuse_absurd(config.to_dict())
             if Path(name).is_dir():
                 _refuse_larger(config, Path(name))
             albert, found = AutoModel.from_pretrained(
@@ -141,16 +139,6 @@ def pretrained(name: str) -> TextEncoder:
             "pass a directory with the weights of the whole encoder: --text-encoder DIR",
         )
     return TextEncoder(albert.float())
-
-
-def _refuse_absurd(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for sizes that take for ever to build."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            _refuse_absurd(value)
-        limit = _MOST_LAYERS if "layer" in str(name) else _LARGEST_SIZE
-        if isinstance(value, int | float) and abs(value) > limit:
-            raise ValueError(f"its {name} is {value}, expected {limit} at most")
 
 
 def _refuse_larger(config: Any, directory: Path) -> None:

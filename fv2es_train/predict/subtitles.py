@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.files import read_regular
 from fv2es_train.predict.request import Span
 
 _CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
@@ -41,7 +42,7 @@ def read_text(path: Path) -> str:
         UsageError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror or error}", "pass a file that exists"

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.errors import TrainError, UsageError, words_of
+from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.utils.configuration import flat_values, flatten, read_toml, resolve, to_toml
 from fv2es_prep.utils.fields import fields_of, values_of
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import read_regular, whole_file
 from fv2es_train.config import EARLIER, TrainConfig
 from fv2es_train.models import families
 
@@ -87,13 +88,13 @@ def stored_config(run: Path) -> TrainConfig:
     try:
         given = _old_values(path) if path.name == OLD_NAME else flatten(read_toml(path))
         return resolve(TrainConfig, {**EARLIER, **given, "out": run}, preset_of(given))
-    except (OSError, ValueError, AttributeError, UsageError) as error:
+    except (*DAMAGE, UsageError) as error:
         raise TrainError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {words_of(error)}",
             "train again, or continue with the fv2es version that wrote it",
         ) from error
 
 
 def _old_values(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = json.loads(read_regular(path))
     return {_OLD_PATHS.get(k, k): v for k, v in values.items() if v is not None}

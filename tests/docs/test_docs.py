@@ -247,3 +247,12 @@ def test_a_column_can_be_mapped_at_its_offset(place: Path) -> None:
         stored = column[:]
     mapped = np.memmap(path, dtype, "r", offset, shape)
     np.testing.assert_array_equal(mapped, stored)
+
+
+def test_each_threat_names_a_test_that_exists() -> None:
+    rows = re.findall(
+        r"^\| .* \| `([\w/.]+)::(\w+)` \|$", (ROOT / "SECURITY.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 20
+    for file, name in rows:
+        assert f"\ndef {name}(" in (ROOT / file).read_text("utf-8"), f"{file} has no {name}"
