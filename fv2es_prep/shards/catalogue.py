@@ -237,7 +237,7 @@ def _from_file(directory: Path, index: Index) -> Catalogue:
 
     def column(name: str) -> Any:
         try:
-            return _read_column(path, name, index.size_bytes + _SLACK_BYTES)
+            return read_column(path, name, index)
         except (OSError, ValueError, LookupError) as error:
             hint = "remove it; it is made anew from the shards"
             raise ShardError(f"{path} is damaged: {words_of(error)}", hint) from error
@@ -245,12 +245,13 @@ def _from_file(directory: Path, index: Index) -> Catalogue:
     return Catalogue(index, column)
 
 
-def _read_column(path: Path, name: str, most_bytes: int) -> Any:
-    """A column without nulls; ValueError if it takes more than ``most_bytes`` in memory."""
+def read_column(path: Path, name: str, index: Index) -> Any:
+    """A column without nulls; ValueError if it takes more memory than all shards have bytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    most_bytes = index.size_bytes + _SLACK_BYTES
     place = pq.read_schema(path).names.index(name)
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(n).column(place) for n in range(metadata.num_row_groups)]
