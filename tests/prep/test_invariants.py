@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,12 +17,16 @@ import pytest
 from fv2es_prep.config import COMPACT, PrepSettings, digest_of
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped, write_dropped
-from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.index import make_index, read_index, write_index
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.checks import verify
+from fv2es_prep.shards.writer import ShardHeader, ShardWriter
 from fv2es_prep.splits import write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
+from fv2es_prep.stages.registry import sections_of
+from fv2es_prep.types import Example, ShardReceipt
 from fv2es_prep.utils.files import sha256_of
+from tests.prep.conftest import CLASSES, RATINGS, SETTINGS, SHA, make_example
 from tests.prep.test_missing import write as write_partial
 
 DATA = Path(__file__).parents[1] / "data"
@@ -592,6 +598,72 @@ def test_i27_landmarks_are_finite_or_absent(tmp_path, break_shard):
     found = {finding.code: finding.sentence for finding in verify(dataset)}
     assert found.keys() == {"I23", "I27"}
     assert "a point is infinite" in found["I27"]
+
+
+FEATURES = ("waveform", "mfcc", "egemaps", "egemaps-lld")
+
+
+@pytest.fixture(scope="session")
+def features_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three utterances of two seconds with the feature stages of sound."""
+    directory = tmp_path_factory.mktemp("features")
+    settings = replace(SETTINGS, stages=FEATURES, others=sections_of(FEATURES))
+    header = ShardHeader("tests", CLASSES, RATINGS, settings, {"1A": SHA}, "0" * 64)
+    path, rng = directory / "tests-00000.h5", np.random.default_rng(0)
+    with ShardWriter(path, header) as writer:
+        for number in range(3):
+            one = make_example("1A", number)
+            parts = {
+                "waveform": rng.integers(-9, 9, 6000).astype(np.int16),
+                "mfcc": rng.normal(size=(31, 40)).astype(np.float32),
+                "egemaps": rng.normal(size=88).astype(np.float32),
+                "egemaps-lld": rng.normal(size=(40, 25)).astype(np.float32),
+            }
+            writer.append(Example(one.utterance, one.label, **parts))
+        receipt = ShardReceipt(path.name, *writer.close(), 3, header.task_digest)
+    write_dropped(directory, [])
+    write_index(directory, make_index("tests", CLASSES, RATINGS, settings, [receipt]))
+    return directory
+
+
+def broken_feature(source: Path, target: Path, break_shard: Any, edit: Any) -> set[str]:
+    """What verify finds after an edit, without the digests of I23."""
+    shutil.copytree(source, target)
+    assert verify(target) == []
+    break_shard(target, edit, digests=False)
+    return {finding.code for finding in verify(target)} - {"I23"}
+
+
+def test_i30_a_waveform_is_as_long_as_its_span(features_once, tmp_path, break_shard):
+    def shift(file: h5py.File) -> None:
+        file["waveform/offsets"][1] = file["waveform/offsets"][2]
+
+    assert broken_feature(features_once, tmp_path / "d", break_shard, shift) == {"I30"}
+
+
+def test_i31_mfcc_is_finite_and_fits_its_span(features_once, tmp_path, break_shard):
+    def shift(file: h5py.File) -> None:
+        file["mfcc/offsets"][1] = 0
+
+    def spoil(file: h5py.File) -> None:
+        file["mfcc/values"][0, 0] = np.nan
+
+    assert broken_feature(features_once, tmp_path / "a", break_shard, shift) == {"I31"}
+    assert broken_feature(features_once, tmp_path / "b", break_shard, spoil) == {"I31"}
+
+
+def test_i32_egemaps_is_finite(features_once, tmp_path, break_shard):
+    def spoil(file: h5py.File) -> None:
+        file["egemaps/values"][2, 0] = np.nan
+
+    assert broken_feature(features_once, tmp_path / "d", break_shard, spoil) == {"I32"}
+
+
+def test_i33_egemaps_lld_is_finite(features_once, tmp_path, break_shard):
+    def spoil(file: h5py.File) -> None:
+        file["egemaps-lld/values"][0, 0] = np.inf
+
+    assert broken_feature(features_once, tmp_path / "d", break_shard, spoil) == {"I33"}
 
 
 def mark_missing(file: h5py.File, modality: str, row: int, code: str) -> None:
