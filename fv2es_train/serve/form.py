@@ -31,7 +31,7 @@ FIELDS = {
     "transcript": "Transcript, as text or file: srt, vtt, `ID [start-end]: text` or plain text.",
     "spans": "Spans, as text or file: JSON or CSV with start_s, end_s, text, id, view.",
     "view": "HALF[:SIDE[:CHANNEL]] of a speaker, such as left:224:0; may be repeated.",
-    "faces": "largest, or all to score each face.",
+    "faces": "track: the speaker's (default); largest: of each picture; all: each on its own.",
     "preview": "true: also make a small video that every browser plays.",
 }
 _UPLOAD = "upload"

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import logging
 import os
-import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -45,8 +44,6 @@ def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> Non
     """
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    # Ctrl-C reaches the whole process group; the server decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         try:

@@ -18,6 +18,7 @@ from fv2es_train.serve.settings import ServeConfig
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _SHUTDOWN_S = 3
 _BACKLOG = 128
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _MAX_HEADER_BYTES = 1 << 14
 
 
@@ -34,8 +35,8 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     from fv2es_train.serve.workspace import private_workspace
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    # A signal becomes an exception, so that everything below is undone.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for one in _ENDING:
+        signal.signal(one, _interrupt)
     with (
         contextlib.suppress(KeyboardInterrupt),
         _listening(config) as listener,
@@ -46,6 +47,9 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
 
 
 def _interrupt(*_: object) -> None:
+    """Make the first signal an exception, so that everything is undone; ignore any other."""
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

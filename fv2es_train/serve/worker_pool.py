@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -38,7 +39,12 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=run_worker, args=(theirs, config, self._folder), daemon=True
         )
-        self._process.start()
+        # Ctrl-C reaches the whole process group; the server decides when its workers end.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # With only our end open the pipe closes when the process ends.
         theirs.close()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,7 +23,7 @@ from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, parse_view
 from fv2es_train.predict.subtitles import parse_transcript
 from tests.command_line import fv2es
-from tests.train.serve.conftest import Serve, Server
+from tests.train.serve.conftest import FV2ES, Serve, Server
 
 WORDS = "1\n00:00:00,000 --> 00:00:03,000\nI am so happy\n\n2\n00:00:03,500 --> 00:00:07,000\nno\n"
 SPANS = [{"start_s": 0, "end_s": 3, "id": "one"}, {"start_s": 3.5, "end_s": 7, "id": "two"}]
@@ -230,20 +232,52 @@ def _kill_the_worker(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["SIGTERM", *(pytest.param(how, marks=pytest.mark.slow) for how in ("SIGINT", "SIGKILL"))],
+    [
+        "SIGTERM",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("SIGINT SIGINT", "SIGKILL")),
+    ],
 )
 def test_it_leaves_nothing_behind_however_it_ends(serve: Serve, talk: Path, how: str) -> None:
     server = serve()
     spans = [{"start_s": k * 0.02, "end_s": k * 0.02 + 1} for k in range(300)]
     server.post(talk, spans=json.dumps(spans))
     assert server.left()
-    server.stop(signal.Signals[how])
-    if how == "SIGKILL":
+    *first, last = (signal.Signals[name] for name in how.split())
+    for one in first:
+        server.process.send_signal(one)
+    status = server.stop(last)
+    assert "Traceback" not in server.log.read_text()
+    if how != "SIGKILL":
+        assert status == 0 and "server stopped" in server.log.read_text()
+    else:
         # Nobody can clean up after that but the next one.
         again = serve("--temporary", str(server.temporary))
         assert not list(server.temporary.rglob("upload"))
         again.stop()
     assert not list(server.temporary.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait_s", [0.0, 1.0])
+def test_ctrl_c_twice_while_it_loads_ends_it_quietly(
+    trained: Callable[[str], Path], text_model: Path, tmp_path: Path, wait_s: float
+) -> None:
+    command = [FV2ES, "serve", "--run", str(trained("tav")), "--tokenizer", str(text_model)]
+    command += ["--asr", "none", "--port", "0", "--temporary", str(tmp_path)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert said.startswith("loading")
+        time.sleep(wait_s)
+        # A terminal sends it to the workers too.
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        said += process.communicate(timeout=30)[1]
+    assert process.returncode == 0 and said.endswith("server stopped\n")
+    assert "Traceback" not in said and not list(tmp_path.iterdir())
 
 
 def test_a_wrong_start_is_one_sentence(

@@ -33,7 +33,7 @@ def test_pictures_for_the_documentation(browser: Browser, serve: Serve, tmp_path
     with visit(browser, server.url) as page:
         page.choose(tmp_path / "talk.avi")
         page.page.screenshot(
-            path=out / "serve-upload.png", clip={"x": 0, "y": 0, "width": 1280, "height": 640}
+            path=out / "serve-upload.png", clip={"x": 0, "y": 0, "width": 1280, "height": 690}
         )
         page.page.get_by_text("Views and spans").click()
         page.at("spans").fill(json.dumps(spans))
