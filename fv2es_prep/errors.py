@@ -23,6 +23,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+# What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
+DAMAGE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+    SystemError,
+)
+
 
 class DropReason(StrEnum):
     """Why a part of the corpus did not become an example; the value is the stored code."""

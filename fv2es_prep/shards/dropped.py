@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import ShardError, words_of
+from fv2es_prep.errors import DAMAGE, ShardError, words_of
 from fv2es_prep.shards.opening import read_small_file
-from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.utils.files import whole_file
 
 DROPPED_NAME = "dropped.jsonl"

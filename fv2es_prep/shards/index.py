@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import SettingsError, ShardError, UsageError, words_of
+from fv2es_prep.errors import DAMAGE, SettingsError, ShardError, UsageError, words_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.opening import read_small_file
-from fv2es_prep.shards.schema import DAMAGE, FORMAT_VERSION, check_version, features_of
+from fv2es_prep.shards.schema import FORMAT_VERSION, check_version, features_of
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import sha256_of, write_json

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import SettingsError, ShardError, words_of
+from fv2es_prep.errors import DAMAGE, SettingsError, ShardError, words_of
 from fv2es_prep.shards.schema import (
     ATTRIBUTES,
-    DAMAGE,
     FORMAT,
     LISTS,
     attributes_of,

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.errors import REBUILD_HINT, ShardError, words_of
+from fv2es_prep.errors import DAMAGE, REBUILD_HINT, ShardError, words_of
 from fv2es_prep.shards.layout import Layout, read_layout
-from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.shards.verify.invariants import Columns, check_small, small_columns
 from fv2es_prep.utils.files import why_unreadable
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fv2es_prep.config import MODALITIES, PrepSettings, VerifyReads
-from fv2es_prep.errors import REBUILD_HINT, DropReason, ShardError, words_of
+from fv2es_prep.errors import DAMAGE, REBUILD_HINT, DropReason, ShardError, words_of
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.opening import OpenShard, open_shard
-from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
+from fv2es_prep.shards.schema import MISSING, columns_of
 from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
 from fv2es_prep.types import Dropped, Example, Utterance

@@ -17,18 +17,6 @@ DIGEST_BYTES = FINGERPRINT_BYTES
 LISTS = ("source", "dropped")
 # Features that a reader must understand. An unknown one is refused by name.
 KNOWN_FEATURES: frozenset[str] = frozenset({"compact", "missing"})
-# What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
-DAMAGE = (
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    ArithmeticError,
-    MemoryError,
-    SystemError,
-)
 
 _BEFORE: tuple[Column, ...] = (
     Column("id", "text", meaning="utterance id, unique in the dataset"),

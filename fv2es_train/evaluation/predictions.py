@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.errors import TrainError, UsageError
-from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.errors import DAMAGE, TrainError, UsageError
 from fv2es_prep.utils.csv_text import csv_line, neutral, plain
 from fv2es_prep.utils.files import read_regular, whole_file
 from fv2es_train.models.run_files import overlap

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep import __version__
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.errors import OutputError, SettingsError, TrainError, UsageError, words_of
-from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.errors import DAMAGE, OutputError, SettingsError, TrainError, UsageError, words_of
 from fv2es_prep.utils.files import read_regular, whole_file, why_unreadable, write_json
 from fv2es_prep.utils.pretrained import refuse_absurd
 from fv2es_train.config import TrainConfig

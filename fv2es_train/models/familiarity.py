@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from fv2es_prep.errors import TrainError, words_of
-from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.errors import DAMAGE, TrainError, words_of
 from fv2es_prep.utils.files import read_regular, write_json
 from fv2es_train.data.batches import missing_letters
 from fv2es_train.models.run_files import FAMILIARITY, unpacked

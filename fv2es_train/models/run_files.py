@@ -16,8 +16,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from fv2es_prep.errors import TrainError, UsageError
-from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.errors import DAMAGE, TrainError, UsageError
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.files import read_regular, write_json
 

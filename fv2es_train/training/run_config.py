@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import TrainError, UsageError, words_of
-from fv2es_prep.shards.schema import DAMAGE
+from fv2es_prep.errors import DAMAGE, TrainError, UsageError, words_of
 from fv2es_prep.utils.configuration import flat_values, flatten, read_toml, resolve, to_toml
 from fv2es_prep.utils.fields import fields_of, values_of
 from fv2es_prep.utils.files import read_regular, whole_file

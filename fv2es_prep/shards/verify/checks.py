@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import ShardError, UsageError, words_of
+from fv2es_prep.errors import DAMAGE, ShardError, UsageError, words_of
 from fv2es_prep.shards.catalogue import Catalogue, is_of, read_column, table_from_shards
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import CATALOGUE_NAME, INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.opening import map_shard, regular_size
-from fv2es_prep.shards.schema import DAMAGE
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.verify.invariants import check_rows, json_object, small_columns
 from fv2es_prep.utils.files import sha256_of

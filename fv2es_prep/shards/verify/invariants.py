@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings
-from fv2es_prep.errors import DropReason, words_of
+from fv2es_prep.errors import DAMAGE, DropReason, words_of
 from fv2es_prep.shards.digests import digests_of, parts_of, row_digests
 from fv2es_prep.shards.layout import is_absolute
-from fv2es_prep.shards.schema import DAMAGE, MISSING, columns_of
+from fv2es_prep.shards.schema import MISSING, columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.stages.registry import modalities_of, stages_of
 from fv2es_prep.stages.stage_rows import StageRows
