@@ -278,8 +278,10 @@ def test_a_decoder_that_is_killed_by_another_says_nothing_of_the_file(tmp_path):
     for sign in (signal.SIGKILL, signal.SIGTERM):
         reader = PictureReader(path, [k / 25 for k in range(100)], MediaSettings())
         assert reader.next() is not None
-        for child in psutil.Process().children():
-            child.send_signal(sign)
+        decoders = [p for p in psutil.Process().children() if "ffmpeg" in p.name()]
+        assert decoders
+        for decoder in decoders:
+            decoder.send_signal(sign)
         with pytest.raises(MediaKilledError, match=r"read a\.avi was killed"):
             list(iter(reader.next, None))
         reader.close()

@@ -36,8 +36,6 @@ def test_unknown_ids_are_counted_and_the_first_is_named(corpus: Corpus) -> None:
         ShardDataset(corpus.shards, ["utt000", "nobody", "noone"])
 
 
-# Where an earlier test has killed what multiprocessing started, it says so once.
-@pytest.mark.filterwarnings("ignore:resource_tracker")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read_the_same(corpus: Corpus, method: str) -> None:
     dataset = ShardDataset(corpus.shards)
