@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,6 +40,8 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=run_worker, args=(theirs, config, self._folder), daemon=True
         )
+        # Starting the tracker unblocks signals, so it must run before the worker starts.
+        resource_tracker.ensure_running()
         # Ctrl-C reaches the whole process group; the server decides when its workers end.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
