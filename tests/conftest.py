@@ -60,6 +60,9 @@ LONGEST = (
     *("train/test_resume.py", "pipelines/test_resume.py", "pipelines/test_odd_recordings.py"),
     *("train/serve/test_hostile.py", "train/predict/test_predictor.py", "test_cli.py"),
     *("train/predict/test_reword.py", "pipelines/test_run.py", "train/test_pack.py"),
+    *("prep/test_preset.py", "prep/test_faces.py", "train/test_published.py"),
+    *("prep/test_presence.py", "train/test_train.py", "train/predict/test_command.py"),
+    *("benchmarks/test_bench.py", "prep/test_tracks.py", "train/predict/test_warmup.py"),
 )
 
 
