@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -35,14 +35,11 @@ def _infinite(rows: StageRows) -> NDArray[np.bool_]:
 class EgemapsStage(Stage):
     """eGeMAPSv02 by openSMILE; 0 where the sound is too short or has no voice to measure."""
 
-    needs, noun, can_drop = ("waveform",), "eGeMAPS", False
-
-    def __init__(
-        self, name: str, level: Literal["Functionals", "LowLevelDescriptors"], width: int, code: str
-    ) -> None:
-        self.name, self.level, self.width = name, level, width  # type: ignore[misc]  # per instance
-        self.symbol = "ΣG"  # type: ignore[misc]
-        self.checks = (Check(code, f"{name} is not finite", _infinite),)  # type: ignore[misc]
+    name, needs, noun, can_drop = "egemaps", ("waveform",), "eGeMAPS", False
+    symbol = "ΣG"
+    checks = (Check("I32", "egemaps is not finite", _infinite),)
+    level: ClassVar[Literal["Functionals", "LowLevelDescriptors"]] = "Functionals"
+    width: ClassVar[int] = 88
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
         one = self.level == "Functionals"
@@ -79,5 +76,11 @@ class EgemapsStage(Stage):
         return 4 * self.width * rows
 
 
-EGEMAPS = EgemapsStage("egemaps", "Functionals", 88, "I32")
-EGEMAPS_LLD = EgemapsStage("egemaps-lld", "LowLevelDescriptors", 25, "I33")
+class EgemapsLldStage(EgemapsStage):
+    """eGeMAPSv02 by openSMILE; 0 where the sound is too short or has no voice to measure."""
+
+    name, level, width = "egemaps-lld", "LowLevelDescriptors", 25
+    checks = (Check("I33", "egemaps-lld is not finite", _infinite),)
+
+
+EGEMAPS, EGEMAPS_LLD = EgemapsStage(), EgemapsLldStage()

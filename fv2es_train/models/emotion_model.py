@@ -119,3 +119,28 @@ class EmotionModel(nn.Module):
     def for_inference(self) -> EmotionModel:
         """The network in eval mode, possibly a faster copy with the same outputs."""
         return self.eval()
+
+
+class MeanFusion(EmotionModel):
+    """Late fusion by the mean over the modalities. A family implements `logits_of` only."""
+
+    def logits_of(self, letter: str, batch: Batch) -> Tensor:
+        """Logits of one modality, float32 (B, C); of no account where it is missing."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `EmotionModel`."""
+        logits = torch.stack(list(self.modality_logits(batch).values()), dim=1)
+        factors = self.term_factors(batch.missing).to(logits)
+        return (logits * factors[:, :, None]).sum(1) / len(self.modalities)
+
+    def modality_logits(
+        self, batch: Batch, only: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """See `EmotionModel`."""
+        chosen = [m for m in self.modalities if only is None or m in only]
+        return {m: self.logits_of(m, batch) for m in chosen}
+
+    def fusion_weights(self) -> dict[str, float]:
+        """See `EmotionModel`."""
+        return {m: 1 / len(self.modalities) for m in self.modalities}

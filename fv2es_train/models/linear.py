@@ -6,7 +6,7 @@ averaged, so that any subset of modalities can be scored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fv2es_train.data.batches import rows_of
-from fv2es_train.models.emotion_model import EmotionModel
+from fv2es_train.models.emotion_model import MeanFusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _STEPS = 500
 _FLOOR = 1e-6
 
 
-class Linear(EmotionModel):
+class Linear(MeanFusion):
     """See the module.
 
     Args:
@@ -49,22 +49,10 @@ class Linear(EmotionModel):
             self.register_buffer(f"mean_{m}", torch.zeros(size))
             self.register_buffer(f"deviation_{m}", torch.ones(size))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See `EmotionModel`."""
-        logits = torch.stack(list(self.modality_logits(batch).values()), dim=1)
-        factors = self.term_factors(batch.missing).to(logits)
-        return (logits * factors[:, :, None]).sum(1) / len(self.modalities)
-
-    def modality_logits(
-        self, batch: Batch, only: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
-        """See `EmotionModel`."""
-        chosen = [m for m in self.modalities if only is None or m in only]
-        return {m: self.classifiers[m](self._scaled(m, self._inputs(m, batch))) for m in chosen}
-
-    def fusion_weights(self) -> dict[str, float]:
-        """See `EmotionModel`."""
-        return {m: 1 / len(self.modalities) for m in self.modalities}
+    def logits_of(self, letter: str, batch: Batch) -> Tensor:
+        """See `MeanFusion`."""
+        logits: Tensor = self.classifiers[letter](self._scaled(letter, self._inputs(letter, batch)))
+        return logits
 
     def fit(self, dataset: ShardDataset) -> float:
         """Fit every classifier to the utterances that have its modality."""

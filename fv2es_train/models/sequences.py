@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from fv2es_train.data.batches import rows_of
-from fv2es_train.models.emotion_model import EmotionModel
+from fv2es_train.models.emotion_model import MeanFusion
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FLOOR = 1e-3
 
 
-class Sequences(EmotionModel):
+class Sequences(MeanFusion):
     """See the module.
 
     Args:
@@ -37,25 +37,9 @@ class Sequences(EmotionModel):
             {name: _Branch(config, widths[name], classes) for name in config.columns}
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """See `EmotionModel`."""
-        logits = torch.stack(list(self.modality_logits(batch).values()), dim=1)
-        factors = self.term_factors(batch.missing).to(logits)
-        return (logits * factors[:, :, None]).sum(1) / len(self.modalities)
-
-    def modality_logits(
-        self, batch: Batch, only: Collection[str] | None = None
-    ) -> dict[str, Tensor]:
-        """See `EmotionModel`; the mean over the stages of a modality."""
-        chosen = [m for m in self.modalities if only is None or m in only]
-        return {
-            m: torch.stack([self._of(stage, batch) for stage in self.reads[m]]).mean(0)
-            for m in chosen
-        }
-
-    def fusion_weights(self) -> dict[str, float]:
-        """See `EmotionModel`."""
-        return {m: 1 / len(self.modalities) for m in self.modalities}
+    def logits_of(self, letter: str, batch: Batch) -> Tensor:
+        """See `MeanFusion`; the mean over the stages of a modality."""
+        return torch.stack([self._of(stage, batch) for stage in self.reads[letter]]).mean(0)
 
     def fit(self, dataset: ShardDataset) -> float:
         """Take the normalization of each stage from the train subset."""
