@@ -166,6 +166,11 @@ class Dropped:
             object.__setattr__(self, name, plain_text(getattr(self, name)))
 
     @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Dropped:
+        """The record that ``asdict`` gave; ValueError, KeyError or TypeError if it is damaged."""
+        return cls(**{**values, "reason": DropReason(values["reason"])})
+
+    @classmethod
     def of(cls, utterance: Utterance, reason: DropReason, sentence: str, file: str = "") -> Dropped:
         """The record of one utterance that could not be prepared."""
         one = utterance

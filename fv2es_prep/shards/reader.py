@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fv2es_prep.config import MODALITIES, PrepSettings, VerifyReads
-from fv2es_prep.errors import DAMAGE, REBUILD_HINT, DropReason, ShardError, words_of
+from fv2es_prep.errors import DAMAGE, REBUILD_HINT, ShardError, words_of
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.opening import OpenShard, open_shard
 from fv2es_prep.shards.schema import MISSING, columns_of
@@ -108,7 +108,7 @@ class ShardReader:
         """The utterances of the shard's task that could not be prepared."""
         with self._parsing("dropped"):
             entries = [json.loads(entry) for entry in self.column("dropped")]
-            return [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
+            return [*map(Dropped.from_json, entries)]
 
     @functools.cached_property
     def label_classes(self) -> tuple[str, ...]:

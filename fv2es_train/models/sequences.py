@@ -43,16 +43,20 @@ class Sequences(MeanFusion):
 
     def fit(self, dataset: ShardDataset) -> float:
         """Take the normalization of each stage from the train subset."""
-        for stage, branch in self.branches.items():
-            count, total, squares = 0, torch.zeros(()), torch.zeros(())
-            for example in (dataset[row] for row in range(len(dataset))):
+        none = torch.zeros((), dtype=torch.double)
+        counts = dict.fromkeys(self.branches, 0)
+        totals, squares = dict.fromkeys(self.branches, none), dict.fromkeys(self.branches, none)
+        for example in (dataset[row] for row in range(len(dataset))):
+            for stage in self.branches:
                 if stage in example:
                     rows = torch.tensor(rows_of(example, stage)).double()
-                    count += len(rows)
-                    total, squares = total + rows.sum(0), squares + rows.square().sum(0)
+                    counts[stage] += len(rows)
+                    totals[stage] = totals[stage] + rows.sum(0)
+                    squares[stage] = squares[stage] + rows.square().sum(0)
+        for stage, count in counts.items():
             if count:
-                mean = total / count
-                deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+                branch, mean = self.branches[stage], totals[stage] / count
+                deviation = (squares[stage] / count - mean.square()).clamp_min(0).sqrt()
                 branch.get_buffer("mean").copy_(mean)
                 branch.get_buffer("deviation").copy_(deviation.clamp_min(_FLOOR))
         return 0.0

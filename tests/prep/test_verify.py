@@ -24,6 +24,7 @@ from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.utils.files import sha256_of
+from tests.flips import flipped_bit
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -67,12 +68,8 @@ def test_every_flipped_bit_of_every_claimed_file_is_found(count, make_dataset, t
     chance = random.Random(7)
     for _ in range(count):
         path = chance.choice(paths)
-        whole = path.read_bytes()
-        changed = bytearray(whole)
-        changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
-        path.write_bytes(changed)
-        assert codes(dataset), path.name
-        path.write_bytes(whole)
+        with flipped_bit(path, chance):
+            assert codes(dataset), path.name
     assert codes(dataset) == {}
 
 

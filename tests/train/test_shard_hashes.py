@@ -20,6 +20,7 @@ from fv2es_train.training import shard_hashes
 from fv2es_train.training.distributed import World
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import resumed
+from tests.flips import flipped_bit
 from tests.train.conftest import Corpus, options_of, write_shards
 from tests.train.test_resume import BreakAt, BrokenOffError
 
@@ -67,13 +68,8 @@ def test_every_flipped_bit_is_found_before_the_first_epoch(
     paths = sorted(shards.glob("*.h5"))
     for _ in range(count):
         path = chance.choice(paths)
-        whole = path.read_bytes()
-        changed = bytearray(whole)
-        changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
-        path.write_bytes(changed)
-        with pytest.raises(ShardError):
+        with flipped_bit(path, chance), pytest.raises(ShardError):
             check()
-        path.write_bytes(whole)
     check()
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import DropReason, ShardError, UsageError
+from fv2es_prep.errors import ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index, write_index
@@ -173,7 +173,5 @@ def _exchange(directory: Path, index: Index) -> Index:
     index = write_index(directory, write_catalogue(directory, index))
     shutil.rmtree(aside, ignore_errors=True)
     if (directory / REPORT_NAME).exists():
-        entries = read_dropped(directory)
-        dropped = [Dropped(**{**e, "reason": DropReason(e["reason"])}) for e in entries]
-        write_report(directory, dropped)
+        write_report(directory, [*map(Dropped.from_json, read_dropped(directory))])
     return index
