@@ -116,7 +116,7 @@ def make_index(
 
 
 def companions(directory: Path) -> list[str]:
-    """The files beside the shards that an index names with their SHA-256: those that are there."""
+    """The existing files beside the shards whose SHA-256 the index holds."""
     tokenizer = (directory / TOKENIZER_DIR).glob("*")
     paths = [directory / CATALOGUE_NAME, directory / DROPPED_NAME, *sorted(tokenizer)]
     return [path.relative_to(directory).as_posix() for path in paths if path.is_file()]

@@ -178,7 +178,7 @@ def _check_settings(settings: PrepSettings, found: dict[str, str]) -> Iterator[t
 
 
 def _read_attributes(file: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """The root attributes; the name of one that is not as it should be -> what is wrong."""
+    """Name -> root attribute; and name of a malformed one -> what is wrong with it."""
     found, wrong = {}, {}
     for name in ATTRIBUTES:
         try:

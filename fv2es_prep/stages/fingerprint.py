@@ -46,7 +46,7 @@ def fingerprints_of(
 def later_fingerprints(
     known: Mapping[str, bytes], utterance: Utterance, settings: PrepSettings
 ) -> dict[str, bytes]:
-    """The same for stages that are made of stored ones, whose fingerprints are known, and words."""
+    """The same with added stages, which are made of those in ``known`` and the transcript."""
     return _chained(known, {"transcript": [utterance.transcript]}, settings)
 
 

@@ -161,7 +161,7 @@ def _restaged(example: Example, context: StageContext) -> Example:
 
 
 def _exchange(directory: Path, index: Index) -> Index:
-    """Put the new shards in the place of the old ones; it may be repeated after a kill."""
+    """Replace the old shards by the new ones; safe to repeat after a kill."""
     aside = directory / ASIDE_NAME
     try:
         (directory / INDEX_NAME).unlink(missing_ok=True)
