@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Half = Literal["left", "right", "full"]
+# A rating with this prefix before a class is the number of raters who chose that class; `RATERS` is
+# the number of raters where each may choose several classes.
+VOTES, RATERS = "votes_", "raters"
 
 
 def plain_text(text: str) -> str:
@@ -90,7 +93,8 @@ class Utterance:
         speaker: unique name of the speaker within the corpus.
         session: group of recordings made together, or an empty string.
         view: the speaker's part of picture and sound.
-        ratings: values such as valence; named by the inventory's ``rating_names``.
+        ratings: values such as valence; named by the inventory's ``rating_names``, where
+            ``votes_ang`` is the number of raters who chose ``ang``.
         clamped: whether the span was cut to lie within the media.
     """
 

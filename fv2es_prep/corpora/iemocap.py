@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.corpora.inventory import Found, LabelChoice, apple_double, make_inventory, read_text
 from fv2es_prep.errors import CorpusError, DropReason
-from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
+from fv2es_prep.types import VOTES, Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
 
 LABELS = ("ang", "exc", "fru", "hap", "neu", "sad")
-RATINGS = ("valence", "activation", "dominance")
+# A rater's word -> the name of its class in the label files, of which it has the first letters.
+_CLASSES = {
+    "Neutral": "neu",
+    "Happiness": "hap",
+    "Sadness": "sad",
+    "Anger": "ang",
+    "Surprise": "sur",
+    "Fear": "fea",
+    "Disgust": "dis",
+    "Frustration": "fru",
+    "Excited": "exc",
+    "Other": "oth",
+}
+_MEANS = ("valence", "activation", "dominance")
+RATINGS = (*_MEANS, *(f"{VOTES}{name}" for name in _CLASSES.values()))
 VIEW_PX = 224
 
 _HINT = "pass the directory that holds Session1 to Session5, e.g. IEMOCAP_full_release"
@@ -32,12 +46,14 @@ _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _ID = r"(\S*[FM]_(?:\S*_)?[FM][^\s_]*)"
 _TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+{_ID}\s+(\S+)\s+\[(.*)\]\s*")
 _RATER = re.compile(r"[AC]-[A-Z]+\d*:")
+# The words of one of the six evaluators; those of the actors (C-F1, C-M1) are not counted.
+_CHOICE = re.compile(r"C-E\d+:\s*([^()]*)")
 _SPOKEN = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:\s*(.*)")
 
 
 @dataclass(frozen=True)
 class LabelLine:
-    """One line of a label file: ratings are valence, activation, dominance, 1 to 5."""
+    """A turn of a label file; the ratings are those of `RATINGS`."""
 
     id: str
     start_s: float
@@ -61,13 +77,23 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
 
 
 def parse_labels(text: str) -> Iterator[LabelLine | str]:
-    """The turns of a label file; a line that is no turn, rating or header as ``line N: LINE``."""
+    """The turns of a label file; a line that is no turn, rating or header as ``line N: LINE``.
+
+    An evaluator's vote counts for the turn above it.
+    """
+    turn: LabelLine | None = None
+    votes: list[str] = []
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if match := _TURN.fullmatch(line):
-            start_s, end_s, turn, label, ratings = match.groups()
-            yield LabelLine(turn, float(start_s), float(end_s), label, _ratings(ratings))
+            yield from _rated(turn, votes)
+            start_s, end_s, name, label, means = match.groups()
+            turn = LabelLine(name, float(start_s), float(end_s), label, _ratings(means))
+            votes = []
+        elif match := _CHOICE.match(line):
+            votes.append(match[1])
         elif line and not line.startswith("%") and not _RATER.match(line):
             yield f"line {number}: {line}"
+    yield from _rated(turn, votes)
 
 
 def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
@@ -205,12 +231,25 @@ def _missing_media(name: str, parts: dict[str, dict[str, Path]]) -> tuple[DropRe
     return None
 
 
+def _rated(turn: LabelLine | None, votes: list[str]) -> Iterator[LabelLine]:
+    """The turn with its evaluators' votes; one who names several classes has a share for each."""
+    if turn is not None:
+        counts = dict.fromkeys(_CLASSES.values(), 0.0)
+        for vote in votes:
+            words = [word.strip() for word in vote.split(";")]
+            chosen = {_CLASSES[name] for name in _CLASSES if any(w.startswith(name) for w in words)}
+            for name in chosen:
+                counts[name] += 1 / len(chosen)
+        shares = counts.values() if votes else [float("nan")] * len(counts)
+        yield replace(turn, ratings=(*turn.ratings, *shares))
+
+
 def _ratings(text: str) -> tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    return values if len(values) == len(RATINGS) else (float("nan"),) * len(RATINGS)
+    return values if len(values) == len(_MEANS) else (float("nan"),) * len(_MEANS)
 
 
 IEMOCAP = Corpus(

@@ -17,10 +17,10 @@ from fv2es_prep.corpora.inventory import LabelChoice, apple_double, make_invento
 from fv2es_prep.corpora.mosei_files import MoseiFiles, Spoken, find_files, parse_transcript
 from fv2es_prep.corpora.mosei_labels import EMOTIONS, Rated, read_csd, read_raters
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, View
+from fv2es_prep.types import RATERS, VOTES, Dropped, Inventory, Recording, Utterance, View
 from fv2es_prep.utils.files import why_unreadable
 
-RATINGS = ("sentiment",)
+RATINGS = ("sentiment", RATERS, *(f"{VOTES}{name}" for name in EMOTIONS))
 VIEW_PX = 360
 
 _PLACES = ("transcripts", "labels", "media")
@@ -183,7 +183,7 @@ def _join(
                 labels=tuple(name for name, value in pairs if value > options.label_threshold),
                 session=line.video,
                 view=view_of(options.picture),
-                ratings=(rated.sentiment,),
+                ratings=(rated.sentiment, *rated.votes),
             )
             utterances.append(utterance)
     return list(recordings.values()), utterances

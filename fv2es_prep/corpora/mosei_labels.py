@@ -48,6 +48,8 @@ class Rated:
     file: str  # name of the label file, relative to the corpus
     start_s: float | None = None  # start of the rated span in seconds, if the file has it
     end_s: float | None = None  # its end
+    # Number of raters, then how many of them gave each of `EMOTIONS` more than 0.
+    votes: tuple[float, ...] = (_NAN,) * (1 + len(EMOTIONS))
 
 
 def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> dict[str, Rated]:
@@ -72,13 +74,20 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
     for name, rows in votes.items():
         sentiment, *emotions = (_mean(column) for column in zip(*rows, strict=True))
         if not all(map(math.isnan, emotions)):
-            rated[name] = Rated(seen[name][0], tuple(emotions), sentiment, seen[name][1])
+            _, *columns = zip(*rows, strict=True)
+            counts = [float(sum(value > 0 for value in column)) for column in columns]
+            video, file = seen[name]
+            # Who gave no number at all did not rate.
+            raters = sum(not all(map(math.isnan, row[1:])) for row in rows)
+            votes_of = float(raters), *counts
+            rated[name] = Rated(video, tuple(emotions), sentiment, file, votes=votes_of)
     return rated
 
 
 def _votes(path: Path, file: str, dropped: list[Dropped]) -> Iterator[_Vote]:
     """Line, video, clip and the numbers of `_COLUMNS` of each row of a table."""
-    needed, line = {_VIDEO, _CLIP, *_COLUMNS}, 1
+    # The sentiment may be absent: it labels nothing.
+    needed, line = {_VIDEO, _CLIP, *_COLUMNS[1:]}, 1
     try:
         rows = csv.reader(io.StringIO(read_text(path), newline=""))
         head = [name.strip().lower() for name in next(rows, [])]

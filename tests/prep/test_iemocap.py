@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,10 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fv2es_prep.corpora import iemocap
-from fv2es_prep.corpora.iemocap import LABELS, LabelLine, parse_labels, parse_transcript, view_of
+from fv2es_prep.corpora.iemocap import (
+    LABELS,
+    RATINGS,
+    LabelLine,
+    parse_labels,
+    parse_transcript,
+    view_of,
+)
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.types import Inventory
+from fv2es_prep.types import VOTES, Inventory
 
 SIX = LabelChoice(LABELS)
 
@@ -51,9 +59,28 @@ def test_a_label_file_gives_turns_and_what_it_does_not_understand():
         "C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\nC-M1:\tOther;\t(why: so)\n"
         "something else\n"
     )
-    turn, other = parse_labels(text)
-    assert turn == LabelLine("Ses01F_impro01_F000", 6.2901, 8.2357, "neu", (2.5, 2.5, 2.0))
+    other, turn = parse_labels(text)
+    votes = (1.0, *9 * (0.0,))
+    means = (2.5, 2.5, 2.0)
+    assert turn == LabelLine("Ses01F_impro01_F000", 6.2901, 8.2357, "neu", (*means, *votes))
     assert other == "line 7: something else"
+
+
+def test_the_votes_of_the_evaluators_are_ratings():
+    lines = [
+        "[6.2901 - 8.2357]\tSes01F_impro01_F000\tfru\t[2.5000, 2.5000, 2.0000]",
+        "C-E2:\tFrustration; Anger;\t()",
+        "C-E3:\tFrustration;\t(or Sadness)",
+        "C-E4:\tNeutral state;\t()",
+        # The actor's own word, which the release's labels do not count.
+        "C-F1:\tSadness;\t()",
+        "[9.0000 - 9.9000]\tSes01F_impro01_F001\tneu\t[2.5000, 2.5000, 2.0000]",
+    ]
+    voted, unknown = parse_labels("\n".join(lines))
+    named = {n: v for n, v in zip(RATINGS, voted.ratings, strict=True) if n.startswith(VOTES) and v}
+    assert named == {"votes_neu": 1, "votes_ang": 0.5, "votes_fru": 1.5}
+    # Without evaluators nothing is known; that is not the same as no vote.
+    assert all(map(math.isnan, unknown.ratings[3:]))
 
 
 def test_a_transcript_keeps_its_colons_and_its_carriage_returns_go():
@@ -83,8 +110,9 @@ def test_every_labelled_utterance_is_kept_with_who_said_it_when_and_how(corpus):
     assert (first.session, first.recording_id) == ("Session1", "Ses01F_impro01")
     assert first.speaker in ("Ses01_F", "Ses01_M")
     assert first.transcript
-    assert inventory.rating_names == ("valence", "activation", "dominance")
-    assert all(1 <= value <= 5 for value in first.ratings)
+    assert inventory.rating_names == RATINGS
+    assert all(1 <= value <= 5 for value in first.ratings[:3])
+    assert sum(first.ratings[3:]) == 3
     assert {name for u in inventory.utterances for name in u.labels} == set(LABELS)
     order = [(u.recording_id, u.start_s, u.id) for u in inventory.utterances]
     assert order == sorted(order)

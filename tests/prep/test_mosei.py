@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from collections import Counter
 from fractions import Fraction
@@ -209,7 +210,9 @@ def test_both_sources_agree(by_raters, by_csd):
     assert by_raters.recordings == by_csd.recordings
     for one, other in zip(by_raters.utterances, by_csd.utterances, strict=True):
         assert dataclasses.replace(one, ratings=()) == dataclasses.replace(other, ratings=())
-        assert one.ratings == pytest.approx(other.ratings, abs=1e-6)
+        assert one.ratings[0] == pytest.approx(other.ratings[0], abs=1e-6)
+        # The SDK's file has means alone.
+        assert all(map(math.isnan, other.ratings[1:]))
 
 
 def test_what_no_transcript_has_stands_under_its_span_in_the_csd(by_raters, by_csd):
@@ -226,7 +229,10 @@ def test_an_utterance_has_its_emotions_sentiment_words_and_view(by_raters):
     first = known["_0efYOjQYRc_0"]
     assert (first.start_s, first.end_s, first.clamped) == (0.0, 2.025, True)
     assert first.labels == ("anger", "sad")
-    assert first.ratings == pytest.approx((-4 / 3,))
+    assert first.ratings[0] == pytest.approx(-4 / 3)
+    votes = dict(zip(by_raters.rating_names[1:], first.ratings[1:], strict=True))
+    assert votes["raters"] == 3
+    assert {name for name, n in votes.items() if n} == {"raters", "votes_anger", "votes_sad"}
     assert (first.session, first.speaker) == ("_0efYOjQYRc", "")
     assert first.view == View(max_lines=360)
     assert known["abc__0"].labels == ()
@@ -321,7 +327,18 @@ def test_raters_who_gave_no_number_do_not_count(tmp_path):
     rated = read_raters([(path, "a.csv"), (other, "b.csv")], dropped)
     assert list(rated) == ["v_1", "v_3"]
     assert (rated["v_1"].emotions, rated["v_1"].sentiment) == ((1.0, 0, 0, 0, 0, 0), -1.0)
+    assert [rated[name].votes for name in rated] == [(2, 1, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0)]
     assert [(entry.id, entry.reason) for entry in dropped] == [("b.csv", Why.BAD_LINE)]
+
+
+def test_a_table_without_sentiments_keeps_its_labels(tmp_path):
+    names = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+    head = ["Input.VIDEO_ID", "Input.CLIP", *(f"Answer.{name}" for name in names)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([",".join(head), "v,1,0,2,0,0,0,0"]))
+    rated = read_raters([(path, "a.csv")], [])["v_1"]
+    assert rated.emotions == (0, 2, 0, 0, 0, 0)
+    assert math.isnan(rated.sentiment)
 
 
 @pytest.mark.parametrize("size", [(1080, 1920), (721, 1283), (360, 640), (362, 3)])
