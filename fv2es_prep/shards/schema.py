@@ -27,7 +27,9 @@ _BEFORE: tuple[Column, ...] = (
     Column("end_s", "row", "<f8", (), "s", "end of the utterance in its recording"),
     Column("text", "text", meaning="the transcript as the corpus has it"),
     Column("label", "row", "|u1", ("C",), "", "1 where the class of that column holds"),
-    Column("ratings", "row", "<f4", ("R",), "", "values such as valence, or raters' votes; NaN where absent"),
+    Column(
+        "ratings", "row", "<f4", ("R",), "", "values such as valence and votes; NaN where absent"
+    ),
 )
 MISSING = {letter: f"missing/{name}" for letter, name in MODALITY_NAMES.items()}
 """Letter of a modality -> column of why it is missing; only where ``require`` is not all."""

@@ -17,11 +17,12 @@ import numpy as np
 from fv2es_prep.errors import UsageError
 from fv2es_train.evaluation.metrics import (
     SINGLE_METRICS,
+    label_sets,
     measure_predicted,
     measure_single,
     why_not_single,
 )
-from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, gather
+from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, gather, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,19 +39,26 @@ def measurement(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any
 
     Returns:
         JSON-ready: the keys of `metrics.measure_predicted`; ``interval``, metric -> [low, high]
-        of the averages; ``single_label``, the keys of `metrics.measure_single` and its
-        ``interval``, or None; ``single_label_absent``, why it is None; ``bootstrap``, the
-        settings. Without resamples ``bootstrap`` and all intervals are None.
+        of the averages; ``label_sets``, each of `metrics.LABEL_SETS` and their ``interval``;
+        ``single_label``, the keys of `metrics.measure_single` and its ``interval``, or None;
+        ``single_label_absent``, why it is None; ``bootstrap``, the settings. Without resamples
+        ``bootstrap`` and all intervals are None.
 
     Raises:
         UsageError: the corpus does not name the unit to draw.
     """
     drawn = draw(predictions, bootstrap) if bootstrap.resamples else None
+    every = np.ones((1, len(predictions)))
+    sets = plain(label_sets(predictions.truth, predictions.predicted, every), 0)
     return {
         **measure_predicted(
             predictions.truth, predictions.predicted, predictions.probability, predictions.classes
         ),
         "interval": intervals(drawn.average, bootstrap.level) if drawn else None,
+        "label_sets": {
+            **sets,
+            "interval": intervals(drawn.label_sets, bootstrap.level) if drawn else None,
+        },
         "single_label": _single(predictions, bootstrap, drawn),
         "single_label_absent": why_not_single(predictions.truth),
         "bootstrap": described(bootstrap, drawn.units) if drawn else None,
@@ -106,11 +114,13 @@ class Draws:
     Attributes:
         units: number of utterances, recordings or speakers to draw from.
         average: metric -> (R,), averages over classes.
+        label_sets: metric -> (R,).
         single_label: metric -> (R,); empty if single-label metrics do not apply.
     """
 
     units: int
     average: dict[str, Floats]
+    label_sets: dict[str, Floats]
     single_label: dict[str, Floats]
 
 
@@ -122,11 +132,12 @@ def draw(predictions: Predictions, bootstrap: Bootstrap) -> Draws:
     """
     codes = _codes(predictions, bootstrap.by)
     weighted = VectorizedMetrics(predictions)
-    average, single = [], []
+    average, sets, single = [], [], []
     for weights in weights_of(codes, bootstrap):
         average.append(weighted.averages(weights))
+        sets.append(label_sets(predictions.truth, predictions.predicted, weights))
         single.append(weighted.single_label(weights))
-    return Draws(int(codes.max()) + 1, gather(average), gather(single))
+    return Draws(int(codes.max()) + 1, gather(average), gather(sets), gather(single))
 
 
 def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Floats]:

@@ -179,6 +179,38 @@ def _mean(per_class: Mapping[str, Mapping[str, Any]], metric: str) -> float | No
     return float(np.mean(values)) if values else None
 
 
+LABEL_SETS = (
+    "exact_match",
+    "within_truth",
+    "overlap",
+    "jaccard",
+    "precision_micro",
+    "recall_micro",
+    "f1_micro",
+)
+
+
+def label_sets(
+    label: NDArray[np.uint8], predicted: NDArray[np.uint8], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Each of `LABEL_SETS`, float64 (R,), of labels (N, C) with weights (R, N).
+
+    They compare the classes of an utterance as a set: docs/metrics.md has the formulas.
+    """
+    truth, named = label.astype(np.bool_), predicted.astype(np.bool_)
+    both, either = (truth & named).sum(axis=1), (truth | named).sum(axis=1)
+    exact, met = both == either, both > 0
+    rows = [exact, exact | (met & (both == named.sum(axis=1))), exact | met]
+    rows.append(np.divide(both, either, out=np.ones(len(both)), where=either > 0))
+    shares = weights @ np.array(rows, np.float64).T / weights.sum(axis=1, keepdims=True)
+    hits, chosen, positives = (weights @ c for c in (both, named.sum(axis=1), truth.sum(axis=1)))
+    micro = [
+        np.divide(above, below, out=np.zeros(len(below)), where=below > 0)
+        for above, below in ((hits, chosen), (hits, positives), (2 * hits, chosen + positives))
+    ]
+    return dict(zip(LABEL_SETS, [*shares.T, *micro], strict=True))
+
+
 SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
+from fv2es_train.evaluation.metrics import LABEL_SETS, METRICS, SINGLE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +99,11 @@ def _single_lines(result: Mapping[str, Any]) -> list[str]:
         return []
     single = result["single_label"]
     if not single:
-        return [f"no single-label metrics: {result['single_label_absent']}"]
+        sets = result["label_sets"]
+        edges = _edges(sets["interval"], LABEL_SETS, [])
+        rows = [["all utterances", *_cells(sets, LABEL_SETS)], *edges]
+        absent = f"no single-label metrics: {result['single_label_absent']}"
+        return ["", grid(["label_sets", *LABEL_SETS], rows), absent]
     header = ["single_label (argmax)", *SINGLE_METRICS]
     edges = _edges(single["interval"], SINGLE_METRICS, [])
     return ["", grid(header, [["all utterances", *_cells(single, SINGLE_METRICS)], *edges])]

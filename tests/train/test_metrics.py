@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds, measure
+from fv2es_train.evaluation.metrics import GRID, METRICS, fit_thresholds, label_sets, measure
 from fv2es_train.evaluation.tables import format_metrics
 
 NAMES = ("ang", "sad", "hap")
@@ -100,6 +100,41 @@ def test_an_absent_class_is_null_and_out_of_the_average() -> None:
     others = [found["per_class"][name]["f1_binary"] for name in ("ang", "hap")]
     assert found["average"]["f1_binary"] == pytest.approx(np.mean(others))
     assert "no utterance of sad" in format_metrics(found)
+
+
+def test_label_sets_worked_out_by_hand_and_equal_to_scikit_learns() -> None:
+    # Equal; within; a common class and a wrong one; nothing in common; both empty; none predicted.
+    truth = [(1, 0, 0), (1, 1, 0), (1, 0, 0), (1, 0, 0), (0, 0, 0), (0, 1, 0)]
+    named = [(1, 0, 0), (1, 0, 0), (1, 0, 1), (0, 1, 0), (0, 0, 0), (0, 0, 0)]
+    label, predicted = np.array(truth, np.uint8), np.array(named, np.uint8)
+    found = label_sets(label, predicted, np.ones((1, 6)))
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        {
+            "exact_match": 2 / 6,
+            "within_truth": 3 / 6,
+            "overlap": 4 / 6,
+            "jaccard": (1 + 1 / 2 + 1 / 2 + 0 + 1 + 0) / 6,
+            "precision_micro": 3 / 5,
+            "recall_micro": 3 / 6,
+            "f1_micro": 6 / 11,
+        }
+    )
+    label, probability = random_data()
+    predicted = (probability > 0.4).astype(np.uint8)
+    weights = np.random.default_rng(1).integers(1, 4, (2, 60)).astype(float)
+    found = label_sets(label, predicted, weights)
+    for row, weight in enumerate(weights):
+        averages = {"sample_weight": weight, "average": "micro"}
+        expected = {
+            "exact_match": sk.accuracy_score(label, predicted, sample_weight=weight),
+            "jaccard": sk.jaccard_score(
+                *(label, predicted), sample_weight=weight, average="samples", zero_division=1
+            ),
+            "precision_micro": sk.precision_score(label, predicted, **averages),
+            "recall_micro": sk.recall_score(label, predicted, **averages),
+            "f1_micro": sk.f1_score(label, predicted, **averages),
+        }
+        assert {name: found[name][row] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_class_that_always_holds_has_no_balanced_accuracy_and_no_auc() -> None:
