@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.corpora import corpus_of
-from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.corpora.inventory import LabelChoice, merged_votes
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
@@ -108,7 +108,8 @@ def _scan(
     for name, utterance in known.items():
         chosen = [merged.get(label, label) for label in utterance.labels]
         labels = tuple(label for label in index.label_classes if label in chosen)
-        known[name] = dataclasses.replace(utterance, labels=labels)
+        ratings = merged_votes(utterance.ratings, inventory.rating_names, merged)
+        known[name] = dataclasses.replace(utterance, labels=labels, ratings=ratings)
     return {recording.id: recording for recording in inventory.recordings}, known
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fv2es_prep.config import DEFAULT_SPANS, SpanSettings
 from fv2es_prep.errors import CorpusError, DropReason, SettingsError
-from fv2es_prep.types import Dropped, Inventory, Recording, Utterance, plain_text
+from fv2es_prep.types import RATERS, VOTES, Dropped, Inventory, Recording, Utterance, plain_text
 from fv2es_prep.utils.files import read_regular, why_unreadable
 
 NoneHolds = Literal["dropped", "unlabelled", "kept"]
@@ -141,7 +141,10 @@ def make_inventory(
         if inside is None:
             left_out.append(Dropped.of(utterance, *(problem or _too_early(utterance))))
         else:
-            kept[utterance.id] = replace(inside, labels=choice.of(utterance.labels))
+            ratings = merged_votes(inside.ratings, rating_names, choice.merge)
+            kept[utterance.id] = replace(
+                inside, labels=choice.of(utterance.labels), ratings=ratings
+            )
     if not kept:
         raise _nothing_left(corpus, columns, left_out)
     used = {utterance.recording_id for utterance in kept.values()}
@@ -153,6 +156,22 @@ def make_inventory(
         dropped=tuple(left_out),
         rating_names=rating_names,
     )
+
+
+def merged_votes(
+    ratings: tuple[float, ...], names: tuple[str, ...], merge: Mapping[str, str]
+) -> tuple[float, ...]:
+    """The ratings with the votes of a merged class added to those of its target.
+
+    Where raters may choose several classes nobody knows how many chose one of the two: NaN.
+    """
+    values = dict(zip(names, ratings, strict=True))
+    for source, target in merge.items():
+        if {VOTES + source, VOTES + target} <= values.keys():
+            added = math.nan if RATERS in values else values[VOTES + source]
+            values[VOTES + target] += added
+            values[VOTES + source] = 0.0
+    return tuple(values.values())
 
 
 def first_utterances(inventory: Inventory, limit: int) -> Inventory:

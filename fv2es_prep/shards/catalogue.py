@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 SHARDS_KEY = b"fv2es.shards_digest"
 TEXTS = ("id", "recording_id", "speaker", "session", "text")
 TIMES = ("start_s", "end_s")
-# What stands before the name of a class, and before the name of what is counted.
-LABEL, COUNT = "label/", "count/"
+# What stands before the name of a class, of a rating, and of what is counted.
+LABEL, RATING, COUNT = "label/", "rating/", "count/"
 # Rows of one part of the file; fixed, so that equal datasets give equal bytes.
 _GROUP_ROWS = 1 << 20
 _REPEATED = ("recording_id", "speaker", "session", *MISSING.values())
@@ -124,6 +124,12 @@ class Catalogue:
         for place, name in enumerate(self.label_classes):
             label[:, place] = self._column(LABEL + name).to_numpy()
         return label
+
+    @functools.cached_property
+    def ratings(self) -> dict[str, NDArray[np.float32]]:
+        """Name -> float32 (N,), NaN where the corpus has none."""
+        names = self.index.rating_names
+        return {name: self._column(RATING + name).to_numpy() for name in names}
 
     @functools.cached_property
     def counts(self) -> dict[str, NDArray[np.int64]]:
@@ -325,6 +331,7 @@ def column_names(index: Index) -> dict[str, Any]:
         **dict.fromkeys(TIMES, pa.float64()),
         **dict.fromkeys(MISSING.values(), pa.large_string()),
         **{LABEL + name: pa.bool_() for name in index.label_classes},
+        **{RATING + name: pa.float32() for name in index.rating_names},
         **dict.fromkeys(content_stages(index.settings), pa.binary(DIGEST_BYTES)),
         **{COUNT + name: pa.int64() for name in counted},
     }
@@ -356,6 +363,8 @@ def _of_shard(path: Path, index: Index) -> dict[str, Any]:
             columns[name] = reader.column(name) if some else [""] * len(reader)
         label = reader.column("label").astype(bool)
         columns |= {LABEL + name: label[:, i] for i, name in enumerate(index.label_classes)}
+        rating = reader.column("ratings")
+        columns |= {RATING + name: rating[:, i] for i, name in enumerate(index.rating_names)}
         for name in content_stages(index.settings):
             columns[name] = [digest.tobytes() for digest in reader.column(f"digest/{name}")]
         for name, (offsets, ones) in counted_columns(index.settings).items():

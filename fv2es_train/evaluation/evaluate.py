@@ -14,6 +14,7 @@ import numpy as np
 from fv2es_prep.errors import UsageError
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.evaluation.agreement import agreement
 from fv2es_train.evaluation.breakdown import (
     by_group,
     by_modality,
@@ -169,11 +170,15 @@ def measure_opened(
         ``split_digest``, ``trained_on_this_split``, ``seen`` (see `run_files.overlap`; None if
         the run does not know its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
         ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
-        ``uncalibrated`` probabilities, and the keys of `measurement.measurement`.
+        ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`), and the keys of
+        `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
     model, decision = checkpoint.model.config, checkpoint.decision
     raw = replace(decision, temperature={}).probability(predictions.logits, model.modalities)
+    catalogue = opened.dataset.catalogue
+    rows = catalogue.rows_of(predictions.ids)
+    ratings = {name: values[rows] for name, values in catalogue.ratings.items()}
     probabilities = {"calibrated": predictions.probability, "uncalibrated": raw}
     return {
         "subset": opened.subset,
@@ -192,6 +197,7 @@ def measure_opened(
             name: calibration_error(predictions.truth, each, decision.rule)
             for name, each in probabilities.items()
         },
+        "raters": agreement(ratings, predictions.classes),
         **measurement(predictions, bootstrap),
     }
 

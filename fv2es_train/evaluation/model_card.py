@@ -17,6 +17,7 @@ from fv2es_prep.types import Provenance
 from fv2es_prep.utils.files import sha256_of, whole_file
 from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
+from fv2es_train.evaluation.tables import raters_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,6 +109,9 @@ def _metrics(summary: dict[str, Any]) -> str:
         "of utterances; utterances of one recording resemble each other, so the true intervals are "
         "wider. Thresholds and the epoch were chosen on valid, so metrics on valid are optimistic."
     )
+    if raters := measured[0][1].get("raters"):
+        line = raters_line(raters)
+        note += f"\n\n{line[0].upper()}{line[1:]}."
     pictures = "![loss and F1 over the epochs](curves.png)"
     if summary["test"]:
         pictures += "\n\n![confusion matrix on test](test.png)"

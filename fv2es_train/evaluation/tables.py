@@ -37,11 +37,24 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     if error := result.get("calibration_error"):
         one, raw = error["calibrated"], error["uncalibrated"]
         lines.append(f"calibration error: {one:.3f} (without temperature {raw:.3f})")
+    if raters := result.get("raters"):
+        lines.append(raters_line(raters))
     if drawn := result.get("bootstrap"):
         lines.append(_drawn(drawn))
     if by := result.get("by"):
         lines += ["", format_groups(by)]
     return "\n".join(lines)
+
+
+def raters_line(raters: Mapping[str, Any]) -> str:
+    """What `agreement.agreement` found, in one sentence."""
+    (agreed,), ceiling = _cells(raters, ["alpha"]), raters["ceiling"]
+    pairs = zip(ceiling, _cells(ceiling, ceiling), strict=True)
+    metrics = ", ".join(f"{name} {value}" for name, value in pairs)
+    return (
+        f"raters of {raters['utterances']} utterances: Krippendorff's alpha {agreed}; one rater "
+        f"against the others: {metrics}"
+    )
 
 
 def format_groups(by: Mapping[str, Any]) -> str:

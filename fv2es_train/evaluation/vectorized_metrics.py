@@ -68,16 +68,7 @@ class VectorizedMetrics:
         """Metric -> (R,), the single-label metrics; empty unless every utterance has one class."""
         if not self.single:
             return {}
-        confusion = (weights @ self._confused).reshape(-1, self.classes, self.classes)
-        true, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
-        right, total = np.diagonal(confusion, axis1=1, axis2=2), true.sum(axis=1)
-        f1 = _over(2 * right, true + chosen)
-        return {
-            "accuracy": right.sum(axis=1) / total,
-            "balanced_accuracy": _mean(np.where(true > 0, _over(right, true), np.nan)),
-            "f1_weighted": (true * f1).sum(axis=1) / total,
-            "f1_macro": _mean(np.where(true + chosen > 0, f1, np.nan)),
-        }
+        return of_confusion((weights @ self._confused).reshape(-1, self.classes, self.classes))
 
     def _auc(self, weights: Floats, positives: Floats, negatives: Floats) -> Floats:
         """Share of (positive, negative) pairs in the right order; ties count half."""
@@ -90,6 +81,19 @@ class VectorizedMetrics:
             below = np.cumsum(at_no, axis=1) - at_no / 2
             values[:, c] = (at_yes * below).sum(axis=1)
         return _over(values, positives * negatives)
+
+
+def of_confusion(confusion: Floats) -> dict[str, Floats]:
+    """Metric -> (R,), the single-label metrics of matrices (R, C, C): true class by chosen one."""
+    true, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
+    right, total = np.diagonal(confusion, axis1=1, axis2=2), true.sum(axis=1)
+    f1 = _over(2 * right, true + chosen)
+    return {
+        "accuracy": _over(right.sum(axis=1), total),
+        "balanced_accuracy": _mean(np.where(true > 0, _over(right, true), np.nan)),
+        "f1_weighted": _over((true * f1).sum(axis=1), total),
+        "f1_macro": _mean(np.where(true + chosen > 0, f1, np.nan)),
+    }
 
 
 def gather(parts: Iterable[dict[str, Floats]]) -> dict[str, Floats]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,20 @@ def test_where_no_class_is_chosen_all_that_are_found_are_and_none_may_hold(media
     assert [u.labels for u in found.utterances] == [("ang", "sad"), ("ang",), ()]
     (entry,) = make_inventory("c", recordings, utterances, [], merge).dropped
     assert entry.reason is DropReason.LABEL_NOT_CHOSEN
+
+
+def test_the_votes_for_a_merged_class_count_for_its_target(media):
+    names = ("valence", "votes_ang", "votes_fru")
+    recordings, merge = [Recording("r", media, media)], LabelChoice(("ang",), {"fru": "ang"})
+
+    def ratings(names: tuple[str, ...], values: tuple[float, ...]) -> tuple[float, ...]:
+        spoken_ = replace(spoken("u"), ratings=values)
+        return make_inventory("c", recordings, [spoken_], [], merge, names).utterances[0].ratings
+
+    assert ratings(names, (2.5, 1.0, 2.0)) == (2.5, 3.0, 0.0)
+    # One rater may have chosen both, so the sum is not known.
+    _, anger, _, _ = ratings((*names, "raters"), (2.5, 1.0, 2.0, 3.0))
+    assert math.isnan(anger)
 
 
 @pytest.mark.parametrize(

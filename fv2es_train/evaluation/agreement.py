@@ -1,0 +1,127 @@
+"""How far raters agree, and what one of them would reach as a model: the human ceiling.
+
+Reads the votes that a corpus has as ratings, ``votes_CLASS``. docs/metrics.md has the formulas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.types import RATERS, VOTES
+from fv2es_train.evaluation.vectorized_metrics import of_confusion, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def agreement(
+    ratings: Mapping[str, NDArray[np.float32]], classes: Sequence[str]
+) -> dict[str, Any] | None:
+    """The agreement of the raters of N utterances, and one rater's metrics.
+
+    Args:
+        ratings: name -> (N,); those with a vote, NaN where nobody voted.
+        classes: the classes of the dataset.
+
+    Returns:
+        JSON-ready: ``utterances`` with at least two votes, ``alpha`` and ``kappa`` of whole votes
+        (None where undefined), ``ceiling``: metric -> value of a rater against the others. None
+        without such an utterance.
+    """
+    names = [name.removeprefix(VOTES) for name in ratings if name.startswith(VOTES)]
+    if not {*classes} <= {*names}:
+        return None
+    counts = np.stack([ratings[VOTES + name] for name in names], axis=1).astype(np.float64)
+    if RATERS in ratings:
+        raters = ratings[RATERS].astype(np.float64)
+        return _of_several(counts[:, [names.index(name) for name in classes]], raters)
+    counts = counts[np.nan_to_num(counts.sum(axis=1)) >= 2]
+    if not len(counts):
+        return None
+    whole = counts[(counts == np.rint(counts)).all(axis=1)]
+    confusion = _confusion(counts, [names.index(name) for name in classes])
+    return {
+        "utterances": len(counts),
+        "alpha": alpha(whole),
+        "kappa": kappa(whole),
+        "ceiling": plain(of_confusion(confusion[None]), 0),
+    }
+
+
+def alpha(counts: Floats) -> float | None:
+    """Krippendorff's alpha for nominal data, from votes (N, K); None where undefined.
+
+    Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", section C.
+    """
+    counts = counts[counts.sum(axis=1) >= 2]
+    each, every = counts.sum(axis=1), counts.sum(axis=0)
+    total = each.sum()
+    expected = (total**2 - (every**2).sum()) / max(total - 1, 1)
+    if not expected:
+        return None
+    observed = ((each**2 - (counts**2).sum(axis=1)) / (each - 1)).sum()
+    return float(1 - observed / expected)
+
+
+def kappa(counts: Floats) -> float | None:
+    """Fleiss' kappa of votes (N, K), doi:10.1037/h0031619; None unless all have as many raters."""
+    each = counts.sum(axis=1)
+    if not len(counts) or each[0] < 2 or (each != each[0]).any():
+        return None
+    observed = ((counts * (counts - 1)).sum(axis=1) / (each * (each - 1))).mean()
+    chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
+    return float((observed - chance) / (1 - chance)) if chance < 1 else None
+
+
+def _confusion(counts: Floats, places: list[int]) -> Floats:
+    """Votes (C + 1, C + 1): the others' most frequent class by a rater's, of votes (N, K).
+
+    Several most frequent classes share the vote. The last column holds the choices outside the
+    classes; where the others' class is outside, nothing is counted.
+    """
+    found = np.zeros((len(places) + 1, len(places) + 1))
+    for chosen in range(counts.shape[1]):
+        others = counts.copy()
+        others[:, chosen] = np.maximum(others[:, chosen] - 1, 0)
+        most = others == others.max(axis=1, keepdims=True)
+        shares = counts[:, chosen] @ (most / most.sum(axis=1, keepdims=True))
+        column = places.index(chosen) if chosen in places else len(places)
+        found[:-1, column] += shares[places]
+    return found
+
+
+def _of_several(counts: Floats, raters: Floats) -> dict[str, Any] | None:
+    """`agreement` where each rater may choose several classes: each class is a yes or no."""
+    rows = np.nan_to_num(raters) >= 2
+    counts, raters = counts[rows], raters[rows]
+    if not len(counts):
+        return None
+    alphas, kappas, found = [], [], []
+    for yes in counts.T:
+        pair = np.stack([yes, raters - yes], axis=1)
+        alphas.append(alpha(pair))
+        kappas.append(kappa(pair))
+        # The class holds for the others where one of them chose it, as in the corpus' labels.
+        hits, alarms = yes[yes > 1].sum(), yes[yes == 1].sum()
+        misses, rejected = pair[yes > 0, 1].sum(), pair[yes == 0, 1].sum()
+        f1_of = 2 * hits / max(2 * hits + alarms + misses, 1)
+        recalls = hits / max(hits + misses, 1), rejected / max(rejected + alarms, 1)
+        found.append(((hits + rejected) / pair.sum(), np.mean(recalls), f1_of))
+    accuracy, recall, f1 = np.mean(found, axis=0).tolist()
+    return {
+        "utterances": len(counts),
+        "alpha": _mean(alphas),
+        "kappa": _mean(kappas),
+        "ceiling": {"accuracy": accuracy, "balanced_accuracy": recall, "f1_binary": f1},
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
