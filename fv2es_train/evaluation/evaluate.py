@@ -26,8 +26,8 @@ from fv2es_train.evaluation.inference import (
     choose_device,
     loader_of,
     run_model,
-    run_terms,
     subset_of,
+    terms_of,
 )
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import calibration_error
@@ -37,11 +37,10 @@ from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import DataLoader
 
     from fv2es_prep.splits import Split
-    from fv2es_prep.types import Example
     from fv2es_train.evaluation.breakdown import Metadata
+    from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.checkpoint import Checkpoint
 
 
@@ -96,13 +95,16 @@ def evaluate(
     """
     check_by(by)
     opened = open_run(shards, split, run, subset, device, allow_seen)
-    found = predict(opened, batch_size)
+    model, decision = opened.checkpoint.model, opened.checkpoint.decision
+    if by == "modality":
+        model.check_late_fusion()
+    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, batch_size)
+    found = predictions_of(opened, outputs)
     if predictions is not None:
         write_predictions(predictions, found)
     result = measure_opened(opened, found, bootstrap or Bootstrap())
     if by == "modality":
-        model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
-        terms, used = run_terms(model, _loader(opened, batch_size), opened.device)
+        terms, used = terms_of(model, outputs), list(map(model.used, outputs.missing))
         result["by"] = {"kind": by, "groups": by_modality(found, terms, decision, used)}
     elif by is not None:
         names = group_names(by, opened.metadata)
@@ -134,21 +136,36 @@ def open_run(
 
 
 def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
-    """Predict every utterance, with the decision of the checkpoint.
+    """Predict every utterance, see `outputs_of` and `predictions_of`."""
+    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, batch_size)
+    return predictions_of(opened, outputs)
 
-    RepVGG blocks are fused into single convolutions, on a copy.
+
+def outputs_of(
+    checkpoint: Checkpoint,
+    dataset: ShardDataset,
+    device: torch.device,
+    batch_size: int | None = None,
+) -> Outputs:
+    """Run the model over a subset; its RepVGG blocks are fused into single convolutions, on a copy.
 
     Raises:
         TrainError: a logit is not finite.
     """
-    model, decision = opened.checkpoint.model.for_inference(), opened.checkpoint.decision
-    outputs = run_model(model, _loader(opened, batch_size), opened.device)
+    model, train = checkpoint.model.for_inference(), checkpoint.train
+    size, unverified = batch_size or train.batch_size, train.unverified_faces
+    return run_model(model, loader_of(dataset, model, size, unverified=unverified), device)
+
+
+def predictions_of(opened: Opened, outputs: Outputs) -> Predictions:
+    """What the decision of the checkpoint makes of outputs."""
+    model, decision = opened.checkpoint.model, opened.checkpoint.decision
     used = [model.used(lacks) for lacks in outputs.missing]
     probability = decision.probability(outputs.logits.numpy(), used)
     # Nothing is decided of an utterance that has none of the modalities.
     some = np.array([[bool(letters)] for letters in used])
     return Predictions(
-        classes=tuple(opened.checkpoint.model.config.label_classes),
+        classes=tuple(model.config.label_classes),
         ids=opened.metadata.ids,
         recordings=opened.metadata.recordings,
         speakers=opened.metadata.speakers,
@@ -200,9 +217,3 @@ def measure_opened(
         "raters": agreement(ratings, predictions.classes),
         **measurement(predictions, bootstrap),
     }
-
-
-def _loader(opened: Opened, batch_size: int | None) -> DataLoader[Example]:
-    checkpoint = opened.checkpoint
-    size, unverified = batch_size or checkpoint.train.batch_size, checkpoint.train.unverified_faces
-    return loader_of(opened.dataset, checkpoint.model, size, unverified=unverified)

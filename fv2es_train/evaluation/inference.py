@@ -1,9 +1,9 @@
-"""Inference over a dataset: loaders, devices, logits, and the term of each modality."""
+"""Inference over a dataset: loaders, devices, logits, and those of each modality."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +30,17 @@ _READ_AHEAD = 4
 class Outputs:
     """Float32 logits and labels (N, C) of a dataset on the CPU, in the dataset's order.
 
-    ``missing`` has the letters of the modalities that each utterance lacks, see `Batch`.
+    Attributes:
+        logits: the model's, after fusion.
+        label: 1 where the class holds.
+        missing: the letters of the modalities that each utterance lacks, see `Batch`.
+        by_modality: letter -> logits before late fusion, see `EmotionModel.modality_logits`.
     """
 
     logits: Tensor
     label: Tensor
     missing: tuple[str, ...] = ()
+    by_modality: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -58,9 +63,12 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
     model.eval()
     logits, labels = [], []
     missing: list[str] = []
+    parts: dict[str, list[Tensor]] = {}
     batch: Batch
     for batch in loader:
-        found = model(batch.to(device)).float().cpu()
+        there = batch.to(device)
+        terms = model.modality_logits(there)
+        found = (model.fuse(terms, batch.missing) if terms else model(there)).float().cpu()
         finite = torch.isfinite(found).all(dim=1)
         if not bool(finite.all()):
             first = batch.ids[int(torch.nonzero(~finite)[0])]
@@ -71,31 +79,24 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
         logits.append(found)
         labels.append(batch.label)
         missing += batch.missing
-    return Outputs(torch.cat(logits), torch.cat(labels), tuple(missing))
+        for letter, term in terms.items():
+            parts.setdefault(letter, []).append(term.float().cpu())
+    by_modality = {letter: torch.cat(part) for letter, part in parts.items()}
+    return Outputs(torch.cat(logits), torch.cat(labels), tuple(missing), by_modality)
 
 
-@torch.no_grad()
-def run_terms(
-    model: EmotionModel, loader: DataLoader[Example], device: torch.device
-) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
+def terms_of(model: EmotionModel, outputs: Outputs) -> dict[str, NDArray[np.float32]]:
     """The term of each modality in the fused logits: its logits times its fusion weight.
 
     Returns:
         Modality -> float32 (N, C), 0 where it is missing; they sum to the logits, up to rounding.
-        And for each utterance the letters of the modalities that it has.
     """
-    model.eval()
-    model.check_late_fusion()
+    factors = model.term_factors(outputs.missing).T[:, :, None]
     weights = model.fusion_weights()
-    found: dict[str, list[Tensor]] = {m: [] for m in weights}
-    used: list[str] = []
-    batch: Batch
-    for batch in loader:
-        factors = model.term_factors(batch.missing)
-        used += map(model.used, batch.missing)
-        for place, (m, logits) in enumerate(model.modality_logits(batch.to(device)).items()):
-            found[m].append(logits.float().cpu() * factors[:, place, None])
-    return {m: (torch.cat(parts) * weights[m]).numpy() for m, parts in found.items()}, used
+    return {
+        m: (logits * factor * weights[m]).numpy()
+        for (m, logits), factor in zip(outputs.by_modality.items(), factors, strict=True)
+    }
 
 
 def loader_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -63,6 +63,15 @@ class EmotionModel(nn.Module):
     def fusion_weights(self) -> dict[str, float]:
         """The weight of each modality's logits in their sum, which is what `forward` gives."""
         return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
+
+    def fuse(self, logits: Mapping[str, Tensor], missing: Sequence[str]) -> Tensor:
+        """What `forward` gives, of all that `modality_logits` gives; ``missing``: see `Batch`."""
+        if len(logits) == 1:
+            return next(iter(logits.values()))
+        weights = torch.tensor(list(self.fusion_weights().values()))
+        stacked = torch.stack(list(logits.values()), dim=1)
+        factors = (self.term_factors(missing) * weights).to(stacked)
+        return (stacked * factors[:, :, None]).sum(1)
 
     def scale(self, letters: Collection[str]) -> float:
         """Factor of the terms of some modalities where the others are missing.
@@ -130,9 +139,13 @@ class MeanFusion(EmotionModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `EmotionModel`."""
-        logits = torch.stack(list(self.modality_logits(batch).values()), dim=1)
-        factors = self.term_factors(batch.missing).to(logits)
-        return (logits * factors[:, :, None]).sum(1) / len(self.modalities)
+        return self.fuse(self.modality_logits(batch), batch.missing)
+
+    def fuse(self, logits: Mapping[str, Tensor], missing: Sequence[str]) -> Tensor:
+        """See `EmotionModel`."""
+        stacked = torch.stack(list(logits.values()), dim=1)
+        factors = self.term_factors(missing).to(stacked)
+        return (stacked * factors[:, :, None]).sum(1) / len(self.modalities)
 
     def modality_logits(
         self, batch: Batch, only: Collection[str] | None = None

@@ -5,7 +5,7 @@ Leaves each part to `encoders` and `text_encoder`, and sizes to `fv2es_config`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,12 +57,15 @@ class FV2ES(EmotionModel):
                 nn.init.constant_(self.weighted_fusion.weight, 1 / len(self.modalities))
 
     def forward(self, batch: Batch) -> Tensor:
+        """See `EmotionModel`."""
+        return self.fuse(self.modality_logits(batch), batch.missing)
+
+    def fuse(self, logits: Mapping[str, Tensor], missing: Sequence[str]) -> Tensor:
         """See `EmotionModel`; without the terms of missing modalities, see `scale`."""
-        logits = self.modality_logits(batch)
         stacked = torch.stack([logits[m] for m in self.modalities], dim=-1)
-        if any(batch.missing):
+        if any(missing):
             # (B, C, M) times (B, 1, M): no gradient reaches the branch of a missing modality.
-            stacked = stacked * self.term_factors(batch.missing).to(stacked.device)[:, None]
+            stacked = stacked * self.term_factors(missing).to(stacked.device)[:, None]
         if len(logits) == 1:
             return stacked.squeeze(-1)
         joined: Tensor = self.weighted_fusion(stacked).squeeze(-1)

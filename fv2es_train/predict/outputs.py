@@ -115,7 +115,8 @@ class VideoPrediction:
             are scored counts once.
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
-        decided: classes that the run's rule decides from these means.
+        decided: classes that the run's rule decides from these means; none if no utterance is
+            decided.
         rule: see `Decision`; ``largest`` uses no thresholds.
         notes: what was missing and what was done instead, one sentence each.
         speakers: each speaker or face, if there are several: the means of the whole video mix
@@ -199,7 +200,7 @@ def _means(scored: Sequence[UtterancePrediction], decision: Decision) -> dict[st
         "spoken_s": total_s,
         "probability": probability,
         "share": {name: mean([float(name in one.decided) for one in scored]) for name in names},
-        "decided": decision.names(probability),
+        "decided": () if all(one.undecided for one in scored) else decision.names(probability),
     }
 
 

@@ -178,7 +178,7 @@ def model_fields(
     if used and set(used) <= unfamiliar.keys():
         names = " and ".join(MODALITY_NAMES[m] for m in used)
         most = max(unfamiliar.values())
-        undecided = f"its {names} is unlike the training data ({most:.1f} times the limit)"
+        undecided = f"out-of-distribution {names} ({most:.1f} times the limit)"
     return {
         "used": used,
         "missing": dict(missing),

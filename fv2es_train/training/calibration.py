@@ -21,11 +21,9 @@ from fv2es_train.models.decision import Decision, Rule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.utils.data import DataLoader
 
-    from fv2es_prep.types import Example
     from fv2es_train.config import TrainConfig
-    from fv2es_train.data.batches import Batch
+    from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.emotion_model import EmotionModel
 
 # Temperatures lie between 1/20 and 20; more would only fit the chance of a small valid subset.
@@ -73,24 +71,14 @@ def rule_of(config: TrainConfig, label: NDArray[np.uint8]) -> tuple[Rule, bool]:
     return config.decision, exclusive
 
 
-@torch.no_grad()
-def terms_of(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Terms:
-    """The terms of all batches, in eval mode."""
-    model.eval()
-    weights = model.fusion_weights() or {model.modalities: 1.0}
-    of: dict[str, list[Tensor]] = {key: [] for key in weights}
-    missing: list[str] = []
-    labels = []
-    batch: Batch
-    for batch in loader:
-        found = model.modality_logits(batch.to(device)) or {model.modalities: model(batch)}
-        for key, weight in weights.items():
-            of[key].append(found[key].double().cpu() * weight)
+def terms_before_fusion(model: EmotionModel, outputs: Outputs) -> Terms:
+    """The terms of a model's outputs."""
+    label, weights = outputs.label.double(), model.fusion_weights()
+    if not weights:
         # A network that fuses earlier has one term, whatever is missing.
-        missing += batch.missing if model.fusion_weights() else [""] * len(batch)
-        labels.append(batch.label.double())
-    terms = {key: torch.cat(parts) for key, parts in of.items()}
-    return Terms(terms, missing, torch.cat(labels))
+        return Terms({model.modalities: outputs.logits.double()}, [""] * len(label), label)
+    terms = {m: logits.double() * weights[m] for m, logits in outputs.by_modality.items()}
+    return Terms(terms, list(outputs.missing), label)
 
 
 def fit_decision(

@@ -20,6 +20,7 @@ from fv2es_train.config import TrainConfig
 from fv2es_train.data.augmentation import augment
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.samplers import EpochBatches
+from fv2es_train.evaluation.evaluate import outputs_of
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -28,7 +29,7 @@ from fv2es_train.models.familiarity import measure_familiarity, write_familiarit
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import distributed, optimization, run_dir, shard_hashes
 from fv2es_train.training import state as states
-from fv2es_train.training.calibration import fit_decision, rule_of, terms_of
+from fv2es_train.training.calibration import fit_decision, rule_of, terms_before_fusion
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
 from fv2es_train.training.progress import Progress, Step
@@ -270,11 +271,9 @@ def _train(
 
     # Final evaluation of the best checkpoint as written, with its stored decision.
     kept = load_checkpoint(run, "best", device)
+    outputs = outputs_of(kept, valid_set, device)
     if config.decision != "thresholds":
-        whole = loader_of(
-            valid_set, kept.model, config.batch_size, unverified=config.unverified_faces
-        )
-        terms = terms_of(kept.model, whole, device)
+        terms = terms_before_fusion(kept.model, outputs)
         fitted = fit_decision(kept.model, terms, decision.rule, decision.exclusive, names)
         kept = replace(kept, decision=fitted)
         save_checkpoint(run, kept)
@@ -294,6 +293,6 @@ def _train(
         "seconds": round(time.perf_counter() - began, 3),
     }
     measured = run_dir.write_results(
-        kept, split, {"valid": valid_set, "test": test_set}, summary, device
+        kept, split, {"valid": valid_set, "test": test_set}, outputs, summary, device
     )
     return {**summary, **measured}

@@ -17,7 +17,7 @@ from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.claims import Claim, locked
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
 from fv2es_train.evaluation.breakdown import metadata_of
-from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict
+from fv2es_train.evaluation.evaluate import Opened, measure_opened, predict, predictions_of
 from fv2es_train.evaluation.measurement import Bootstrap
 from fv2es_train.evaluation.model_card import write_card
 from fv2es_train.evaluation.plots import draw_curves, draw_predictions
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fv2es_prep.splits import Split
     from fv2es_train.config import TrainConfig
     from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.checkpoint import Checkpoint
 
 HISTORY, EVENTS = "history.jsonl", "tensorboard"
@@ -125,6 +126,7 @@ def write_results(
     checkpoint: Checkpoint,
     split: Split,
     subsets: dict[str, ShardDataset | None],
+    valid: Outputs,
     summary: dict[str, Any],
     device: torch.device,
 ) -> dict[str, Any]:
@@ -136,6 +138,7 @@ def write_results(
         checkpoint: the best one.
         split: split of the training.
         subsets: ``valid`` and ``test``; None if the split has none.
+        valid: what the checkpoint gave on valid, see `evaluate.outputs_of`.
         summary: summary of the training, see `loop.train`.
         device: device to compute on.
 
@@ -156,7 +159,7 @@ def write_results(
             continue
         metadata = metadata_of(catalogue, dataset.ids)
         opened = Opened(checkpoint, dataset, metadata, split, subset, run, device)
-        found = predict(opened)
+        found = predictions_of(opened, valid) if subset == "valid" else predict(opened)
         write_predictions(file_of(run, subset), found)
         measured[subset] = measure_opened(opened, found, Bootstrap())
         if subset == "test":

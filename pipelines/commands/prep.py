@@ -187,8 +187,6 @@ def _print_summary(summary: Summary) -> None:
         typer.echo(f"changed  {summary.counts['recordings_changed']:7} recordings while being read")
     for name, count in summary.reconciliation.items():
         typer.echo(f"corpus   {count:6} {name}")
-    if summary.without_text:
-        typer.echo(f"no text  {summary.without_text:7} utterances: their transcripts are empty")
     for name, reasons in summary.missing.items():
         for reason, count in reasons.items():
             typer.echo(f"no {name:5} {count:7} utterances: {reason}")

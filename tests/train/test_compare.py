@@ -18,8 +18,8 @@ from fv2es_prep.splits import read_split, write_split
 from fv2es_prep.types import Provenance
 from fv2es_train.evaluation.breakdown import by_modality
 from fv2es_train.evaluation.comparison import compare
-from fv2es_train.evaluation.evaluate import evaluate, open_run, predict
-from fv2es_train.evaluation.inference import loader_of, run_terms
+from fv2es_train.evaluation.evaluate import evaluate, open_run, outputs_of, predict
+from fv2es_train.evaluation.inference import terms_of
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.model_card import write_card
@@ -98,10 +98,10 @@ def test_a_modality_is_left_out_by_its_term(corpus: Corpus, run: Path) -> None:
     assert list(groups) == ["all modalities", *without, *alone]
     assert groups["all modalities"] == pytest.approx(found["average"])
     opened = open_run(corpus.shards, corpus.split, run, "test")
-    model, logits = opened.checkpoint.model, predict(opened).logits
-    terms, used = run_terms(model, loader_of(opened.dataset, model, 5), opened.device)
+    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, batch_size=5)
+    terms, logits = terms_of(opened.checkpoint.model, outputs), outputs.logits.numpy()
     assert np.allclose(sum(terms.values()), logits, atol=1e-5)
-    assert used == ["tva"] * len(logits)
+    assert outputs.missing == ("",) * len(logits)
     right = ((terms["a"] > 0) == (logits > 0)).mean()
     assert right < 1 and groups["audio alone"] != groups["text alone"]
 

@@ -41,7 +41,8 @@ export class Detail {
       this.#words(one, words, old, editable && about.modalities.includes("t")),
       faces(one),
       one.top ? termsTable(one, about, most, old) : null,
-      missing(one),
+      // Without any modality, why nothing is decided is the same list.
+      one.used ? missing(one) : null,
     );
   }
 
@@ -135,9 +136,9 @@ function faces(one) {
   const count = `faces ${one.faces_found}/${one.faces_seen}`;
   const without = several(one.faces_seen - one.faces_found, "picture");
   const told = !one.used.includes("v")
-    ? `${count}: the picture is left out`
+    ? `${count}: video is left out`
     : one.faces_found < one.faces_seen
-      ? `${count}: in ${without} the middle stands in`
+      ? `${count}: in ${without} the centre of the view is used`
       : count;
   box.append(make("p", { class: "number", data: { testid: "faces" }, text: told }));
   const row = make("div", { class: "face-row" });

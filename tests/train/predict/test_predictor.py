@@ -263,6 +263,9 @@ def test_a_video_is_the_mean_weighted_by_length() -> None:
     assert whole.share["ang"] == pytest.approx(0.75)
     assert (whole.decided, whole.top, whole.scored) == (("ang",), "ang", 2)
     assert summarise("v", [], decision).top == ""
+    strange = replace(one(0, 3, 0.8), decided=(), undecided="out-of-distribution audio")
+    assert summarise("v", [strange], decision).decided == ()
+    assert summarise("v", [strange, one(3, 4, 0.6)], decision).decided == ("ang",)
 
 
 def test_persons_are_summarised_one_by_one_and_their_common_time_counts_once(

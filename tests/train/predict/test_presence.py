@@ -97,7 +97,7 @@ def test_an_input_unlike_the_training_is_not_decided(
     strange = Familiarity({"a": [9.0] * bands}, {"a": [0.1] * bands}, {"a": 1.0})
     (one,) = Predictor(checkpoint, familiarity=strange).predict(Request(talk, spans=(Span(0, 4),)))
     assert one.probability and one.decided == () and one.unfamiliar["a"] > 1
-    assert "its audio is unlike the training data" in one.undecided
+    assert one.undecided == f"out-of-distribution audio ({one.unfamiliar['a']:.1f} times the limit)"
     known = Predictor.load(trained("a"), "cpu", None, "none")
     (other,) = known.predict(Request(talk, spans=(Span(0, 4),)))
     assert other.undecided == "" and other.unfamiliar == {}
