@@ -1,13 +1,13 @@
 """Encoders of faces, of mel chunks, and of the sequence of an utterance's vectors.
 
-Owns the published RepVGG stack and its fusion into plain convolutions, the reshaping of mel chunks
-to square images for timm's NesT, and the transformer with a learned CLS token.
+Owns the published RepVGG and VGG stacks, the fusion of RepVGG into plain convolutions, the
+reshaping of mel chunks to square images for timm's NesT, and the transformer with a learned CLS.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -55,6 +55,22 @@ class RepVggBlock(nn.Module):
         return conv
 
 
+class VggBlock(nn.Module):
+    """Two 3x3 convolutions, each with batch norm and ReLU, as in MME2E (arXiv 2103.09666)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        x = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(x)))
+
+
 class ConvNorm(nn.Module):
     """A convolution that keeps height and width, without bias, and its batch norm."""
 
@@ -75,7 +91,8 @@ class FaceEncoder(nn.Module):
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
         self.normalize = Normalize(config.face_mean, config.face_std)
-        self.stack = _stack(config)
+        block = VggBlock if config.face_block == "vgg" else RepVggBlock
+        self.stack = _stack(config, 3, _plain if config.face_fused else block)
         side = config.face_px // 2 ** (1 + len(config.face_stages))
         flat = config.face_stages[-1][-1] * side * side
         self.project = nn.Sequential(
@@ -103,17 +120,18 @@ def fused(network: Network) -> Network:
     return twin
 
 
-def _stack(config: FV2ESConfig) -> nn.Sequential:
+def _stack(
+    config: FV2ESConfig, channels: int, block: Callable[[int, int], nn.Module]
+) -> nn.Sequential:
     width = config.face_stem
     layers: list[nn.Module] = [
-        nn.Conv2d(3, width, 5, padding=2),
+        nn.Conv2d(channels, width, 5, padding=2),
         nn.BatchNorm2d(width),
         nn.ReLU(),
         nn.MaxPool2d(2),
     ]
     for stage in config.face_stages:
         for outputs in stage:
-            block = _plain if config.face_fused else RepVggBlock
             layers.append(block(width, outputs))
             width = outputs
         layers.append(nn.MaxPool2d(2))
@@ -138,7 +156,42 @@ def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return kernel * scale[:, None, None, None], bn.bias - bn.get_buffer("running_mean") * scale
 
 
-class MelEncoder(nn.Module):
+class MelInput(nn.Module):
+    """The scale that an encoder of mel chunks works on."""
+
+    def __init__(self, config: FV2ESConfig) -> None:
+        super().__init__()
+        self.mel_input = config.mel_input
+        self.floor, self.mean, self.std = config.mel_floor, config.mel_mean, config.mel_std
+
+    def scaled(self, mel: Tensor) -> Tensor:
+        """Linear power, or its normalized logarithm; see `FV2ESConfig`."""
+        if self.mel_input == "power":
+            return mel
+        return (torch.log(mel.clamp_min(self.floor)) - self.mean) / self.std
+
+
+class VggMelEncoder(MelInput):
+    """Each mel chunk to a vector, by the VGG stack of MME2E; ``stack`` is its ``A``."""
+
+    def __init__(self, config: FV2ESConfig) -> None:
+        super().__init__(config)
+        self.stack = _stack(config, 1, VggBlock)
+        smaller = 2 ** (1 + len(config.face_stages))
+        flat = config.mel_bands // smaller * (config.mel_rows // smaller)
+        self.project = nn.Sequential(
+            nn.Linear(config.face_stages[-1][-1] * flat, config.mel_hidden),
+            nn.ReLU(),
+            nn.Linear(config.mel_hidden, config.trans_dim),
+        )
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Linear power, bands by rows of time, float32 (N, 1, M, R), to vectors (N, trans_dim)."""
+        vectors: Tensor = self.project(self.stack(self.scaled(mel)).flatten(1))
+        return vectors
+
+
+class MelEncoder(MelInput):
     """Each mel chunk to a vector, by timm's NesT (Zhang et al. 2021, arXiv 2105.12723).
 
     As published, the first convolution is 3x3 and there is no pooling at the end. ``nest`` has the
@@ -146,11 +199,9 @@ class MelEncoder(nn.Module):
     """
 
     def __init__(self, config: FV2ESConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         from timm.models.nest import Nest
 
-        self.mel_input = config.mel_input
-        self.floor, self.mean, self.std = config.mel_floor, config.mel_mean, config.mel_std
         self.image = (config.mel_channels, config.mel_rows, config.mel_rows)
         self.nest = Nest(
             img_size=config.mel_rows,
@@ -175,8 +226,7 @@ class MelEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Linear power, bands by rows of time, float32 (N, 1, M, R), to vectors (N, trans_dim)."""
-        if self.mel_input == "log":
-            mel = (torch.log(mel.clamp_min(self.floor)) - self.mean) / self.std
+        mel = self.scaled(mel)
         # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands is a channel.
         features = self.nest.forward_features(mel.reshape(-1, *self.image))
         vectors: Tensor = self.project(features.flatten(1))

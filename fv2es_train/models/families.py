@@ -126,7 +126,7 @@ FAMILIES: Registry[ModelFamily] = Registry(
     "fv2es.models",
     "model",
     {
-        **dict.fromkeys(("fv2es", "fv2es-lite", "fv2es-tiny"), _FV2ES),
+        **dict.fromkeys(("fv2es", "fv2es-lite", "fv2es-tiny", "mme2e"), _FV2ES),
         "linear": "fv2es_train.models.feature_config:LINEAR",
         **dict.fromkeys(("lf-rnn", "lf-transformer"), _LATE_FUSION),
     },

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from fv2es_prep.errors import TrainError
 from fv2es_train.models.emotion_model import EmotionModel
-from fv2es_train.models.encoders import FaceEncoder, MelEncoder, SequenceEncoder, fused
+from fv2es_train.models.encoders import (
+    FaceEncoder,
+    MelEncoder,
+    SequenceEncoder,
+    VggMelEncoder,
+    fused,
+)
 
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
@@ -48,7 +54,8 @@ class FV2ES(EmotionModel):
             self.v_transformer = SequenceEncoder(config)
             self.v_out = nn.Linear(width, classes)
         if "a" in self.modalities:
-            self.mel = MelEncoder(config)
+            encoder = VggMelEncoder if config.mel_encoder == "vgg" else MelEncoder
+            self.mel = encoder(config)
             self.a_transformer = SequenceEncoder(config)
             self.a_out = nn.Linear(width, classes)
         if len(self.modalities) > 1:

@@ -23,11 +23,13 @@ class FV2ESConfig(ModelConfig):
         face_mean: mean of each colour, R G B, scale 0..255.
         face_std: standard deviation of each colour, same scale.
         face_stem: channels after the first convolution.
-        face_stages: channels of the RepVGG blocks; a 2x2 max pooling follows each stage.
+        face_block: ``repvgg``, or ``vgg``: two 3x3 convolutions, as in MME2E.
+        face_stages: channels of the blocks; a 2x2 max pooling follows each stage.
         face_fused: each RepVGG block is a single convolution from the start, as in converted fused
             weights. Such blocks are for inference.
         face_hidden: width between the flattened face features and ``trans_dim``.
         mel_bands: mel bands of the spectrum.
+        mel_encoder: ``nest``, or ``vgg``: a stack of the sizes of ``face_stages``, as in MME2E.
         mel_input: input of the audio encoder. ``power`` is the published input, linear and not
             normalized; ``log`` is ``(ln(power) - mel_mean) / mel_std``, which spans a few units
             where power spans ten decades, and so trains from random weights in few steps.
@@ -58,10 +60,12 @@ class FV2ESConfig(ModelConfig):
     face_mean: tuple[float, float, float] = (159.0, 111.0, 102.0)
     face_std: tuple[float, float, float] = (37.0, 33.0, 32.0)
     face_stem: int = 64
+    face_block: Literal["repvgg", "vgg"] = "repvgg"
     face_stages: tuple[tuple[int, ...], ...] = ((64, 64, 128), (256,), (512,))
     face_fused: bool = False
     face_hidden: int = 1024
     mel_bands: int = 128
+    mel_encoder: Literal["nest", "vgg"] = "nest"
     mel_input: Literal["power", "log"] = "power"
     mel_floor: float = 1e-10
     mel_mean: float = -5.5
@@ -111,6 +115,8 @@ def _build(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
     return build_model(config, settings)
 
 
+# The ancestor of FV2ES, called FE2E in its paper: Dai et al. 2021, arXiv 2103.09666.
+_MME2E = FV2ESConfig(name="mme2e", face_block="vgg", mel_encoder="vgg")
 # The published network with NesT-T for audio in place of NesT-B, its largest part. Sizes of NesT-T:
 # Zhang et al. 2021, arXiv 2105.12723, table 1.
 _LITE = FV2ESConfig(
@@ -156,6 +162,7 @@ FAMILY = ModelFamily(
     presets={
         "fv2es": Preset(FV2ESConfig(), EARLIER),
         "fv2es-lite": Preset(_LITE),
+        "mme2e": Preset(_MME2E, {**EARLIER, "lr": 5e-5, "epochs": 40, "batch_size": 8}),
         "fv2es-tiny": Preset(_TINY, _TINY_TRAIN),
     },
     build=_build,

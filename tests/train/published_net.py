@@ -53,6 +53,22 @@ class Branches(nn.Module):
         return twin.eval()
 
 
+class Pair(nn.Module):
+    """A block of MME2E, the ancestor."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
+            x = norm(conv(x)).clamp_min(0)
+        return x
+
+
 class Text(nn.Module):
     def __init__(self, vocabulary: int, inner: int) -> None:
         super().__init__()
@@ -101,32 +117,38 @@ class PublishedNet(nn.Module):
         vocabulary: int = 30_000,
         inner: int = 3072,
         classes: int = 6,
+        ancestor: bool = False,
     ) -> None:
         super().__init__()
-        self.modalities = modalities
+        self.modalities, self.ancestor = modalities, ancestor
         self.T = Text(vocabulary, inner)
         self.normalize = Normalize([159, 111, 102], [37, 33, 32])
-        blocks: list[nn.Module] = [nn.Conv2d(3, stem, 5, padding=2), nn.BatchNorm2d(stem)]
-        blocks += [nn.ReLU(), nn.MaxPool2d(2, 2)]
-        last = stem
-        for stage in stages:
-            for channels in stage:
-                blocks.append(Branches(last, channels, fused))
-                last = channels
-            blocks.append(nn.MaxPool2d(2, 2))
-        self.V = nn.Sequential(*blocks)
+
+        def pictures(channels: int) -> nn.Sequential:
+            blocks: list[nn.Module] = [nn.Conv2d(channels, stem, 5, padding=2)]
+            blocks += [nn.BatchNorm2d(stem), nn.ReLU(), nn.MaxPool2d(2, 2)]
+            last = stem
+            for stage in stages:
+                for width in stage:
+                    block = Pair(last, width) if ancestor else Branches(last, width, fused)
+                    blocks.append(block)
+                    last = width
+                blocks.append(nn.MaxPool2d(2, 2))
+            return nn.Sequential(*blocks)
+
+        self.V, last = pictures(3), stages[-1][-1]
         heads = tuple(dim // 32 for dim in dims)
         nest = Nest(
             img_size=32, in_chans=4, patch_size=1, embed_dims=dims, num_heads=heads, depths=depths
         )
         nest.patch_embed.proj = nn.Conv2d(4, dims[0], 3, padding=1)
-        self.A = nn.Sequential(nest)
+        self.A = pictures(1) if ancestor else nn.Sequential(nest)
 
         def flatten(inputs: int) -> nn.Sequential:
             return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
         self.v_flatten = flatten(last * 3 * 3)
-        self.a_flatten = flatten(dims[-1] * 8 * 8)
+        self.a_flatten = flatten(last * 8 * 2 if ancestor else dims[-1] * 8 * 8)
         self.v_transformer = Sequences(width, layers, 4)
         self.a_transformer = Sequences(width, layers, 4)
         self.v_out = nn.Linear(width, classes)
@@ -150,7 +172,10 @@ class PublishedNet(nn.Module):
             vectors = self.v_flatten(seen.flatten(1))
             logits.append(self.v_out(self.v_transformer(vectors, face_counts)))
         if "a" in self.modalities:
-            heard = self.A[0].forward_features(mel.reshape(len(mel), 4, 32, 32))
+            if self.ancestor:
+                heard = self.A(mel)
+            else:
+                heard = self.A[0].forward_features(mel.reshape(len(mel), 4, 32, 32))
             vectors = self.a_flatten(heard.flatten(1))
             logits.append(self.a_out(self.a_transformer(vectors, mel_counts)))
         if len(logits) == 1:

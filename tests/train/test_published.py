@@ -16,6 +16,7 @@ from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_train.data.batches import Batch, collate
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.families import preset
 from fv2es_train.models.fv2es import FV2ES
 from fv2es_train.models.fv2es_config import FV2ESConfig
 from fv2es_train.models.published.convert import convert_file, count, export_run, read_state
@@ -91,15 +92,18 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         assert torch.equal(found[name], value), name
 
 
-@pytest.mark.parametrize("modalities", SUBSETS)
+@pytest.mark.parametrize(
+    ("modalities", "ancestor"), [*((m, False) for m in SUBSETS), ("tav", True), ("av", True)]
+)
 @torch.no_grad()
 def test_logits_are_the_published_ones_and_the_way_back_is_exact(
-    modalities: str, tmp_path: Path
+    modalities: str, ancestor: bool, tmp_path: Path
 ) -> None:
-    net, batch = published(modalities), ragged()
+    net, batch = published(modalities, ancestor=ancestor), ragged()
     path = save(net, tmp_path / "net.pt")
     model = convert(path, tmp_path / "run", modalities=modalities)
     expected = answer(net, batch)
+    assert model.config.name == ("mme2e" if ancestor else "fv2es")
     assert expected.std() > 1e-3
     assert torch.allclose(model(batch), expected, rtol=0, atol=1e-4)
     export_run(tmp_path / "run", tmp_path / "back.pt")
@@ -155,10 +159,10 @@ def test_a_network_of_ours_goes_there_and_back(tmp_path: Path) -> None:
     same(dict(again.state_dict()), dict(model.state_dict()))
 
 
-def full() -> FV2ES:
+def full(name: str = "fv2es") -> FV2ES:
     albert = {"model_type": "albert", "hidden_size": 768, "num_attention_heads": 12}
     with torch.device("meta"):
-        config = FV2ESConfig(label_classes=CLASSES)
+        config = replace(preset(name).model, label_classes=CLASSES)
         return FV2ES(config, from_config({**albert, "intermediate_size": 3072}))
 
 
@@ -173,12 +177,24 @@ def test_every_part_has_the_published_number_of_parameters() -> None:
     assert count(model.v_transformer) == count(model.a_transformer) == 1_124_672
 
 
-def test_names_and_shapes_are_those_of_the_published_network_in_full_size() -> None:
+def test_every_part_of_mme2e_has_the_published_number_of_parameters() -> None:
+    model = full("mme2e")
+    # In millions, as counted in the published code.
+    parts = model.face.stack, model.mel.stack, model.face.project, model.mel.project
+    assert [round(count(part) / 1e6, 2) for part in parts] == [4.80, 4.80, 4.79, 8.46]
+    every = sum(count(part) for name, part in model.named_children() if name != "text")
+    assert round(every / 1e6, 2) == 25.10
+
+
+@pytest.mark.parametrize(("name", "weights"), [("fv2es", 520), ("mme2e", 292)])
+def test_names_and_shapes_are_those_of_the_published_network_in_full_size(
+    name: str, weights: int
+) -> None:
     with torch.device("meta"):
-        net = PublishedNet()
+        net = PublishedNet(ancestor=name == "mme2e")
     expected = {name: value for name, value in net.state_dict().items() if ".pooler." not in name}
-    ours = {published_name(name): value for name, value in full().state_dict().items()}
-    assert len(net.state_dict()) == 520
+    ours = {published_name(name): value for name, value in full(name).state_dict().items()}
+    assert len(net.state_dict()) == weights
     assert {n: v.shape for n, v in expected.items() if ".head." not in n} == {
         n: v.shape for n, v in ours.items()
     }

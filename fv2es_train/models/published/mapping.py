@@ -1,7 +1,8 @@
 """The strict mapping between published state dicts and ours.
 
 The published names are those of the state dict of ``MME2E`` in
-github.com/MultimodalAffectiveComputing/FV2ES, V2EM/src/model/c_e2e.py.
+github.com/MultimodalAffectiveComputing/FV2ES, V2EM/src/model/c_e2e.py, and in
+github.com/wenliangdai/Multimodal-End2end-Sparse, src/models/e2e.py, its ancestor.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _PARTS = {
     "face.stack.": "V.",
     "face.project.": "v_flatten.",
     "mel.nest.": "A.0.",
+    "mel.stack.": "A.",
     "mel.project.": "a_flatten.",
 }
 # The same within a layer of V; ``0.`` is the convolution of a fused block.
@@ -45,6 +47,7 @@ _FUSION = "weighted_fusion.weight"
 # Classes of the unused head: timm's default, ImageNet's.
 _HEAD_CLASSES = 1000
 _SHOWN = 3
+_MODELS = ("fv2es", "mme2e")
 
 
 def published_name(ours: str) -> str:
@@ -97,10 +100,10 @@ def to_published(
     """
     config = model.config
     kind = config.text.get("model_type", "albert") if isinstance(config, FV2ESConfig) else "-"
-    if not isinstance(config, FV2ESConfig) or config.name != "fv2es" or kind != "albert":
+    if not isinstance(config, FV2ESConfig) or config.name not in _MODELS or kind != "albert":
         raise UsageError(
-            f"the run is a {config.name} with the text encoder {kind}, the published model is "
-            "fv2es with albert",
+            f"the run is a {config.name} with the text encoder {kind}, the published models are "
+            f"{' and '.join(_MODELS)} with albert",
             "train the published model: fv2es train --model fv2es --text-encoder albert-base-v2",
         )
     if rest is None and config.modalities != MODALITIES:
@@ -143,8 +146,8 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: 
         raise UsageError(
             f"the {what} is not the published model: {len(unexpected)} unexpected names"
             f"{_first(unexpected)}, {len(missing)} missing{_first(missing)}",
-            "pass a whole state dict of the published FV2ES (V2EM) model: with all branches of its "
-            "V blocks, or with all of them fused",
+            "pass a whole state dict of the published FV2ES (V2EM) or MME2E: with all branches "
+            "of its V blocks, or with all of them fused",
         )
     for name, value in expected.items():
         here = found[name]
@@ -166,7 +169,9 @@ def _kind(value: Tensor) -> str:
 
 def _zeros(config: FV2ESConfig) -> dict[str, Tensor]:
     hidden = int(config.text["hidden_size"])
-    shapes = {_HEAD: (_HEAD_CLASSES, config.mel_dims[-1]), _POOLER: (hidden, hidden)}
+    shapes = {_POOLER: (hidden, hidden)}
+    if config.mel_encoder == "nest":
+        shapes[_HEAD] = (_HEAD_CLASSES, config.mel_dims[-1])
     return {
         name: torch.zeros(size)
         for names, shape in shapes.items()

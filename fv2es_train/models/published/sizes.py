@@ -85,9 +85,11 @@ def config_of(
 
 
 def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    blocks = _numbers(state, r"V\.(\d+)\.rbr_")
+    vgg = any(re.match(r"V\.\d+\.conv1\.", name) for name in state)
+    blocks = _numbers(state, r"V\.(\d+)\.conv1\." if vgg else r"V\.(\d+)\.rbr_")
     fused = any(".rbr_reparam." in name for name in state)
     kernel = "rbr_reparam.weight" if fused else "rbr_dense.conv.weight"
+    kernel = "conv1.weight" if vgg else kernel
     stages: list[list[int]] = [[]]
     for before, number in pairwise([blocks[0] - 1, *blocks]):
         # A missing number between two blocks is the pooling that ends a stage.
@@ -98,6 +100,7 @@ def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
     side = _root(flat / stages[-1][-1], "v_flatten.0.weight")
     return {
         "face_px": side * 2 ** (1 + len(stages)),
+        "face_block": "vgg" if vgg else "repvgg",
         "face_stem": _shape(state, "V.0.weight", 4)[0],
         "face_stages": tuple(tuple(stage) for stage in stages),
         "face_hidden": hidden,
@@ -106,6 +109,9 @@ def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _mel(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    hidden = _shape(state, "a_flatten.0.weight", 2)[0]
+    if "A.0.weight" in state:
+        return {"name": "mme2e", "mel_encoder": "vgg", "mel_hidden": hidden}
     levels = range(_numbers(state, r"A\.0\.levels\.(\d+)\.")[-1] + 1)
     places = [_shape(state, f"A.0.levels.{level}.pos_embed", 4) for level in levels]
     dims = tuple(place[3] for place in places)
@@ -116,7 +122,7 @@ def _mel(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "mel_heads": tuple(dim // _NEST_HEAD for dim in dims),
         "mel_depths": tuple(_numbers(state, layers.format(n))[-1] + 1 for n in levels),
         "mel_patch": FV2ESConfig.mel_rows // side,
-        "mel_hidden": _shape(state, "a_flatten.0.weight", 2)[0],
+        "mel_hidden": hidden,
     }
 
 
