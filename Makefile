@@ -42,8 +42,8 @@ test-slow: setup ## the tests that take minutes
 test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
 	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser
 
-fuzz: setup ## mutated files for each reader; FUZZ is the number of examples, 100000 for a night
-	FUZZ=$(or $(FUZZ),2000) $(BIN)/python -m pytest tests/fuzz/fuzz_readers.py -p no:cacheprovider
+fuzz: setup ## mutated files for each reader; FUZZ is the seconds for each, 3600 for a night
+	FUZZ=$(or $(FUZZ),10) $(BIN)/python -m pytest tests/fuzz/fuzz_readers.py -p no:cacheprovider
 
 check: setup ## format, lint, types, floors
 	$(BIN)/ruff format --check .

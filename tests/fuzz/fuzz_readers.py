@@ -1,15 +1,17 @@
 """Mutated bytes and values for whatever reads a stranger's file; run with `make fuzz`.
 
-Not collected by default. FUZZ is the number of examples of each target. A reader may return, or
+Not collected by default. FUZZ is the time for each target in seconds. A reader may return, or
 raise an error of fv2es.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,9 @@ from fv2es_train.predict.spans import parse_spans
 from fv2es_train.predict.subtitles import decode_text, parse_transcript
 
 SHARD = Path(__file__).parents[1] / "data" / "shard-1.2"
-fuzz = settings(
-    max_examples=int(os.environ.get("FUZZ", "2000")),
+LIMIT_S = float(os.environ.get("FUZZ", "10"))
+ROUND = settings(
+    max_examples=500,
     deadline=20_000,
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -65,6 +68,19 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=6,
 )
+
+
+def fuzz(target: Callable[..., None]) -> Callable[..., None]:
+    """Rounds of random examples, each from a seed of its own, until the time is over."""
+    one_round = ROUND(target)
+
+    @functools.wraps(one_round)
+    def rounds(*given: Any, **named: Any) -> None:
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            one_round(*given, **named)
+
+    return rounds
 
 
 def mutated(data: st.DataObject, whole: bytes) -> bytes:
