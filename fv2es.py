@@ -3,11 +3,12 @@
 >>> import fv2es
 >>> train_set = fv2es.ShardDataset("shards", fv2es.read_split("split.json").ids("train"))
 
-Names are imported when they are first used.
+Names are imported when they are first used. `main` is the command ``fv2es``.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import fv2es_prep
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["__version__", *fv2es_prep.__all__, *fv2es_train.__all__]  # noqa: PLE0604  # all are str
 
 
+def main() -> None:
+    """Run the command line; Ctrl-C ends the process silently until its modules are imported."""
+    # Where a shell lets the process ignore it, it stays ignored.
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from cli import app  # noqa: TID251  # the floor above this one does not exist
+
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    app()
+
+
 def __getattr__(name: str) -> Any:
     home = fv2es_train if name in fv2es_train.__all__ else fv2es_prep
     return getattr(home, name)
@@ -28,3 +42,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if __name__ == "__main__":
+    main()

@@ -180,3 +180,21 @@ def test_an_interrupt_stops_soon_and_says_how_to_go_on(corpus, text_model, tmp_p
     summary = json.loads(again.stdout)
     assert summary["prepared"] == 18
     assert summary["shards_built"] < 3
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [("typer", signal.SIGINT), ("fv2es_train.config", signal.SIGINT), ("typer", signal.SIGTERM)],
+)
+def test_a_signal_while_modules_are_imported_ends_it_silently(module: str, number: signal.Signals):
+    # It reports each module as soon as it is imported.
+    command = [sys.executable, "-X", "importtime", "-m", "fv2es", "--version"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not (line := process.stderr.readline()).endswith(f" {module}\n"):
+            assert line, "it ended"
+        process.send_signal(number)
+        rest = process.stderr.read()
+    # A shell reports it as 130 or 143.
+    assert process.returncode == -number
+    assert [line for line in rest.splitlines() if not line.startswith("import time:")] == []
