@@ -79,7 +79,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
 
     return ffmpeg.input(
         name,
-        protocol_whitelist="file,pipe",
+        protocol_whitelist="file,pipe,subfile",
         format_whitelist=_CONTAINERS,
         max_pixels=media.max_pixels,
         threads=1,

@@ -20,6 +20,7 @@ from typing import IO, Any
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
 from fv2es_prep.media.ffmpeg import INPUT, Kind, environment, ffmpeg_path
+from fv2es_prep.media.zero_tail import end_of_data
 from fv2es_prep.types import plain_text
 from fv2es_prep.utils.files import why_unreadable
 
@@ -104,6 +105,8 @@ class Process:
         # Inserted here because ffmpeg-python rejects names that are not UTF-8.
         files = {INPUT: path, **others}
         named = {word: f"file:{file.absolute()}" for word, file in files.items()}
+        if (end := end_of_data(path)) is not None:
+            named[INPUT] = f"subfile,,start,0,end,{end},,:{named[INPUT]}"
         self._folders = {f"file:{file.absolute().parent}/" for file in files.values()}
         self._process = subprocess.Popen(
             [named.get(argument, argument) for argument in arguments],

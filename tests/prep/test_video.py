@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +23,7 @@ from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.media.video import PictureReader, sample_times
 from fv2es_prep.media.view import centre_square, cut_view
+from fv2es_prep.media.zero_tail import end_of_data
 from fv2es_prep.types import View
 from tests.prep.conftest import frames_at
 
@@ -198,3 +201,32 @@ def test_a_file_that_says_it_is_too_long_is_refused_when_it_is_asked(tmp_path: P
     with pytest.raises(MediaError, match=r"announces 3\S* s, more than 1 s") as caught:
         duration_s(path, replace(DEFAULT_MEDIA, max_duration_s=1))
     assert caught.value.reason is DropReason.TOO_LONG
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_zeros_after_the_last_picture_are_not_searched(tmp_path: Path, suffix: str):
+    path = make_video(tmp_path / f"a,,:b.{suffix}", 0.5)
+    want = [rgb for _, rgb in decoded(path)]
+    os.truncate(path, 6 << 30)
+    began = time.monotonic()
+    got = frames_at(path, [0.0, 0.2])
+    assert [np.array_equal(rgb, want[number]) for rgb, number in zip(got, (0, 5), strict=True)]
+    # All of them take half a minute.
+    assert time.monotonic() - began < 10
+    with path.open("r+b") as file:
+        file.seek(5 << 30)
+        file.write(b"1")
+    end = end_of_data(path)
+    assert end is not None
+    assert 0 <= end - (128 << 20) - (5 << 30) <= 1 << 20
+
+
+def test_zeros_that_may_be_sound_and_few_zeros_are_read(tmp_path: Path):
+    for name, head, size in (
+        ("a.wav", b"RIFF1234WAVE", 1 << 30),
+        ("a.avi", b"RIFF1234AVI ", 1 << 27),
+    ):
+        path = tmp_path / name
+        path.write_bytes(head)
+        os.truncate(path, size)
+        assert end_of_data(path) is None
