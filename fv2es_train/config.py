@@ -24,7 +24,7 @@ _REQUIRED = {"required": True}
 EARLIER: dict[str, Any] = {"decision": "thresholds", "unverified_faces": "keep"}
 # What a checkpoint does not store of its training.
 _OF_THE_RUN = (
-    *("shards", "split", "out", "overwrite", "resume", "device", "model", "verify_reads"),
+    *("shards", "split", "out", "overwrite", "resume", "device", "model", "verify_reads", "init"),
 )
 
 
@@ -40,6 +40,12 @@ class TrainConfig:
         resume: Continue the run in the output directory.
         device: Device: auto (CUDA if available), cpu, cuda or cuda:N.
         model: Configuration of the model, see its family.
+        init: Run, packed run or published state dict whose weights training starts from; without
+            --model, its sizes are the model's, too.
+        init_modalities: Modalities whose branches start from init; empty: all that both have, with
+            the fusion if the modalities are the same.
+        init_head: Output layers; auto takes those of init where the classes are the same, keep
+            always, new never. A published file names no classes.
         epochs: Maximum number of epochs.
         batch_size: Utterances in a batch, over all processes.
         lr: Learning rate of Adam; see text_lr_divisor for the text encoder.
@@ -60,6 +66,7 @@ class TrainConfig:
         warmup: Optimizer steps in which the learning rate rises from 0.
         freeze_text: Text-encoder layers to freeze; a number freezes the embeddings and this many
             layers.
+        freeze: Parts that do not learn and stay in eval mode, by name: text, face, mel, ...
         class_weights: Class weights of the loss; positives is the published weighting.
         label_smoothing: Label smoothing: share of each label replaced by 1/2.
         augment: Augmentation: flip faces, spec (SpecAugment).
@@ -82,6 +89,9 @@ class TrainConfig:
     resume: bool = field(default=False, metadata={"derived": True})
     device: str = "auto"
     model: Any = None
+    init: Path | None = None
+    init_modalities: str = ""
+    init_head: Literal["auto", "keep", "new"] = "auto"
     epochs: Positive = 30
     batch_size: Positive = 2
     lr: Annotated[float, Meta(gt=0)] = 4.5e-6
@@ -98,6 +108,7 @@ class TrainConfig:
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Count = 0
     freeze_text: Literal["none", "embeddings", "all"] | Count = "none"
+    freeze: tuple[str, ...] = ()
     class_weights: Literal["positives", "balanced", "none"] = "positives"
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     augment: tuple[Literal["flip", "spec"], ...] = ()

@@ -26,8 +26,8 @@ _OPTIONS = {
         Flag("model.name", ("--model",), "Preset of the model.", choices=FAMILIES.names),
         Flag("model.modalities", help="Modalities: t (text), a (audio), v (video)."),
         "model.text_encoder",
-        "freeze_text",
     ),
+    "Start from weights": ("init", "init_modalities", "init_head", "freeze", "freeze_text"),
     "Learning": (
         *("epochs", "batch_size", "accumulate", "lr", "schedule", "warmup", "weight_decay"),
         *("clip_norm", "early_stop", "seed"),

@@ -113,7 +113,8 @@ def save_checkpoint(
     Args:
         run: run directory.
         checkpoint: what to write; ``which`` names the directory.
-        rest: weights of a converted file that the model does not have.
+        rest: weights of a converted file that the model does not have; None takes those of
+            RUN/rest.safetensors, if the run began with such a file.
 
     Raises:
         OutputError: it cannot be written.
@@ -131,6 +132,8 @@ def save_checkpoint(
         if rest is not None:
             with whole_file(fresh / REST) as temporary:
                 save_file({k: v.contiguous() for k, v in rest.items()}, temporary)
+        elif (run / REST).is_file():
+            shutil.copyfile(run / REST, fresh / REST)
         write_json(fresh / CONFIG, _describe(checkpoint))
         if final.exists():
             final.replace(stale)

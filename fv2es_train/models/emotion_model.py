@@ -26,9 +26,11 @@ class EmotionModel(nn.Module):
         closed_form: whether `fit` computes all weights, so that no step follows.
         max_rows: most faces or mel chunks that are encoded at a time in inference; None encodes all
             of a batch. A network may ignore it.
+        heads: names of the layers that give the logits of the classes.
     """
 
     closed_form: ClassVar[bool] = False
+    heads: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -120,6 +122,14 @@ class EmotionModel(nn.Module):
         theirs = {id(parameter) for parameter in text}
         main = [parameter for parameter in self.parameters() if id(parameter) not in theirs]
         return {"main": main, "text": text}
+
+    def branch_of(self, name: str) -> str:  # noqa: ARG002  # not every network has branches
+        """The letter of the modality that a weight belongs to; empty for one of several."""
+        return self.modalities if len(self.modalities) == 1 else ""
+
+    def in_head(self, name: str) -> bool:
+        """Whether a weight belongs to one of `heads`."""
+        return any(part in self.heads for part in name.split("."))
 
     def encoders(self) -> list[nn.Module]:
         """The modules that ``--compile`` compiles."""

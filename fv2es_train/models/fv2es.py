@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # The published code stacks the logits in this order; the fusion weights follow it.
 STACKED = "tva"
+_ENCODERS = {"t": "text", "v": "face", "a": "mel"}
 
 
 class FV2ES(EmotionModel):
@@ -40,6 +41,7 @@ class FV2ES(EmotionModel):
     """
 
     config: FV2ESConfig
+    heads = ("t_out", "v_out", "a_out")
 
     def __init__(self, config: FV2ESConfig, text: TextEncoder | None = None) -> None:
         super().__init__(config)
@@ -99,8 +101,13 @@ class FV2ES(EmotionModel):
 
     def encoders(self) -> list[nn.Module]:
         """The encoders alone: the number of faces per utterance would recompile what follows."""
-        names = {"t": "text", "v": "face", "a": "mel"}
-        return [self.get_submodule(names[m]) for m in self.modalities]
+        return [self.get_submodule(_ENCODERS[m]) for m in self.modalities]
+
+    def branch_of(self, name: str) -> str:
+        """See `EmotionModel`; of the fusion, none."""
+        part = name.partition(".")[0]
+        of = (m for m, own in _ENCODERS.items() if part in (own, f"{m}_transformer", f"{m}_out"))
+        return next(of, "")
 
     def for_inference(self) -> FV2ES:
         """A copy in eval mode with fused RepVGG blocks; it shares all other weights."""

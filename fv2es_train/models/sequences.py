@@ -29,6 +29,8 @@ class Sequences(MeanFusion):
         widths: stage -> length of its vectors.
     """
 
+    heads = ("classifier",)
+
     def __init__(self, config: SequenceConfig, widths: Mapping[str, int]) -> None:
         super().__init__(config)
         self.reads = config.reads
@@ -60,6 +62,11 @@ class Sequences(MeanFusion):
                 branch.get_buffer("mean").copy_(mean)
                 branch.get_buffer("deviation").copy_(deviation.clamp_min(_FLOOR))
         return 0.0
+
+    def branch_of(self, name: str) -> str:
+        """See `EmotionModel`; no weight is of several."""
+        stage = name.split(".")[1]
+        return next(letter for letter, stages in self.reads.items() if stage in stages)
 
     def _of(self, stage: str, batch: Batch) -> Tensor:
         rows = torch.split(batch.extras[stage], batch.extras[f"{stage}/rows"].tolist())

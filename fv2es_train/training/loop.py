@@ -29,6 +29,7 @@ from fv2es_train.models.familiarity import measure_familiarity, write_familiarit
 from fv2es_train.models.families import build, config_from_json
 from fv2es_train.training import distributed, optimization, run_dir, shard_hashes
 from fv2es_train.training import state as states
+from fv2es_train.training.beginning import Begun, begin
 from fv2es_train.training.calibration import fit_decision, rule_of, terms_before_fusion
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss
@@ -117,19 +118,16 @@ def _train(
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+    begun: Begun | None = None
     if saved is None:
-        model = build(model_config, index.settings).to(device)
-        started = time.perf_counter()
-        fit_loss = model.fit(train_set)
-        state = states.State(model.config.to_json(), split.digest(), states.shards_digest(index))
-        if model.closed_form:
-            state.total, state.seen = fit_loss * len(train_set), len(train_set)
-            state.seconds = time.perf_counter() - started
+        begun = begin(replace(config, model=model_config), train_set, split, device)
+        model, state = begun.model, begun.state
     else:
         saved.state.check(split, index)
         model = build(config_from_json(saved.state.model_config), index.settings).to(device)
         state = saved.state
     optimization.freeze_text(model, config.freeze_text)
+    optimization.freeze(model, config.freeze)
     optimizer = optimization.make_optimizer(model, config)
     network = world.wrap(model)
     if config.compile:
@@ -153,7 +151,8 @@ def _train(
         run_dir.make_run_dir(config, split)
         shard_hashes.remember(run, hashes)
         run_dir.write_history(run, state.history)
-        if saved is None:
+        if begun:
+            begun.record(run, progress)
             states.save_state(run, state, model, optimizer)
     events = None
     if world.first:

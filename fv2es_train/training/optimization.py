@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,12 +46,32 @@ def freeze_text(model: EmotionModel, what: str | int) -> None:
             part.requires_grad_(False)
 
 
+def freeze(model: EmotionModel, parts: Sequence[str]) -> None:
+    """Freeze whole parts of the network by name, see `TrainConfig.freeze`.
+
+    Raises:
+        UsageError: there is no such part, or nothing is left to learn.
+    """
+    known = dict(model.named_children())
+    for name in parts:
+        if name not in known:
+            raise UsageError(
+                f"there is no part {name!r} to freeze in {model.config.name}",
+                f"name some of {', '.join(known)}",
+            )
+        known[name].requires_grad_(False)
+    if parts and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"all parts of {model.config.name} are frozen", "freeze fewer parts")
+
+
 def set_training(model: EmotionModel) -> None:
-    """Set training mode; a frozen text encoder stays in eval mode, without dropout."""
+    """Set training mode; frozen parts stay in eval mode, without dropout or new statistics."""
     model.train()
     text = model.text_encoder
-    if text is not None and not any(p.requires_grad for p in text.parameters()):
-        text.eval()
+    for part in (*model.children(), *([text] if text is not None else [])):
+        learnt = [parameter.requires_grad for parameter in part.parameters()]
+        if learnt and not any(learnt):
+            part.eval()
 
 
 def make_optimizer(model: EmotionModel, config: TrainConfig) -> Adam:

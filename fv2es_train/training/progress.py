@@ -42,6 +42,9 @@ class Step:
 class Progress:
     """What `train` calls; this one shows nothing."""
 
+    def note(self, text: str) -> None:
+        """Before the first epoch: what a user should know."""
+
     def step(self, step: Step) -> None:
         """After each batch."""
 
@@ -58,6 +61,10 @@ class Lines(Progress):
     def __init__(self, stream: IO[str], every_s: float = _EVERY_S) -> None:
         self.stream, self.every_s = stream, every_s
         self.last = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._print(text)
 
     def step(self, step: Step) -> None:
         """See `Progress`."""
@@ -89,6 +96,10 @@ class Bar(Progress):
             transient=True,
         )
         self.task: TaskID | None = None
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self.bar.console.print(text, highlight=False)
 
     def step(self, step: Step) -> None:
         """See `Progress`."""

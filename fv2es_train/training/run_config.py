@@ -27,7 +27,12 @@ _CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every", "
 
 
 def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the given values override: the preset that ``model.name`` chooses."""
+    """What the given values override: the preset that ``model.name`` chooses, or ``init``."""
+    if given.get("init") and "model.name" not in given:
+        from fv2es_train.models.initial_weights import read_config
+
+        model = read_config(Path(given["init"]), given.get("model.modalities"))
+        return {**families.preset(model.name).train, "model": model}
     preset = families.preset(given.get("model.name", "fv2es"))
     return {**preset.train, "model": preset.model}
 
@@ -48,7 +53,8 @@ def train_config(preset: str = "fv2es", **values: Any) -> TrainConfig:
 
 def store(config: TrainConfig) -> None:
     """Write RUN/config.toml; OutputError if it cannot be written."""
-    places = {name: getattr(config, name).resolve() for name in ("shards", "split", "out")}
+    named = {name: getattr(config, name) for name in ("shards", "split", "out", "init")}
+    places = {name: place.resolve() for name, place in named.items() if place}
     stored = replace(config, overwrite=False, **places)
     with whole_file(config.out / NAME) as temporary:
         temporary.write_text(to_toml(fields_of(stored), flat_values(stored)), encoding="utf-8")
@@ -80,9 +86,12 @@ def stored_config(run: Path) -> TrainConfig:
     """
     path = next((run / name for name in (NAME, OLD_NAME) if (run / name).is_file()), None)
     if path is None:
+        converted = (run / "best").is_dir()
         raise UsageError(
             f"{run} holds no run that can be continued: {run / NAME} is missing",
-            f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
+            f"start a new run from its weights: fv2es train --init {run} --out NEW"
+            if converted
+            else f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
     try:
         given = _old_values(path) if path.name == OLD_NAME else flatten(read_toml(path))

@@ -22,7 +22,7 @@ from fv2es_train.evaluation.measurement import Bootstrap
 from fv2es_train.evaluation.model_card import write_card
 from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
-from fv2es_train.models.checkpoint import settle
+from fv2es_train.models.checkpoint import REST, settle
 from fv2es_train.models.run_files import FAMILIARITY, IDS, write_ids
 from fv2es_train.training import run_config, shard_hashes, state
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.checkpoint import Checkpoint
 
-HISTORY, EVENTS = "history.jsonl", "tensorboard"
+HISTORY, EVENTS, INIT = "history.jsonl", "tensorboard", "init.json"
 METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
 _KEPT = ("best", "last")
@@ -48,6 +48,8 @@ PARTS = (
     IDS,
     FAMILIARITY,
     TOKENIZER_DIR,
+    INIT,
+    REST,
     HISTORY,
     EVENTS,
     *_RESULTS,
@@ -113,6 +115,20 @@ def make_run_dir(config: TrainConfig, split: Split) -> None:
         raise cannot_write(config.out, error) from error
     run_config.store(config)
     write_ids(config.out, {name: split.ids(name) for name in ("train", "valid")})
+
+
+def write_init(run: Path, begun: dict[str, Any], rest: dict[str, torch.Tensor] | None) -> None:
+    """Write RUN/init.json, and the weights that only a published file has, for its way back.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    write_json(run / INIT, begun)
+    if rest:
+        with whole_file(run / REST) as temporary:
+            save_file({name: value.contiguous() for name, value in rest.items()}, temporary)
 
 
 def write_history(run: Path, history: list[dict[str, Any]]) -> None:

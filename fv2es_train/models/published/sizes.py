@@ -50,6 +50,11 @@ def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
     return chosen
 
 
+def class_count(state: Mapping[str, Tensor]) -> int:
+    """Number of logits of a published state dict; UsageError if it is none."""
+    return _shape(state, "v_out.weight", 2)[0]
+
+
 def config_of(
     state: Mapping[str, Tensor], modalities: str, heads: int, label_classes: tuple[str, ...]
 ) -> FV2ESConfig:
