@@ -11,7 +11,7 @@
         ├── MediaError         a media file cannot be read; carries a DropReason
         │   └── MediaKilledError   the decoder was killed from outside: retry
         ├── UtteranceError     one utterance cannot be prepared; carries a DropReason
-        ├── TokenizerError     a tokenizer or text encoder cannot be loaded
+        ├── TokenizerError     a tokenizer or pretrained encoder cannot be loaded
         ├── ShardError         a shard or an index is damaged, foreign or of a newer format
         ├── OutputError        an output file or directory cannot be written
         ├── ExecutorError      an executor is unreachable or runs another version
@@ -205,7 +205,7 @@ class UtteranceError(_ReasonedError):
 
 
 class TokenizerError(WorkError):
-    """A tokenizer or text encoder cannot be loaded."""
+    """A tokenizer or pretrained encoder cannot be loaded."""
 
 
 REBUILD_HINT = "run the same `fv2es prep` command again; it rebuilds damaged shards"

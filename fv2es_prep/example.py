@@ -35,6 +35,7 @@ def prepare_example(
     made: Mapping[str, Any] = {},
     missing: Mapping[str, str] = {},
     on_missing: OnMissing = lambda *_: None,
+    later: bool = False,
 ) -> Example:
     """Make the value of each stage that is not made yet, in the form in which it is stored.
 
@@ -50,6 +51,7 @@ def prepare_example(
         made: stage -> value that is cached from the same media and settings.
         missing: letter -> code of modalities that are not tried; unless all are required.
         on_missing: called with the letter and the reason of a modality that is found missing.
+        later: leave values that are faster made for many examples to `completed`.
 
     Raises:
         UtteranceError: a required modality is missing or shows nothing, or all are missing.
@@ -57,12 +59,37 @@ def prepare_example(
         TokenizerError: the tokenizer cannot be loaded or does not match the settings.
     """
     if context.settings.require != MODALITIES:
-        return _Available(utterance, source, context, made, missing, on_missing).example()
-    return _whole(utterance, source, context, made)
+        return _Available(utterance, source, context, made, missing, on_missing, later).example()
+    return _whole(utterance, source, context, made, later)
+
+
+@dataclass(frozen=True)
+class Later:
+    """The inputs of a stage whose value is not made yet."""
+
+    inputs: tuple[Any, ...]
+
+
+def completed(examples: Sequence[Example], context: StageContext) -> list[Example]:
+    """The examples with the values that `prepare_example` left for later."""
+    parts = [dict(example) for example in examples]
+    for stage in context.stages:
+        waiting = [one for one in parts if isinstance(one.get(stage.name), Later)]
+        if not waiting:
+            # Nothing is loaded that is not needed.
+            continue
+        values = context.make_many(stage, [one[stage.name].inputs for one in waiting])
+        for one, value in zip(waiting, values, strict=True):
+            one[stage.name] = stage.store(value, context.settings)
+    return [e.replace(**made) for e, made in zip(examples, parts, strict=True)]
 
 
 def _whole(
-    utterance: Utterance, source: OpenRecording, context: StageContext, made: Mapping[str, Any]
+    utterance: Utterance,
+    source: OpenRecording,
+    context: StageContext,
+    made: Mapping[str, Any],
+    later: bool,
 ) -> Example:
     """The example of an utterance that must have all modalities."""
     parts = dict(made)
@@ -89,7 +116,7 @@ def _whole(
             inputs["sound"] = _sound(utterance, waveform, context)
     for stage in missing:
         if stage not in seen:
-            parts[stage.name] = _value(stage, context, inputs, parts)
+            parts[stage.name] = _value(stage, context, inputs, parts, later)
     ordered = {stage.name: parts[stage.name] for stage in context.stages}
     return Example(utterance, label_row(utterance, context.label_classes), **ordered)
 
@@ -104,6 +131,7 @@ class _Available:
     made: Mapping[str, Any]
     missing: Mapping[str, str]
     on_missing: OnMissing
+    later: bool
     reasons: dict[str, UtteranceError | MediaError] = field(default_factory=dict, init=False)
     ends_s: dict[str, float] = field(default_factory=dict, init=False)
 
@@ -124,7 +152,7 @@ class _Available:
         for stage in todo:
             if stage not in seen and self._possible(stage):
                 with self._trying(modalities_of(stage)[-1]):
-                    parts[stage.name] = _value(stage, self.context, inputs, parts)
+                    parts[stage.name] = _value(stage, self.context, inputs, parts, self.later)
         gone = self._gone()
         label = label_row(self.utterance, self.context.label_classes)
         kept = {s.name: parts[s.name] for s in stages if not gone.keys() & modalities_of(s)}
@@ -189,10 +217,16 @@ class _Available:
 
 
 def _value(
-    stage: Stage, context: StageContext, inputs: Mapping[str, Any], parts: Mapping[str, Any]
+    stage: Stage,
+    context: StageContext,
+    inputs: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    later: bool,
 ) -> Any:
-    """The stored value of a stage that needs no pictures."""
-    values = [inputs[n] if n in inputs else parts[n] for n in stage.needs]
+    """The stored value of a stage that needs no pictures; or `Later`."""
+    values = tuple(inputs[n] if n in inputs else parts[n] for n in stage.needs)
+    if later and stage.many and not any(stage.name in other.needs for other in context.stages):
+        return Later(values)
     return stage.store(context.maker(stage)(*values), context.settings)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from fv2es_prep.config import MODALITIES
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, ShardError, UtteranceError
-from fv2es_prep.example import prepare_example
+from fv2es_prep.example import completed, prepare_example
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.reader import ShardReader
@@ -36,6 +36,8 @@ Report = Callable[[int], None]
 _ATTEMPTS = 3
 # Decoding a recording whose files change meanwhile.
 _VERSIONS = 2
+# Examples that wait in memory for stages that make many values at once.
+_WAITING = 64
 _context = functools.lru_cache(maxsize=2)(StageContext)
 
 
@@ -186,7 +188,12 @@ class _Builder:
     ) -> Iterator[Dropped]:
         """Append every example of a recording; yields the utterances that are dropped."""
         task, header = self.task, self.task.header
-        context = _context(header.settings, task.tokenizer, header.label_classes, task.device)
+        encoders = tuple(sorted(task.encoders.items()))
+        context = _context(
+            *(header.settings, task.tokenizer, header.label_classes, task.device, encoders),
+            task.encoder_batch,
+        )
+        waiting = _Waiting(self.writer, context)
         left = [utterance for utterance in utterances if utterance.id not in task.drops]
         failed: MediaError | None = None
         with contextlib.ExitStack() as stack:
@@ -207,7 +214,7 @@ class _Builder:
                         of = header.settings
                         opened = OpenRecording(recording, left, of.frames, of.media, of.spans)
                         source = stack.enter_context(opened)
-                    example = prepare_example(span, source, context, made, missing)
+                    example = prepare_example(span, source, context, made, missing, later=True)
                 except (UtteranceError, MediaError) as error:
                     if isinstance(error, MediaError):
                         killed = isinstance(error, MediaKilledError)
@@ -216,8 +223,9 @@ class _Builder:
                         failed = error
                     yield self._dropped(recording, utterance, error)
                 else:
-                    self.writer.append(example, task.fingerprints(utterance))
+                    waiting.append(example, task.fingerprints(utterance))
                     self._count(example, made, context)
+            waiting.finish()
             if source is not None:
                 self.counts["videos_decoded"] += source.pictures.opened
                 self.counts["sounds_decoded"] += source.sound.opened
@@ -234,7 +242,7 @@ class _Builder:
         for stage in context.stages:
             counts[f"{stage.name}_kept"] += stage.name in made
             counts[f"{stage.name}_made"] += stage.name in example and stage.name not in made
-            if stage.name in made or stage.name not in example:
+            if stage.name in made or stage.name not in example or stage.many:
                 continue
             arrays = stage.encode(example[stage.name])
             for column in stage.columns(context.settings):
@@ -244,6 +252,27 @@ class _Builder:
                     sampled = max(sampled, len(arrays[column.path]))
         counts["frames_sampled"] += sampled
         counts["clamped"] += example.utterance.clamped
+
+
+class _Waiting:
+    """Examples that wait for values which are made for many at once."""
+
+    def __init__(self, writer: ShardWriter, context: StageContext) -> None:
+        self._writer, self._context = writer, context
+        self._most = _WAITING if any(stage.many for stage in context.stages) else 1
+        self._examples: list[tuple[Example, Mapping[str, bytes]]] = []
+
+    def append(self, example: Example, fingerprints: Mapping[str, bytes]) -> None:
+        self._examples.append((example, fingerprints))
+        if len(self._examples) >= self._most:
+            self.finish()
+
+    def finish(self) -> None:
+        """Make what is missing, and write them."""
+        examples = completed([example for example, _ in self._examples], self._context)
+        for example, (_, fingerprints) in zip(examples, self._examples, strict=True):
+            self._writer.append(example, fingerprints)
+        self._examples.clear()
 
 
 @contextlib.contextmanager

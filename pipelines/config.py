@@ -6,7 +6,9 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta
 
 from fv2es_prep.config import (
     COMPACT,
@@ -29,6 +31,7 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.configuration import resolve
 from fv2es_prep.utils.fields import fields_of
 
+T = TypeVar("T")
 OURS = "ours"
 _SETTINGS = PrepSettings()
 
@@ -53,7 +56,11 @@ class PrepConfig:
         require: Letters of the modalities that an utterance must have; others may be missing.
             none: any one modality is enough.
         tokenizer: Tokenizer: a directory, or a name on the Hugging Face hub.
-        device: Device for face detection: cpu, cuda or cuda:N.
+        device: Device for face detection and encoders: cpu, cuda or cuda:N.
+        encoders: Options of encoder stages by STAGE.FIELD, e.g. audio-wavlm.layer=9; fields are
+            layer, pool (none or mean), window_s and max_tokens.
+        encoder_batch: Rows (20 ms of sound, faces, tokens) that an encoder takes at once; 0: as
+            many as suit its kind.
         shard_mb: Expected size of a shard in megabytes (10^6 bytes).
         limit: Prepare only the first N utterances.
         sample: Prepare only N utterances, evenly spread over the corpus.
@@ -85,6 +92,8 @@ class PrepConfig:
     require: str = MODALITIES
     tokenizer: str = "albert-base-v2"
     device: str = "cpu"
+    encoders: dict[str, str | int | float] = field(default_factory=dict)
+    encoder_batch: Annotated[int, Meta(ge=0)] = 0
     shard_mb: float = 16.0
     limit: int | None = None
     sample: int | None = None
@@ -113,6 +122,31 @@ class PrepConfig:
                 raise UsageError(sentence, "t is text, a is audio, v is video; e.g. ta")
 
 
+@dataclass(frozen=True)
+class AddConfig:
+    """Stages to add to a dataset.
+
+    Attributes:
+        shards: Dataset directory.
+        stages: Stages to add: mfcc, or an encoder, e.g. audio:w=DIR, which is the stage audio-w.
+        executor: Where shards are written: inline, or local:N for N processes of one thread.
+        threads: CPU threads of an inline run; none: torch chooses.
+        device: Device for encoders: cpu, cuda or cuda:N.
+        encoders: Options of encoder stages by STAGE.FIELD, e.g. audio-w.layer=9; fields are layer,
+            pool (none or mean), window_s and max_tokens.
+        encoder_batch: Rows (20 ms of sound, faces, tokens) that an encoder takes at once; 0: as
+            many as suit its kind.
+    """
+
+    shards: Path
+    stages: tuple[str, ...]
+    executor: str = "inline"
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    device: str = "cpu"
+    encoders: dict[str, str | int | float] = field(default_factory=dict)
+    encoder_batch: Annotated[int, Meta(ge=0)] = 0
+
+
 def letters_of(text: str) -> str | None:
     """Letters of modalities in their order, empty for ``none``; None for any other text."""
     letters = {*text} if text != "none" else set()
@@ -134,12 +168,22 @@ def prep_config(corpus: str, **given: Any) -> PrepConfig:
 @functools.cache
 def config_type() -> type[PrepConfig]:
     """`PrepConfig` with a section for each installed stage that has settings of its own."""
+    return _with_sections(PrepConfig)
+
+
+@functools.cache
+def add_config_type() -> type[AddConfig]:
+    """`AddConfig` with the same sections."""
+    return _with_sections(AddConfig)
+
+
+def _with_sections(base: type[T]) -> type[T]:
     from fv2es_prep.stages.registry import STAGES
 
     others = [stage for stage in map(STAGES.load, STAGES.names()) if not stage.section]
     sections = [(section_of(s.name), Any, s.settings()) for s in others if fields(s.settings)]
     return make_dataclass(
-        "PrepConfig", sections, bases=(PrepConfig,), frozen=True, namespace={"__doc__": ""}
+        base.__name__, sections, bases=(base,), frozen=True, namespace={"__doc__": ""}
     )
 
 

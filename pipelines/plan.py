@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import provenance_of, stored_options
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
-from fv2es_prep.errors import SettingsError
+from fv2es_prep.errors import SettingsError, ShardError, UsageError
+from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
+from fv2es_prep.stages.encoders.encoder_source import encoder_sections, split_stages
 from fv2es_prep.stages.registry import (
     choose_stages,
+    is_encoder,
     load_stage,
     modalities_of,
     sections_of,
@@ -127,7 +132,8 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
     if config.sample is not None:
         inventory = spread_utterances(inventory, config.sample)
     # Everything that can be refused comes before the directory is made and media are hashed.
-    settings = _settings(config, inventory, dry_run)
+    stages, encoders = split_stages(config.stages)
+    settings = _settings(config, stages, encoders, inventory, dry_run)
     # Workers may run in another directory: a tokenizer directory travels as a whole path.
     found = Path(config.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
@@ -148,13 +154,21 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         config.retry_dropped,
         config.fail_fast,
         config.device,
+        {stage: encoders[stage] for stage in settings.stages if stage in encoders},
+        config.encoder_batch,
     )
 
 
-def _settings(config: PrepConfig, inventory: Inventory, dry_run: bool) -> PrepSettings:
+def _settings(
+    config: PrepConfig,
+    names: tuple[str, ...],
+    encoders: dict[str, str],
+    inventory: Inventory,
+    dry_run: bool,
+) -> PrepSettings:
     """What the dataset stores: the sections, the tokenizer's identity, the corpus's options."""
     modalities = letters_of(config.modalities) or ""
-    chosen = {name: modalities_of(load_stage(name)) for name in choose_stages(config.stages)}
+    chosen = {name: modalities_of(load_stage(name)) for name in choose_stages(names)}
     stages = tuple(name for name, needed in chosen.items() if {*needed} <= {*modalities})
     if not stages:
         raise SettingsError(
@@ -168,6 +182,7 @@ def _settings(config: PrepConfig, inventory: Inventory, dry_run: bool) -> PrepSe
         "require": require,
     }
     own = {name: asdict(getattr(config, section_of(name))) for name in sections_of(stages)}
+    own |= encoder_sections(stages, encoders, config.encoders, _stored_encoders(config.out))
     text = TextSettings()
     if any(load_stage(name).section == "text" for name in stages):
         text = replace(text, tokenizer=config.tokenizer, max_tokens=config.text.max_tokens)
@@ -176,6 +191,14 @@ def _settings(config: PrepConfig, inventory: Inventory, dry_run: bool) -> PrepSe
             text = describe_tokenizer(config.tokenizer, config.text.max_tokens)
     corpus = stored_options(replace(config.corpus, **inventory.options))
     return PrepSettings(**{**sections, "others": own, "text": text, "corpus": corpus})
+
+
+def _stored_encoders(out: Path) -> dict[str, Any]:
+    """Stage -> settings of the encoders that the dataset directory has already."""
+    with contextlib.suppress(ShardError, UsageError):
+        others = read_index(out).settings.others
+        return {name: dict(values) for name, values in others.items() if is_encoder(name)}
+    return {}
 
 
 def make_plan(
@@ -188,6 +211,8 @@ def make_plan(
     retry_dropped: bool = False,
     fail_fast: bool = False,
     device: str = "cpu",
+    encoders: Mapping[str, str] = {},
+    encoder_batch: int = 0,
 ) -> Plan:
     """Cut an inventory into shards, and find which of them and which values exist already.
 
@@ -211,6 +236,7 @@ def make_plan(
         task = _task(path, inventory, settings, tokenizer, utterances, media_hashes)
         theirs = {r.id: states[r.id] for r in task.recordings if r.id in states}
         task = replace(task, states=theirs, fail_fast=fail_fast, device=device)
+        task = replace(task, encoders=dict(encoders), encoder_batch=encoder_batch)
         old = cache.shards[path].receipt if path in cache.shards else None
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,13 @@ def rederive(
     tokenizer: str | None = None,
     seed: int = 0,
     report: Callable[[int], None] = lambda _: None,
+    encoders: Mapping[str, str] = {},
 ) -> list[Finding]:
     """Derive random examples of a dataset again and compare every column with what is stored.
 
-    The tokenizer is that of the last run unless given. ``report`` is called with the number of
-    examples done since the last call.
+    Tokenizer and encoders (stage -> name or directory) are those of the last runs unless given.
+    Columns of encoders may differ by `Stage.tolerance`: it depends on the batch.
+    ``report`` is called with the number of examples done since the last call.
 
     Returns:
         A finding for each example that differs or cannot be derived, or whose media files differ.
@@ -71,7 +73,10 @@ def rederive(
             "verify each of them against its own corpus",
         )
     context = StageContext(
-        index.settings, tokenizer or _tokenizer_of(directory), index.label_classes
+        index.settings,
+        tokenizer or _tokenizer_of(directory),
+        index.label_classes,
+        encoders=tuple({**_encoders_of(directory), **encoders}.items()),
     )
     source = _Source(directory, index, catalogue, *_scan(raw, index, catalogue), context)
     count = min(sample, index.examples)
@@ -94,6 +99,13 @@ def _tokenizer_of(directory: Path) -> str:
     except (OSError, ValueError, LookupError, TypeError) as error:
         sentence = f"{directory / RUN_NAME} does not name the tokenizer"
         raise UsageError(sentence, "pass it with --tokenizer") from error
+
+
+def _encoders_of(directory: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(read_regular(directory / RUN_NAME))["encoders"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def _scan(
@@ -170,17 +182,27 @@ def _difference(
         return f"cannot be derived again: {error.sentence}"
     here, there = example_row(stored), example_row(derived)
     types = {column.path: column.dtype for column in columns_of(context.settings)}
+    accepted = {stage.name: stage.tolerance for stage in context.stages}
     if here.keys() != there.keys():
         return f"differs in what is missing: {dict(stored.missing)}, now {dict(derived.missing)}"
-    different = [p for p in here if not _same(types.get(p, ""), here[p], there[p])]
+    different = [
+        path
+        for path in here
+        if not _same(
+            types.get(path, ""), here[path], there[path], accepted.get(path.partition("/")[0], 0)
+        )
+    ]
     return f"differs in {', '.join(different)}" if different else ""
 
 
-def _same(dtype: str, stored: Any, derived: Any) -> bool:
-    """Whether two values of a column are the same bits in the column's type."""
+def _same(dtype: str, stored: Any, derived: Any, tolerance: float) -> bool:
+    """Whether two values of a column are the same in the column's type, see `Stage.tolerance`."""
     if isinstance(stored, str):
         return bool(stored == derived)
     a, b = (np.asarray(value, dtype) for value in (stored, derived))
+    if a.shape == b.shape and tolerance and a.size:
+        wide = a.astype(np.float64)
+        return bool(np.abs(wide - b).max() <= tolerance * np.abs(wide).max())
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer
 from fv2es_prep.types import Dropped, ShardReceipt
 from fv2es_prep.utils.claims import locked
-from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, make_directory, write_json
+from fv2es_prep.utils.files import (
+    TEMPORARY_SUFFIX,
+    cannot_write,
+    make_directory,
+    read_regular,
+    write_json,
+)
 from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.executors.base import executor_of
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
@@ -175,11 +182,28 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "executor": executor,
         "tokenizer": contents.tokenizer,
+        "encoders": contents.encoders,
         "summary": summary.to_json(),
         "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
     }
     write_json(out / RUN_NAME, about_run)
     return summary
+
+
+def note_added(
+    out: Path, stages: Sequence[str], encoders: Mapping[str, str], executor: str, seconds: float
+) -> None:
+    """Note in run.json which stages were added; it stays as it was where there is none."""
+    try:
+        about = json.loads(read_regular(out / RUN_NAME))
+        about["encoders"] = {**about.get("encoders", {}), **encoders}
+        # Nothing is decoded: the corpus is not even named.
+        done = {"stages": list(stages), "videos_decoded": 0, "sounds_decoded": 0}
+        done |= {"executor": executor, "seconds": round(seconds, 2)}
+        about["added"] = [*about.get("added", []), done]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return
+    write_json(out / RUN_NAME, about)
 
 
 def _make_room(out: Path, plan: Plan) -> None:

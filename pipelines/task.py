@@ -36,7 +36,9 @@ class ShardTask:
         kept: utterance id -> values of an earlier run that are kept.
         drops: utterance id -> its entry, if an earlier run dropped it with the same inputs.
         fail_fast: stop at the first recording that cannot be read.
-        device: device of the face detector, ``cpu`` or torch's name of a GPU.
+        device: device of the face detector and encoders, ``cpu`` or torch's name of a GPU.
+        encoders: stage -> name at the hub or directory of its encoder.
+        encoder_batch: see `StageContext`.
     """
 
     path: Path
@@ -49,6 +51,8 @@ class ShardTask:
     drops: dict[str, Dropped] = field(default_factory=dict)
     fail_fast: bool = False
     device: str = "cpu"
+    encoders: dict[str, str] = field(default_factory=dict)
+    encoder_batch: int = 0
 
     def by_recording(self) -> Iterator[tuple[Recording, tuple[Utterance, ...]]]:
         """Each recording with its utterances."""

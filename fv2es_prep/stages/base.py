@@ -112,11 +112,14 @@ class Stage:
         can_drop: whether its maker may raise `UtteranceError`.
         checks: its numbered invariants.
         drawn_height: relative height of its picture, see `draw`; 0: none.
+        many: whether `load_many` makes the values of several examples at once.
+        tolerance: accepted difference of a value that is derived again, as a share of the largest
+            magnitude in its column; 0: the same bits.
     """
 
-    name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]]
-    noun: ClassVar[str] = ""
+    name: str
+    needs: tuple[str, ...]
+    noun: str = ""
     main: ClassVar[str] = "values"
     symbol: ClassVar[str] = ""
     settings: ClassVar[type] = NoSettings
@@ -125,6 +128,8 @@ class Stage:
     can_drop: ClassVar[bool] = True
     checks: ClassVar[tuple[Check, ...]] = ()
     drawn_height: ClassVar[float] = 0
+    many: ClassVar[bool] = False
+    tolerance: ClassVar[float] = 0
 
     def columns(self, settings: PrepSettings) -> tuple[Column, ...]:
         """The columns, without offsets; ragged ones have the same number of rows."""
@@ -137,6 +142,10 @@ class Stage:
         `join`; of another it takes what the stage needs: `Waveform`, str, values of stages.
         """
         raise NotImplementedError
+
+    def load_many(self, context: StageContext) -> Callable[..., list[Any]] | None:
+        """A maker that takes a list of what `load`'s takes, or None; see ``many``."""
+        return None
 
     def batch(self, context: StageContext) -> int:
         """The fastest number of pictures per call of the maker."""

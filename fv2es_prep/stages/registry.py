@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,24 @@ STAGES: Registry[Stage] = Registry(
     },
 )
 
+# What an encoder stage of each kind is made of; its name is ``KIND-ALIAS``.
+ENCODER_INPUTS = {"audio": "waveform", "video": "faces", "text": "transcript"}
 
-load_stage: Callable[[str], Stage] = functools.cache(STAGES.load)
+
+def is_encoder(name: str) -> bool:
+    """Whether a stage of that name is made by a pretrained encoder, see `encoders`."""
+    kind, dash, alias = name.partition("-")
+    return bool(dash and alias) and kind in ENCODER_INPUTS and name not in STAGES.names()
+
+
+@functools.cache
+def load_stage(name: str) -> Stage:
+    """The stage of a name; raises UsageError if there is none."""
+    if is_encoder(name):
+        from fv2es_prep.stages.encoders.encoder_stage import EncoderStage
+
+        return EncoderStage(name)
+    return STAGES.load(name)
 
 
 @functools.cache
@@ -42,14 +58,14 @@ def stages_of(settings: PrepSettings) -> tuple[Stage, ...]:
 
 
 def sections_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The default settings of stages without a section of their own in `PrepSettings`."""
-    stages = [load_stage(name) for name in names]
+    """The default settings of stages without a section in `PrepSettings`, but for encoders."""
+    stages = [load_stage(name) for name in names if not is_encoder(name)]
     return {s.name: asdict(s.settings()) for s in stages if not s.section and fields(s.settings)}
 
 
 def is_installed(name: str) -> bool:
     """Whether a stage of that name exists here."""
-    return name in STAGES.builtin or name in STAGES.names()
+    return name in STAGES.builtin or name in STAGES.names() or is_encoder(name)
 
 
 def needs_media(stages: Iterable[Stage], made: Container[str]) -> bool:
@@ -108,7 +124,7 @@ def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
                 raise SettingsError(sentence, "add it to --stages")
         if "video" in load_stage(name).needs and len(load_stage(name).needs) > 1:
             raise SettingsError(f"the stage {name} needs video and more, which is not supported")
-    left = [name for name in STAGES.names() if name in wanted]
+    left = [name for name in dict.fromkeys([*STAGES.names(), *sorted(wanted)]) if name in wanted]
     while left:
         ready = [n for n in left if not any(need in left for need in load_stage(n).needs)]
         if not ready:
@@ -126,12 +142,16 @@ class StageContext:
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
         device: where networks run, ``cpu`` or torch's name of a GPU.
+        encoders: (stage, name at the hub or directory) of the encoders that are at hand.
+        batch: rows that an encoder takes at once; 0: as many as suit its kind.
     """
 
     settings: PrepSettings
     tokenizer: str
     label_classes: tuple[str, ...]
     device: str = "cpu"
+    encoders: tuple[tuple[str, str], ...] = ()
+    batch: int = 0
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -150,6 +170,16 @@ class StageContext:
         if stage.name not in self._makers:
             self._makers[stage.name] = stage.load(self)
         return self._makers[stage.name]
+
+    def make_many(self, stage: Stage, inputs: Sequence[Sequence[Any]]) -> list[Any]:
+        """The values of a stage for the inputs of several examples, at once where it can."""
+        key = f"{stage.name}/many"
+        if key not in self._makers:
+            one = self.maker(stage)
+            many = stage.load_many(self)
+            self._makers[key] = many or (lambda inputs: [one(*values) for values in inputs])
+        found: list[Any] = self._makers[key](inputs)
+        return found
 
     @functools.cached_property
     def _makers(self) -> dict[str, Callable[..., Any]]:

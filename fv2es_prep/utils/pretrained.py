@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _LARGEST_BYTES = 100 << 20
 _LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
 _WEIGHTS = ".safetensors"
 _ADAPTER = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 
 
 def check_pretrained(directory: Path, what: str, option: str) -> None:
@@ -57,6 +59,18 @@ def refuse_code(values: Mapping[str, Any]) -> dict[str, Any]:
         if name.endswith("_implementation") and value not in (None, "eager", "sdpa"):
             raise ValueError(f"{name} is {value!r}, expected 'eager' or 'sdpa'")
     return dict(values)
+
+
+def refuse_larger(values: int, directory: Path) -> None:
+    """Raise ValueError if a model has more values than its safetensors have bytes, or none."""
+    files = list(directory.glob(f"*{_WEIGHTS}"))
+    if not files:
+        pickles = sorted(p.name for p in directory.glob("*") if p.suffix in _PICKLES)
+        found = f"{pickles[0]}, a pickle, which could run code" if pickles else "none"
+        raise ValueError(f"its weights are not in model.safetensors; found {found}")
+    size = sum(path.stat().st_size for path in files)
+    if values > size:
+        raise ValueError(f"its config.json describes {values} weights, its files have {size} bytes")
 
 
 def refuse_absurd(values: Mapping[str, Any]) -> None:
@@ -106,3 +120,19 @@ def _check_config(path: Path) -> None:
         strange = [n for n in files.values() if Path(str(n)).name != n or not n.endswith(_WEIGHTS)]
         if strange:
             raise ValueError(f"{path.name} names the file {strange[0]!r}, expected *{_WEIGHTS}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bar and its report on omitted weights."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

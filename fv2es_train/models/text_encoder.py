@@ -6,21 +6,15 @@ pooler is left out, because nothing reads it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.utils.hub import is_local
-from fv2es_prep.utils.pretrained import refuse_absurd, refuse_code
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
+from fv2es_prep.utils.pretrained import quiet, refuse_absurd, refuse_code, refuse_larger
 
 
 class TextEncoder(nn.Module):
@@ -111,7 +105,7 @@ def pretrained(name: str) -> TextEncoder:
 
     local = is_local(name, "text encoder", "--text-encoder")
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(
                 name, local_files_only=local, trust_remote_code=False
             )
@@ -142,32 +136,8 @@ def pretrained(name: str) -> TextEncoder:
 
 
 def _refuse_larger(config: Any, directory: Path) -> None:
-    """Raise ValueError if the encoder has more values than the files have bytes."""
     from transformers import AutoModel
 
-    files = list(directory.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(p.name for p in directory.glob("*") if p.suffix in _PICKLES)
-        found = f"{pickles[0]}, a pickle, which could run code" if pickles else "none"
-        raise ValueError(f"its weights are not in model.safetensors; found {found}")
     with torch.device("meta"):
         sketch = AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False)
-    count, size = sum(p.numel() for p in sketch.parameters()), sum(p.stat().st_size for p in files)
-    if count > size:
-        raise ValueError(f"its config.json describes {count} weights, its files have {size} bytes")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' progress bar and its report on omitted weights."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+    refuse_larger(sum(p.numel() for p in sketch.parameters()), directory)

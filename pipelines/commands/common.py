@@ -18,6 +18,7 @@ from fv2es_prep.utils.console import print_json
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Report = Callable[[int], None]
 _LINE_EVERY_S = 10.0
 

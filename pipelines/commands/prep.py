@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
@@ -15,15 +15,13 @@ from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json, print_json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import output, progress, said
+from pipelines.commands.common import DryRun, output, progress, said
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable
 
 if TYPE_CHECKING:
     from pipelines.plan import Plan
     from pipelines.run import Summary
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 
 
 class _Corpora(TyperGroup):
@@ -89,7 +87,8 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
             Flag("preset", help=f"Preset: {', '.join((OURS, *corpus.presets))}."),
             Flag(
                 "stages",
-                help=f"Stages, with commas between: {', '.join(STAGES.names())}; default "
+                help=f"Stages, with commas between: {', '.join(STAGES.names())}, or an encoder, "
+                "e.g. audio:w=DIR (also video:, text:); default "
                 f"{','.join(DEFAULT_STAGES)}.",
                 metavar="NAMES",
             ),
@@ -102,7 +101,9 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 read=lambda milliseconds: float(milliseconds) / 1000,
             ),
             "faces.detector",
+            Flag("faces.image_size_px", ("--face-px",), metavar="PIXELS"),
             "device",
+            "encoder_batch",
             "tokenizer",
             "text.max_tokens",
         ),

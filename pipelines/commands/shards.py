@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json
 from pipelines.commands.common import Dataset, output, progress
+from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 
 shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
 
@@ -88,12 +89,7 @@ def shards_show(
 _Stages = Annotated[list[str], typer.Argument(help="Stages.", metavar="STAGE...")]
 
 
-@shards.command("add", epilog="Example: fv2es shards add shards mfcc")
-def shards_add(directory: Dataset, stages: _Stages, as_json: Json = False) -> None:
-    """Add stages that are made from what a dataset stores; nothing is decoded."""
-    from fv2es_prep.shards.tools.restage import add_stages
-
-    _restage(add_stages, directory, stages, as_json)
+shards.command("add", epilog=ADD_EXAMPLE)(shards_add)
 
 
 @shards.command("drop-stage", epilog="Example: fv2es shards drop-stage shards landmarks")
@@ -101,23 +97,9 @@ def shards_drop_stage(directory: Dataset, stages: _Stages, as_json: Json = False
     """Remove stages and their columns from a dataset."""
     from fv2es_prep.shards.tools.restage import drop_stages
 
-    _restage(drop_stages, directory, stages, as_json)
-
-
-def _restage(change: Any, directory: Path, stages: list[str], as_json: bool) -> None:
-    from fv2es_prep.shards.index import read_index
-    from fv2es_prep.shards.tools.restage import finish_exchange
-    from fv2es_prep.utils.claims import locked
-
-    if not directory.is_dir():
-        read_index(directory)
-    with locked(directory):
-        finish_exchange(directory)
-        with progress(read_index(directory).examples, "utterances") as report:
-            index = change(directory, stages, report)
-    told = {"out": str(directory), "stages": index.settings.stages, "size_bytes": index.size_bytes}
-    text = f"stages   {', '.join(index.settings.stages)}\nshards   {directory}"
-    output(told, text, as_json)
+    with changing(directory) as report:
+        index = drop_stages(directory, stages, report)
+    print_changed(directory, index, as_json)
 
 
 @shards.command("merge", epilog="Example: fv2es shards merge shards-a shards-b --out shards")

@@ -17,7 +17,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ import msgspec
 
 from fv2es_prep import errors
 from fv2es_prep.config import PrepSettings, digest_of
+from fv2es_prep.stages.registry import is_encoder
 from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
@@ -49,7 +50,9 @@ class Contents:
         shards: name of every shard of the dataset, in order.
         finished: receipts of the shards that were whole before.
         tasks: name of each shard to build -> number of its utterances; the longest task first.
-        decodes: whether any task decodes media; otherwise workers are not worth starting.
+        decodes: whether any task decodes media or runs an encoder; otherwise workers are not
+            worth starting.
+        encoders: stage -> name at the hub or directory of its encoder.
     """
 
     inventory: Inventory
@@ -61,6 +64,7 @@ class Contents:
     finished: tuple[ShardReceipt, ...]
     tasks: dict[str, int]
     decodes: bool
+    encoders: dict[str, str] = field(default_factory=dict)
 
 
 class PlanDirectory:
@@ -192,8 +196,13 @@ def _contents(plan: Plan) -> Contents:
         tuple(task.path.name for task in plan.tasks),
         tuple(plan.finished.values()),
         {task.path.stem: len(task.utterances) for task in todo},
-        any(task.missing_for("video", "sound") for task in todo),
+        any(task.missing_for("video", "sound") or _encodes(task) for task in todo),
+        plan.tasks[0].encoders,
     )
+
+
+def _encodes(task: ShardTask) -> bool:
+    return any(task.missing(name) for name in task.header.settings.stages if is_encoder(name))
 
 
 def _count(path: Path) -> int:

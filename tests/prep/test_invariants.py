@@ -600,14 +600,15 @@ def test_i27_landmarks_are_finite_or_absent(tmp_path, break_shard):
     assert "a point is infinite" in found["I27"]
 
 
-FEATURES = ("waveform", "mfcc", "egemaps", "egemaps-lld")
+FEATURES = ("waveform", "mfcc", "egemaps", "egemaps-lld", "audio-tests")
 
 
 @pytest.fixture(scope="session")
 def features_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three utterances of two seconds with the feature stages of sound."""
     directory = tmp_path_factory.mktemp("features")
-    settings = replace(SETTINGS, stages=FEATURES, others=sections_of(FEATURES))
+    others = sections_of(FEATURES) | {"audio-tests": {"width": 3, "rate_hz": 50.0}}
+    settings = replace(SETTINGS, stages=FEATURES, others=others)
     header = ShardHeader("tests", CLASSES, RATINGS, settings, {"1A": SHA}, "0" * 64)
     path, rng = directory / "tests-00000.h5", np.random.default_rng(0)
     with ShardWriter(path, header) as writer:
@@ -618,6 +619,7 @@ def features_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "mfcc": rng.normal(size=(31, 40)).astype(np.float32),
                 "egemaps": rng.normal(size=88).astype(np.float32),
                 "egemaps-lld": rng.normal(size=(40, 25)).astype(np.float32),
+                "audio-tests": rng.normal(size=(20, 3)).astype(np.float16),
             }
             writer.append(Example(one.utterance, one.label, **parts))
         receipt = ShardReceipt(path.name, *writer.close(), 3, header.task_digest)
@@ -664,6 +666,17 @@ def test_i33_egemaps_lld_is_finite(features_once, tmp_path, break_shard):
         file["egemaps-lld/values"][0, 0] = np.inf
 
     assert broken_feature(features_once, tmp_path / "d", break_shard, spoil) == {"I33"}
+
+
+def test_i34_an_encoder_is_finite_and_fits_its_span(features_once, tmp_path, break_shard):
+    def shift(file: h5py.File) -> None:
+        file["audio-tests/offsets"][1] = 0
+
+    def spoil(file: h5py.File) -> None:
+        file["audio-tests/values"][0, 0] = np.nan
+
+    assert broken_feature(features_once, tmp_path / "a", break_shard, shift) == {"I34"}
+    assert broken_feature(features_once, tmp_path / "b", break_shard, spoil) == {"I34"}
 
 
 def mark_missing(file: h5py.File, modality: str, row: int, code: str) -> None:

@@ -6,26 +6,29 @@ place of the old ones when all are whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import ShardError, UsageError
+from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.report import REPORT_NAME, write_report
 from fv2es_prep.shards.writer import ShardHeader, ShardWriter
-from fv2es_prep.stages.base import MEDIA
+from fv2es_prep.stages.base import INPUTS, MEDIA
 from fv2es_prep.stages.fingerprint import later_fingerprints
 from fv2es_prep.stages.registry import (
     StageContext,
     choose_stages,
     load_stage,
+    media_of,
     modalities_of,
     sections_of,
 )
@@ -35,35 +38,111 @@ from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of
 
 ASIDE_NAME = ".restaged"
 Report = Callable[[int], None]
+# Examples whose values are made at once.
+_GROUP = 64
 
 
-def add_stages(directory: Path, names: Sequence[str], report: Report = lambda _: None) -> Index:
+@dataclass(frozen=True)
+class Additions:
+    """How stages are made.
+
+    Attributes:
+        sections: stage -> its settings, where they are not the defaults.
+        encoders: stage -> name at the hub or directory of its encoder.
+        device: see `StageContext`.
+        batch: see `StageContext`.
+        threads: CPU threads of torch; None leaves them.
+    """
+
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    batch: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class RestageTask:
+    """One shard to write with other stages, as it travels to a worker."""
+
+    directory: Path
+    entry: ShardEntry
+    settings: PrepSettings
+    label_classes: tuple[str, ...]
+    additions: Additions
+
+    def run(self) -> ShardEntry:
+        """Write the shard aside, unless an earlier run has; returns its new entry."""
+        return _rebuilt(self)
+
+
+Spread = Callable[[Sequence[RestageTask]], Iterable[ShardEntry]]
+
+
+def in_turn(tasks: Sequence[RestageTask]) -> Iterator[ShardEntry]:
+    """Run tasks in this process, one after the other."""
+    return (task.run() for task in tasks)
+
+
+def add_stages(
+    directory: Path,
+    names: Sequence[str],
+    report: Report = lambda _: None,
+    additions: Additions = Additions(),
+    spread: Spread = in_turn,
+) -> Index:
     """Make stages of every example from its stored stages and its transcript.
 
-    ``report`` is called with the number of utterances done since the last call.
-
     Stages that are there already are left as they are.
+
+    Args:
+        directory: the dataset.
+        names: stages to add.
+        report: called with the number of utterances done since the last call.
+        additions: settings and encoders of the stages.
+        spread: runs tasks, one for each shard, and returns their entries in order.
 
     Raises:
         UsageError: a stage is unknown, or the directory holds no dataset.
         SettingsError: a stage needs another one, or media, that the dataset does not store.
+        TokenizerError: an encoder cannot be loaded.
         ShardError: a shard is damaged.
         OutputError: the dataset cannot be written.
     """
     index = read_index(directory)
-    names = [name for name in names if name not in index.settings.stages]
-    if not names:
+    settings = settings_with(index, names, additions.sections)
+    if settings == index.settings:
         return index
+    return _restage(directory, index, settings, report, additions, spread)
+
+
+def settings_with(
+    index: Index, names: Sequence[str], sections: Mapping[str, Mapping[str, Any]] = {}
+) -> PrepSettings:
+    """The settings of a dataset with added stages; raises as `add_stages`."""
+    stored = index.settings.stages
+    names = [name for name in names if name not in stored]
     for name in names:
-        if media := {*load_stage(name).needs} & {*MEDIA}:
-            raise UsageError(
-                f"the stage {name} is made of {min(media)}, which shards do not store",
-                "run `fv2es prep` on the corpus again with this stage in --stages; what exists is "
-                "kept",
+        needed = load_stage(name).needs
+        media = [need for need in needed if need in MEDIA]
+        lacking = [n for n in needed if n not in (*INPUTS, *stored, *names)]
+        if media or lacking:
+            kind = UsageError if media else SettingsError
+            said = "is made of {}, which shards do not store" if media else "needs the stage {}"
+            raise kind(
+                f"the stage {name} {said.format(min(media or lacking))}",
+                "run `fv2es prep` on the corpus again with --stages "
+                f"{','.join([*stored, *(lacking or [name])])}: what exists is kept, and only "
+                f"{_decoded(lacking or [name])} is decoded",
             )
-    stages = choose_stages([*index.settings.stages, *names])
-    others = {**index.settings.others, **sections_of(names)}
-    return _restage(directory, index, replace(index.settings, stages=stages, others=others), report)
+    stages = choose_stages([*stored, *names])
+    own = {**sections_of(names), **{n: sections[n] for n in names if n in sections}}
+    return replace(index.settings, stages=stages, others={**index.settings.others, **own})
+
+
+def _decoded(names: Sequence[str]) -> str:
+    media = {medium for name in names for medium in media_of(load_stage(name))}
+    return " and ".join(sorted(media)) or "nothing"
 
 
 def drop_stages(directory: Path, names: Sequence[str], report: Report = lambda _: None) -> Index:
@@ -85,7 +164,7 @@ def drop_stages(directory: Path, names: Sequence[str], report: Report = lambda _
         raise UsageError(f"{directory} would have no stage left", "keep at least one")
     others = {k: v for k, v in index.settings.others.items() if k not in names}
     settings = replace(index.settings, stages=choose_stages(left), others=others)
-    return _restage(directory, index, settings, report)
+    return _restage(directory, index, settings, report, Additions(), in_turn)
 
 
 def finish_exchange(directory: Path) -> None:
@@ -94,28 +173,43 @@ def finish_exchange(directory: Path) -> None:
         _exchange(directory, read_index(directory / ASIDE_NAME))
 
 
-def _restage(directory: Path, index: Index, settings: PrepSettings, report: Report) -> Index:
-    tokenizer = str(directory / TOKENIZER_DIR)
-    context = StageContext(settings, tokenizer, index.label_classes)
+def _restage(
+    directory: Path,
+    index: Index,
+    settings: PrepSettings,
+    report: Report,
+    additions: Additions,
+    spread: Spread,
+) -> Index:
     aside = directory / ASIDE_NAME
     make_directory(aside)
+    tasks = [
+        RestageTask(directory, entry, settings, index.label_classes, additions)
+        for entry in index.shards
+    ]
     entries = []
-    for entry in index.shards:
-        made_from = {"shard": entry.task_digest, "settings": settings.to_json()}
-        entries.append(_rebuilt(directory, entry, digest_of(made_from), context))
+    for entry in spread(tasks):
+        entries.append(entry)
         report(entry.examples)
     new = replace(index, settings=settings, shards=tuple(entries))
     write_index(aside, new)
     return _exchange(directory, new)
 
 
-def _rebuilt(
-    directory: Path, entry: ShardEntry, task_digest: str, context: StageContext
-) -> ShardEntry:
-    """One shard with the stages of the context, unless an earlier run has made it."""
-    target = directory / ASIDE_NAME / entry.name
+def _rebuilt(task: RestageTask) -> ShardEntry:
+    entry, additions = task.entry, task.additions
+    made_from = {"shard": entry.task_digest, "settings": task.settings.to_json()}
+    task_digest, target = digest_of(made_from), task.directory / ASIDE_NAME / entry.name
     if not (target.exists() and _is_made(target, task_digest)):
-        with ShardReader(directory / entry.name) as reader:
+        context = StageContext(
+            task.settings,
+            str(task.directory / TOKENIZER_DIR),
+            task.label_classes,
+            additions.device,
+            tuple(additions.encoders.items()),
+            additions.batch,
+        )
+        with ShardReader(task.directory / entry.name) as reader, threads(additions.threads):
             header = ShardHeader(
                 reader.attribute("corpus"),
                 reader.label_classes,
@@ -125,10 +219,15 @@ def _rebuilt(
                 task_digest,
             )
             with ShardWriter(target, header) as writer:
-                for row in range(len(reader)):
-                    example, known = reader.read(row), reader.fingerprints(row)
-                    made = _restaged(example, context)
-                    writer.append(made, later_fingerprints(known, made.utterance, context.settings))
+                for first in range(0, len(reader), _GROUP):
+                    rows = range(first, min(first + _GROUP, len(reader)))
+                    made = _restaged([reader.read(row) for row in rows], context)
+                    for row, example in zip(rows, made, strict=True):
+                        known = reader.fingerprints(row)
+                        fingerprints = later_fingerprints(
+                            known, example.utterance, context.settings
+                        )
+                        writer.append(example, fingerprints)
                 for dropped in reader.dropped():
                     writer.drop(dropped)
                 writer.close()
@@ -148,16 +247,39 @@ def _is_made(path: Path, task_digest: str) -> bool:
         return False
 
 
-def _restaged(example: Example, context: StageContext) -> Example:
-    parts = {}
+def _restaged(examples: Sequence[Example], context: StageContext) -> list[Example]:
+    parts: list[dict[str, Any]] = [{} for _ in examples]
     for stage in context.stages:
-        if stage.name in example:
-            parts[stage.name] = example[stage.name]
-        elif not {*modalities_of(stage)} & example.missing.keys():
-            inputs = {"transcript": example.utterance.transcript, **parts}
-            value = context.maker(stage)(*(inputs[need] for need in stage.needs))
-            parts[stage.name] = stage.store(value, context.settings)
-    return Example(example.utterance, example.label, example.missing, **parts)
+        todo = []
+        for example, made in zip(examples, parts, strict=True):
+            if stage.name in example:
+                made[stage.name] = example[stage.name]
+            elif not {*modalities_of(stage)} & example.missing.keys():
+                inputs = {"transcript": example.utterance.transcript, **made}
+                todo.append((made, tuple(inputs[need] for need in stage.needs)))
+        values = context.make_many(stage, [inputs for _, inputs in todo]) if todo else []
+        for (made, _), value in zip(todo, values, strict=True):
+            made[stage.name] = stage.store(value, context.settings)
+    return [
+        Example(example.utterance, example.label, example.missing, **made)
+        for example, made in zip(examples, parts, strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Run torch on so many threads; None leaves them."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _exchange(directory: Path, index: Index) -> Index:

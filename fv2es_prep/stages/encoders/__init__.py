@@ -1,0 +1,1 @@
+"""Stages made by pretrained encoders in transformers' format: ``audio:``, ``video:``, ``text:``."""

@@ -1,0 +1,179 @@
+"""Loading a pretrained encoder: data only, once per process, and the output of one of its layers.
+
+Leaves to `sound_encoder`, `face_encoder` and `transcript_encoder` how inputs become batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.errors import TokenizerError
+from fv2es_prep.stages.encoders.encoder_settings import EncoderSettings
+from fv2es_prep.stages.encoders.encoder_source import (
+    cannot_load,
+    encoder_config,
+    encoder_digest,
+    encoder_directory,
+)
+from fv2es_prep.stages.registry import StageContext
+from fv2es_prep.utils.pretrained import quiet, refuse_larger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+Encode = Callable[[Sequence[Any]], list["NDArray[np.float32]"]]
+# Weights that an encoder lacks without harm: only training reads them, or nothing does.
+_UNREAD = ("pooler.", "masked_spec_embed", "mask_token", "position_ids")
+_LAYERS = ("encoder.layers", "encoder.layer", "transformer.layer", "layers", "layer")
+
+
+def load_encoder(
+    kind: str, name_or_dir: str, settings: EncoderSettings, context: StageContext
+) -> Encode:
+    """The function from inputs of a kind to rows of an encoder, float32 (R, width) each.
+
+    Raises:
+        TokenizerError: it cannot be loaded, or is not the one of the settings.
+    """
+    directory = encoder_directory(kind, name_or_dir)
+    found = encoder_digest(directory)
+    if found != settings.sha256:
+        raise TokenizerError(
+            f"the encoder {name_or_dir!r} has the digest {found[:12]}, "
+            f"expected {settings.sha256[:12]}",
+            "every worker, and every later run, must find the same files under that name",
+        )
+    network = _network(directory, context.device)
+    if kind == "audio":
+        from fv2es_prep.stages.encoders.sound_encoder import SoundEncoder
+        from fv2es_prep.stages.waveform import WAVEFORM
+
+        rate_hz = WAVEFORM.settings_of(context.settings).rate_hz
+        return SoundEncoder(directory, network, settings, rate_hz, context.batch)
+    if kind == "video":
+        from fv2es_prep.stages.encoders.face_encoder import FaceEncoder
+
+        return FaceEncoder(directory, network, settings, context.batch)
+    from fv2es_prep.stages.encoders.transcript_encoder import TranscriptEncoder
+
+    return TranscriptEncoder(directory, network, settings, context.batch)
+
+
+@functools.lru_cache(maxsize=4)
+def _network(directory: Path, device: str) -> Any:
+    """The network in float32 on a device; of an encoder and decoder the encoder alone."""
+    import torch
+    from transformers import AutoModel
+
+    try:
+        with quiet():
+            config = encoder_config(directory, directory.name)
+            with torch.device("meta"):
+                sketch = AutoModel.from_config(config, trust_remote_code=False)
+            refuse_larger(sum(p.numel() for p in sketch.parameters()), directory)
+            network, about = AutoModel.from_pretrained(
+                directory,
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+            )
+        if missing := sorted(k for k in about["missing_keys"] if not any(u in k for u in _UNREAD)):
+            raise ValueError(f"it lacks {len(missing)} weights, the first is {missing[0]!r}")
+        if config.model_type == "whisper":
+            network = network.encoder
+        return network.eval().to(device)
+    except Exception as error:  # those of several libraries, which vary with the damage
+        raise cannot_load(directory.name, error) from error
+
+
+def load_processor(directory: Path, kind: str) -> Any:
+    """The encoder's feature extractor or image processor; TokenizerError if there is none."""
+    import transformers
+
+    try:
+        with quiet():
+            chosen = getattr(transformers, kind)
+            return chosen.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as above
+        raise cannot_load(directory.name, error) from error
+
+
+class _Reached(Exception):  # noqa: N818  # no error: it ends the work early
+    """A layer's input was seen: what comes after it is not computed."""
+
+
+def hidden_state(network: nn.Module, layer: int, settings: EncoderSettings, run: Any) -> Tensor:
+    """What ``run()`` computes: the input of layer ``layer``, or its result at the last.
+
+    Raises:
+        TokenizerError: the network has no such list of layers.
+    """
+    if layer == settings.layers:
+        found: Tensor = run()
+        return found
+    seen: list[Tensor] = []
+
+    def stop(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen.append(positional[0] if positional else named["hidden_states"])
+        raise _Reached
+
+    handle = _layers(network, settings)[layer].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        run()
+    except _Reached:
+        return seen[0]
+    finally:
+        handle.remove()
+    raise AssertionError("every layer is run")
+
+
+def _layers(network: Any, settings: EncoderSettings) -> Any:
+    for prefix in ("", "vision_model."):
+        for path in _LAYERS:
+            try:
+                found = network.get_submodule(prefix + path)
+            except AttributeError:
+                continue
+            if len(found) == settings.layers:
+                return found
+    raise TokenizerError(
+        f"the layers of {settings.architecture} cannot be chosen", "leave layer at its default, -1"
+    )
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """No gradients, and no reduced precision in the convolutions of a GPU."""
+    import torch
+
+    # inference_mode is left out: some networks write into their inputs.
+    with (
+        torch.no_grad(),
+        torch.backends.cudnn.flags(allow_tf32=False),
+        warnings.catch_warnings(),
+    ):
+        # WavLM passes masks of two types to torch, which accepts them.
+        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+        yield
+
+
+def by_length(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Items in batches of similar length, each with at most ``most`` rows, padding included."""
+    batch: list[int] = []
+    for item in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and longest * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
