@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ def _options() -> Callable[[Callable[..., None]], Callable[..., None]]:
         ),
         "Run": ("executor", "threads", "device", "encoder_batch"),
     }
-    return options_of(add_config_type(), panels)
+    return options_of(AddConfig, panels)
 
 
 @_options()
@@ -41,7 +41,8 @@ def shards_add(given: Given[AddConfig], dry_run: DryRun = False, as_json: Json =
     An encoder in transformers' format is written audio:, video: or text:, and its directory or its
     name at the Hugging Face hub. It reads the stage waveform, faces, or the transcripts.
     """
-    config = given.resolve()
+    # The sections of stages are known when a stage is asked for: help imports none.
+    config = replace(given, kind=add_config_type()).resolve()
     with stoppable():
         if dry_run:
             _print_plan(config, as_json)
