@@ -12,11 +12,14 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 from starlette.responses import JSONResponse, Response
 
 from fv2es_prep.errors import Fv2esError
+from fv2es_train.serve.log_limit import LogLimit
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_LOG = logging.getLogger("fv2es.serve")
+# A client can cause any number of refusals; the metrics count each of them.
+_LOG = logging.getLogger("fv2es.serve.refused")
+_LOG.addFilter(LogLimit())
 _SEE, _TELL = "see /openapi.json", "tell the server's administrator"
 _UNKNOWN = {404: "unknown address", 405: "method not allowed at this address"}
 
