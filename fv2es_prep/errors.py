@@ -71,7 +71,7 @@ class DropReason(StrEnum):
     NO_AUDIO_IN_SPAN = "no_audio_in_span", "its span contains too little sound for a spectrum"
     NOT_A_FILE = "not_a_file", "the path is a directory, a pipe, a device or a dead link"
     UNREADABLE_FILE = "unreadable_file", "the file cannot be read"
-    CHANGED_WHILE_READ = "changed_while_read", "its file changed each time while it was read"
+    CHANGED_WHILE_READ = "changed_while_read", "its file changed during every attempt to read it"
     CHANNEL_MISSING = "channel_missing", "the sound lacks the speaker's channel"
     SPAN_OUTSIDE_MEDIA = (
         "span_outside_media",
@@ -113,14 +113,14 @@ _FAILS_RECORDING = {
 }
 
 
-_LONGEST = 500
+_LONGEST, _LONGEST_QUOTED = 500, 200
 
 
-def one_sentence(text: str) -> str:
-    """A text on one line of at most 500 printable characters; a longer one loses its middle."""
+def one_sentence(text: str, most: int = _LONGEST) -> str:
+    """A text on one line of at most ``most`` printable characters; its middle is cut."""
     # What a message quotes may be a whole file, and may steer a terminal.
-    line = " ".join(_cut(text, 4 * _LONGEST).splitlines())
-    return _cut("".join(map(_printable, line)), _LONGEST)
+    line = " ".join(_cut(text, 4 * most).splitlines())
+    return _cut("".join(map(_printable, line)), most)
 
 
 def _cut(text: str, most: int) -> str:
@@ -154,12 +154,12 @@ class Fv2esError(Exception):
         return f"{self.sentence}\nhint: {self.hint}" if self.hint else self.sentence
 
 
-def words_of(error: BaseException, most: int = 200) -> str:
-    """An error's message in one line of at most ``most`` printable characters."""
+def words_of(error: BaseException) -> str:
+    """An error's message, without a path, to be part of a sentence; see `one_sentence`."""
     said = error.sentence if isinstance(error, Fv2esError) else str(error)
-    words = " ".join(said.split()) or type(error).__name__
-    words = "".join(c if c.isprintable() else "?" for c in words[: most + 1])
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+    if isinstance(error, OSError) and error.strerror:
+        said = error.strerror
+    return one_sentence(said, _LONGEST_QUOTED) or type(error).__name__
 
 
 class UsageError(Fv2esError):

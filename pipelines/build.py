@@ -161,7 +161,7 @@ class _Builder:
         unknown = HashedMedia(UNREADABLE, UNREADABLE, "")
         self.task = with_media(self.task, recording, unknown)
         changed = MediaError(
-            f"a file of {recording.id} changed each time while it was read",
+            f"a file of {recording.id} changed during every attempt to read it",
             DropReason.CHANGED_WHILE_READ,
             "run the same command again when nobody writes to the corpus",
         )

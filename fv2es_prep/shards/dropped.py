@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import DAMAGE, ShardError, words_of
-from fv2es_prep.shards.opening import read_small_file
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import read_regular, whole_file
 
 DROPPED_NAME = "dropped.jsonl"
 _MOST_BYTES = 64 << 20
@@ -32,7 +31,7 @@ def read_dropped(directory: Path) -> list[dict[str, Any]]:
     """
     path = directory / DROPPED_NAME
     try:
-        lines = read_small_file(path, _MOST_BYTES).decode().split("\n")
+        lines = read_regular(path, _MOST_BYTES).decode().split("\n")
         entries = [json.loads(line) for line in lines if line]
         for number, entry in enumerate(entries, start=1):
             if not isinstance(entry, dict) or not isinstance(entry.get("reason"), str):

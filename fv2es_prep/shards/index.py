@@ -13,11 +13,10 @@ import msgspec
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import DAMAGE, SettingsError, ShardError, UsageError, words_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
-from fv2es_prep.shards.opening import read_small_file
 from fv2es_prep.shards.schema import FORMAT_VERSION, check_version, features_of
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.types import Provenance, ShardReceipt
-from fv2es_prep.utils.files import sha256_of, write_json
+from fv2es_prep.utils.files import read_regular, sha256_of, write_json
 
 INDEX_NAME, CATALOGUE_NAME = "index.json", "catalogue.parquet"
 _INDEX_FORMAT = "fv2es-shard"
@@ -173,7 +172,7 @@ def read_index(directory: Path) -> Index:
         )
     hint = "run the `fv2es prep` command that made it again"
     try:
-        value = json.loads(read_small_file(path, _MOST_BYTES))
+        value = json.loads(read_regular(path, _MOST_BYTES))
         check_version(str(path), value["format"], value["format_version"], value["requires"])
         digest, index = value.pop("digest"), _index_of(value)
         edited = digest != digest_of(value)

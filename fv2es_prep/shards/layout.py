@@ -106,7 +106,7 @@ def read_layout(path: str, file: Any, size_bytes: int) -> Layout:
     problems += found
     try:
         if file.id.get_create_plist().get_userblock():
-            problems.append(("I16", "it begins with bytes that are not HDF5's"))
+            problems.append(("I16", "it has data before the HDF5 signature (a user block)"))
         for place, dataset in _walk(file.id, "", [_MOST_OBJECTS]):
             stored, found = _stored(place, dataset, size_bytes)
             problems += found
@@ -152,7 +152,7 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
                 problems.append(("I1", "settings_digest is not the digest of the settings"))
             problems += _check_settings(settings, found)
     except (*DAMAGE, SettingsError) as error:
-        sentence = f"an attribute that should be JSON is none: {words_of(error)}"
+        sentence = f"an attribute does not contain the expected JSON: {words_of(error)}"
         problems.append(("I1", sentence))
     return settings, problems
 

@@ -1,8 +1,8 @@
-"""Opening what may be a stranger's: the one way to a shard, and to the small files beside it.
+"""Opening what may be a stranger's: the one way to a shard.
 
-Owns what is checked before content is used: that a file is a regular one of a stated size, that a
-shard is laid out as one (`layout`), and that its small columns fit together. Data are read through
-a memory map: HDF5 only says where they lie. Leaves all other invariants to `verify`.
+Owns what is checked before content is used: that a file is a regular one, that a shard is laid out
+as one (`layout`), and that its small columns fit together. Data are read through a memory map: HDF5
+only says where they lie. Leaves all other invariants to `verify`.
 """
 
 from __future__ import annotations
@@ -94,18 +94,3 @@ def regular_size(path: Path) -> int:
     if found := why_unreadable(path):
         raise ShardError(f"{path} cannot be read: {found[1]}", REBUILD_HINT)
     return path.stat().st_size
-
-
-def read_small_file(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file of limited size.
-
-    Raises:
-        ShardError: it cannot be read, is no regular file, or is larger.
-    """
-    size = regular_size(path)
-    if size > most_bytes:
-        raise ShardError(
-            f"{path} has {size} bytes, expected at most {most_bytes}",
-            "this is no file that fv2es wrote; get the dataset again",
-        )
-    return path.read_bytes()

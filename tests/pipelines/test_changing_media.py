@@ -133,7 +133,7 @@ def test_a_file_that_changes_again_and_again_is_dropped_until_it_stays(
     assert (hashes, found) == (("unreadable", "unreadable"), {})
     assert (len(dropped), {*dropped.values()}) == (3, {CHANGED})
     assert receipt.dropped[0].reason.fails_recording
-    with pytest.raises(MediaError, match=f"a file of {NAME} changed each time"):
+    with pytest.raises(MediaError, match=f"a file of {NAME} changed during every attempt"):
         heard("strict", range(1, 99), swap, fail_fast=True)
     while sha256_of(sound) != examples(tmp_path / "before" / shard)[0][1]:
         swap()

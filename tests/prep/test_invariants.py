@@ -85,7 +85,7 @@ def test_i01_a_root_attribute_is_no_text_or_no_json(dataset, break_shard):
     break_shard(dataset, lambda file: file.attrs.__setitem__("label_classes", "variable length"))
     only(dataset, "I1", said="no fixed-length UTF-8")
     break_shard(dataset, lambda file: set_text(file, "label_classes", "["))
-    only(dataset, "I1", said="no")
+    only(dataset, "I1", said="does not contain the expected JSON")
 
 
 def test_i01_the_settings_digest_is_that_of_the_settings(dataset, break_shard):
@@ -386,6 +386,13 @@ def test_i16_there_are_no_variable_lengths_references_or_links(dataset, break_sh
 
     break_shard(dataset, soft, digests=False)
     only(dataset, "I16", said="text is a link")
+
+
+def test_i16_nothing_precedes_the_signature(dataset, break_shard):
+    path = dataset / "tests-00000.h5"
+    path.write_bytes(b"#!/bin/sh\n".ljust(512, b"\0") + path.read_bytes())
+    break_shard(dataset, lambda _: None)
+    only(dataset, "I16", said="data before the HDF5 signature")
 
 
 def test_i16_nothing_is_kept_in_another_file(dataset, break_shard, tmp_path):
