@@ -14,6 +14,8 @@ from fv2es_prep.utils.configuration import flatten
 
 # Pictures per second that the published code assumes, and that it extracts where it thins.
 _COUNTED_HZ, _EXTRACTED_HZ = 30, 2
+# The largest vocabularies of today have 0.9 million.
+_MOST_TOKEN_IDS = 1 << 20
 
 
 class _Section:
@@ -134,8 +136,8 @@ class TextSettings(_Section):
     Attributes:
         tokenizer: name at the hub, or last part of the tokenizer's directory.
         vocabulary_sha256: digest of the tokenizer's rules.
-        vocabulary_size: number of token ids.
-        pad_id: token id that pads a batch.
+        vocabulary_size: number of token ids; at most 2**20, for a model has a vector for each.
+        pad_id: token id that pads a batch; one of them where they are known.
         max_tokens: longest sequence, special tokens included; longer ones are truncated.
     """
 
@@ -146,6 +148,14 @@ class TextSettings(_Section):
     vocabulary_size: int = field(default=0, metadata={"derived": True})
     pad_id: int = field(default=0, metadata={"derived": True})
     max_tokens: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.vocabulary_size <= _MOST_TOKEN_IDS:
+            found = self.vocabulary_size
+            raise SettingsError(f"vocabulary_size is {found}, expected 0 to {_MOST_TOKEN_IDS}")
+        if not 0 <= self.pad_id < (self.vocabulary_size or _MOST_TOKEN_IDS):
+            raise SettingsError(f"pad_id is {self.pad_id}, expected one of the token ids")
 
     @property
     def is_known(self) -> bool:

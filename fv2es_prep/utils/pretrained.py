@@ -78,7 +78,13 @@ def refuse_absurd(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, Mapping):
             refuse_absurd(value)
-        limit = _MOST_LAYERS if "layer" in str(name) else _LARGEST_SIZE
+        elif isinstance(value, list | tuple):
+            if len(value) > _MOST_LAYERS:
+                raise ValueError(f"its {name} has {len(value)} values, at most {_MOST_LAYERS}")
+            for each in value:
+                refuse_absurd({name: each})
+        counts = any(word in str(name) for word in ("layer", "depth"))
+        limit = _MOST_LAYERS if counts else _LARGEST_SIZE
         if isinstance(value, int | float) and not abs(value) <= limit:
             raise ValueError(f"its {name} is {value}, expected {limit} at most")
 

@@ -180,6 +180,8 @@ def load_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from fv2es_train.models.stored_shapes import refuse_other_shapes
+
     place = _whole(unpacked(Path(run)), which)
     if not (place / CONFIG).is_file():
         raise UsageError(
@@ -191,9 +193,11 @@ def load_checkpoint(
         _refuse_foreign(stored, place)
         settings = PrepSettings.from_json(stored["settings"])
         refuse_absurd(stored["model"])
-        model = build(config_from_json(stored["model"]), settings)
         if problem := why_unreadable(place / WEIGHTS):
             raise ValueError(problem[1])
+        config = config_from_json(stored["model"])
+        refuse_other_shapes(config, settings, place / WEIGHTS)
+        model = build(config, settings)
         model.load_state_dict(load_file(place / WEIGHTS))
         return Checkpoint(
             model=model.to(device).eval(),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class EmotionModel(nn.Module):
     """A network that gives the logits of a batch. A family needs to implement `forward` only.
 
+    Its constructor reads no values of tensors: it also runs on PyTorch's meta device, to compare
+    the shapes of a checkpoint.
+
     Attributes:
         config: the configuration, stored in every checkpoint.
         modalities: letters of the modalities that the network reads.

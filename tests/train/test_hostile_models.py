@@ -6,6 +6,7 @@ import builtins
 import json
 import os
 import pickle
+import resource
 import shutil
 import sys
 import zipfile
@@ -241,6 +242,31 @@ def test_a_stored_encoder_names_no_code(trained: Callable[[str], Path], tmp_path
         (run / "best/config.json").write_text(json.dumps(changed))
         with pytest.raises(TrainError, match="cannot be read"):
             load_checkpoint(run)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"trans_layers": 40, "trans_ffn": 10**7}, "its config.json needs"),
+        ({"mel_depths": [10**9, 1, 1]}, "expected 1000 at most"),
+        ({"face_stages": [[16] * 2000, [64], [64]]}, "at most 1000"),
+        ({"text": {"vocab_size": 9 * 10**6, "embedding_size": 10**4}}, "its config.json needs"),
+    ],
+    ids=["wide", "deep", "long", "vocabulary"],
+)
+def test_a_run_of_more_weights_than_it_holds_is_refused_before_it_is_built(
+    values: dict[str, Any], said: str, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained("tav"), tmp_path / "run"))
+    stored = json.loads((run / "best/config.json").read_text())
+    values = {**values, "text": stored["model"]["text"] | values.get("text", {})}
+    stored["model"] |= values
+    (run / "best/config.json").write_text(json.dumps(stored))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TrainError, match=said) as caught:
+        load_checkpoint(run)
+    one_line(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
 
 
 STATES: dict[str, Callable[[Path, Path], object]] = {

@@ -1,0 +1,34 @@
+"""The shapes of stored weights, compared with those of a model before any memory is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from fv2es_prep.config import PrepSettings
+from fv2es_train.models.families import ModelConfig, build
+
+
+def refuse_other_shapes(config: ModelConfig, settings: PrepSettings, weights: Path) -> None:
+    """Make sure that a file holds the weights of a model, which is not built for it.
+
+    Args:
+        config: the model's configuration, with that of its text encoder.
+        settings: see `families.build`.
+        weights: a file in safetensors' format.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape; the first one is named.
+        SafetensorError: the file is damaged.
+    """
+    with safe_open(weights, "pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    with torch.device("meta"):
+        sketch = build(config, settings)
+    expected = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
+    for name in (*expected, *found):
+        if found.get(name) != expected.get(name):
+            has, needs = (shapes.get(name, "no such weight") for shapes in (found, expected))
+            raise ValueError(f"{weights.name} has {has} for {name}, its config.json needs {needs}")
