@@ -35,7 +35,8 @@ _LIMITS = """\
   microphones, and emotion that is not acted, were not measured.
 - It predicts how raters would label a clip, not what a person feels. Do not use it for decisions
   about people: hiring, teaching, policing, health or credit.
-- Thresholds were fitted on valid; they fit less well where classes are distributed differently."""
+- {what} on valid; they fit less well where classes are distributed differently."""
+_FITTED = {"thresholds": "Thresholds were fitted", "largest": "Probabilities were calibrated"}
 
 
 def write_card(
@@ -77,7 +78,7 @@ def write_card(
         "## Training",
         _training(checkpoint, summary),
         "## What it is not for",
-        _LIMITS,
+        _LIMITS.format(what=_FITTED[checkpoint.decision.rule]),
         "## Licence of the data",
         " ".join(dict.fromkeys(map(_licence, sources))),
     ]

@@ -12,6 +12,7 @@ from fv2es_prep.stages.base import Pictures
 from fv2es_prep.stages.faces import FACES
 from fv2es_prep.stages.landmarks import LANDMARKS
 from fv2es_prep.stages.registry import StageContext
+from tests.planted import planted_pictures, right_share
 
 
 def face(x: float, y: float, side: float, prob: float = 0.9999) -> Face:
@@ -24,7 +25,7 @@ def test_hands_and_smaller_faces_beside_the_speaker_are_not_the_speaker():
     hands = [face(20, 200, 110, 0.72) for _ in range(20)]
     smaller = [face(300, 60, 30) for _ in range(20)]
     found = speaker_track(list(zip(hands, speaker, smaller, strict=True)))
-    assert [found[i] for i in range(20)] == speaker
+    assert all(found[i] is speaker[i] for i in range(20))
     assert len(find_tracks(list(zip(hands, speaker, smaller, strict=True)))) == 3
 
 
@@ -48,33 +49,7 @@ def test_settings_of_today_are_stored_as_before():
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[list[np.ndarray], np.ndarray]:
-    """A moving head between what is taken for a larger face, and a smaller one; her places.
-
-    A head on its side is found with a probability of 0.73, as clasped hands are.
-    """
-    import cv2
-    from skimage.data import astronaut
-
-    head, rng = astronaut()[0:180, 140:300], np.random.default_rng(0)
-    large = cv2.resize(head, (320, 360))
-    turn = cv2.getRotationMatrix2D((160, 180), 75, 1)
-    hands = cv2.warpAffine(large, turn, (320, 360), borderValue=(90, 90, 90))
-    small = cv2.resize(head[:, ::-1], (80, 90), interpolation=cv2.INTER_AREA)
-    pictures, places = [], []
-    for _ in range(20):
-        rgb = np.full((480, 640, 3), 90, np.uint8)
-        rgb[60:420, 10:330] = hands
-        x, y = 350 + rng.integers(0, 25), 60 + rng.integers(-12, 13)
-        rgb[y : y + 180, x : x + 160] = head
-        rgb[330:420, 520:600] = small
-        pictures.append(rgb)
-        places.append((x + 80, y + 115))
-    return pictures, np.array(places)
-
-
-def right_share(box: np.ndarray, places: np.ndarray) -> float:
-    centres = (box[:, :2] + box[:, 2:]) / 2
-    return float((np.abs(centres - places).max(axis=1) < 60).mean())
+    return planted_pictures(20)
 
 
 @pytest.mark.parametrize("detector", ["exact", "facenet"])

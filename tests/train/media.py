@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
 from fv2es_prep.types import View
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAME = "Ses01F_impro01"
 LEFT = View("left", 224, 0)
@@ -16,6 +21,16 @@ LEFT = View("left", 224, 0)
 def ffmpeg(*arguments: str | Path) -> None:
     program = imageio_ffmpeg.get_ffmpeg_exe()
     subprocess.run([program, "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def film_of(out: Path, pictures: Sequence[np.ndarray], rate_hz: float, *how: str) -> Path:
+    """A film without sound of pictures (H, W, 3)."""
+    height, width = pictures[0].shape[:2]
+    raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate_hz:g}")
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [program, "-v", "error", "-y", *raw, "-i", "-", "-pix_fmt", "yuv420p", *how, str(out)]
+    subprocess.run(command, input=b"".join(p.tobytes() for p in pictures), check=True)
+    return out
 
 
 def changed(tmp_path: Path, video: Path, *how: str) -> Path:

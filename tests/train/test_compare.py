@@ -217,6 +217,8 @@ def test_the_card_says_what_was_trained_on_what(corpus: Corpus, run: Path) -> No
     ):
         assert said in card, said
     assert str(corpus.shards.parent) not in card and str(run.parent) not in card
+    # One class is decided: thresholds are not used.
+    assert "Probabilities were calibrated on valid" in card and "Thresholds were" not in card
     opening = card.split("## ")[0]
     assert all(said in opening for said in ("Trained on", "with train", "Not for decisions"))
     for picture in ("curves.png", "test.png"):

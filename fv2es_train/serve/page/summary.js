@@ -15,8 +15,20 @@ export function showSummary(summary, thresholds, old = null) {
   const box = byId("summary");
   box.replaceChildren(headline(summary, old));
   if (!summary?.top) return;
-  if (summary.speakers.length) box.append(speakers(summary.speakers));
-  box.append(table(summary, thresholds, old));
+  if (!summary.speakers.length) {
+    box.append(table(summary, thresholds, old));
+    return;
+  }
+  const before = (one) => old?.speakers.find((other) => other.speaker === one.speaker);
+  const each = summary.speakers.map((one) =>
+    make(
+      "details",
+      {},
+      make("summary", { text: `Classes of ${one.speaker}` }),
+      table(one, thresholds, before(one)),
+    ),
+  );
+  box.append(speakers(summary.speakers), ...each);
 }
 
 /** Say that the whole video is not told yet. */
@@ -40,11 +52,12 @@ function headline(summary, old) {
       data: { testid: "headline" },
       text: "Not decided: no utterance could be scored.",
     });
-  const sure = summary.decided.length > 0;
-  const said = (one) =>
-    one.decided.length
-      ? one.decided.join(", ")
-      : `No class is decided; ${one.top} has the highest mean.`;
+  const sure = summary.decided.length > 0 && !summary.speakers.length;
+  const said = (one) => {
+    if (one.speakers.length) return `${several(one.speakers.length, "person")}, each on its own`;
+    if (one.decided.length) return one.decided.join(", ");
+    return `No class is decided; ${one.top} has the highest mean.`;
+  };
   const line = make(
     "p",
     { class: "headline", data: { testid: "headline" } },
@@ -67,7 +80,7 @@ function headline(summary, old) {
   );
 }
 
-/** The decision for each person: the means of the whole video mix them. */
+/** The decision for each person; means of the whole video would mix them. */
 function speakers(each) {
   const rows = each.map((one) =>
     make(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fv2es_train.models.checkpoint import load_checkpoint
@@ -14,7 +16,8 @@ from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.render import csv_head, csv_row, table_lines
 from fv2es_train.predict.request import Request, Span
-from tests.train.media import LEFT, ffmpeg
+from tests.planted import planted_pictures, right_share
+from tests.train.media import LEFT, ffmpeg, film_of
 
 SPANS = (Span(0, 6, view=LEFT), Span(3, 5, view=LEFT))
 
@@ -75,6 +78,23 @@ def test_without_a_verified_face_nothing_is_decided_from_pictures(
     assert "not decided: no face" in "\n".join(table_lines(one, predictor.classes))
     assert csv_row("v", one, predictor.classes).count(",") == csv_head(predictor.classes).count(",")
     assert one.undecided in csv_row("v", one, predictor.classes)
+
+
+def test_the_face_is_the_speakers_unless_the_largest_is_requested(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pictures, places = planted_pictures(6)
+    video = film_of(tmp_path / "planted.mkv", pictures, 2, "-c:v", "ffv1")
+    predictor = Predictor.load(trained("v"), "cpu", None, "none")
+
+    def share(**faces: Any) -> float:
+        (one,) = predictor.predict(Request(video, spans=(Span(0, 3),), **faces))
+        assert one.faces_found == one.faces_seen == 6 and one.decided
+        edges = [[box.left, box.top, box.right, box.bottom] for box in one.boxes]
+        return right_share(np.array(edges), places)
+
+    assert share() == 1
+    assert share(faces="largest") <= 0.5
 
 
 def test_a_run_that_keeps_the_centre_still_does(

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, expect
 
 from fv2es_train.predict.subtitles import parse_transcript
-from tests.train.media import ffmpeg
+from tests.planted import planted_pictures
+from tests.train.media import ffmpeg, film_of
 from tests.train.serve.conftest import Serve, Server
 from tests.train.serve.page.visit import MARKUP, Visit, ask, visit
 
@@ -209,10 +210,38 @@ def test_the_page_says_what_the_run_knows_and_sums_up_each_person(
     page.done()
     speakers = job_of(server, job["id"])["summary"]["speakers"]
     assert len(speakers) == 2
+    expect(page.at("headline")).to_have_text("2 persons, each on its own")
     rows = page.at("speakers").locator("tr")
     for number, one in enumerate(speakers):
         expect(rows.nth(number)).to_contain_text(one["speaker"])
         expect(rows.nth(number)).to_contain_text(said(one))
+        page.page.get_by_text(f"Classes of {one['speaker']}").click()
+        for name, mean in one["probability"].items():
+            expect(page.at(f"mean-{name}").nth(number)).to_have_text(f"{mean:.3f}")
+
+
+def test_the_faces_that_are_chosen_are_scored(
+    browser: Browser, serve: Serve, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The speaker is on the right; on the left is something larger, taken for a face."""
+    how = ("-c:v", "libvpx", "-b:v", "20M", "-qmin", "0", "-qmax", "4")
+    clip = film_of(tmp_path / "planted.webm", planted_pictures(6)[0], 2, *how)
+    server = serve(run=trained("v"))
+    for faces in ("track", "largest", "all"):
+        with visit(browser, server.url) as page:
+            page.choose(clip)
+            page.page.locator(f"input[name=faces][value={faces}]").check()
+            page.page.get_by_text("Views and spans").click()
+            page.at("spans").fill('[{"start_s": 0, "end_s": 3}]')
+            found = job_of(server, page.send())
+            page.done()
+            found = job_of(server, found["id"])["utterances"]
+            if faces == "all":
+                assert len(found) >= 2
+                expect(page.at("speakers").locator("tr")).to_have_count(len(found))
+            else:
+                (one,) = found
+                assert any(place["left"] < 0.5 for place in one["places"]) == (faces == "largest")
 
 
 def test_a_title_card_is_not_decided_and_has_no_box(

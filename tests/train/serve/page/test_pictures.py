@@ -32,9 +32,8 @@ def test_pictures_for_the_documentation(browser: Browser, serve: Serve, tmp_path
     server = serve(*options, run=Path(demo, "run") if demo else None)
     with visit(browser, server.url) as page:
         page.choose(tmp_path / "talk.avi")
-        page.page.screenshot(
-            path=out / "serve-upload.png", clip={"x": 0, "y": 0, "width": 1280, "height": 690}
-        )
+        page.page.mouse.move(0, 0)
+        page.page.screenshot(path=out / "serve-upload.png", full_page=True)
         page.page.get_by_text("Views and spans").click()
         page.at("spans").fill(json.dumps(spans))
         page.send()
