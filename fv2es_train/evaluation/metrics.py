@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
     from fv2es_train.models.decision import Rule
 
+    Floats = NDArray[np.float64]
+
 METRICS = (
     "accuracy",
     "balanced_accuracy",
@@ -55,8 +57,8 @@ METRICS = (
     "f1_weighted",
     "auc",
 )
-NEED_POSITIVES = ("balanced_accuracy", "precision", "recall", "f1_binary", "auc")
-NEED_NEGATIVES = ("balanced_accuracy", "auc")
+_NEED_POSITIVES = ("balanced_accuracy", "precision", "recall", "f1_binary", "auc")
+_NEED_NEGATIVES = ("balanced_accuracy", "auc")
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 NO_EVIDENCE = 0.5
 _BINS = 15
@@ -118,8 +120,19 @@ def measure_predicted(
         class; ``average`` over classes; ``absent_classes``, the classes without a positive, which
         most averages leave out.
     """
-    per_class = {
-        name: class_metrics(label[:, c], predicted[:, c], probability[:, c])
+    truth, named = label.astype(np.bool_), predicted.astype(np.bool_)
+    counts = [each.sum(axis=0, dtype=np.float64) for each in (truth & named, named, truth)]
+    total, positives = np.full(len(names), float(len(label))), counts[-1].astype(int).tolist()
+    auc = [
+        _auc(label[:, c], probability[:, c]) if 0 < support < len(label) else 0.0
+        for c, support in enumerate(positives)
+    ]
+    values = measure_counts(counts[0], counts[1], counts[2], total, np.array(auc))
+    per_class: dict[str, dict[str, Any]] = {
+        name: {
+            **{m: None if np.isnan(v[c]) else float(v[c]) for m, v in values.items()},
+            "support": positives[c],
+        }
         for c, name in enumerate(names)
     }
     return {
@@ -130,33 +143,41 @@ def measure_predicted(
     }
 
 
-def class_metrics(
-    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], probability: NDArray[np.float64]
-) -> dict[str, Any]:
-    """Each of `METRICS` of one class, None where undefined, and ``support``; arrays are (N,)."""
-    total, positives, named = len(truth), int(truth.sum()), int(predicted.sum())
-    hits = int((truth.astype(np.bool_) & predicted.astype(np.bool_)).sum())
+def measure_counts(
+    hits: Floats, named: Floats, positives: Floats, total: Floats, auc: Floats
+) -> dict[str, Floats]:
+    """Each of `METRICS` of counts of any one shape, in that shape; NaN where undefined.
+
+    Args:
+        hits: true positives.
+        named: predicted positives.
+        positives: utterances that have the class.
+        total: utterances.
+        auc: area under the ROC curve; anything where it is undefined.
+    """
     negatives, wrong = total - positives, positives + named - 2 * hits
     rejected = total - hits - wrong
-    recall, f1 = _over(hits, positives), _over(2 * hits, 2 * hits + wrong)
-    f1_negatives = _over(2 * rejected, 2 * rejected + wrong)
+    recall = quotient(hits, positives)
+    f1_yes = quotient(2 * hits, 2 * hits + wrong)
+    f1_no = quotient(2 * rejected, 2 * rejected + wrong)
     values = {
         "accuracy": (hits + rejected) / total,
-        "balanced_accuracy": (recall + _over(rejected, negatives)) / 2,
-        "precision": _over(hits, named),
+        "balanced_accuracy": (recall + quotient(rejected, negatives)) / 2,
+        "precision": quotient(hits, named),
         "recall": recall,
-        "f1_binary": f1,
-        "f1_weighted": (f1 * positives + f1_negatives * negatives) / total,
-        "auc": _auc(truth, probability) if positives and negatives else 0.0,
+        "f1_binary": f1_yes,
+        "f1_weighted": (positives * f1_yes + negatives * f1_no) / total,
+        "auc": auc,
     }
-    undefined = {*(() if positives else NEED_POSITIVES), *(() if negatives else NEED_NEGATIVES)}
-    defined = {name: None if name in undefined else values[name] for name in METRICS}
-    return {**defined, "support": positives}
+    for names, needed in ((_NEED_POSITIVES, positives), (_NEED_NEGATIVES, negatives)):
+        values |= {name: np.where(needed > 0, values[name], np.nan) for name in names}
+    return values
 
 
-def _over(above: float, below: float) -> float:
+def quotient(above: Floats, below: Floats) -> Floats:
     """The quotient, 0 if the divisor is 0."""
-    return above / below if below else 0.0
+    found: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
 
 
 def _auc(truth: NDArray[np.uint8], probability: NDArray[np.float64]) -> float:

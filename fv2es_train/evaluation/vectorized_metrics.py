@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_train.evaluation.metrics import NEED_NEGATIVES, NEED_POSITIVES, why_not_single
+from fv2es_train.evaluation.metrics import measure_counts, quotient, why_not_single
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,24 +44,8 @@ class VectorizedMetrics:
         """Metric -> (R,), the averages over classes, see `metrics`; NaN if no class has a value."""
         total = weights.sum(axis=1, keepdims=True)
         hits, named, positives = np.split(weights @ self._cells, 3, axis=1)
-        negatives, misses, alarms = total - positives, positives - hits, named - hits
-        rejected = negatives - alarms
-        f1_yes = _over(2 * hits, 2 * hits + alarms + misses)
-        f1_no = _over(2 * rejected, 2 * rejected + alarms + misses)
-        recall = _over(hits, positives)
-        values = {
-            "accuracy": (hits + rejected) / total,
-            "balanced_accuracy": (recall + _over(rejected, negatives)) / 2,
-            "precision": _over(hits, named),
-            "recall": recall,
-            "f1_binary": f1_yes,
-            "f1_weighted": (positives * f1_yes + negatives * f1_no) / total,
-            "auc": self._auc(weights, positives, negatives),
-        }
-        for name in NEED_POSITIVES:
-            values[name] = np.where(positives > 0, values[name], np.nan)
-        for name in NEED_NEGATIVES:
-            values[name] = np.where(negatives > 0, values[name], np.nan)
+        auc = self._auc(weights, positives, total - positives)
+        values = measure_counts(hits, named, positives, total, auc)
         return {name: _mean(value) for name, value in values.items()}
 
     def single_label(self, weights: Floats) -> dict[str, Floats]:
@@ -80,18 +64,18 @@ class VectorizedMetrics:
             at_no = np.add.reduceat(ranked, steps, axis=1) - at_yes
             below = np.cumsum(at_no, axis=1) - at_no / 2
             values[:, c] = (at_yes * below).sum(axis=1)
-        return _over(values, positives * negatives)
+        return quotient(values, positives * negatives)
 
 
 def of_confusion(confusion: Floats) -> dict[str, Floats]:
     """Metric -> (R,), the single-label metrics of matrices (R, C, C): true class by chosen one."""
     true, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
     right, total = np.diagonal(confusion, axis1=1, axis2=2), true.sum(axis=1)
-    f1 = _over(2 * right, true + chosen)
+    f1 = quotient(2 * right, true + chosen)
     return {
-        "accuracy": _over(right.sum(axis=1), total),
-        "balanced_accuracy": _mean(np.where(true > 0, _over(right, true), np.nan)),
-        "f1_weighted": _over((true * f1).sum(axis=1), total),
+        "accuracy": quotient(right.sum(axis=1), total),
+        "balanced_accuracy": _mean(np.where(true > 0, quotient(right, true), np.nan)),
+        "f1_weighted": quotient((true * f1).sum(axis=1), total),
         "f1_macro": _mean(np.where(true + chosen > 0, f1, np.nan)),
     }
 
@@ -105,12 +89,6 @@ def gather(parts: Iterable[dict[str, Floats]]) -> dict[str, Floats]:
 def plain(values: dict[str, Floats], row: int) -> dict[str, Any]:
     """The values of one row as JSON values; NaN becomes None."""
     return {n: None if np.isnan(v[row]) else float(v[row]) for n, v in values.items()}
-
-
-def _over(above: Floats, below: Floats) -> Floats:
-    """The quotient, 0 if the divisor is 0."""
-    quotient: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    return quotient
 
 
 def _mean(values: Floats) -> Floats:

@@ -116,7 +116,7 @@ class VideoPrediction:
         probability: class -> mean over the scored utterances, weighted by their length.
         share: class -> share of ``spoken_s`` in which the class is decided.
         decided: classes that the run's rule decides from these means; none if no utterance is
-            decided.
+            decided, or if there are several speakers.
         rule: see `Decision`; ``largest`` uses no thresholds.
         notes: what was missing and what was done instead, one sentence each.
         speakers: each speaker or face, if there are several: the means of the whole video mix
@@ -169,7 +169,7 @@ def summarise(
     each = [[one for one in scored if one.speaker == name] for name in names]
     values = _means(scored, decision)
     if len(names) > 1:
-        values["spoken_s"] = _covered_s(scored)
+        values |= {"spoken_s": _covered_s(scored), "decided": ()}
     return VideoPrediction(
         video=video,
         unscored=len(utterances) - len(scored),

@@ -52,7 +52,7 @@ function headline(summary, old) {
       data: { testid: "headline" },
       text: "Not decided: no utterance could be scored.",
     });
-  const sure = summary.decided.length > 0 && !summary.speakers.length;
+  const sure = summary.decided.length > 0;
   const said = (one) => {
     if (one.speakers.length) return `${several(one.speakers.length, "person")}, each on its own`;
     if (one.decided.length) return one.decided.join(", ");

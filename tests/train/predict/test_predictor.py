@@ -280,7 +280,7 @@ def test_persons_are_summarised_one_by_one_and_their_common_time_counts_once(
 
     found = [one(0, 10, "face 1", 0.9), one(0, 10, "face 2", 0.1), one(12, 19.5, "face 1", 0.9)]
     whole = summarise("v", found, Decision(thresholds={"ang": 0.5, "neu": 0.5}))
-    assert whole.spoken_s == 17.5
+    assert (whole.spoken_s, whole.decided) == (17.5, ())
     first, second = whole.speakers
     assert (first.speaker, first.spoken_s, first.scored) == ("face 1", 17.5, 2)
     assert first.probability["ang"] == pytest.approx(0.9)
