@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from distributed import Client
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.files import sha256_of
 from pipelines.executors.cluster import _work
+from tests.command_line import start
 
 pytestmark = pytest.mark.slow
 
@@ -74,3 +76,40 @@ def test_a_worker_that_sees_another_disk_is_told(address, tmp_path):
         asked = client.submit(_work, tmp_path / "gone", pure=False)
         with pytest.raises(ExecutorError, match=r"a worker on .* does not see .*gone"):
             asked.result()
+
+
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2], ids=["INT", "TERM", "INT2"]
+)
+def test_a_signal_ends_a_run_in_a_sentence_and_frees_the_workers(
+    corpus, text_model, prepared, address, tmp_path, prepare, options_for, signals
+):
+    out = tmp_path / "out"
+    command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model]
+    process = start(*command, "--shard-mb", "0.1", "--executor", address)
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".plan/*/claims/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.2)
+    ended = process.wait()
+    assert ended.returncode == 128 + signals[0], ended.stderr
+    sentence, *hint = ended.stderr.splitlines()
+    assert "finished shards" in sentence
+    assert all(line.startswith("hint: the same command continues") for line in hint), ended.stderr
+    with Client(address) as client:
+        # A worker ends after the utterance that it prepares.
+        until = time.monotonic() + 20
+        while any(client.run(_executing).values()) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert list(client.run(_executing).values()) == [0, 0]
+        assert not any(client.processing().values())
+    _, summary = prepare(options_for(corpus, out, text_model), address)
+    assert summary.shards == 3
+    made = {p.name: sha256_of(p) for p in out.glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def _executing(dask_worker):
+    return dask_worker.state.executing_count
