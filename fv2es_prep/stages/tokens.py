@@ -112,7 +112,8 @@ def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArr
     """The token ids of a transcript, special tokens included: int32 (L,), L <= max_tokens.
 
     Raises:
-        TokenizerError: the tokenizer of that name is not the one of the settings.
+        TokenizerError: the tokenizer of that name is not the one of the settings, or gives ids that
+            are not below its number of ids.
     """
     found = _described(name_or_dir, settings.max_tokens)
     if found != dataclasses.replace(settings, tokenizer=found.tokenizer):
@@ -123,6 +124,12 @@ def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArr
         )
     tokenizer = load_tokenizer(name_or_dir)
     ids = tokenizer(transcript, truncation=True, max_length=settings.max_tokens)["input_ids"]
+    if max(ids, default=0) >= settings.vocabulary_size:
+        raise TokenizerError(
+            f"the tokenizer at {name_or_dir!r} gives the id {max(ids)}, and has "
+            f"{settings.vocabulary_size} ids",
+            "save it with ids from 0 on, without gaps",
+        )
     return np.array(ids, np.int32)
 
 

@@ -167,10 +167,10 @@ def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
 
     if "t" not in config.modalities:
         return FV2ES(config)
-    if config.text:
-        return FV2ES(config, texts.from_config(config.text))
     words = settings.text
-    if config.text_encoder:
+    if config.text:
+        text = texts.from_config(config.text)
+    elif config.text_encoder:
         text = texts.pretrained(config.text_encoder)
     else:
         text = texts.small(words.vocabulary_size, words.pad_id)
@@ -180,6 +180,14 @@ def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
             f"the text encoder accepts {text.vocabulary_size}",
             "pass the text encoder that belongs to the tokenizer: --text-encoder NAME_OR_DIR",
         )
+    if words.max_tokens > (longest := text.longest or words.max_tokens):
+        raise TrainError(
+            f"the shards' texts have up to {words.max_tokens} token ids, the text encoder accepts "
+            f"{longest}",
+            f"prepare the shards with --set text.max_tokens={longest}, or pass another encoder",
+        )
+    if config.text:
+        return FV2ES(config, text)
     # The directory name only: paths of this machine do not belong in a checkpoint.
     name = Path(config.text_encoder).name if Path(config.text_encoder).is_dir() else ""
     return FV2ES(replace(config, text=text.config, text_encoder=name or config.text_encoder), text)

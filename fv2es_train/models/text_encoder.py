@@ -35,6 +35,16 @@ class TextEncoder(nn.Module):
         return int(self.albert.config.vocab_size)  # type: ignore[union-attr,arg-type]  # transformers
 
     @property
+    def longest(self) -> int | None:
+        """Most tokens of a text; None where positions have no vectors of their own."""
+        for name, part in self.albert.named_modules():
+            if name.endswith("position_embeddings") and isinstance(part, nn.Embedding):
+                # RoBERTa counts positions from the one after that of padding.
+                first = 0 if part.padding_idx is None else part.padding_idx + 1
+                return part.num_embeddings - first
+        return None
+
+    @property
     def config(self) -> dict[str, Any]:
         """Its transformers configuration, see `from_config`."""
         values: dict[str, Any] = self.albert.config.to_dict()  # type: ignore[union-attr,operator]

@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from fv2es_prep.config import TextSettings
 from fv2es_prep.errors import SettingsError, TokenizerError
@@ -37,6 +39,15 @@ def test_a_tokenizer_is_known_by_content_and_not_by_path(text_model, tmp_path):
     other = dataclasses.replace(settings, vocabulary_sha256="0" * 64)
     with pytest.raises(TokenizerError, match="expected 000000000000"):
         tokenize("hello", str(text_model), other)
+
+
+def test_a_tokenizer_whose_ids_have_gaps_is_refused(tmp_path):
+    words = WordLevel({"[UNK]": 0, "happy": 70_000}, "[UNK]")
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words)).save_pretrained(tmp_path)
+    settings = describe_tokenizer(str(tmp_path), 100)
+    assert tokenize("sad", str(tmp_path), settings).tolist() == [0]
+    with pytest.raises(TokenizerError, match="gives the id 70000, and has 2 ids"):
+        tokenize("happy", str(tmp_path), settings)
 
 
 def test_a_tokenizers_files_do_not_depend_on_what_was_tokenized(text_model, tmp_path):

@@ -14,6 +14,8 @@ import torch
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import OutputError, SplitError, TokenizerError, TrainError, UsageError
 from fv2es_prep.types import MelSpectrum
+from fv2es_train.models.families import build, preset
+from fv2es_train.models.text_encoder import small
 from fv2es_train.training.loop import train
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, options_of, write_shards
 
@@ -181,6 +183,17 @@ def test_a_text_encoder_with_too_few_words_is_refused(corpus: Corpus, tmp_path: 
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))
     with pytest.raises(TrainError, match="40 token ids, the text encoder accepts 10"):
         train(options)
+
+
+def test_a_text_encoder_with_too_few_positions_is_refused() -> None:
+    model = preset("fv2es-tiny").model
+    text = small(SETTINGS.text.vocabulary_size, 0).config | {"max_position_embeddings": 50}
+    chosen = replace(model, label_classes=("sad",), text=text)
+    with pytest.raises(TrainError, match="up to 100 token ids, the text encoder accepts 50"):
+        build(chosen, SETTINGS)
+    # What a checkpoint says of its encoder is compared, too.
+    with pytest.raises(TrainError, match="40 token ids, the text encoder accepts 10"):
+        build(replace(chosen, text=small(10, 0).config), SETTINGS)
 
 
 def test_an_unreachable_text_encoder_leaves_no_run(
