@@ -68,8 +68,8 @@ def make(directory: str, count: int) -> dict[str, Any]:
     import pyarrow as pa
 
     from fv2es_prep.config import DEFAULT_STAGES, PrepSettings, TextSettings
-    from fv2es_prep.shards import catalogue, schema
-    from fv2es_prep.shards.index import Index, ShardEntry, write_index
+    from fv2es_prep.shards import catalogue_file, schema
+    from fv2es_prep.shards.index import CATALOGUE_NAME, Index, ShardEntry, write_index
 
     began = time.perf_counter()
     place = Path(directory)
@@ -90,7 +90,7 @@ def make(directory: str, count: int) -> dict[str, Any]:
         "text": pa.array(_texts(count, rng), pa.large_string()),
         "start_s": start,
         "end_s": np.round(start + 0.6 + rng.gamma(2.0, 2.0, count), 4),
-        **{catalogue.LABEL + name: rng.random(count) < 0.2 for name in classes},
+        **{catalogue_file.LABEL + name: rng.random(count) < 0.2 for name in classes},
     }
     for name in DEFAULT_STAGES[:2]:
         digests = np.frombuffer(rng.bytes(16 * count), "S16")
@@ -98,13 +98,13 @@ def make(directory: str, count: int) -> dict[str, Any]:
             pa.binary(16), count, [None, pa.py_buffer(digests.tobytes())]
         )
     for name in ("faces", "faces/found", "mel", "tokens"):
-        columns[catalogue.COUNT + name] = np.ones(count, np.int64)
+        columns[catalogue_file.COUNT + name] = np.ones(count, np.int64)
     columns |= {path: [""] * count for path in schema.MISSING.values()}
-    key = {catalogue.SHARDS_KEY: catalogue.shards_digest(index).encode()}
-    table = pa.table(columns, pa.schema(catalogue.column_names(index), key))
-    catalogue.write_arrow(place / catalogue.CATALOGUE_NAME, table)
+    key = {catalogue_file.SHARDS_KEY: catalogue_file.shards_digest(index).encode()}
+    table = pa.table(columns, pa.schema(catalogue_file.column_names(index), key))
+    catalogue_file.write_arrow(place / CATALOGUE_NAME, table)
     write_index(place, index)
-    size = (place / catalogue.CATALOGUE_NAME).stat().st_size
+    size = (place / CATALOGUE_NAME).stat().st_size
     return {"bytes": size, "seconds": time.perf_counter() - began}
 
 

@@ -1,44 +1,41 @@
 """The catalogue of a dataset: the small columns of all shards, one row for each example.
 
-Owns catalogue.parquet and its columns in memory. It is read without opening a shard where it
-belongs to the shards of the index; otherwise it is made from the shards.
+Owns its columns in memory. They are read without opening a shard where the file belongs to the
+shards of the index; otherwise they are made from the shards. Leaves the file to `catalogue_file`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.config import MODALITIES, MODALITY_NAMES, PrepSettings, digest_of
+from fv2es_prep.config import MODALITIES, MODALITY_NAMES
 from fv2es_prep.errors import REBUILD_HINT, ShardError, words_of
+from fv2es_prep.shards.catalogue_file import (
+    COUNT,
+    LABEL,
+    RATING,
+    TIMES,
+    content_stages,
+    is_current,
+    read_column,
+    table_from_shards,
+    write_arrow,
+)
 from fv2es_prep.shards.index import CATALOGUE_NAME, Index, read_index
 from fv2es_prep.shards.opening import regular_size
-from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.shards.schema import DIGEST_BYTES, MISSING
-from fv2es_prep.stages.registry import media_of, stages_of
-from fv2es_prep.stages.stage_rows import counted_columns, sums_of
-from fv2es_prep.utils.files import sha256_of, whole_file
+from fv2es_prep.shards.schema import MISSING
+from fv2es_prep.stages.stage_rows import counted_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-SHARDS_KEY = b"fv2es.shards_digest"
-TEXTS = ("id", "recording_id", "speaker", "session", "text")
-TIMES = ("start_s", "end_s")
-# What stands before the name of a class, of a rating, and of what is counted.
-LABEL, RATING, COUNT = "label/", "rating/", "count/"
-# Rows of one part of the file; fixed, so that equal datasets give equal bytes.
-_GROUP_ROWS = 1 << 20
-_REPEATED = ("recording_id", "speaker", "session", *MISSING.values())
-# What a file, or a column in memory, may have more than all shards: headers.
-_SLACK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -251,30 +248,6 @@ def _from_file(directory: Path, index: Index) -> Catalogue:
     return Catalogue(index, column)
 
 
-def read_column(path: Path, name: str, index: Index) -> Any:
-    """A column without nulls; ValueError if it takes more memory than all shards have bytes."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    most_bytes = index.size_bytes + _SLACK_BYTES
-    place = pq.read_schema(path).names.index(name)
-    metadata = pq.read_metadata(path)
-    groups = [metadata.row_group(n).column(place) for n in range(metadata.num_row_groups)]
-    size = sum(group.total_uncompressed_size for group in groups)
-    # A text that is stored once may stand in every row.
-    folded = [name] if name in _REPEATED or any(g.has_dictionary_page for g in groups) else None
-    if size <= most_bytes:
-        with pq.ParquetFile(path, read_dictionary=folded) as file:
-            found = file.read(columns=[name], use_threads=False).column(name)
-        for chunk in found.chunks if pa.types.is_dictionary(found.type) else ():
-            lengths = pc.binary_length(chunk.dictionary)
-            size += pc.sum(lengths.take(chunk.indices)).as_py() or 0
-        if size <= most_bytes and not found.null_count:
-            return found
-    raise ValueError(f"its column {name} has nulls, or more bytes than the shards")
-
-
 def write_catalogue(directory: Path, index: Index) -> Index:
     """Write catalogue.parquet of the shards of an index.
 
@@ -288,105 +261,6 @@ def write_catalogue(directory: Path, index: Index) -> Index:
     table = table_from_shards(directory, index)
     write_arrow(directory / CATALOGUE_NAME, table)
     return replace(index, missing=Catalogue(index, table.column).missing_counts())
-
-
-def is_current(directory: Path, index: Index) -> bool:
-    """Whether there is a sound catalogue of the shards of the index, with every column."""
-    import pyarrow.parquet as pq
-
-    path = directory / CATALOGUE_NAME
-    try:
-        if regular_size(path) > index.size_bytes + _SLACK_BYTES:
-            return False
-        if index.files.get(CATALOGUE_NAME) not in (None, sha256_of(path)):
-            return False
-        found = pq.read_metadata(path)
-        schema = found.schema.to_arrow_schema()
-    except (ShardError, OSError, ValueError):
-        return False
-    types = dict(zip(schema.names, schema.types, strict=True))
-    wanted = column_names(index).items()
-    return is_of(found.metadata, found.num_rows, index) and wanted <= types.items()
-
-
-def is_of(metadata: Mapping[bytes, bytes] | None, rows: int, index: Index) -> bool:
-    """Whether a file with this metadata is of the shards of the index."""
-    digest = (metadata or {}).get(SHARDS_KEY, b"").decode()
-    return digest == shards_digest(index) and rows == index.examples
-
-
-def shards_digest(index: Index) -> str:
-    """SHA-256 of what the catalogue is made from: the list of shards, and the classes' names."""
-    shards = [asdict(shard) for shard in index.shards]
-    return digest_of({"shards": shards, "label_classes": list(index.label_classes)})
-
-
-def column_names(index: Index) -> dict[str, Any]:
-    """Column of the file -> its `pyarrow.DataType`."""
-    import pyarrow as pa
-
-    counted = counted_columns(index.settings)
-    return {
-        **dict.fromkeys(TEXTS, pa.large_string()),
-        **dict.fromkeys(TIMES, pa.float64()),
-        **dict.fromkeys(MISSING.values(), pa.large_string()),
-        **{LABEL + name: pa.bool_() for name in index.label_classes},
-        **{RATING + name: pa.float32() for name in index.rating_names},
-        **dict.fromkeys(content_stages(index.settings), pa.binary(DIGEST_BYTES)),
-        **{COUNT + name: pa.int64() for name in counted},
-    }
-
-
-def table_from_shards(directory: Path, index: Index) -> Any:
-    """The `pyarrow.Table` that belongs into the file.
-
-    Raises:
-        ShardError: a shard is missing, damaged, foreign or from the future.
-    """
-    import pyarrow as pa
-
-    schema = pa.schema(column_names(index), {SHARDS_KEY: shards_digest(index).encode()})
-    parts = [pa.table(_of_shard(directory / s.name, index), schema) for s in index.shards]
-    return pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
-
-
-def content_stages(settings: PrepSettings) -> list[str]:
-    """The stages whose digests are in the file: those that are made of video or sound."""
-    return [stage.name for stage in stages_of(settings) if media_of(stage)]
-
-
-def _of_shard(path: Path, index: Index) -> dict[str, Any]:
-    with ShardReader(path, index=index) as reader:
-        columns = {name: reader.column(name) for name in (*TEXTS, *TIMES)}
-        some = index.settings.require != MODALITIES
-        for name in MISSING.values():
-            columns[name] = reader.column(name) if some else [""] * len(reader)
-        label = reader.column("label").astype(bool)
-        columns |= {LABEL + name: label[:, i] for i, name in enumerate(index.label_classes)}
-        rating = reader.column("ratings")
-        columns |= {RATING + name: rating[:, i] for i, name in enumerate(index.rating_names)}
-        for name in content_stages(index.settings):
-            columns[name] = [digest.tobytes() for digest in reader.column(f"digest/{name}")]
-        for name, (offsets, ones) in counted_columns(index.settings).items():
-            place = reader.column(offsets)
-            counts = sums_of(reader.column(ones), place) if ones else np.diff(place)
-            columns[COUNT + name] = counts
-    return columns
-
-
-def write_arrow(path: Path, table: Any) -> None:
-    """Write a `pyarrow.Table` as catalogue.parquet is written: equal tables give equal bytes."""
-    import pyarrow.parquet as pq
-
-    with whole_file(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            row_group_size=_GROUP_ROWS,
-            compression="zstd",
-            use_dictionary=list(_REPEATED),
-            write_statistics=False,
-        )
 
 
 def _whole(column: Any) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from fv2es_prep.config import PrepSettings
-from fv2es_prep.shards.catalogue import COUNT, LABEL, Catalogue, column_names
+from fv2es_prep.shards.catalogue import Catalogue
+from fv2es_prep.shards.catalogue_file import COUNT, LABEL, column_names
 from fv2es_prep.shards.index import Index, ShardEntry
 from fv2es_prep.shards.schema import MISSING
 

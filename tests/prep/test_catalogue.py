@@ -9,14 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fv2es_prep.errors import ShardError
-from fv2es_prep.shards.catalogue import (
-    COUNT,
-    Catalogue,
-    is_current,
-    read_catalogue,
-    table_from_shards,
-    write_catalogue,
-)
+from fv2es_prep.shards.catalogue import Catalogue, read_catalogue, write_catalogue
+from fv2es_prep.shards.catalogue_file import COUNT, is_current, table_from_shards
 from fv2es_prep.shards.index import CATALOGUE_NAME, Index, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.merge import merge

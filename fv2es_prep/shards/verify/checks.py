@@ -16,7 +16,8 @@ from typing import Any
 
 from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.errors import DAMAGE, ShardError, UsageError, words_of
-from fv2es_prep.shards.catalogue import Catalogue, is_of, read_column, table_from_shards
+from fv2es_prep.shards.catalogue import Catalogue
+from fv2es_prep.shards.catalogue_file import is_of, read_column, table_from_shards
 from fv2es_prep.shards.dropped import DROPPED_NAME, read_dropped
 from fv2es_prep.shards.index import CATALOGUE_NAME, INDEX_NAME, Index, ShardEntry, read_index
 from fv2es_prep.shards.opening import map_shard, regular_size
