@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -191,9 +192,17 @@ def _columns(examples: Sequence[Example], stages: Iterable[str]) -> dict[str, Te
 
 
 def rows_of(example: Example, stage: str) -> NDArray[Any]:
-    """The main column of a stage as vectors (R, D); R is 1 where an example has one vector."""
+    """The main column of a stage as vectors (R, D) without those that hold a NaN.
+
+    R is 1 where an example has one vector. Rows of points are flattened; of token ids D is 1.
+    """
     chosen = load_stage(stage)
-    return np.atleast_2d(chosen.arrays(example[stage])[chosen.main])
+    values: NDArray[Any] = np.asarray(chosen.arrays(example[stage])[chosen.main])
+    if values.ndim == 1:
+        return values[:, None] if stage == STAGES["t"] else values[None]
+    rows: NDArray[Any] = values.reshape(len(values), math.prod(values.shape[1:]))
+    # As the landmarks of a picture without a face.
+    return np.asarray(rows[~np.isnan(rows).any(axis=1)])
 
 
 def missing_letters(

@@ -129,6 +129,7 @@ FAMILIES: Registry[ModelFamily] = Registry(
         **dict.fromkeys(("fv2es", "fv2es-lite", "fv2es-tiny", "mme2e"), _FV2ES),
         "linear": "fv2es_train.models.feature_config:LINEAR",
         **dict.fromkeys(("lf-rnn", "lf-transformer"), _LATE_FUSION),
+        "mult": "fv2es_train.models.feature_config:MULT",
     },
 )
 

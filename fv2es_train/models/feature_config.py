@@ -1,23 +1,30 @@
-"""The families that read feature columns, ``linear`` and late fusion; imports no torch."""
+"""The families that read feature columns: ``linear``, late fusion, ``mult``; imports no torch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from msgspec import Meta
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.stages.registry import load_stage, modalities_of
+from fv2es_train.config import STAGES
 from fv2es_train.models.families import ModelConfig, ModelFamily, Preset
 
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
     from fv2es_train.models.linear import Linear
+    from fv2es_train.models.mult import MulT
     from fv2es_train.models.sequences import Sequences
 
 _Positive = Annotated[int, Meta(ge=1)]
+_Rate = Annotated[float, Meta(ge=0, lt=1)]
+# The stage whose values are ids, not vectors.
+TOKENS = STAGES["t"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,8 @@ class FeatureConfig(ModelConfig):
     """Which feature columns a model reads.
 
     Attributes:
-        features: stages to read, e.g. mfcc; each counts for the modality that it is made of, and
-            those of other modalities are not read.
+        features: stages to read, e.g. mfcc, landmarks or tokens; each counts for the modality that
+            it is made of, and those of other modalities are not read.
     """
 
     modalities: str = "a"
@@ -56,18 +63,28 @@ class FeatureConfig(ModelConfig):
         self.widths(settings)
 
     def widths(self, settings: PrepSettings) -> dict[str, int]:
-        """Stage -> length of its vectors; SettingsError if its main column holds none."""
+        """Stage -> numbers in one of its rows; of the token ids, how many there are.
+
+        Raises:
+            SettingsError: the main column of a stage holds no rows of floating-point numbers.
+        """
         found = {}
         for name in self.columns:
             stage = load_stage(name)
             column = next(c for c in stage.plain_columns(settings) if c.path == stage.main)
-            if len(column.row) != 1 or column.kind not in ("row", "ragged"):
+            # Of the other kinds the rows would be the values of one example.
+            ranks = {"row": (1,), "ragged": (1, 2, 3)}.get(column.kind, ())
+            if name == TOKENS:
+                found[name] = settings.text.vocabulary_size
+            elif len(column.row) in ranks and np.dtype(column.dtype).kind == "f":
+                found[name] = math.prod(map(int, column.row))
+            else:
                 raise SettingsError(
                     f"{self.name} cannot read the stage {name}: a row of it has the shape "
-                    f"{column.row}, expected one vector",
-                    "read a feature stage, e.g. mfcc",
+                    f"{column.row} and the type {np.dtype(column.dtype or 'S').name}, expected "
+                    "floating-point vectors",
+                    "read a feature stage, e.g. mfcc, landmarks or tokens",
                 )
-            found[name] = int(column.row[0])
         return found
 
 
@@ -90,7 +107,7 @@ class SequenceConfig(FeatureConfig):
 
     Attributes:
         encoder: sequence encoder.
-        pool: rows that are averaged to one before the encoder.
+        pool: rows that are averaged to one before the encoder; tokens are not.
         hidden: width of the encoder, in each direction.
         layers: layers of the encoder.
         bidirectional: whether an RNN also reads from the end.
@@ -106,16 +123,47 @@ class SequenceConfig(FeatureConfig):
     layers: _Positive = 1
     bidirectional: bool = True
     heads: _Positive = 4
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+    dropout: _Rate = 0.3
 
     def check(self, settings: PrepSettings) -> None:
         """See `FeatureConfig`."""
         super().check(settings)
-        if self.encoder == "transformer" and (self.hidden % self.heads or self.hidden % 2):
-            raise SettingsError(
-                f"{self.name} has a transformer of width {self.hidden} with {self.heads} heads, "
-                "expected an even multiple of the heads"
-            )
+        if self.encoder == "transformer":
+            _check_width(self.name, self.hidden, self.heads)
+
+
+@dataclass(frozen=True)
+class MultConfig(FeatureConfig):
+    """A cross-modal transformer for each ordered pair of modalities.
+
+    Attributes:
+        pool: rows that are averaged to one before the transformers; tokens are not.
+        hidden: width of a cross-modal transformer.
+        layers: layers of each transformer.
+        heads: attention heads.
+        dropout: dropout rate of attention, between layers and before the classifier.
+    """
+
+    family = "mult"
+    name: str = "mult"
+    pool: _Positive = 4
+    hidden: _Positive = 40
+    layers: _Positive = 2
+    heads: _Positive = 4
+    dropout: _Rate = 0.2
+
+    def check(self, settings: PrepSettings) -> None:
+        """See `FeatureConfig`."""
+        super().check(settings)
+        _check_width(self.name, self.hidden, self.heads)
+
+
+def _check_width(name: str, hidden: int, heads: int) -> None:
+    if hidden % heads or hidden % 2:
+        raise SettingsError(
+            f"{name} has a transformer of width {hidden} with {heads} heads, expected an even "
+            "multiple of the heads"
+        )
 
 
 def _linear(config: LinearConfig, settings: PrepSettings) -> Linear:
@@ -128,6 +176,12 @@ def _sequences(config: SequenceConfig, settings: PrepSettings) -> Sequences:
     from fv2es_train.models.sequences import Sequences
 
     return Sequences(config, config.widths(settings))
+
+
+def _mult(config: MultConfig, settings: PrepSettings) -> MulT:
+    from fv2es_train.models.mult import MulT
+
+    return MulT(config, config.widths(settings))
 
 
 LINEAR = ModelFamily(
@@ -149,4 +203,10 @@ LATE_FUSION = ModelFamily(
         "lf-transformer": Preset(_TRANSFORMER, {**_TRAIN, "threads": 1, "warmup": 50}),
     },
     build=_sequences,
+)
+MULT = ModelFamily(
+    name="mult",
+    config=MultConfig,
+    presets={"mult": Preset(MultConfig(), {**_TRAIN, "threads": 1, "warmup": 50})},
+    build=_mult,
 )

@@ -1,5 +1,7 @@
 """Logistic regression on the mean and deviation of feature columns: the baseline of every table.
 
+Of tokens it takes a bag: the share of each id in the utterance.
+
 Each modality has a classifier of its own, fitted at once from the mapped columns; their logits are
 averaged, so that any subset of modalities can be scored.
 """
@@ -16,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fv2es_train.data.batches import rows_of
 from fv2es_train.models.emotion_model import MeanFusion
+from fv2es_train.models.feature_config import TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 _STEPS = 500
 # Smallest deviation that an input is divided by: a constant input stays at 0.
 _FLOOR = 1e-6
+# Most columns of a bag of tokens; larger ids wrap around.
+_BAG = 2048
+# What the variances of a bag sum to: each by itself, a word that is said once would weigh most.
+_BAG_VARIANCE = 256
 
 
 class Linear(MeanFusion):
@@ -34,7 +41,7 @@ class Linear(MeanFusion):
 
     Args:
         config: the configuration.
-        widths: stage -> number of its columns.
+        widths: see `FeatureConfig.widths`.
     """
 
     closed_form = True
@@ -42,7 +49,7 @@ class Linear(MeanFusion):
     def __init__(self, config: LinearConfig, widths: Mapping[str, int]) -> None:
         super().__init__(config)
         self.l2, self.reads, self.widths = config.l2, config.reads, dict(widths)
-        self._sizes = {m: 2 * sum(widths[s] for s in self.reads[m]) for m in self.modalities}
+        self._sizes = {m: sum(map(self._size, self.reads[m])) for m in self.modalities}
         classes = len(config.label_classes)
         self.classifiers = nn.ModuleDict({m: nn.Linear(n, classes) for m, n in self._sizes.items()})
         for m, size in self._sizes.items():
@@ -61,7 +68,7 @@ class Linear(MeanFusion):
         for m, (rows, values) in inputs.items():
             if len(rows):
                 self.get_buffer(f"mean_{m}").copy_(values.mean(0))
-                deviation = values.std(0, correction=0)
+                deviation = self._deviations(m, values)
                 # A constant input tells nothing, whatever it is elsewhere.
                 deviation[deviation < _FLOOR] = torch.inf
                 self.get_buffer(f"deviation_{m}").copy_(deviation)
@@ -99,25 +106,51 @@ class Linear(MeanFusion):
         mean, deviation = (self.get_buffer(f"{n}_{letter}") for n in ("mean", "deviation"))
         return (values - mean.to(values)) / deviation.to(values)
 
+    def _deviations(self, letter: str, values: Tensor) -> Tensor:
+        found, begin = values.std(0, correction=0), 0
+        for stage in self.reads[letter]:
+            end = begin + self._size(stage)
+            if stage == TOKENS:
+                total = found[begin:end].square().sum()
+                found[begin:end] = (total / _BAG_VARIANCE).sqrt()
+            begin = end
+        return found
+
     def _inputs(self, letter: str, batch: Batch) -> Tensor:
-        """Means and deviations of a batch, float32 (B, D); zeros where the modality is missing."""
-        parts = []
+        """Summaries of a batch, float32 (B, D); those of train where an utterance has no rows."""
+        parts, begin = [], 0
         for stage in self.reads[letter]:
             counts = batch.extras[f"{stage}/rows"].tolist()
             rows = torch.split(batch.extras[stage], counts)
-            none = torch.zeros(2 * self.widths[stage], device=batch.label.device)
-            parts.append(torch.stack([_moments(r) if len(r) else none for r in rows]))
+            end = begin + self._size(stage)
+            none = self.get_buffer(f"mean_{letter}")[begin:end]
+            parts.append(torch.stack([self._summary(stage, r) if len(r) else none for r in rows]))
+            begin = end
         return torch.cat(parts, dim=1)
+
+    def _size(self, stage: str) -> int:
+        width = self.widths[stage]
+        return min(width, _BAG) if stage == TOKENS else 2 * width
+
+    def _summary(self, stage: str, rows: Tensor) -> Tensor:
+        """The inputs of the classifier that one utterance (R, D) gives, float32."""
+        if stage != TOKENS:
+            return _moments(rows)
+        size = self._size(stage)
+        return torch.bincount(rows[:, 0].long() % size, minlength=size) / len(rows)
 
     def _pooled(self, letter: str, dataset: ShardDataset) -> tuple[NDArray[np.int64], Tensor]:
         """The utterances that have a modality, and their inputs, float64 (n, D)."""
         stages, found, values = self.reads[letter], [], []
         for number, example in enumerate(dataset[item] for item in range(len(dataset))):
-            if all(stage in example for stage in stages):
+            if not all(stage in example for stage in stages):
+                continue
+            rows = {stage: _tensor(rows_of(example, stage)) for stage in stages}
+            if all(map(len, rows.values())):
                 found.append(number)
-                values.append(torch.cat([_moments(_tensor(rows_of(example, s))) for s in stages]))
-        rows = torch.stack(values) if values else torch.zeros(0, self._sizes[letter])
-        return np.array(found, np.int64), rows.double()
+                values.append(torch.cat([self._summary(s, r) for s, r in rows.items()]))
+        inputs = torch.stack(values) if values else torch.zeros(0, self._sizes[letter])
+        return np.array(found, np.int64), inputs.double()
 
 
 def _tensor(rows: NDArray[Any]) -> Tensor:

@@ -1,16 +1,21 @@
-"""Late fusion of feature sequences: an RNN or transformer for each stage, then a mean."""
+"""Late fusion of feature sequences: an RNN or transformer for each stage, then a mean.
+
+Owns how rows become padded sequences, for `mult` too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from fv2es_train.data.batches import rows_of
 from fv2es_train.models.emotion_model import MeanFusion
+from fv2es_train.models.feature_config import TOKENS
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 
 # Smallest deviation that an input is divided by.
 _FLOOR = 1e-3
+# Length of the vectors of tokens.
+_EMBEDDING = 32
 
 
 class Sequences(MeanFusion):
@@ -26,7 +33,7 @@ class Sequences(MeanFusion):
 
     Args:
         config: the configuration.
-        widths: stage -> length of its vectors.
+        widths: see `FeatureConfig.widths`.
     """
 
     heads = ("classifier",)
@@ -36,7 +43,7 @@ class Sequences(MeanFusion):
         self.reads = config.reads
         classes = len(config.label_classes)
         self.branches = nn.ModuleDict(
-            {name: _Branch(config, widths[name], classes) for name in config.columns}
+            {name: _Branch(config, name, widths[name], classes) for name in config.columns}
         )
 
     def logits_of(self, letter: str, batch: Batch) -> Tensor:
@@ -45,22 +52,7 @@ class Sequences(MeanFusion):
 
     def fit(self, dataset: ShardDataset) -> float:
         """Take the normalization of each stage from the train subset."""
-        none = torch.zeros((), dtype=torch.double)
-        counts = dict.fromkeys(self.branches, 0)
-        totals, squares = dict.fromkeys(self.branches, none), dict.fromkeys(self.branches, none)
-        for example in (dataset[row] for row in range(len(dataset))):
-            for stage in self.branches:
-                if stage in example:
-                    rows = torch.tensor(rows_of(example, stage)).double()
-                    counts[stage] += len(rows)
-                    totals[stage] = totals[stage] + rows.sum(0)
-                    squares[stage] = squares[stage] + rows.square().sum(0)
-        for stage, count in counts.items():
-            if count:
-                branch, mean = self.branches[stage], totals[stage] / count
-                deviation = (squares[stage] / count - mean.square()).clamp_min(0).sqrt()
-                branch.get_buffer("mean").copy_(mean)
-                branch.get_buffer("deviation").copy_(deviation.clamp_min(_FLOOR))
+        fit_normalization(self.branches, dataset)
         return 0.0
 
     def branch_of(self, name: str) -> str:
@@ -69,23 +61,93 @@ class Sequences(MeanFusion):
         return next(letter for letter, stages in self.reads.items() if stage in stages)
 
     def _of(self, stage: str, batch: Batch) -> Tensor:
-        rows = torch.split(batch.extras[stage], batch.extras[f"{stage}/rows"].tolist())
-        logits: Tensor = self.branches[stage](rows)
+        logits: Tensor = self.branches[stage](rows_in(stage, batch))
         return logits
 
 
-class _Branch(nn.Module):
+def rows_in(stage: str, batch: Batch) -> tuple[Tensor, ...]:
+    """The rows of a stage in a batch, (R, D) for each utterance."""
+    return torch.split(batch.extras[stage], batch.extras[f"{stage}/rows"].tolist())
+
+
+class Rows(nn.Module):
+    """From the rows of a stage to padded sequences of normalized and pooled vectors.
+
+    Token ids become trained vectors, which are not pooled.
+
+    Args:
+        stage: the stage.
+        width: see `FeatureConfig.widths`.
+        pool: rows that are averaged to one.
+
+    Attributes:
+        size: length of the vectors.
+    """
+
+    def __init__(self, stage: str, width: int, pool: int) -> None:
+        super().__init__()
+        self.pool, self.size = pool, width
+        self.embedding: nn.Embedding | None = None
+        if stage == TOKENS:
+            self.size = _EMBEDDING
+            self.embedding = nn.Embedding(width, _EMBEDDING)
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("deviation", torch.ones(self.size))
+
+    def padded(self, utterances: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Of B utterances (R, D): (B, T, size), and their lengths, (B,), at least 1."""
+        sequences = [self._pooled(rows) for rows in utterances]
+        return pad_sequence(sequences, batch_first=True), torch.tensor([*map(len, sequences)])
+
+    def _pooled(self, rows: Tensor) -> Tensor:
+        """Vectors, each the mean of ``pool`` rows; the last one of what is left."""
+        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
+        if not len(rows):
+            return torch.zeros(1, self.size, device=mean.device)
+        if self.embedding is not None:
+            vectors: Tensor = self.embedding(rows[:, 0].long())
+            return vectors
+        rows = (rows - mean) / deviation
+        if self.pool == 1:
+            return rows
+        whole = len(rows) // self.pool * self.pool
+        parts = [rows[:whole].reshape(-1, self.pool, self.size).mean(1)]
+        if whole < len(rows):
+            parts.append(rows[whole:].mean(0, keepdim=True))
+        return torch.cat(parts)
+
+
+def fit_normalization(stages: nn.ModuleDict, dataset: ShardDataset) -> None:
+    """Take mean and deviation of the vectors of each stage from all rows of a dataset."""
+    vectors = {n: r for n, r in stages.items() if isinstance(r, Rows) and r.embedding is None}
+    count = dict.fromkeys(vectors, 0)
+    total = {name: np.zeros(rows.size) for name, rows in vectors.items()}
+    squares = {name: np.zeros(rows.size) for name, rows in vectors.items()}
+    for example in (dataset[row] for row in range(len(dataset))):
+        for name in vectors:
+            if name in example:
+                rows = rows_of(example, name).astype(np.float64)
+                count[name] += len(rows)
+                total[name] += rows.sum(0)
+                squares[name] += np.square(rows).sum(0)
+    for name, number in count.items():
+        if number:
+            mean = total[name] / number
+            deviation = np.sqrt(np.maximum(squares[name] / number - np.square(mean), 0))
+            vectors[name].get_buffer("mean").copy_(torch.from_numpy(mean))
+            floored = torch.from_numpy(np.maximum(deviation, _FLOOR))
+            vectors[name].get_buffer("deviation").copy_(floored)
+
+
+class _Branch(Rows):
     """From the rows of each utterance to its logits."""
 
-    def __init__(self, config: SequenceConfig, width: int, classes: int) -> None:
-        super().__init__()
-        self.pool, self.width = config.pool, width
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("deviation", torch.ones(width))
+    def __init__(self, config: SequenceConfig, stage: str, width: int, classes: int) -> None:
+        super().__init__(stage, width, config.pool)
         size, between = config.hidden, config.dropout if config.layers > 1 else 0.0
         self.encoder: nn.Module
         if config.encoder == "transformer":
-            self.inward: nn.Module = nn.Linear(width, size)
+            self.inward: nn.Module = nn.Linear(self.size, size)
             layer = nn.TransformerEncoderLayer(
                 size, config.heads, 4 * size, config.dropout, batch_first=True, norm_first=True
             )
@@ -96,7 +158,7 @@ class _Branch(nn.Module):
             self.inward = nn.Identity()
             kind = nn.LSTM if config.encoder == "lstm" else nn.GRU
             self.encoder = kind(
-                *(width, size, config.layers),
+                *(self.size, size, config.layers),
                 batch_first=True,
                 dropout=between,
                 bidirectional=config.bidirectional,
@@ -107,14 +169,11 @@ class _Branch(nn.Module):
 
     def forward(self, utterances: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, C) of B sequences (R, D); an empty one counts as a row of means."""
-        pooled = [self._pooled(rows) for rows in utterances]
-        lengths = torch.tensor([len(rows) for rows in pooled])
-        padded = pad_sequence(pooled, batch_first=True)
-        past = torch.arange(padded.shape[1])[None] >= lengths[:, None]
-        past = past.to(padded.device)
+        padded, lengths = self.padded(utterances)
+        past = beyond(padded, lengths)
         inputs = self.inward(padded)
         if isinstance(self.encoder, nn.TransformerEncoder):
-            states = self.encoder(inputs + _positions(inputs), src_key_padding_mask=past)
+            states = self.encoder(inputs + positions(inputs), src_key_padding_mask=past)
         else:
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(self.encoder(packed)[0], batch_first=True)
@@ -123,19 +182,14 @@ class _Branch(nn.Module):
         logits: Tensor = self.classifier(self.dropout(torch.cat([mean, most], dim=1)))
         return logits
 
-    def _pooled(self, rows: Tensor) -> Tensor:
-        """Normalized rows, each the mean of ``pool`` of them; the last of what is left."""
-        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        if not len(rows):
-            return torch.zeros(1, self.width, device=mean.device)
-        parts = torch.split((rows - mean) / deviation, self.pool)
-        last = parts[-1].mean(0, keepdim=True)
-        if len(parts) == 1:
-            return last
-        return torch.cat([torch.stack(parts[:-1]).mean(1), last])
+
+def beyond(padded: Tensor, lengths: Tensor) -> Tensor:
+    """Bool (B, T), True past the end of each of B sequences (B, T, D)."""
+    past = torch.arange(padded.shape[1])[None] >= lengths[:, None]
+    return past.to(padded.device)
 
 
-def _positions(inputs: Tensor) -> Tensor:
+def positions(inputs: Tensor) -> Tensor:
     """Sines and cosines of the position, (T, D): Vaswani et al. 2017, section 3.5."""
     _, length, width = inputs.shape
     place = torch.arange(length, device=inputs.device)[:, None]

@@ -24,7 +24,7 @@ from fv2es_train.models.feature_config import LinearConfig
 from fv2es_train.models.linear import Linear
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
-from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write_shards
+from tests.train.conftest import CLASSES, SETTINGS, VOCABULARY, Corpus, make_examples, write_shards
 
 MEL = LinearConfig(features=("mel",), label_classes=CLASSES)
 CPU = torch.device("cpu")
@@ -108,7 +108,11 @@ def test_it_trains_in_one_epoch_and_is_read_back(corpus: Corpus, tmp_path: Path)
     ("config", "settings", "said"),
     [
         (LinearConfig(), SETTINGS, "the shards lack the stages mfcc"),
-        (LinearConfig(features=("faces",), modalities="v"), SETTINGS, "expected one vector"),
+        (
+            LinearConfig(features=("faces",), modalities="v"),
+            SETTINGS,
+            "expected floating-point vectors",
+        ),
         (LinearConfig(features=("mel",), modalities="ta"), SETTINGS, "none of which is made of"),
         (
             LinearConfig(features=("waveform",)),
@@ -122,3 +126,18 @@ def test_what_it_cannot_read_is_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=said):
         build(config, settings)
+
+
+def test_tokens_are_read_as_a_bag(tmp_path: Path) -> None:
+    dataset = ShardDataset(write_shards(tmp_path, make_examples(60)))
+    config = LinearConfig(features=("mel", "tokens"), modalities="t", label_classes=CLASSES)
+    model, loss = fitted(dataset, config)
+    assert model.classifiers["t"].weight.shape == (len(CLASSES), VOCABULARY)
+    outputs = run_model(model, loader_of(dataset, model, 7), CPU)
+    # The word that tells the class is one of a few in each utterance.
+    assert loss < 0.3 and (outputs.logits.argmax(1).numpy() == dataset.label.argmax(1)).all()
+    shares = np.bincount(dataset[3].tokens, minlength=VOCABULARY) / len(dataset[3].tokens)
+    one = model.get_buffer("mean_t") + model.get_buffer("deviation_t") * model._scaled(
+        "t", torch.from_numpy(shares).float()
+    )
+    np.testing.assert_allclose(one, shares, atol=1e-6)
