@@ -87,9 +87,13 @@ class _Shape:
     def of(cls, table: NDArray[np.float64], floor: float) -> _Shape:
         """Fitted on (N, F)."""
         mean, deviation = table.mean(axis=0), np.maximum(table.std(axis=0), floor)
-        values, vectors = np.linalg.svd((table - mean) / deviation, full_matrices=False)[1:]
-        share = np.cumsum(values**2) / max((values**2).sum(), np.finfo(float).tiny)
-        return cls(mean, deviation, vectors[: np.searchsorted(share, _EXPLAINED) + 1])
+        scores = (table - mean) / deviation
+        # Several times as fast as a singular value decomposition of the table.
+        variances, vectors = np.linalg.eigh(scores.T @ scores)
+        variances = np.maximum(variances[::-1], 0)
+        share = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
+        count = min(np.searchsorted(share, _EXPLAINED) + 1, len(table))
+        return cls(mean, deviation, vectors[:, ::-1].T[:count])
 
     def distances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """From the mean and from the space of the components, (..., 2) for (..., F)."""

@@ -146,7 +146,7 @@ class MultConfig(FeatureConfig):
 
     family = "mult"
     name: str = "mult"
-    pool: _Positive = 4
+    pool: _Positive = 8
     hidden: _Positive = 40
     layers: _Positive = 2
     heads: _Positive = 4

@@ -32,6 +32,8 @@ class MulT(EmotionModel):
         widths: see `FeatureConfig.widths`.
     """
 
+    heads = ("classifier",)
+
     def __init__(self, config: MultConfig, widths: Mapping[str, int]) -> None:
         super().__init__(config)
         self.reads, size, letters = config.reads, config.hidden, config.modalities
@@ -75,6 +77,14 @@ class MulT(EmotionModel):
         joined = joined * (len(self.modalities) / count.clamp_min(1))
         logits: Tensor = self.classifier(self.dropout(joined + self.residual(joined)))
         return logits * (count > 0)
+
+    def branch_of(self, name: str) -> str:
+        """See `EmotionModel`; attention between modalities is of several."""
+        part, _, rest = name.partition(".")
+        if len(self.modalities) == 1 or part not in ("rows", "inward"):
+            return super().branch_of(name)
+        stage = rest.partition(".")[0]
+        return next(letter for letter, stages in self.reads.items() if stage in stages)
 
     def _read(self, letter: str, batch: Batch) -> tuple[Tensor, Tensor]:
         """Its stages one after the other: (B, T, hidden), and bool (B, T), True at padding."""
