@@ -26,6 +26,7 @@ SECTIONS = {
     "g": "memory",
     "h": "start",
     "i": "index",
+    "k": "features",
     "p": "predict",
 }
 

@@ -151,6 +151,8 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
             if digest != found.get("settings_digest"):
                 problems.append(("I1", "settings_digest is not the digest of the settings"))
             problems += _check_settings(settings, found)
+            # Raises where the section of a stage is not what the stage expects.
+            columns_of(settings)
     except (*DAMAGE, SettingsError) as error:
         sentence = f"an attribute does not contain the expected JSON: {words_of(error)}"
         problems.append(("I1", sentence))

@@ -20,6 +20,8 @@ _LARGEST_BYTES = 100 << 20
 _LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
 _WEIGHTS = ".safetensors"
 _ADAPTER = "adapter_config.json"
+# sentence-transformers' record of what a model was trained on: a list, which nothing reads.
+_UNREAD = ("data_config.json",)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 
 
@@ -120,6 +122,8 @@ def _check_config(path: Path) -> None:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if not isinstance(values, dict):
+        if path.name in _UNREAD:
+            return
         raise ValueError(f"{path.name} holds a {type(values).__name__}, expected an object")
     if path.name.endswith(f"{_WEIGHTS}.index.json"):
         files = values.get("weight_map", {})

