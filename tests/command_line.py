@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from tests import fork_server
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 300
@@ -48,12 +49,10 @@ def start(
     *words: object, site: Path | None = None, cwd: Path | None = None, **environment: str
 ) -> Running:
     """Start `fv2es` with these words; packages in the directory ``site`` count as installed."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.libraries"])
     place = tempfile.TemporaryDirectory()
     typed = [str(word) for word in words]
     given = (typed, place.name, site, cwd or Path.cwd(), {**os.environ, **environment})
-    process = context.Process(target=_run, args=given)
+    process = fork_server.context().Process(target=_run, args=given)
     process.start()
     return Running(typed, process, place)
 

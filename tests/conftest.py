@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fv2es_prep.types import Example
 from pipelines.config import PrepConfig, prep_config
 from pipelines.plan import Plan, plan_corpus
 from pipelines.run import Summary, run
+from tests import fork_server
 
 # No test asks the hub, also where there is a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -64,6 +66,29 @@ LONGEST = (
     *("prep/test_presence.py", "train/test_train.py", "train/predict/test_command.py"),
     *("benchmarks/test_bench.py", "prep/test_tracks.py", "train/predict/test_warmup.py"),
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All workers fork from one server; xdist calls this in its own process, for each worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        node.workerinput["fork_server"] = fork_server.start()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        fork_server.use(config.workerinput["fork_server"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collections of garbage leave the libraries and the tests alone."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

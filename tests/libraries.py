@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 
+gc.disable()
 for name in (
     "h5py",
     "matplotlib.figure",
@@ -22,3 +23,4 @@ for name in (
     importlib.import_module(name)
 # A collection in a forked process leaves these objects alone, so their pages stay shared.
 gc.freeze()
+gc.enable()

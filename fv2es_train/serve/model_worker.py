@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import logging
 import os
 import tempfile
@@ -66,6 +67,8 @@ def _exit_with(parent: int) -> None:
 
 
 def _load(config: ServeConfig) -> Predictor:
+    # Loading makes little garbage and many objects that stay.
+    gc.disable()
     import torch
 
     if config.threads is not None:
@@ -77,6 +80,8 @@ def _load(config: ServeConfig) -> Predictor:
     )
     predictor.check_tokenizer()
     predictor.warm()
+    gc.freeze()
+    gc.enable()
     return predictor
 
 

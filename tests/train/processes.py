@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 from multiprocessing.process import BaseProcess
@@ -10,13 +9,12 @@ from multiprocessing.process import BaseProcess
 from fv2es_train.config import TrainConfig
 from fv2es_train.training.loop import train
 from fv2es_train.training.progress import Progress
+from tests import fork_server
 
 
 def start(config: TrainConfig, progress: Progress | None = None, **environment: str) -> BaseProcess:
     """A process that trains, with some variables in its environment."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.libraries"])
-    process = context.Process(target=_train, args=(config, progress, environment))
+    process = fork_server.context().Process(target=_train, args=(config, progress, environment))
     process.start()
     return process
 

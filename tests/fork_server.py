@@ -1,0 +1,30 @@
+"""One fork server for all workers of pytest-xdist: loading its libraries takes seconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import _forkserver as server
+
+
+def context() -> ForkServerContext:
+    """Processes forked from one that has loaded the libraries, and none of our own code."""
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["tests.libraries"])
+    return forking
+
+
+def start() -> str:
+    """Start the server, which ends with this process; its address."""
+    context()
+    server.ensure_running()
+    return server._forkserver_address
+
+
+def use(address: str) -> None:
+    """Fork from the server of another process from now on."""
+    server._forkserver_address = address
+    # A process passes it on to those that it forks; the server waits for the one that started it.
+    server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+    server.ensure_running = lambda: None
