@@ -48,11 +48,14 @@ class TrainConfig:
             always, new never. A published file names no classes.
         epochs: Maximum number of epochs.
         batch_size: Utterances in a batch, over all processes.
-        lr: Learning rate of Adam; see text_lr_divisor for the text encoder.
+        lr: Learning rate; see text_lr_divisor for the text encoder.
         text_lr_divisor: The learning rate of the text encoder is lr divided by this; 1 suits an
             encoder with random weights.
+        text_lr_head: The output layer of text learns at the rate of the text encoder, too, as
+            published.
         early_stop: Stop after this many epochs without a better f1_binary on valid (0 = never).
-        weight_decay: Weight decay of Adam.
+        optimizer: Optimizer; sgd has no momentum.
+        weight_decay: Weight decay of the optimizer.
         clip_norm: Maximum 2-norm of the gradient over all parameters (0 = no clipping).
         seed: Seed of weights, order, dropout and augmentation.
         threads: CPU threads of torch; none: torch chooses.
@@ -67,7 +70,9 @@ class TrainConfig:
         freeze_text: Text-encoder layers to freeze; a number freezes the embeddings and this many
             layers.
         freeze: Parts that do not learn and stay in eval mode, by name: text, face, mel, ...
-        class_weights: Class weights of the loss; positives is the published weighting.
+        loss: Loss: bce (binary cross-entropy of each class), ce (softmax over the classes, for
+            utterances of one class), mse or l1 (logits against 0 and 1).
+        class_weights: Class weights of bce; positives is the published weighting.
         label_smoothing: Label smoothing: share of each label replaced by 1/2.
         augment: Augmentation: flip faces, spec (SpecAugment).
         amp: bf16 computes the forward pass of training in bfloat16 (autocast).
@@ -75,6 +80,7 @@ class TrainConfig:
         decision: Decision rule; auto takes the largest probability where each utterance has exactly
             one class, else thresholds; both are calibrated. thresholds is the published rule,
             which is not calibrated.
+        threshold_ties: Of equally good thresholds take the middle or, as published, the lowest.
         unverified_faces: What becomes of an utterance in whose pictures no face was found: drop
             treats its video as missing; keep uses the centre of the picture, as published.
         verify_reads: Check the digests of an example when a process first reads it, always, or
@@ -96,7 +102,9 @@ class TrainConfig:
     batch_size: Positive = 2
     lr: Annotated[float, Meta(gt=0)] = 4.5e-6
     text_lr_divisor: Annotated[float, Meta(gt=0)] = 10.0
+    text_lr_head: bool = False
     early_stop: Count = 6
+    optimizer: Literal["adam", "sgd"] = "adam"
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     clip_norm: Annotated[float, Meta(ge=0)] = 0.0
     seed: int = 0
@@ -109,12 +117,14 @@ class TrainConfig:
     warmup: Count = 0
     freeze_text: Literal["none", "embeddings", "all"] | Count = "none"
     freeze: tuple[str, ...] = ()
+    loss: Literal["bce", "ce", "mse", "l1"] = "bce"
     class_weights: Literal["positives", "balanced", "none"] = "positives"
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     augment: tuple[Literal["flip", "spec"], ...] = ()
     amp: Literal["off", "bf16"] = "off"
     compile: bool = False
     decision: Literal["auto", "thresholds", "largest"] = "auto"
+    threshold_ties: Literal["middle", "lowest"] = "middle"
     unverified_faces: Literal["drop", "keep"] = "drop"
     verify_reads: VerifyReads = "never"
     save_every: Count = 0

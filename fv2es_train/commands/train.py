@@ -29,10 +29,10 @@ _OPTIONS = {
     ),
     "Start from weights": ("init", "init_modalities", "init_head", "freeze", "freeze_text"),
     "Learning": (
-        *("epochs", "batch_size", "accumulate", "lr", "schedule", "warmup", "weight_decay"),
-        *("clip_norm", "early_stop", "seed"),
+        *("epochs", "batch_size", "accumulate", "optimizer", "lr", "schedule", "warmup"),
+        *("weight_decay", "clip_norm", "early_stop", "seed"),
     ),
-    "Loss and augmentation": ("class_weights", "label_smoothing", "augment"),
+    "Loss and augmentation": ("loss", "class_weights", "label_smoothing", "augment"),
     "Speed and memory": (
         *("device", "threads", "workers", "shuffle_shards", "bucket", "amp", "compile"),
         "verify_reads",

@@ -19,6 +19,8 @@ from torchvision.transforms import Normalize
 if TYPE_CHECKING:
     from fv2es_train.models.fv2es_config import FV2ESConfig
 
+# What timm gives all other weights of NesT.
+_NEST_STD = 0.02
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -217,6 +219,9 @@ class MelEncoder(MelInput):
         self.nest.patch_embed.proj = nn.Conv2d(
             config.mel_channels, config.mel_dims[0], 3, stride=config.mel_patch, padding=1
         )
+        if config.mel_init == "nest":
+            nn.init.trunc_normal_(self.nest.patch_embed.proj.weight, std=_NEST_STD)
+            nn.init.zeros_(self.nest.patch_embed.proj.bias)
         side = config.mel_rows // config.mel_patch // 2 ** (len(config.mel_dims) - 1)
         self.project = nn.Sequential(
             nn.Linear(config.mel_dims[-1] * side * side, config.mel_hidden),

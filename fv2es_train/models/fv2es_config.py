@@ -41,6 +41,9 @@ class FV2ESConfig(ModelConfig):
         mel_heads: attention heads of NesT at each level.
         mel_depths: layers of NesT at each level.
         mel_drop_path: highest stochastic depth rate of NesT.
+        mel_init: initial weights of the first convolution of NesT. ``nest`` is that of its other
+            layers, as published; ``torch`` is the initialization of ``nn.Conv2d``, five times as
+            wide.
         mel_hidden: width between the flattened mel features and ``trans_dim``.
         trans_dim: width of the sequence encoders.
         trans_layers: layers of each sequence encoder.
@@ -75,6 +78,7 @@ class FV2ESConfig(ModelConfig):
     mel_heads: tuple[int, ...] = (4, 8, 16)
     mel_depths: tuple[int, ...] = (2, 2, 20)
     mel_drop_path: float = 0.5
+    mel_init: Literal["nest", "torch"] = "nest"
     mel_hidden: int = 1024
     trans_dim: int = 64
     trans_layers: int = 4
@@ -125,6 +129,7 @@ _LITE = FV2ESConfig(
     mel_heads=(3, 6, 12),
     mel_depths=(2, 2, 8),
     mel_drop_path=0.2,
+    mel_init="torch",
 )
 # The same code, small: learns some hundred utterances from random weights in a minute on a CPU.
 _TINY = FV2ESConfig(
@@ -138,6 +143,7 @@ _TINY = FV2ESConfig(
     mel_heads=(2, 4, 4),
     mel_depths=(1, 1, 1),
     mel_drop_path=0.1,
+    mel_init="torch",
     mel_hidden=128,
     trans_layers=2,
     trans_ffn=128,

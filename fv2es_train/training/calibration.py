@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fv2es_prep.config import ordered
-from fv2es_train.evaluation.metrics import fit_thresholds
+from fv2es_train.evaluation.metrics import TIES, Ties, fit_thresholds
 from fv2es_train.models.decision import Decision, Rule
 
 if TYPE_CHECKING:
@@ -82,7 +82,12 @@ def terms_before_fusion(model: EmotionModel, outputs: Outputs) -> Terms:
 
 
 def fit_decision(
-    model: EmotionModel, terms: Terms, rule: Rule, exclusive: bool, names: tuple[str, ...]
+    model: EmotionModel,
+    terms: Terms,
+    rule: Rule,
+    exclusive: bool,
+    names: tuple[str, ...],
+    ties: Ties = TIES,
 ) -> Decision:
     """Temperatures of all sets of modalities, and thresholds on the calibrated probabilities.
 
@@ -95,6 +100,7 @@ def fit_decision(
         rule: the decision rule.
         exclusive: whether each utterance has exactly one class.
         names: the classes.
+        ties: see `fit_thresholds`.
     """
     keys = tuple(terms.of)
     chosen = ["".join(c) for n in range(len(keys), 0, -1) for c in combinations(keys, n)]
@@ -114,7 +120,7 @@ def fit_decision(
     probability = decision.probability(logits.numpy(), left)
     said = [row for row, letters in enumerate(left) if letters]
     truth = terms.label.numpy().astype(np.uint8)
-    thresholds = fit_thresholds(truth[said], probability[said])
+    thresholds = fit_thresholds(truth[said], probability[said], ties)
     return replace(decision, thresholds=dict(zip(names, thresholds.tolist(), strict=True)))
 
 

@@ -109,7 +109,9 @@ def _train(
     index = train_set.index
     names = index.label_classes
     model_config = replace(config.model, label_classes=names)
-    criterion = make_loss(train_set.label, names, config.class_weights, config.label_smoothing)
+    criterion = make_loss(
+        train_set.label, names, config.class_weights, config.label_smoothing, config.loss
+    )
     decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
     # A run that was killed before its first save starts again.
     saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
@@ -218,7 +220,7 @@ def _train(
             run_model(model, valid_batches, device), valid_rows, world
         )
         valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
-        thresholds = fit_thresholds(outputs.truth, outputs.probability)
+        thresholds = fit_thresholds(outputs.truth, outputs.probability, config.threshold_ties)
         valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
         score = (valid["f1_binary"] or 0.0, -valid_loss)
         better = score > state.best
@@ -273,7 +275,9 @@ def _train(
     outputs = outputs_of(kept, valid_set, device)
     if config.decision != "thresholds":
         terms = terms_before_fusion(kept.model, outputs)
-        fitted = fit_decision(kept.model, terms, decision.rule, decision.exclusive, names)
+        fitted = fit_decision(
+            *(kept.model, terms, decision.rule, decision.exclusive, names, config.threshold_ties)
+        )
         kept = replace(kept, decision=fitted)
         save_checkpoint(run, kept)
     every = -(-len(train_set) // _FAMILIAR)

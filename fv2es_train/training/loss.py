@@ -1,4 +1,4 @@
-"""The loss: weighted binary cross entropy of each class, with label smoothing."""
+"""The loss, by default weighted binary cross entropy of each class, with label smoothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fv2es_prep.errors import TrainError
 
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """Binary cross entropy with class weights.
+    """A loss of logits (B, C) against labels of 0 and 1.
 
     Attributes:
         positive: float32 (C,), weight of each class where it holds.
         negative: float32 (C,), weight of each class where it does not.
         smoothing: label smoothing s: 1 becomes 1 - s/2, 0 becomes s/2.
+        kind: see `TrainConfig.loss`; only ``bce`` has class weights. ``ce`` shares an utterance
+            equally among its classes, and smooths it by s over all classes.
     """
 
     positive: Tensor
     negative: Tensor
     smoothing: float = 0.0
+    kind: str = "bce"
 
     def of_each(self, logits: Tensor, label: Tensor, smooth: bool = True) -> Tensor:
         """The loss of each utterance, float32 (B,): the mean over its classes.
@@ -36,6 +39,12 @@ class Loss:
         ``logits`` and ``label`` are (B, C); ``smooth``: whether to smooth the labels.
         """
         share = self.smoothing if smooth else 0.0
+        if self.kind == "ce":
+            shares = label / label.sum(1, keepdim=True).clamp_min(1)
+            return cross_entropy(logits.float(), shares, reduction="none", label_smoothing=share)
+        if self.kind != "bce":
+            apart = logits.float() - (label * (1 - share) + share / 2)
+            return (apart.square() if self.kind == "mse" else apart.abs()).mean(dim=1)
         return binary_cross_entropy_with_logits(
             logits.float(),
             label * (1 - share) + share / 2,
@@ -50,6 +59,7 @@ def make_loss(
     names: tuple[str, ...],
     weights: str = "positives",
     smoothing: float = 0.0,
+    kind: str = "bce",
 ) -> Loss:
     """The loss with class weights from the train subset.
 
@@ -62,6 +72,7 @@ def make_loss(
         names: the C classes.
         weights: ``positives``, ``balanced`` or ``none``.
         smoothing: see `Loss`.
+        kind: see `Loss`.
 
     Raises:
         TrainError: a class has no positive utterance or, with ``balanced``, no negative one.
@@ -84,4 +95,6 @@ def make_loss(
                 "pass --class-weights none, or make another split",
             )
         positive, negative = count / (2 * positives), count / (2 * (count - positives))
-    return Loss(torch.from_numpy(positive).float(), torch.from_numpy(negative).float(), smoothing)
+    return Loss(
+        torch.from_numpy(positive).float(), torch.from_numpy(negative).float(), smoothing, kind
+    )

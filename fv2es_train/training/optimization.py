@@ -1,4 +1,4 @@
-"""Optimization: frozen parts, Adam's parameter groups, the learning-rate schedule, autocast."""
+"""Optimization: frozen parts, parameter groups, the learning-rate schedule, autocast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from fv2es_prep.errors import UsageError
 
@@ -74,14 +74,22 @@ def set_training(model: EmotionModel) -> None:
             part.eval()
 
 
-def make_optimizer(model: EmotionModel, config: TrainConfig) -> Adam:
-    """Adam over all parameters that learn; the text encoder has a learning rate of its own."""
+def make_optimizer(model: EmotionModel, config: TrainConfig) -> Optimizer:
+    """The optimizer of all parameters that learn; the text encoder has a rate of its own."""
+    by_group = model.parameter_groups()
+    if config.text_lr_head:
+        named = dict(model.named_parameters())
+        slow = [p for n, p in named.items() if model.in_head(n) and model.branch_of(n) == "t"]
+        moved = {id(parameter) for parameter in slow}
+        by_group = {name: [p for p in ps if id(p) not in moved] for name, ps in by_group.items()}
+        by_group["text"] += slow
     groups = []
-    for name, parameters in model.parameter_groups().items():
+    for name, parameters in by_group.items():
         rate = config.lr / config.text_lr_divisor if name == "text" else config.lr
         if learning := [parameter for parameter in parameters if parameter.requires_grad]:
             groups.append({"name": name, "params": learning, "lr": rate, "base": rate})
-    return Adam(groups, weight_decay=config.weight_decay)
+    kind = SGD if config.optimizer == "sgd" else Adam
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def set_learning_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:
