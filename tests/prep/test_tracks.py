@@ -14,6 +14,8 @@ from fv2es_prep.stages.landmarks import LANDMARKS
 from fv2es_prep.stages.registry import StageContext
 from tests.planted import planted_pictures, right_share
 
+COUNT = 10
+
 
 def face(x: float, y: float, side: float, prob: float = 0.9999) -> Face:
     box = np.array([x, y, x + side, y + side], np.float32)
@@ -49,14 +51,14 @@ def test_settings_of_today_are_stored_as_before():
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[list[np.ndarray], np.ndarray]:
-    return planted_pictures(20)
+    return planted_pictures(COUNT)
 
 
 @pytest.mark.parametrize("detector", ["exact", "facenet"])
 def test_the_speaker_is_kept_beside_what_is_planted(planted, detector):
     pictures, places = planted
     largest = StageContext(PrepSettings(faces=FaceSettings(detector=detector)), "", ())
-    taken = largest.maker(FACES)(Pictures(range(20), pictures))
+    taken = largest.maker(FACES)(Pictures(range(COUNT), pictures))
     assert right_share(taken.box, places) < 0.5
     track = FaceSettings(detector=detector, select="track")
     context = StageContext(PrepSettings(faces=track, stages=("faces", "landmarks")), "", ())
@@ -68,7 +70,7 @@ def test_the_speaker_is_kept_beside_what_is_planted(planted, detector):
     assert parts[0] is points[0]  # detected once for both stages
     faces = FACES.join(parts)
     assert faces.found.all() and right_share(faces.box, places) >= 0.95
-    assert faces.times_s.tolist() == [number / 2 for number in range(20)]
+    assert faces.times_s.tolist() == [number / 2 for number in range(COUNT)]
     marks = LANDMARKS.join(points)
     inside = (marks >= faces.box[:, None, :2]) & (marks <= faces.box[:, None, 2:])
     assert inside.all()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROGRAM = """
+import gc
 import sys
 from pathlib import Path
 from fv2es_prep.stages import tokens
@@ -15,6 +16,7 @@ from fv2es_train.predict import speech
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, Span
 
+gc.disable()  # it only takes time
 run, tokenizer, video, faces = sys.argv[1:]
 predictor = Predictor.load(Path(run), "cpu", tokenizer, "none")
 predictor.warm()
