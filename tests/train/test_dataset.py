@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from fv2es_prep.errors import SplitError
 from fv2es_train.data.batches import collate
 from fv2es_train.data.dataset import ShardDataset
+from tests import fork_server
 from tests.train.conftest import Corpus
 
 
@@ -36,8 +37,13 @@ def test_unknown_ids_are_counted_and_the_first_is_named(corpus: Corpus) -> None:
         ShardDataset(corpus.shards, ["utt000", "nobody", "noone"])
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    # Both others hand over a pickled dataset to a process that has nothing open.
+    "method",
+    ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)],
+)
 def test_workers_read_the_same(corpus: Corpus, method: str) -> None:
+    fork_server.context()
     dataset = ShardDataset(corpus.shards)
     dataset[0]  # a shard open in this process must not reach the workers
     here, one, two = (
