@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,13 @@ def serve(
     started: list[Server] = []
 
     def start(
-        *options: str, run: Path | None = None, packed: bool = False, **environment: str
+        *options: str, run: Path | None = None, worded: bool = True, **environment: str
     ) -> Server:
         place = tmp_path_factory.mktemp("serve")
         log = place / "log"
         (place / "tmp").mkdir()
         command = [FV2ES, "serve", "--run", str(run or trained("tav")), "--port", "0"]
-        command += [] if packed else ["--tokenizer", str(text_model)]
+        command += ["--tokenizer", str(text_model)] if worded else []
         command += ["--asr", "none", "--device", "cpu"]
         command += ["--threads", "1", "--temporary", str(place / "tmp"), *options]
         with log.open("w") as out:
@@ -109,6 +110,12 @@ def serve(
     yield start
     for server in started:
         server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def hearing(serve: Serve, trained: Callable[[str], Path]) -> Serve:
+    """Servers of a run on sound alone, which starts in half the time."""
+    return partial(serve, run=trained("a"), worded=False)
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,15 @@ TOKEN = "a-long-secret"
 
 
 @pytest.fixture(scope="module")
-def closed(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+def server(hearing: Serve) -> Server:
+    return hearing()
+
+
+@pytest.fixture(scope="module")
+def closed(hearing: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
     file = tmp_path_factory.mktemp("token") / "token"
     file.write_text(f"{TOKEN}\n")
-    return serve("--token-file", str(file), "--name", "lab.example")
+    return hearing("--token-file", str(file), "--name", "lab.example")
 
 
 def test_without_the_token_nothing_is_told_or_taken(closed: Server, talk: Path) -> None:

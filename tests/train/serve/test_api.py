@@ -237,8 +237,8 @@ def _kill_the_worker(server: Server) -> None:
         *(pytest.param(how, marks=pytest.mark.slow) for how in ("SIGINT SIGINT", "SIGKILL")),
     ],
 )
-def test_it_leaves_nothing_behind_however_it_ends(serve: Serve, talk: Path, how: str) -> None:
-    server = serve()
+def test_it_leaves_nothing_behind_however_it_ends(hearing: Serve, talk: Path, how: str) -> None:
+    server = hearing()
     spans = [{"start_s": k * 0.02, "end_s": k * 0.02 + 1} for k in range(300)]
     server.post(talk, spans=json.dumps(spans))
     assert server.left()
@@ -251,7 +251,7 @@ def test_it_leaves_nothing_behind_however_it_ends(serve: Serve, talk: Path, how:
         assert status == 0 and "server stopped" in server.log.read_text()
     else:
         # Nobody can clean up after that but the next one.
-        again = serve("--temporary", str(server.temporary))
+        again = hearing("--temporary", str(server.temporary))
         assert not list(server.temporary.rglob("upload"))
         again.stop()
     assert not list(server.temporary.iterdir())
@@ -301,7 +301,7 @@ def test_a_packed_run_is_served_as_the_run_itself(
     serve: Serve, told: dict, trained: Callable[[str], Path], text_model: Path, talk: Path, tmp_path
 ) -> None:
     pack(trained("tav"), tmp_path / "emotions.fv2es", str(text_model))
-    packed = serve(run=tmp_path / "emotions.fv2es", packed=True)
+    packed = serve(run=tmp_path / "emotions.fv2es", worded=False)
     job = packed.wait(packed.post(talk, transcript=WORDS, view=VIEW))
     for one, found in zip(told["utterances"], job["utterances"], strict=True):
         assert found["probability"] == pytest.approx(one["probability"], abs=1e-6)

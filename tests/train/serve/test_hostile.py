@@ -140,9 +140,9 @@ def test_a_body_that_is_no_form_is_refused(
 
 
 def test_an_upload_over_the_limit_is_refused_whether_it_tells_its_size_or_not(
-    serve: Serve, talk: Path
+    hearing: Serve, talk: Path
 ) -> None:
-    server = serve("--max-upload-mib", "1")
+    server = hearing("--max-upload-mib", "1")
     data = talk.read_bytes() + bytes(2 << 20)
     assert "larger than 1 MiB" in _refused(server.post(data), server)
 
