@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from torchvision.transforms import Normalize
 
 if TYPE_CHECKING:
     from fv2es_train.models.fv2es_config import FV2ESConfig
@@ -92,7 +91,11 @@ class FaceEncoder(nn.Module):
 
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
-        self.normalize = Normalize(config.face_mean, config.face_std)
+        # Not by torchvision, whose import takes longer than that of torch.
+        self.mean: Tensor
+        self.std: Tensor
+        for name, values in (("mean", config.face_mean), ("std", config.face_std)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         block = VggBlock if config.face_block == "vgg" else RepVggBlock
         self.stack = _stack(config, 3, _plain if config.face_fused else block)
         side = config.face_px // 2 ** (1 + len(config.face_stages))
@@ -105,7 +108,7 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Faces, RGB, scale 0..255, float32 (N, 3, S, S), to vectors (N, trans_dim)."""
-        vectors: Tensor = self.project(self.stack(self.normalize(faces)).flatten(1))
+        vectors: Tensor = self.project(self.stack((faces - self.mean) / self.std).flatten(1))
         return vectors
 
 
