@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -21,15 +22,19 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import SettingsError, TokenizerError, UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.tools.restage import settings_with
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.stages.encoders.encoder_settings import EncoderOptions
 from fv2es_prep.stages.encoders.encoder_source import describe_encoder, split_stages
 from fv2es_prep.stages.registry import StageContext, load_stage
 from fv2es_prep.types import Faces
 from fv2es_train.models.families import preset
+from fv2es_train.training.loop import train
+from fv2es_train.training.run_config import train_config
 from pipelines.rederive import rederive
 from tests import command_line
 from tests.encoder_models import make_encoder, plain_rows
+from tests.train.conftest import random_split
 
 STORED = ("faces", "tokens", "waveform")
 AUDIO = ("wav2vec2", "hubert", "wavlm", "whisper")
@@ -171,6 +176,16 @@ def test_what_does_not_fit_is_refused_in_one_sentence(plain, encoder, tmp_path):
     assert read_index(out).settings.stages == STORED
 
 
+def test_what_is_not_stored_is_told_with_the_way_to_add_it(prepared):
+    with pytest.raises(SettingsError, match="mfcc needs the stage waveform") as caught:
+        settings_with(read_index(prepared), ["mfcc"])
+    assert "--stages faces,mel,tokens,waveform: what exists is kept" in caught.value.hint
+    assert "only sound is decoded" in caught.value.hint
+    with pytest.raises(UsageError, match="landmarks is made of video") as stopped:
+        settings_with(read_index(prepared), ["landmarks"])
+    assert "--stages faces,mel,tokens,landmarks" in stopped.value.hint
+
+
 def context_of(kind: str, directory: Path, **options: Any) -> tuple[Any, StageContext]:
     name = f"{kind}-e"
     described = describe_encoder(name, str(directory), EncoderOptions(**options))
@@ -236,6 +251,34 @@ def test_a_killed_run_continues_in_two_processes(prepared, encoder, tmp_path):
     assert {name: (out / name).stat().st_mtime_ns for name in made} == made
     for one in examples(out):
         assert_close(one["video-v"], plain_rows("video", encoder("vit"), one.faces.rgb))
+
+
+@pytest.mark.slow
+def test_what_reads_shards_needs_no_encoder(prepared, encoder, tmp_path, monkeypatch):
+    out, directory = tmp_path / "shards", tmp_path / "bert"
+    shutil.copytree(prepared, out)
+    shutil.copytree(encoder("bert"), directory)
+    add(out, f"text:b={directory}")
+    shutil.rmtree(directory)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    one = examples(out)[0].utterance.id
+    for words in (
+        ("info", out),
+        ("verify", out),
+        ("show", out, one, "--image", tmp_path / "one.png"),
+        ("export", out, "--format", "parquet", "--out", tmp_path / "tables"),
+    ):
+        result = CliRunner().invoke(app, ["shards", *map(str, words)])
+        assert result.exit_code == 0, result.output
+    random_split(out, tmp_path)
+    for model in ("linear", "lf-rnn"):
+        run = tmp_path / model
+        given = {"modalities": "t", "features": ("text-b",)}
+        config = train_config(
+            model, shards=out, split=tmp_path / "split.json", out=run, epochs=1, model=given
+        )
+        assert train(config)
+        assert (run / "predictions").is_dir()
 
 
 @pytest.mark.slow
