@@ -38,13 +38,18 @@ _CONTEXT_S = 2.0
 
 @dataclass(frozen=True)
 class _Window:
-    """Rows ``first`` to ``end`` of what the samples ``begin`` to ``stop`` of a sound give."""
+    """Rows ``first`` to ``end`` of what the samples ``begin`` to ``stop`` of a sound give.
+
+    They are the rows from ``at`` on of ``rows`` of the sound.
+    """
 
     sound: int
     begin: int
     stop: int
     first: int
     end: int
+    at: int
+    rows: int
 
 
 class SoundEncoder:
@@ -83,13 +88,15 @@ class SoundEncoder:
         lengths = [1 + (max(w.stop - w.begin, field) - field) // hop for w in windows]
         found: dict[int, NDArray[np.float32]] = {}
         for batch in by_length(lengths, self._batch):
-            projected = [self._projected(sounds, windows[place]) for place in batch]
-            for place, rows in zip(batch, self._transformed(projected), strict=True):
-                found[place] = rows[windows[place].first : windows[place].end]
-        parts: list[list[NDArray[np.float32]]] = [[] for _ in sounds]
-        for place, window in enumerate(windows):
-            parts[window.sound].append(found[place])
-        return [np.concatenate(rows) if len(rows) > 1 else rows[0] for rows in parts]
+            chosen = [windows[place] for place in batch]
+            projected = [self._projected(sounds, window) for window in chosen]
+            for window, rows in zip(chosen, self._transformed(projected), strict=True):
+                if window.sound not in found:
+                    shape = (window.rows, rows.shape[1])
+                    found[window.sound] = np.empty(shape, np.float32)
+                kept = rows[window.first : window.end]
+                found[window.sound][window.at : window.at + len(kept)] = kept
+        return [found[number] for number in range(len(sounds))]
 
     @property
     def _convolutions(self) -> tuple[int, int]:
@@ -107,12 +114,13 @@ class SoundEncoder:
             int(s * self._rate_hz / hop) for s in (self._settings.window_s, _CONTEXT_S)
         )
         if rows <= most:
-            yield _Window(number, 0, len(sound), 0, rows)
+            yield _Window(number, 0, len(sound), 0, rows, 0, rows)
             return
         for first in range(0, rows, most):
             begin, end = max(0, first - context), min(rows, first + most)
             stop = min(rows, end + context) - 1
-            yield _Window(number, begin * hop, stop * hop + field, first - begin, end - begin)
+            inside = (first - begin, end - begin)
+            yield _Window(number, begin * hop, stop * hop + field, *inside, first, rows)
 
     def _projected(self, sounds: Sequence[NDArray[np.int16]], window: _Window) -> Tensor:
         """What the transformer sees of a window: float32 (R, D)."""
