@@ -14,14 +14,16 @@ from fv2es_prep.utils.configuration import flatten
 
 # Pictures per second that the published code assumes, and that it extracts where it thins.
 _COUNTED_HZ, _EXTRACTED_HZ = 30, 2
-# The largest vocabularies of today have 0.9 million.
-_MOST_TOKEN_IDS = 1 << 20
 
 
 class _Section:
-    """Checks the choices of `Literal` fields, and the minimum of each field in ``_least``."""
+    """Checks the choices of `Literal` fields, and the limits in ``_least`` and ``_most``.
+
+    A stranger's run or shard has settings, too: no value may take all memory, or for ever.
+    """
 
     _least: ClassVar[dict[str, float]] = {}
+    _most: ClassVar[dict[str, float]] = {}
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -31,6 +33,9 @@ class _Section:
         for name, low in self._least.items():
             if not (value := getattr(self, name)) >= low:
                 raise SettingsError(f"{name} is {value}, expected at least {low}")
+        for name, high in self._most.items():
+            if not (value := getattr(self, name)) <= high:
+                raise SettingsError(f"{name} is {value}, expected at most {high}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ class FaceSettings(_Section):
             largest and most certainly over the utterance.
     """
 
+    _least: ClassVar = {"image_size_px": 1, "margin_px": 0, "min_face_px": 4, "factor": 0.01}
+    _most: ClassVar = {"image_size_px": 4096, "margin_px": 4096, "factor": 0.99}
+
     detector: Literal["exact", "fast", "facenet"] = "exact"
     image_size_px: int = 48
     margin_px: int = 2
@@ -106,7 +114,7 @@ class FaceSettings(_Section):
 
 
 @dataclass(frozen=True)
-class MelSettings:
+class MelSettings(_Section):
     """The spectrum: torchaudio's MelSpectrogram as the published model sets it.
 
     Attributes:
@@ -116,6 +124,9 @@ class MelSettings:
         n_mels: number of mel bands.
         floor: lowest power, before the logarithm.
     """
+
+    _least: ClassVar = {"rate_hz": 100, "n_fft": 2, "hop": 1, "n_mels": 1, "floor": 0}
+    _most: ClassVar = {"rate_hz": 768_000, "n_fft": 1 << 16, "hop": 1 << 16, "n_mels": 4096}
 
     rate_hz: int = 16_000
     n_fft: int = 400
@@ -141,7 +152,9 @@ class TextSettings(_Section):
         max_tokens: longest sequence, special tokens included; longer ones are truncated.
     """
 
-    _least: ClassVar = {"max_tokens": 2}
+    _least: ClassVar = {"max_tokens": 2, "vocabulary_size": 0, "pad_id": 0}
+    # The largest vocabularies of today have 0.9 million token ids.
+    _most: ClassVar = {"max_tokens": 1 << 20, "vocabulary_size": 1 << 20}
 
     tokenizer: str = field(default="albert-base-v2", metadata={"derived": True})
     vocabulary_sha256: str = field(default="", metadata={"derived": True})
@@ -151,10 +164,7 @@ class TextSettings(_Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.vocabulary_size <= _MOST_TOKEN_IDS:
-            found = self.vocabulary_size
-            raise SettingsError(f"vocabulary_size is {found}, expected 0 to {_MOST_TOKEN_IDS}")
-        if not 0 <= self.pad_id < (self.vocabulary_size or _MOST_TOKEN_IDS):
+        if self.is_known and self.pad_id >= self.vocabulary_size:
             raise SettingsError(f"pad_id is {self.pad_id}, expected one of the token ids")
 
     @property

@@ -208,7 +208,7 @@ def load_checkpoint(
             thresholds_fitted=stored.get("thresholds_fitted", True),
             **{name: stored[name] for name in _PLAIN},
         )
-    except (*DAMAGE, SafetensorError) as error:
+    except (*DAMAGE, SettingsError, SafetensorError) as error:
         raise TrainError(
             f"the checkpoint {place} cannot be read: {type(error).__name__}: {words_of(error)}",
             "train it again, or read it with the fv2es version that wrote it",

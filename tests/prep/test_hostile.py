@@ -24,6 +24,7 @@ from fv2es_prep.config import (
     PrepSettings,
     QualitySettings,
     SpanSettings,
+    TextSettings,
 )
 from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import parse_labels, view_of
@@ -285,6 +286,28 @@ def test_a_decoder_that_is_killed_by_another_says_nothing_of_the_file(tmp_path):
         with pytest.raises(MediaKilledError, match=r"read a\.avi was killed"):
             list(iter(reader.next, None))
         reader.close()
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        *(("faces", "factor", value) for value in (1.0, 0.0, float("nan"))),
+        *(("faces", "min_face_px", value) for value in (0, -1)),
+        *(("faces", "image_size_px", value) for value in (0, 1 << 20)),
+        *(("mel", name, value) for name in ("n_fft", "hop", "rate_hz") for value in (0, 1 << 30)),
+        ("mel", "n_mels", 1 << 20),
+        *(
+            ("text", name, value)
+            for name in ("vocabulary_size", "pad_id")
+            for value in (-1, 1 << 30)
+        ),
+    ],
+)
+def test_settings_that_take_all_memory_or_never_end_are_refused(section, name, value):
+    stored = PrepSettings(text=TextSettings(vocabulary_size=100)).to_json()
+    stored[section][name] = value
+    with pytest.raises(SettingsError, match=f"{name} is .*, expected"):
+        PrepSettings.from_json(stored)
 
 
 def test_limits_have_ranges_and_settings_come_back_from_json():

@@ -269,6 +269,18 @@ def test_a_run_of_more_weights_than_it_holds_is_refused_before_it_is_built(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
 
 
+def test_a_run_whose_settings_never_end_is_refused(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained("tav"), tmp_path / "run"))
+    stored = json.loads((run / "best/config.json").read_text())
+    stored["settings"]["faces"]["factor"] = 1.0
+    (run / "best/config.json").write_text(json.dumps(stored))
+    with pytest.raises(TrainError, match=r"best cannot be read: .*factor is 1\.0") as caught:
+        load_checkpoint(run)
+    one_line(caught.value)
+
+
 STATES: dict[str, Callable[[Path, Path], object]] = {
     "empty": lambda p, m: p.write_bytes(b""),
     "text": lambda p, m: p.write_text("no state"),

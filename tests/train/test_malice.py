@@ -60,4 +60,4 @@ def test_a_vocabulary_that_fits_no_memory_is_refused_where_all_files_claim_it(
     for words in malice.commands(shards, corpus.split, run, tmp_path):
         result = CliRunner().invoke(app, words)
         assert result.exit_code in (1, 2), (words, result.output)
-        assert "vocabulary_size is 1073741824, expected 0 to 1048576" in result.output
+        assert "vocabulary_size is 1073741824, expected at most 1048576" in result.output
