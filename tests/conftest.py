@@ -167,6 +167,17 @@ def prepare() -> Callable[..., tuple[Plan, Summary]]:
     return plan_and_run
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Dask forks its workers from the process that has loaded the libraries."""
+    import dask
+
+    fork_server.context()
+    monkeypatch.setattr("distributed.utils._forkserver_preload_set", True, raising=False)
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def prepared(
     demo: Path,

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import dask
 import ffmpeg
 import pytest
 
@@ -28,7 +27,6 @@ from pipelines.executors.worker import work
 from pipelines.media_hashes import hash_media
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.run import finish, run
-from tests import fork_server
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -124,15 +122,6 @@ def odd_whole(odd_plan, tmp_path_factory):
     """The odd recordings as one shard, and the summary."""
     out = tmp_path_factory.mktemp("odd-whole")
     return out, run(odd_plan(out), out, "inline", lambda _: None)
-
-
-@pytest.fixture
-def forked(monkeypatch):
-    """Dask forks its workers from the process that has loaded the libraries."""
-    fork_server.context()
-    monkeypatch.setattr("distributed.utils._forkserver_preload_set", True, raising=False)
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        yield
 
 
 def test_a_shard_for_each_recording_holds_the_same(odd_plan, odd_whole, tmp_path, forked):

@@ -20,9 +20,16 @@ def digests(directory: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in directory.glob("*.h5")}
 
 
+@pytest.mark.parametrize(
+    "workers",
+    # That new interpreters build shards is also seen where another package's corpus is prepared.
+    ["forked", pytest.param("spawned", marks=pytest.mark.slow)],
+)
 def test_local_workers_give_the_same_bytes_as_this_process(
-    corpus, text_model, prepared, tmp_path, prepare, options_for
+    workers, request, corpus, text_model, prepared, tmp_path, prepare, options_for
 ):
+    if workers == "forked":
+        request.getfixturevalue("forked")
     _, summary = prepare(options_for(corpus, tmp_path / "out", text_model), "local:2")
     assert summary.shards_built == 3
     assert digests(tmp_path / "out") == digests(prepared)
