@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import parity, report
 from benchmarks.bench import Bench
 from benchmarks.results import Section
 
@@ -33,6 +33,9 @@ SECTIONS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the chosen sections and write the report; 1 if one of them failed."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["parity"]:
+        return parity.main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure fv2es.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", action="store_true", help="small material (the default)")
