@@ -54,6 +54,8 @@ class TrainConfig:
         text_lr_head: The output layer of text learns at the rate of the text encoder, too, as
             published.
         early_stop: Stop after this many epochs without a better f1_binary on valid (0 = never).
+        keep: Epoch that is kept: best has the highest f1_binary on valid; last suits a schedule
+            that ends at 0, and a small valid subset, whose best epoch is chance.
         optimizer: Optimizer; sgd has no momentum.
         weight_decay: Weight decay of the optimizer.
         clip_norm: Maximum 2-norm of the gradient over all parameters (0 = no clipping).
@@ -104,6 +106,7 @@ class TrainConfig:
     text_lr_divisor: Annotated[float, Meta(gt=0)] = 10.0
     text_lr_head: bool = False
     early_stop: Count = 6
+    keep: Literal["best", "last"] = "best"
     optimizer: Literal["adam", "sgd"] = "adam"
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     clip_norm: Annotated[float, Meta(ge=0)] = 0.0

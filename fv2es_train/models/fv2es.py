@@ -5,7 +5,7 @@ Leaves each part to `encoders` and `text_encoder`, and sizes to `fv2es_config`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +22,22 @@ from fv2es_train.models.encoders import (
     VggMelEncoder,
     fused,
 )
+from fv2es_train.models.sound_encoder import SoundEncoder
 
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
     from fv2es_train.data.batches import Batch
+    from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.fv2es_config import FV2ESConfig
     from fv2es_train.models.text_encoder import TextEncoder
 
 # The published code stacks the logits in this order; the fusion weights follow it.
 STACKED = "tva"
+_MEL_ENCODERS: dict[str, Callable[[FV2ESConfig], nn.Module]] = {
+    "nest": MelEncoder,
+    "vgg": VggMelEncoder,
+    "conv": SoundEncoder,
+}
 _ENCODERS = {"t": "text", "v": "face", "a": "mel"}
 
 
@@ -56,14 +63,22 @@ class FV2ES(EmotionModel):
             self.v_transformer = SequenceEncoder(config)
             self.v_out = nn.Linear(width, classes)
         if "a" in self.modalities:
-            encoder = VggMelEncoder if config.mel_encoder == "vgg" else MelEncoder
-            self.mel = encoder(config)
-            self.a_transformer = SequenceEncoder(config)
+            self.mel = _MEL_ENCODERS[config.mel_encoder](config)
+            if isinstance(self.mel, SoundEncoder):
+                width = self.mel.width
+            else:
+                self.a_transformer = SequenceEncoder(config)
             self.a_out = nn.Linear(width, classes)
         if len(self.modalities) > 1:
             self.weighted_fusion = nn.Linear(len(self.modalities), 1, bias=False)
             if config.fusion_init == "mean":
                 nn.init.constant_(self.weighted_fusion.weight, 1 / len(self.modalities))
+
+    def fit(self, dataset: ShardDataset) -> float:
+        """See `EmotionModel`: the normalization of the sound."""
+        if "a" in self.modalities and isinstance(self.mel, SoundEncoder):
+            self.mel.fit(dataset)
+        return 0.0
 
     def forward(self, batch: Batch) -> Tensor:
         """See `EmotionModel`."""
@@ -101,7 +116,9 @@ class FV2ES(EmotionModel):
 
     def encoders(self) -> list[nn.Module]:
         """The encoders alone: the number of faces per utterance would recompile what follows."""
-        return [self.get_submodule(_ENCODERS[m]) for m in self.modalities]
+        found = [self.get_submodule(_ENCODERS[m]) for m in self.modalities]
+        # Of the sound, only the part that knows nothing of utterances.
+        return [part.stack if isinstance(part, SoundEncoder) else part for part in found]
 
     def branch_of(self, name: str) -> str:
         """See `EmotionModel`; of the fusion, none."""
@@ -131,9 +148,23 @@ class FV2ES(EmotionModel):
         return logits
 
     def _sound(self, batch: Batch) -> Tensor:
-        vectors = self._in_parts(self.mel, batch.mel)
-        logits: Tensor = self.a_out(self.a_transformer(vectors, batch.chunk_counts))
+        if isinstance(self.mel, SoundEncoder):
+            vectors = self._utterances(self.mel, batch)
+        else:
+            chunks = self._in_parts(self.mel, batch.mel)
+            vectors = self.a_transformer(chunks, batch.chunk_counts)
+        logits: Tensor = self.a_out(vectors)
         return logits
+
+    def _utterances(self, encoder: SoundEncoder, batch: Batch) -> Tensor:
+        mel, counts = batch.mel, list(batch.chunk_counts)
+        if not len(mel) and not _waits_for_others(encoder):
+            return _nothing(encoder, len(batch), encoder.width)
+        if self.max_rows is None or len(mel) <= self.max_rows:
+            vectors: Tensor = encoder(mel, counts)
+            return vectors
+        parts = zip(torch.split(mel, counts), counts, strict=True)
+        return torch.cat([encoder(chunks, (count,)) for chunks, count in parts])
 
     def _in_parts(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
         if not len(pictures) and not _waits_for_others(encoder):

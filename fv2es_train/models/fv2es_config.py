@@ -29,7 +29,9 @@ class FV2ESConfig(ModelConfig):
             weights. Such blocks are for inference.
         face_hidden: width between the flattened face features and ``trans_dim``.
         mel_bands: mel bands of the spectrum.
-        mel_encoder: ``nest``, or ``vgg``: a stack of the sizes of ``face_stages``, as in MME2E.
+        mel_encoder: ``nest`` of chunks, as published; ``vgg``: a stack of the sizes of
+            ``face_stages``, as in MME2E; ``conv``: of the whole utterance, normalized by what train
+            has, with ``mel_floor`` and the fields that begin with ``sound_``.
         mel_input: input of the audio encoder. ``power`` is the published input, linear and not
             normalized; ``log`` is ``(ln(power) - mel_mean) / mel_std``, which spans a few units
             where power spans ten decades, and so trains from random weights in few steps.
@@ -45,6 +47,11 @@ class FV2ESConfig(ModelConfig):
             layers, as published; ``torch`` is the initialization of ``nn.Conv2d``, five times as
             wide.
         mel_hidden: width between the flattened mel features and ``trans_dim``.
+        sound_merge: neighbouring bands and rows whose mean power is one value of the input.
+        sound_range: the input is clamped to this far below its highest value in the utterance, in
+            nepers of power; 18.4 are 80 dB.
+        sound_dims: channels of its 3x3 convolutions; the last number is its width over time.
+        sound_dropout: dropout rate before the head.
         trans_dim: width of the sequence encoders.
         trans_layers: layers of each sequence encoder.
         trans_heads: attention heads of each sequence encoder.
@@ -68,7 +75,7 @@ class FV2ESConfig(ModelConfig):
     face_fused: bool = False
     face_hidden: int = 1024
     mel_bands: int = 128
-    mel_encoder: Literal["nest", "vgg"] = "nest"
+    mel_encoder: Literal["nest", "vgg", "conv"] = "nest"
     mel_input: Literal["power", "log"] = "power"
     mel_floor: float = 1e-10
     mel_mean: float = -5.5
@@ -80,6 +87,10 @@ class FV2ESConfig(ModelConfig):
     mel_drop_path: float = 0.5
     mel_init: Literal["nest", "torch"] = "nest"
     mel_hidden: int = 1024
+    sound_merge: tuple[int, int] = (2, 4)
+    sound_range: float = 18.4
+    sound_dims: tuple[int, ...] = (16, 32, 64, 64, 128)
+    sound_dropout: float = 0.3
     trans_dim: int = 64
     trans_layers: int = 4
     trans_heads: int = 4
@@ -121,30 +132,30 @@ def _build(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
 
 # The ancestor of FV2ES, called FE2E in its paper: Dai et al. 2021, arXiv 2103.09666.
 _MME2E = FV2ESConfig(name="mme2e", face_block="vgg", mel_encoder="vgg")
-# The published network with NesT-T for audio in place of NesT-B, its largest part. Sizes of NesT-T:
-# Zhang et al. 2021, arXiv 2105.12723, table 1.
-_LITE = FV2ESConfig(
-    name="fv2es-lite",
-    mel_dims=(96, 192, 384),
-    mel_heads=(3, 6, 12),
-    mel_depths=(2, 2, 8),
-    mel_drop_path=0.2,
-    mel_init="torch",
-)
+# The published network with small convolutions for the sound, which learn from some
+# hundred utterances.
+_LITE = FV2ESConfig(name="fv2es-lite", mel_encoder="conv", fusion_init="mean")
+_LITE_TRAIN = {
+    "epochs": 40,
+    "batch_size": 16,
+    "lr": 2e-3,
+    # The pretrained text encoder learns at 1e-5.
+    "text_lr_divisor": 200.0,
+    "schedule": "cosine",
+    "warmup": 50,
+    "early_stop": 0,
+    "keep": "last",
+    "clip_norm": 1.0,
+    "augment": ("flip", "spec"),
+}
 # The same code, small: learns some hundred utterances from random weights in a minute on a CPU.
 _TINY = FV2ESConfig(
     name="fv2es-tiny",
     face_stem=16,
     face_stages=((16, 16, 32), (64,), (64,)),
     face_hidden=128,
-    mel_input="log",
-    mel_patch=2,
-    mel_dims=(32, 48, 64),
-    mel_heads=(2, 4, 4),
-    mel_depths=(1, 1, 1),
-    mel_drop_path=0.1,
-    mel_init="torch",
-    mel_hidden=128,
+    mel_encoder="conv",
+    sound_dims=(16, 32, 32, 64),
     trans_layers=2,
     trans_ffn=128,
     fusion_init="mean",
@@ -167,7 +178,7 @@ FAMILY = ModelFamily(
     config=FV2ESConfig,
     presets={
         "fv2es": Preset(FV2ESConfig(), EARLIER),
-        "fv2es-lite": Preset(_LITE),
+        "fv2es-lite": Preset(_LITE, _LITE_TRAIN),
         "mme2e": Preset(_MME2E, {**EARLIER, "lr": 5e-5, "epochs": 40, "batch_size": 8}),
         "fv2es-tiny": Preset(_TINY, _TINY_TRAIN),
     },

@@ -44,14 +44,14 @@ _FAMILIAR = 5000
 
 
 def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, Any] | None:
-    """Train a model on the train subset, keep the epoch that is best on valid, evaluate it on test.
+    """Train a model on the train subset, keep an epoch by its score on valid, evaluate it on test.
 
     Writes RUN/history.jsonl (a line per epoch), RUN/ids.json, RUN/best, RUN/last, RUN/state.pt
     (from which the run continues), RUN/config.toml, RUN/tensorboard and at the end the files of
     `run_dir.write_results`. The best epoch has the highest average f1_binary on valid, with
-    thresholds fitted on valid; of equal ones the lowest valid loss. Deterministic on the CPU for a
-    seed and a number of threads, whether interrupted or not. Under torchrun the processes share
-    each batch.
+    thresholds fitted on valid; of equal ones the lowest valid loss; with ``keep="last"`` RUN/best
+    is the last one. Deterministic on the CPU for a seed and a number of threads, whether
+    interrupted or not. Under torchrun the processes share each batch.
 
     Args:
         config: the training, see `run_config.train_config`.
@@ -254,7 +254,7 @@ def _train(
         # The state comes last: a run killed before that repeats this epoch identically.
         if claim:
             run_dir.check_held(claim)
-            if better:
+            if better or config.keep == "last":
                 save_checkpoint(run, checkpoint)
             save_checkpoint(run, replace(checkpoint, which="last"))
             run_dir.write_history(run, state.history)

@@ -112,7 +112,7 @@ from fv2es_prep.utils.files import write_json
 from fv2es_train.models.families import Preset
 
 tiny = FV2ES.presets["fv2es-tiny"]
-quiet = replace(tiny.model, name="still", dropout=0.0, mel_drop_path=0.0)
+quiet = replace(tiny.model, name="still", dropout=0.0, sound_dropout=0.0)
 FAMILY = replace(FV2ES, presets={"still": Preset(quiet, tiny.train)})
 """
 

@@ -54,7 +54,9 @@ def test_the_optimizer_is_the_one_asked_for() -> None:
 
 @pytest.mark.parametrize(("how", "std"), [("nest", 0.02), ("torch", 1 / (3 * 36) ** 0.5)])
 def test_the_first_convolution_of_nest_starts_as_asked(how: str, std: float) -> None:
-    config = replace(preset("fv2es-tiny").model, mel_init=how)
+    small: dict[str, Any] = {"mel_dims": (32, 48, 64), "mel_heads": (2, 4, 4)}
+    small |= {"mel_depths": (1, 1, 1), "mel_hidden": 128, "mel_init": how}
+    config = replace(preset("fv2es-tiny").model, mel_encoder="nest", **small)
     first = MelEncoder(config).nest.patch_embed.proj
     assert first.weight.std().item() == pytest.approx(std, rel=0.1)
     assert bool(first.bias.any()) == (how == "torch")
