@@ -42,11 +42,13 @@ def another(field: Field) -> Any:
     if field.path in ("limit", "sample"):
         return 2
     if isinstance(field.default, int):
-        return field.default * 2 if field.default < 50 else field.default // 2
+        return field.default * 2 or 1 if field.default < 50 else field.default // 2
     if isinstance(field.default, float):
         return field.default / 2 or 0.5
     if isinstance(field.default, tuple) and field.default and field.default[0] == 0.6:
         return [0.1, 0.2, 0.3]
+    if field.path == "encoders":
+        return {"a.layer": 9}
     if field.path == "merge":
         return {"a": "b"}
     return ["x"] if isinstance(field.default, tuple) else "x"
