@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.utils.console import say
+from fv2es_train.commands.bench import bench
 from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
@@ -69,6 +70,9 @@ app.command("eval", epilog="Example: fv2es eval --shards shards --split split.js
     eval_
 )
 app.command(epilog="Example: fv2es compare run-a run-b run-c")(compare)
+app.command(
+    epilog="Example: fv2es bench --shards shards --split split.json --modalities a,ta --out bench"
+)(bench)
 app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
 app.command(epilog="Example: fv2es pack run emotions.fv2es")(pack)
 app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")(predict)

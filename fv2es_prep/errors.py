@@ -16,6 +16,7 @@
         ├── OutputError        an output file or directory cannot be written
         ├── ExecutorError      an executor is unreachable or runs another version
         └── TrainError         training or evaluation cannot continue
+            └── StoppedError       SIGTERM stopped it; its state is saved
 """
 
 from __future__ import annotations
@@ -225,3 +226,7 @@ class ExecutorError(WorkError):
 
 class TrainError(WorkError):
     """Training or evaluation cannot continue."""
+
+
+class StoppedError(TrainError):
+    """SIGTERM stopped a training; its state is saved."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_prep.errors import Fv2esError, StoppedError, UsageError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
 from fv2es_prep.utils.claims import locked
@@ -62,17 +62,17 @@ def train_folds(
         SplitError: a manifest is damaged.
         OutputError: the directory cannot be written.
     """
-    manifests = _manifests(config.split)
+    manifests = manifests_of(config.split)
     mine = [replace(config, split=m, out=config.out / m.stem) for m in manifests]
     # Check all manifests and directories before the first epoch.
     digests = [read_split(manifest).digest() for manifest in manifests]
-    done = [_is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
+    done = [is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
     make_directory(config.out)
     found = []
     with locked(config.out):
         for fold, digest, finished in zip(mine, digests, done, strict=True):
             say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
-            error = "" if finished else _train(fold, progress, say)
+            error = "" if finished else train_or_continue(fold, progress, say)
             found.append(_record(fold, digest, not finished, error))
     failed = [fold["fold"] for fold in found if fold["error"]]
     result = {"folds": found, **_statistics(found), "failed": failed}
@@ -80,7 +80,8 @@ def train_folds(
     return result
 
 
-def _manifests(folds: Path) -> list[Path]:
+def manifests_of(folds: Path) -> list[Path]:
+    """The manifests fold-0.json, fold-1.json ... of a directory; UsageError if there are none."""
     found = [p for p in folds.glob("fold-*.json") if re.fullmatch(r"fold-\d+", p.stem)]
     if not found:
         raise UsageError(
@@ -90,12 +91,23 @@ def _manifests(folds: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem.removeprefix("fold-")))
 
 
-def _train(
-    config: TrainConfig, progress: Callable[[], Progress | None], say: Callable[[str], None]
+def train_or_continue(
+    config: TrainConfig,
+    progress: Callable[[], Progress | None] = lambda: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Train one fold; return why it failed, or an empty string."""
+    """Train, or continue what was begun with the same configuration.
+
+    Returns:
+        Why it failed, or an empty string.
+
+    Raises:
+        StoppedError: SIGTERM was received.
+    """
     try:
         train(_continued(config), progress())
+    except StoppedError:
+        raise
     except Fv2esError as error:
         say(f"{config.out.name} failed: {error.sentence}")
         return error.sentence
@@ -126,7 +138,7 @@ def _record(config: TrainConfig, digest: str, trained: bool, error: str) -> dict
     }
 
 
-def _is_finished(config: TrainConfig, split_digest: str) -> bool:
+def is_finished(config: TrainConfig, split_digest: str) -> bool:
     """Whether the run is complete; UsageError if it was trained with another configuration."""
     if config.overwrite or not (config.out / METRICS_FILE).is_file():
         return False

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fv2es_prep.config import digest_of
-from fv2es_prep.errors import OutputError, SplitError, TrainError, UsageError
+from fv2es_prep.errors import OutputError, SplitError, StoppedError, TrainError, UsageError
 from fv2es_prep.splits import Split
 from fv2es_prep.utils.files import whole_file
 
@@ -198,9 +198,9 @@ def catch_sigterm() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def stopped(run: object, epoch: int) -> TrainError:
+def stopped(run: object, epoch: int) -> StoppedError:
     """The error that ends a run after SIGTERM, once its state is saved."""
-    return TrainError(
+    return StoppedError(
         f"training was stopped by SIGTERM in epoch {epoch}; its state is saved",
         f"continue with: fv2es train --resume {run}",
     )

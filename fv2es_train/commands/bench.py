@@ -1,0 +1,38 @@
+"""`fv2es bench`: its options and what it prints. Leaves the work to `bench`."""
+
+from __future__ import annotations
+
+import typer
+
+from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.flags import Flag, Given, options_of
+from fv2es_train.bench.protocol import BenchConfig
+
+_OPTIONS = {
+    "Data": ("shards", "split", "out"),
+    "Protocol": ("models", "modalities", "seeds", "features"),
+    "Table": ("metrics", "resamples"),
+    "Speed": (Flag("jobs", metavar="N"),),
+}
+
+
+@options_of(BenchConfig, _OPTIONS)
+def bench(given: Given[BenchConfig], as_json: Json = False) -> None:
+    """Train and measure many models by one protocol, and write one table.
+
+    The same command continues after an interruption. The first row is the baseline of the
+    differences.
+    """
+    config = given.resolve()
+    from fv2es_train.bench.bench_table import format_bench
+    from fv2es_train.bench.trainings import bench as run_bench
+
+    result = run_bench(config, say)
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo(format_bench(result))
+        typer.echo(f"tables {config.out / 'table'}.csv, .md, .tex, .json")
+    if result["failed"]:
+        say(f"failed: {', '.join(result['failed'])}; the same command trains them again")
+        raise typer.Exit(1)
