@@ -72,6 +72,9 @@ class TrainConfig:
         freeze_text: Text-encoder layers to freeze; a number freezes the embeddings and this many
             layers.
         freeze: Parts that do not learn and stay in eval mode, by name: text, face, mel, ...
+        ratings: Ratings to learn beside the classes, e.g. valence,activation.
+        rating_share: Share of the ratings' loss in the loss; 1 learns the ratings alone.
+        rating_loss: Loss of a rating in units of its standard deviation: squared or absolute error.
         loss: Loss: bce (binary cross-entropy of each class), ce (softmax over the classes, for
             utterances of one class), mse or l1 (logits against 0 and 1).
         class_weights: Class weights of bce; positives is the published weighting.
@@ -120,6 +123,9 @@ class TrainConfig:
     warmup: Count = 0
     freeze_text: Literal["none", "embeddings", "all"] | Count = "none"
     freeze: tuple[str, ...] = ()
+    ratings: tuple[str, ...] = ()
+    rating_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    rating_loss: Literal["mse", "l1"] = "mse"
     loss: Literal["bce", "ce", "mse", "l1"] = "bce"
     class_weights: Literal["positives", "balanced", "none"] = "positives"
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0

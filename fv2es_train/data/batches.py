@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example, MelSpectrum
 
 CHUNK_ROWS = 32
-_TENSORS = ("faces", "mel", "tokens", "attention_mask", "label")
+_TENSORS = ("faces", "mel", "tokens", "attention_mask", "label", "ratings")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +43,7 @@ class Batch:
         extras: name -> tensor, what a model reads beside these: what `models.families.ModelFamily`
             makes, and for each of `ModelConfig.columns` ``STAGE``, float32 (sum of R, D), the rows
             of all utterances, and ``STAGE/rows``, int64 (B,), their numbers.
+        ratings: float32 (B, R), those of the corpus; NaN where it has none.
     """
 
     ids: tuple[str, ...]
@@ -55,6 +56,7 @@ class Batch:
     label: Tensor
     missing: tuple[str, ...] = ()
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    ratings: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def __post_init__(self) -> None:
         if not self.missing:
@@ -159,6 +161,7 @@ def collate(
         label=label,
         missing=missing,
         extras=others,
+        ratings=torch.tensor([e.utterance.ratings for e in examples], dtype=torch.float32),
     )
 
 

@@ -79,6 +79,7 @@ class ShardDataset(Dataset["Example"]):
                 f"make a split of these shards: fv2es splits build {self.directory} "
                 "--recipe random --out split.json",
             )
+        self._chosen = chosen
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
@@ -89,6 +90,11 @@ class ShardDataset(Dataset["Example"]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def ratings(self) -> dict[str, NDArray[np.float32]]:
+        """Name -> float32 (N,), the ratings of the corpus; NaN where it has none."""
+        return {name: of[self._chosen] for name, of in self.catalogue.ratings.items()}
 
     def __repr__(self) -> str:
         index = self.index

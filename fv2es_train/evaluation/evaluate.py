@@ -32,6 +32,7 @@ from fv2es_train.evaluation.inference import (
 from fv2es_train.evaluation.measurement import Bootstrap, measurement
 from fv2es_train.evaluation.metrics import calibration_error
 from fv2es_train.evaluation.predictions import Predictions, refuse_seen, write_predictions
+from fv2es_train.evaluation.rating_metrics import measure_ratings
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.run_files import overlap
 
@@ -164,6 +165,7 @@ def predictions_of(opened: Opened, outputs: Outputs) -> Predictions:
     probability = decision.probability(outputs.logits.numpy(), used)
     # Nothing is decided of an utterance that has none of the modalities.
     some = np.array([[bool(letters)] for letters in used])
+    known, guessed = opened.dataset.ratings, outputs.ratings(model.config)
     return Predictions(
         classes=tuple(model.config.label_classes),
         ids=opened.metadata.ids,
@@ -174,6 +176,9 @@ def predictions_of(opened: Opened, outputs: Outputs) -> Predictions:
         predicted=decision.decided(probability) * some,
         probability=probability,
         logits=outputs.logits.numpy(),
+        rating_names=model.config.ratings,
+        rated=np.array([known[name] for name in guessed], np.float32).T,
+        rating=np.array([*guessed.values()], np.float32).T,
     )
 
 
@@ -187,15 +192,13 @@ def measure_opened(
         ``split_digest``, ``trained_on_this_split``, ``seen`` (see `run_files.overlap`; None if
         the run does not know its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
         ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
-        ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`), and the keys of
-        `measurement.measurement`.
+        ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`), ``ratings`` (see
+        `rating_metrics.measure_ratings`; None if it learned none), ``ratings_alone`` (the classes
+        were not learned), and the keys of `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
     model, decision = checkpoint.model.config, checkpoint.decision
     raw = replace(decision, temperature={}).probability(predictions.logits, model.modalities)
-    catalogue = opened.dataset.catalogue
-    rows = catalogue.rows_of(predictions.ids)
-    ratings = {name: values[rows] for name, values in catalogue.ratings.items()}
     probabilities = {"calibrated": predictions.probability, "uncalibrated": raw}
     return {
         "subset": opened.subset,
@@ -214,6 +217,16 @@ def measure_opened(
             name: calibration_error(predictions.truth, each, decision.rule)
             for name, each in probabilities.items()
         },
-        "raters": agreement(ratings, predictions.classes),
+        "ratings_alone": bool(predictions.rating_names) and checkpoint.train.rating_share == 1,
+        "ratings": _ratings(predictions, bootstrap) if predictions.rating_names else None,
+        "raters": agreement(opened.dataset.ratings, predictions.classes),
         **measurement(predictions, bootstrap),
     }
+
+
+def _ratings(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
+    truth, found = (
+        dict(zip(predictions.rating_names, values.T, strict=True))
+        for values in (predictions.rated, predictions.rating)
+    )
+    return measure_ratings(truth, found, bootstrap)

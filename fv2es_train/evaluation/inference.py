@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.emotion_model import EmotionModel
+    from fv2es_train.models.families import ModelConfig
 
 # Batches that each worker prefetches.
 _READ_AHEAD = 4
@@ -28,19 +29,32 @@ _READ_AHEAD = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """Float32 logits and labels (N, C) of a dataset on the CPU, in the dataset's order.
+    """What a model gives for a dataset, and what is true; float32 on the CPU, in its order.
 
     Attributes:
-        logits: the model's, after fusion.
-        label: 1 where the class holds.
+        raw: (N, C + R), the model's outputs after fusion: logits, then ratings, see `ModelConfig`.
+        label: (N, C), 1 where the class holds.
+        rated: (N, R of the corpus), see `Batch.ratings`.
         missing: the letters of the modalities that each utterance lacks, see `Batch`.
-        by_modality: letter -> logits before late fusion, see `EmotionModel.modality_logits`.
+        by_modality: letter -> logits (N, C) before late fusion, see `EmotionModel.modality_logits`.
     """
 
-    logits: Tensor
+    raw: Tensor
     label: Tensor
+    rated: Tensor
     missing: tuple[str, ...] = ()
     by_modality: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, C)."""
+        return self.raw[:, : self.label.shape[1]]
+
+    def ratings(self, config: ModelConfig) -> dict[str, NDArray[np.float32]]:
+        """Name -> float32 (N,), the ratings that the model gives, in units of the corpus."""
+        found = self.raw[:, self.label.shape[1] :].numpy()
+        pairs = zip(config.ratings, config.rating_scale, found.T, strict=True)
+        return {name: values * scale + mean for name, (mean, scale), values in pairs}
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -61,7 +75,7 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
         TrainError: a logit is not finite; the message names the utterance.
     """
     model.eval()
-    logits, labels = [], []
+    outputs, labels, rated = [], [], []
     missing: list[str] = []
     parts: dict[str, list[Tensor]] = {}
     batch: Batch
@@ -76,13 +90,16 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
                 f"non-finite logits for the utterance {first!r}",
                 "training diverged: train again with a smaller --lr",
             )
-        logits.append(found)
+        outputs.append(found)
         labels.append(batch.label)
+        rated.append(batch.ratings)
         missing += batch.missing
         for letter, term in terms.items():
-            parts.setdefault(letter, []).append(term.float().cpu())
+            classes = batch.label.shape[1]
+            parts.setdefault(letter, []).append(term[:, :classes].float().cpu())
     by_modality = {letter: torch.cat(part) for letter, part in parts.items()}
-    return Outputs(torch.cat(logits), torch.cat(labels), tuple(missing), by_modality)
+    every = torch.cat(outputs), torch.cat(labels), torch.cat(rated)
+    return Outputs(*every, tuple(missing), by_modality)
 
 
 def terms_of(model: EmotionModel, outputs: Outputs) -> dict[str, NDArray[np.float32]]:

@@ -17,6 +17,7 @@ from fv2es_prep.types import Provenance
 from fv2es_prep.utils.files import sha256_of, whole_file
 from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
+from fv2es_train.evaluation.rating_metrics import RATING_METRICS
 from fv2es_train.evaluation.tables import raters_line
 
 if TYPE_CHECKING:
@@ -110,6 +111,13 @@ def _metrics(summary: dict[str, Any]) -> str:
         "of utterances; utterances of one recording resemble each other, so the true intervals are "
         "wider. Thresholds and the epoch were chosen on valid, so metrics on valid are optimistic."
     )
+    if ratings := measured[0][1].get("ratings"):
+        head = [f"rating, on {measured[0][0]}", "utterances", *RATING_METRICS]
+        lines = [
+            [name, str(v["n"]), *(_number(v[m]) for m in RATING_METRICS)]
+            for name, v in ratings.items()
+        ]
+        note += f"\n\n{_table(head, lines)}"
     if raters := measured[0][1].get("raters"):
         line = raters_line(raters)
         note += f"\n\n{line[0].upper()}{line[1:]}."

@@ -1,15 +1,16 @@
 """Predictions of a run on a subset, in memory and as a CSV file.
 
-The columns are ``id``, ``recording``, ``speaker``, ``session``, and for each class
-``true_CLASS``, ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``. Numbers
-round-trip exactly; so do texts, whose cells `csv_text.neutral` makes.
+The columns are ``id``, ``recording``, ``speaker``, ``session``; for each class ``true_CLASS``,
+``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``; for each rating that the
+run learned ``rated_NAME`` and ``rating_NAME``. Numbers round-trip exactly; so do texts, whose cells
+`csv_text.neutral` makes.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ _PARTS = {
     "probability": "probability",
     "logit": "logits",
 }
+# Of each rating: that of the corpus, and that of the run.
+_RATED = ("rated", "rating")
 _DTYPES = {"true": "u1", "predicted": "u1", "probability": "f8", "logit": "f4"}
 
 
@@ -46,6 +49,9 @@ class Predictions:
         predicted: uint8 (N, C), 1 where the run's `Decision` decides the class.
         probability: float64 (N, C), in [0, 1].
         logits: float32 (N, C).
+        rating_names: the R ratings that the run learned.
+        rated: float32 (N, R), those of the corpus, NaN where unknown.
+        rating: float32 (N, R), those of the run.
     """
 
     classes: tuple[str, ...]
@@ -57,9 +63,15 @@ class Predictions:
     predicted: NDArray[np.uint8]
     probability: NDArray[np.float64]
     logits: NDArray[np.float32]
+    rating_names: tuple[str, ...] = ()
+    rated: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    rating: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.classes))
+        for name in _RATED:
+            wide = getattr(self, name).reshape(len(self.ids), len(self.rating_names))
+            object.__setattr__(self, name, wide)
         for name in _PARTS.values():
             if getattr(self, name).shape != shape:
                 found = getattr(self, name).shape
@@ -73,7 +85,7 @@ class Predictions:
         names: dict[str, Any] = {
             name: tuple(getattr(self, name)[row] for row in rows) for name in _NAMES
         }
-        arrays = {name: getattr(self, name)[list(rows)] for name in _PARTS.values()}
+        arrays = {name: getattr(self, name)[list(rows)] for name in (*_PARTS.values(), *_RATED)}
         return replace(self, **names, **arrays)
 
 
@@ -111,13 +123,17 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    named = [f"{part}_{name}" for name in predictions.classes for part in _PARTS]
+    named = _columns(predictions.classes, predictions.rating_names)
     names = [getattr(predictions, name) for name in _NAMES]
     numbers = [
         # The shortest text that round-trips.
-        [str(value) for value in getattr(predictions, field)[:, c]]
+        [str(value) for value in getattr(predictions, part)[:, c]]
         for c in range(len(predictions.classes))
-        for field in _PARTS.values()
+        for part in _PARTS.values()
+    ] + [
+        [str(value) for value in getattr(predictions, part)[:, r]]
+        for r in range(len(predictions.rating_names))
+        for part in _RATED
     ]
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         # Numbers stay as they are, also negative ones.
@@ -151,17 +167,33 @@ def read_predictions(path: Path) -> Predictions:
 def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     if tuple(header[: len(_HEAD)]) != _HEAD:
         raise ValueError(f"the first columns are {header[: len(_HEAD)]}, expected {list(_HEAD)}")
-    classes = tuple(n.removeprefix("true_") for n in header[len(_HEAD) :: len(_PARTS)])
-    expected = [*_HEAD, *(f"{part}_{name}" for name in classes for part in _PARTS)]
+    names = header[len(_HEAD) :]
+    # The columns of a class begin with its true label.
+    count = next(
+        (n for n in range(0, len(names), len(_PARTS)) if not names[n].startswith("true_")),
+        len(names),
+    )
+    classes = tuple(name.removeprefix("true_") for name in names[: count : len(_PARTS)])
+    ratings = tuple(name.removeprefix("rated_") for name in names[count :: len(_RATED)])
+    expected = [*_HEAD, *_columns(classes, ratings)]
     if header != expected or any(len(row) != len(header) for row in rows):
         raise ValueError("a column is missing or misplaced")
     rows = [[*map(plain, row[: len(_HEAD)]), *row[len(_HEAD) :]] for row in rows]
     columns: list[Any] = list(zip(*rows, strict=True)) or [() for _ in header]
+    of_classes, of_ratings = columns[len(_HEAD) :][:count], columns[len(_HEAD) :][count:]
     arrays: dict[str, Any] = {
-        field: np.array(columns[len(_HEAD) + place :: len(_PARTS)], dtype=_DTYPES[part]).T
-        for place, (part, field) in enumerate(_PARTS.items())
+        name: np.array(of_classes[place :: len(_PARTS)], dtype=_DTYPES[part]).T
+        for place, (part, name) in enumerate(_PARTS.items())
     }
+    for place, part in enumerate(_RATED):
+        arrays[part] = np.array(of_ratings[place :: len(_RATED)], dtype="f4").T
+    arrays["rating_names"] = ratings
     return Predictions(classes, *columns[: len(_HEAD)], **arrays)
+
+
+def _columns(classes: Sequence[str], ratings: Sequence[str]) -> list[str]:
+    named = [f"{part}_{name}" for name in classes for part in _PARTS]
+    return named + [f"{part}_{name}" for name in ratings for part in _RATED]
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
@@ -170,7 +202,7 @@ def join(parts: Sequence[Predictions]) -> Predictions:
         n: tuple(v for part in parts for v in getattr(part, n)) for n in _NAMES
     }
     arrays: dict[str, Any] = {
-        n: np.concatenate([getattr(part, n) for part in parts]) for n in _PARTS.values()
+        n: np.concatenate([getattr(part, n) for part in parts]) for n in (*_PARTS.values(), *_RATED)
     }
     return replace(parts[0], **names, **arrays)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fv2es_train.evaluation.metrics import LABEL_SETS, METRICS, SINGLE_METRICS
+from fv2es_train.evaluation.rating_metrics import RATING_METRICS, SENTIMENT_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
 
 def format_metrics(result: Mapping[str, Any]) -> str:
     """The tables of what `metrics.measure`, `evaluate` or `measurement` returned."""
+    if result.get("ratings_alone"):
+        return "\n".join([ratings_table(result["ratings"]), "classes were not learned"])
     fitted = result.get("thresholds", {}) if result.get("rule") != "largest" else {}
     header = ["class", "support", "threshold", *METRICS]
     rows = [
@@ -37,6 +40,8 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     if error := result.get("calibration_error"):
         one, raw = error["calibrated"], error["uncalibrated"]
         lines.append(f"calibration error: {one:.3f} (without temperature {raw:.3f})")
+    if ratings := result.get("ratings"):
+        lines += ["", ratings_table(ratings)]
     if raters := result.get("raters"):
         lines.append(raters_line(raters))
     if drawn := result.get("bootstrap"):
@@ -44,6 +49,26 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     if by := result.get("by"):
         lines += ["", format_groups(by)]
     return "\n".join(lines)
+
+
+def ratings_table(ratings: Mapping[str, Any]) -> str:
+    """The table of `rating_metrics.measure_ratings`, a row for each rating."""
+    header = ["rating", "n", *RATING_METRICS, *SENTIMENT_METRICS]
+    rows = [
+        [
+            name,
+            str(values["n"]),
+            *_cells(values, RATING_METRICS),
+            *_cells(values, SENTIMENT_METRICS),
+        ]
+        for name, values in ratings.items()
+    ]
+    if not any(metric in values for values in ratings.values() for metric in SENTIMENT_METRICS):
+        header, rows = (
+            header[: -len(SENTIMENT_METRICS)],
+            [r[: 2 + len(RATING_METRICS)] for r in rows],
+        )
+    return grid(header, rows)
 
 
 def raters_line(raters: Mapping[str, Any]) -> str:

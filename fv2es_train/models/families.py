@@ -35,6 +35,9 @@ class ModelConfig:
         name: preset that it began as.
         modalities: the modalities that the model reads: text, audio, video, a subset of ``tav``.
         label_classes: the classes, in the order of the logits.
+        ratings: the ratings that it learns, in the order of the outputs after the logits.
+        rating_scale: mean and standard deviation of each rating in train; outputs are in units of
+            the deviation from the mean.
         mel_rows: rows of one mel chunk in a batch; 32 rows of 12.5 ms are 0.4 s.
     """
 
@@ -42,6 +45,8 @@ class ModelConfig:
     name: str = ""
     modalities: str = MODALITIES
     label_classes: tuple[str, ...] = field(default=(), metadata={"derived": True})
+    ratings: tuple[str, ...] = field(default=(), metadata={"derived": True})
+    rating_scale: tuple[tuple[float, float], ...] = field(default=(), metadata={"derived": True})
     mel_rows: int = 32
 
     def __post_init__(self) -> None:
@@ -52,6 +57,11 @@ class ModelConfig:
                 "pass for example --modalities tav, or --modalities a for audio alone",
             )
         object.__setattr__(self, "modalities", chosen)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network gives for an utterance: a logit a class, then the ratings."""
+        return len(self.label_classes) + len(self.ratings)
 
     @property
     def reads(self) -> Mapping[str, tuple[str, ...]]:

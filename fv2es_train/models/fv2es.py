@@ -52,23 +52,23 @@ class FV2ES(EmotionModel):
 
     def __init__(self, config: FV2ESConfig, text: TextEncoder | None = None) -> None:
         super().__init__(config)
-        classes, width = len(config.label_classes), config.trans_dim
+        outputs, width = config.outputs, config.trans_dim
         self.modalities = "".join(m for m in STACKED if m in config.modalities)
         if "t" in self.modalities:
             assert text is not None, "the modality t needs a text encoder"
             self.text = text
-            self.t_out = nn.Linear(text.width, classes)
+            self.t_out = nn.Linear(text.width, outputs)
         if "v" in self.modalities:
             self.face = FaceEncoder(config)
             self.v_transformer = SequenceEncoder(config)
-            self.v_out = nn.Linear(width, classes)
+            self.v_out = nn.Linear(width, outputs)
         if "a" in self.modalities:
             self.mel = _MEL_ENCODERS[config.mel_encoder](config)
             if isinstance(self.mel, SoundEncoder):
                 width = self.mel.width
             else:
                 self.a_transformer = SequenceEncoder(config)
-            self.a_out = nn.Linear(width, classes)
+            self.a_out = nn.Linear(width, outputs)
         if len(self.modalities) > 1:
             self.weighted_fusion = nn.Linear(len(self.modalities), 1, bias=False)
             if config.fusion_init == "mean":

@@ -207,10 +207,14 @@ def _letters(model: EmotionModel, weights: InitialWeights, modalities: str) -> s
 def _takes_head(model: EmotionModel, weights: InitialWeights, head: Head) -> bool:
     ours, theirs = model.config.label_classes, weights.classes
     same = len(weights.config.label_classes) == len(ours) if theirs is None else theirs == ours
+    ratings = model.config.ratings
+    same = same and weights.config.ratings == ratings
     if head == "keep" and not same:
         named = ", ".join(theirs) if theirs else f"{len(weights.config.label_classes)} classes"
+        here = ", ".join((*ours, *ratings))
         raise UsageError(
-            f"the head of {weights.path} is for {named}; the shards have {', '.join(ours)}",
+            f"the head of {weights.path} is for {', '.join((named, *weights.config.ratings))}; "
+            f"this training learns {here}",
             "pass --init-head new",
         )
     return head != "new" and same

@@ -50,8 +50,9 @@ class Linear(MeanFusion):
         super().__init__(config)
         self.l2, self.reads, self.widths = config.l2, config.reads, dict(widths)
         self._sizes = {m: sum(map(self._size, self.reads[m])) for m in self.modalities}
-        classes = len(config.label_classes)
-        self.classifiers = nn.ModuleDict({m: nn.Linear(n, classes) for m, n in self._sizes.items()})
+        self.classifiers = nn.ModuleDict(
+            {m: nn.Linear(n, config.outputs) for m, n in self._sizes.items()}
+        )
         for m, size in self._sizes.items():
             self.register_buffer(f"mean_{m}", torch.zeros(size))
             self.register_buffer(f"deviation_{m}", torch.ones(size))
@@ -63,7 +64,8 @@ class Linear(MeanFusion):
 
     def fit(self, dataset: ShardDataset) -> float:
         """Fit every classifier to the utterances that have its modality."""
-        label = torch.from_numpy(dataset.label.astype(np.float64))
+        label = torch.from_numpy(np.hstack([dataset.label, self._ratings(dataset)]).astype(float))
+        classes = dataset.label.shape[1]
         inputs = {m: self._pooled(m, dataset) for m in self.modalities}
         for m, (rows, values) in inputs.items():
             if len(rows):
@@ -72,7 +74,7 @@ class Linear(MeanFusion):
                 # A constant input tells nothing, whatever it is elsewhere.
                 deviation[deviation < _FLOOR] = torch.inf
                 self.get_buffer(f"deviation_{m}").copy_(deviation)
-                self._solve(m, values, label[rows])
+                self._solve(m, values, label[rows], classes)
         logits, weights = torch.zeros_like(label), torch.zeros(len(label), 1, dtype=torch.float64)
         with torch.no_grad():
             for m, (rows, values) in inputs.items():
@@ -80,9 +82,16 @@ class Linear(MeanFusion):
                 logits[rows] += classifier(self._scaled(m, values))
                 weights[rows] += 1
                 classifier.float()
-        return _loss(logits / weights.clamp_min(1), label).item()
+        return _loss(logits / weights.clamp_min(1), label, classes).item()
 
-    def _solve(self, letter: str, values: Tensor, label: Tensor) -> None:
+    def _ratings(self, dataset: ShardDataset) -> NDArray[np.float64]:
+        """The ratings (N, R) in units of their deviation; NaN where unknown."""
+        pairs = zip(self.config.ratings, self.config.rating_scale, strict=True)
+        known = dataset.ratings
+        columns = [(known[name] - mean) / deviation for name, (mean, deviation) in pairs]
+        return np.array(columns, np.float64).reshape(-1, len(dataset)).T
+
+    def _solve(self, letter: str, values: Tensor, label: Tensor, classes: int) -> None:
         """Minimize mean loss + l2 / 2 * the squared norm of the weights; convex, so exact."""
         classifier = self.classifiers[letter].double()
         for parameter in classifier.parameters():
@@ -95,7 +104,7 @@ class Linear(MeanFusion):
 
         def closure() -> float:
             solver.zero_grad()
-            loss = _loss(classifier(scaled), label) + self.l2 / 2 * weight.square().sum()
+            loss = _loss(classifier(scaled), label, classes) + self.l2 / 2 * weight.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch
             return loss.item()
 
@@ -163,8 +172,17 @@ def _moments(rows: Tensor) -> Tensor:
     return torch.cat([wide.mean(0), wide.std(0, correction=0)]).float()
 
 
-def _loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean cross entropy: softmax where each utterance has one class, else of each class."""
-    if bool((label.sum(1) == 1).all()) and label.shape[1] > 1:
-        return cross_entropy(logits, label)
-    return binary_cross_entropy_with_logits(logits, label)
+def _loss(outputs: Tensor, wanted: Tensor, classes: int) -> Tensor:
+    """Mean cross entropy: softmax where each utterance has one class, else of each class.
+
+    Half the mean squared error of the ratings that are known is added.
+    """
+    logits, label = outputs[:, :classes], wanted[:, :classes]
+    if bool((label.sum(1) == 1).all()) and classes > 1:
+        loss = cross_entropy(logits, label)
+    else:
+        loss = binary_cross_entropy_with_logits(logits, label)
+    ratings = wanted[:, classes:]
+    known = torch.isfinite(ratings)
+    error = torch.where(known, outputs[:, classes:] - ratings.nan_to_num(), 0).square()
+    return loss + error.sum() / (2 * max(len(outputs), 1))

@@ -58,7 +58,7 @@ class MulT(EmotionModel):
             nn.Dropout(config.dropout),
             nn.Linear(joined, joined),
         )
-        self.classifier = nn.Linear(joined, len(config.label_classes))
+        self.classifier = nn.Linear(joined, config.outputs)
 
     def fit(self, dataset: ShardDataset) -> float:
         """Take the normalization of each stage from the train subset."""

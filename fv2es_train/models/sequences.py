@@ -41,9 +41,8 @@ class Sequences(MeanFusion):
     def __init__(self, config: SequenceConfig, widths: Mapping[str, int]) -> None:
         super().__init__(config)
         self.reads = config.reads
-        classes = len(config.label_classes)
         self.branches = nn.ModuleDict(
-            {name: _Branch(config, name, widths[name], classes) for name in config.columns}
+            {name: _Branch(config, name, widths[name]) for name in config.columns}
         )
 
     def logits_of(self, letter: str, batch: Batch) -> Tensor:
@@ -142,7 +141,7 @@ def fit_normalization(stages: nn.ModuleDict, dataset: ShardDataset) -> None:
 class _Branch(Rows):
     """From the rows of each utterance to its logits."""
 
-    def __init__(self, config: SequenceConfig, stage: str, width: int, classes: int) -> None:
+    def __init__(self, config: SequenceConfig, stage: str, width: int) -> None:
         super().__init__(stage, width, config.pool)
         size, between = config.hidden, config.dropout if config.layers > 1 else 0.0
         self.encoder: nn.Module
@@ -165,7 +164,7 @@ class _Branch(Rows):
             )
             size *= 1 + config.bidirectional
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(2 * size, classes)
+        self.classifier = nn.Linear(2 * size, config.outputs)
 
     def forward(self, utterances: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, C) of B sequences (R, D); an empty one counts as a row of means."""

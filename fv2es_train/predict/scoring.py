@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fv2es_prep.errors import TrainError
+from fv2es_prep.errors import TrainError, UsageError
 from fv2es_train.models.families import collate_of
 from fv2es_train.predict.outputs import TEXT
 
@@ -42,6 +42,11 @@ class Scorer:
     def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
         self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
         self.model.check_late_fusion()
+        if checkpoint.train.ratings and checkpoint.train.rating_share == 1:
+            raise UsageError(
+                "the run learned ratings alone, so it has no classes to predict",
+                "train one with classes: --rating-share below 1",
+            )
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
             self.model.max_rows = _CPU_BATCH
@@ -97,7 +102,8 @@ class Scorer:
         batch = self._collate([example])
         logits = self.model.modality_logits(batch.to(self._device), only)
         weights = self.model.fusion_weights()
-        return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
+        size = len(self.classes)
+        return {m: (factor * weights[m] * logits[m][0, :size]).double().cpu() for m in only}
 
     def _fused(self, terms: dict[str, Tensor], name: str) -> Scores:
         if not terms:

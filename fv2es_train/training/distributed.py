@@ -175,15 +175,18 @@ def valid_loader(
 
 def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
     """The outputs of all processes in the dataset's order; ``rows`` are this one's."""
-    parts = world.gather((rows, outputs.logits, outputs.label))
-    place = torch.tensor([row for part, _, _ in parts for row in part])
+    parts = world.gather((rows, outputs.raw, outputs.label, outputs.rated))
+    place = torch.tensor([row for part, *_ in parts for row in part])
     # A row that several processes computed is written several times.
     count = int(place.max()) + 1
-    logits = outputs.logits.new_empty((count, outputs.logits.shape[1]))
-    label = torch.empty_like(logits)
-    logits[place] = torch.cat([part for _, part, _ in parts])
-    label[place] = torch.cat([part for _, _, part in parts])
-    return Outputs(logits, label)
+    _, *columns = zip(*parts, strict=True)
+    whole = []
+    for column in columns:
+        values = torch.cat(column)
+        whole.append(values.new_empty((count, values.shape[1])))
+        whole[-1][place] = values
+    raw, label, rated = whole
+    return Outputs(raw, label, rated)
 
 
 class CpuSyncBatchNorm(nn.BatchNorm2d):

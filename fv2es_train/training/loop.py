@@ -23,6 +23,7 @@ from fv2es_train.data.samplers import EpochBatches
 from fv2es_train.evaluation.evaluate import outputs_of
 from fv2es_train.evaluation.inference import loader_of, run_model, subset_of
 from fv2es_train.evaluation.metrics import fit_thresholds, measure
+from fv2es_train.evaluation.rating_metrics import mean_ccc
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fv2es_train.models.decision import Decision
 from fv2es_train.models.familiarity import measure_familiarity, write_familiarity
@@ -32,7 +33,7 @@ from fv2es_train.training import state as states
 from fv2es_train.training.beginning import Begun, begin
 from fv2es_train.training.calibration import fit_decision, rule_of, terms_before_fusion
 from fv2es_train.training.events import Events
-from fv2es_train.training.loss import make_loss
+from fv2es_train.training.loss import make_loss, rating_loss
 from fv2es_train.training.progress import Progress, Step
 
 if TYPE_CHECKING:
@@ -108,10 +109,13 @@ def _train(
     hashes = shard_hashes.check([train_set, valid_set, test_set], config, world)
     index = train_set.index
     names = index.label_classes
-    model_config = replace(config.model, label_classes=names)
-    criterion = make_loss(
-        train_set.label, names, config.class_weights, config.label_smoothing, config.loss
+    rated = rating_loss(config, train_set)
+    scale = tuple(map(tuple, rated.scale.T.tolist())) if rated else ()
+    model_config = replace(
+        config.model, label_classes=names, ratings=config.ratings, rating_scale=scale
     )
+    weighted = config.class_weights, config.label_smoothing, config.loss
+    criterion = make_loss(train_set.label, names, *weighted, rated)
     decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
     # A run that was killed before its first save starts again.
     saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
@@ -182,8 +186,9 @@ def _train(
             batch = augment(loaded, config.augment, config.seed, state.epoch).to(device)
             with world.no_sync(network, ready):
                 with optimization.autocast(config.amp, device):
-                    logits = network(batch)
-                loss = criterion.of_each(logits, batch.label).sum() * world.weight(rows)
+                    outputs = network(batch)
+                each = criterion.of_each(outputs, batch.label, batch.ratings)
+                loss = each.sum() * world.weight(rows)
                 total, stop = distributed.sum_loss(
                     world, loss, state.epoch, batch, stop_requested()
                 )
@@ -219,12 +224,18 @@ def _train(
         outputs = distributed.gather_outputs(
             run_model(model, valid_batches, device), valid_rows, world
         )
-        valid_loss = criterion.of_each(outputs.logits, outputs.label, smooth=False).mean().item()
+        found = outputs.raw, outputs.label, outputs.rated
+        valid_loss = criterion.of_each(*found, smooth=False).mean().item()
         thresholds = fit_thresholds(outputs.truth, outputs.probability, config.threshold_ties)
         valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
-        score = (valid["f1_binary"] or 0.0, -valid_loss)
+        quality = valid["f1_binary"] or 0.0
+        if config.ratings:
+            valid["ccc"] = mean_ccc(valid_set.ratings, outputs.ratings(model_config))
+            share = config.rating_share
+            quality = (1 - share) * quality + share * (valid["ccc"] or 0.0)
+        score = (quality, -valid_loss)
         better = score > state.best
-        # Early stopping looks at F1 only: the loss may go on falling long after F1 peaks.
+        # Early stopping does not look at the loss, which may go on falling long after F1 peaks.
         state.waited = 0 if score[0] > state.best[0] else state.waited + 1
         state.best = max(state.best, score)
 

@@ -1,4 +1,4 @@
-"""The loss, by default weighted binary cross entropy of each class, with label smoothing."""
+"""The loss of classes, by default weighted binary cross-entropy of each, and of ratings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,42 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from fv2es_prep.errors import TrainError
+from fv2es_prep.errors import TrainError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.data.dataset import ShardDataset
+
+
+@dataclass(frozen=True)
+class RatingLoss:
+    """The error of ratings in units of their standard deviation.
+
+    Attributes:
+        columns: their places among the ratings of the corpus.
+        scale: float32 (2, R), their means and standard deviations.
+        share: share in the whole loss.
+        kind: ``mse`` or ``l1``.
+    """
+
+    columns: list[int]
+    scale: Tensor
+    share: float
+    kind: str
+
+    def of_each(self, outputs: Tensor, ratings: Tensor) -> Tensor:
+        """The loss of each utterance, float32 (B,): the mean over the ratings that it has, else 0.
+
+        ``outputs`` are (B, R) in units of the deviation, ``ratings`` (B, all of the corpus).
+        """
+        mean, deviation = self.scale.to(outputs.device)
+        wanted = (ratings[:, self.columns] - mean) / deviation
+        known = torch.isfinite(wanted)
+        error = torch.where(known, outputs.float() - wanted.nan_to_num(), 0)
+        error = error.square() if self.kind == "mse" else error.abs()
+        return error.sum(dim=1) / known.sum(dim=1).clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -26,19 +58,31 @@ class Loss:
         smoothing: label smoothing s: 1 becomes 1 - s/2, 0 becomes s/2.
         kind: see `TrainConfig.loss`; only ``bce`` has class weights. ``ce`` shares an utterance
             equally among its classes, and smooths it by s over all classes.
+        ratings: what is added for ratings; None learns none.
     """
 
     positive: Tensor
     negative: Tensor
     smoothing: float = 0.0
     kind: str = "bce"
+    ratings: RatingLoss | None = None
 
-    def of_each(self, logits: Tensor, label: Tensor, smooth: bool = True) -> Tensor:
-        """The loss of each utterance, float32 (B,): the mean over its classes.
+    def of_each(
+        self, outputs: Tensor, label: Tensor, ratings: Tensor | None = None, smooth: bool = True
+    ) -> Tensor:
+        """The loss of each utterance, float32 (B,): the mean over its classes, and its ratings.
 
-        ``logits`` and ``label`` are (B, C); ``smooth``: whether to smooth the labels.
+        ``outputs`` are those of the model, ``label`` (B, C), ``ratings`` those of `Batch`;
+        ``smooth``: whether to smooth the labels.
         """
-        share = self.smoothing if smooth else 0.0
+        classes = label.shape[1]
+        loss = self._of_classes(outputs[:, :classes], label, self.smoothing if smooth else 0.0)
+        if self.ratings is None or ratings is None:
+            return loss
+        share = self.ratings.share
+        return (1 - share) * loss + share * self.ratings.of_each(outputs[:, classes:], ratings)
+
+    def _of_classes(self, logits: Tensor, label: Tensor, share: float) -> Tensor:
         if self.kind == "ce":
             shares = label / label.sum(1, keepdim=True).clamp_min(1)
             return cross_entropy(logits.float(), shares, reduction="none", label_smoothing=share)
@@ -54,12 +98,43 @@ class Loss:
         ).mean(dim=1)
 
 
+def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None:
+    """The loss of the ratings that are learned, scaled by the train subset; None without any.
+
+    Raises:
+        UsageError: the dataset has no such rating.
+        TrainError: no utterance of train has it, or all have the same value.
+    """
+    if not config.ratings:
+        return None
+    names, values = dataset.index.rating_names, dataset.ratings
+    scales = []
+    for name in config.ratings:
+        if name not in names:
+            raise UsageError(
+                f"the shards have no rating {name!r}",
+                f"they have {', '.join(names) or 'none'}",
+            )
+        known = values[name][np.isfinite(values[name])].astype(np.float64)
+        if not len(known) or not known.std():
+            found = f"the same value, {known[0]:g}, everywhere" if len(known) else "no value"
+            raise TrainError(
+                f"the rating {name} has {found} in the train subset",
+                "leave it out, or make another split",
+            )
+        scales.append((known.mean(), known.std()))
+    columns = [names.index(name) for name in config.ratings]
+    scale = torch.tensor(np.array(scales).T, dtype=torch.float32)
+    return RatingLoss(columns, scale, config.rating_share, config.rating_loss)
+
+
 def make_loss(
     label: NDArray[np.uint8],
     names: tuple[str, ...],
     weights: str = "positives",
     smoothing: float = 0.0,
     kind: str = "bce",
+    ratings: RatingLoss | None = None,
 ) -> Loss:
     """The loss with class weights from the train subset.
 
@@ -73,6 +148,7 @@ def make_loss(
         weights: ``positives``, ``balanced`` or ``none``.
         smoothing: see `Loss`.
         kind: see `Loss`.
+        ratings: see `rating_loss`.
 
     Raises:
         TrainError: a class has no positive utterance or, with ``balanced``, no negative one.
@@ -96,5 +172,9 @@ def make_loss(
             )
         positive, negative = count / (2 * positives), count / (2 * (count - positives))
     return Loss(
-        torch.from_numpy(positive).float(), torch.from_numpy(negative).float(), smoothing, kind
+        torch.from_numpy(positive).float(),
+        torch.from_numpy(negative).float(),
+        smoothing,
+        kind,
+        ratings,
     )

@@ -88,20 +88,21 @@ def write_shards(
     settings: PrepSettings = SETTINGS,
     classes: tuple[str, ...] = CLASSES,
     per_shard: int = 10,
+    ratings: tuple[str, ...] = (),
 ) -> Path:
     """Write examples as a dataset directory of shards."""
     directory.mkdir(parents=True, exist_ok=True)
     receipts = []
     for start in range(0, len(examples), per_shard):
         name = f"tests-{start // per_shard:05d}.h5"
-        header = ShardHeader("tests", classes, (), settings, {}, task_digest=str(start))
+        header = ShardHeader("tests", classes, ratings, settings, {}, task_digest=str(start))
         part = examples[start : start + per_shard]
         with ShardWriter(directory / name, header) as writer:
             for example in part:
                 writer.append(example)
             digest, size = writer.close()
         receipts.append(ShardReceipt(name, digest, size, len(part), str(start)))
-    write_index(directory, make_index("tests", classes, (), settings, receipts))
+    write_index(directory, make_index("tests", classes, ratings, settings, receipts))
     return directory
 
 
