@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fv2es_prep.splits.audit import Audit
-    from fv2es_train.bench.protocol import BenchConfig, Row
+    from fv2es_train.bench.protocol import BenchConfig, TableRow
     from fv2es_train.config import TrainConfig
     from fv2es_train.evaluation.predictions import Predictions
 
@@ -59,7 +59,7 @@ class _Scores:
 
 
 def measure_rows(
-    rows: Sequence[Row], config: BenchConfig, audits: Sequence[Audit]
+    rows: Sequence[TableRow], config: BenchConfig, audits: Sequence[Audit]
 ) -> dict[str, Any]:
     """Measure the stored test predictions of all finished runs.
 
@@ -72,7 +72,7 @@ def measure_rows(
         ``p``, paired by utterance. None where a run of the row failed.
     """
     bootstrap, first, like = Bootstrap(config.resamples), None, None
-    found: list[tuple[Row, _Scores | None]] = []
+    found: list[tuple[TableRow, _Scores | None]] = []
     for row in rows:
         done = all(_is_done(run) for seed in row.seeds for run in seed)
         scores = None
@@ -160,7 +160,9 @@ def _chosen(asked: Sequence[str], found: Sequence[_Scores]) -> tuple[str, ...]:
     return tuple(asked) or ((usual,) if usual in known else tuple(known[:1]))
 
 
-def _row(row: Row, scores: _Scores | None, first: _Scores | None, level: float) -> dict[str, Any]:
+def _row(
+    row: TableRow, scores: _Scores | None, first: _Scores | None, level: float
+) -> dict[str, Any]:
     runs = [run for seed in row.seeds for run in seed if _is_done(run)]
     seconds = [_seconds(run.out) for run in runs]
     return {

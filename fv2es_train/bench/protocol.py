@@ -74,7 +74,7 @@ class BenchConfig:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of the table: for each seed a training on each fold."""
 
     model: str
@@ -87,14 +87,14 @@ class Row:
         return f"{self.model}-{self.modalities}"
 
 
-def rows_of(config: BenchConfig, manifests: tuple[Path, ...]) -> list[Row]:
+def rows_of(config: BenchConfig, manifests: tuple[Path, ...]) -> list[TableRow]:
     """All rows, the models of each subset of modalities together.
 
     Raises:
         UsageError: a model or an option is unknown, or a value does not fit.
     """
     return [
-        Row(
+        TableRow(
             model,
             letters,
             tuple(

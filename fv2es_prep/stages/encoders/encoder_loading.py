@@ -1,6 +1,6 @@
 """Loading a pretrained encoder: data only, once per process, and the output of one of its layers.
 
-Leaves to `sound_encoder`, `face_encoder` and `transcript_encoder` how inputs become batches.
+Leaves to `waveform_encoder`, `picture_encoder` and `transcript_encoder` how inputs become batches.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def load_encoder(
         )
     network = _network(directory, context.device)
     if kind == "audio":
-        from fv2es_prep.stages.encoders.sound_encoder import SoundEncoder
+        from fv2es_prep.stages.encoders.waveform_encoder import WaveformEncoder
         from fv2es_prep.stages.waveform import WAVEFORM
 
         rate_hz = WAVEFORM.settings_of(context.settings).rate_hz
-        return SoundEncoder(directory, network, settings, rate_hz, context.batch)
+        return WaveformEncoder(directory, network, settings, rate_hz, context.batch)
     if kind == "video":
-        from fv2es_prep.stages.encoders.face_encoder import FaceEncoder
+        from fv2es_prep.stages.encoders.picture_encoder import PictureEncoder
 
-        return FaceEncoder(directory, network, settings, context.batch)
+        return PictureEncoder(directory, network, settings, context.batch)
     from fv2es_prep.stages.encoders.transcript_encoder import TranscriptEncoder
 
     return TranscriptEncoder(directory, network, settings, context.batch)

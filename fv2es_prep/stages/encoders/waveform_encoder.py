@@ -52,7 +52,7 @@ class _Window:
     rows: int
 
 
-class SoundEncoder:
+class WaveformEncoder:
     """From sounds, int16 (S,) each, to rows, float32 (R, D) each."""
 
     def __init__(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FACES = 16
 
 
-class FaceEncoder:
+class PictureEncoder:
     """From the faces of utterances to rows, float32 (F, D) each."""
 
     def __init__(
