@@ -189,7 +189,13 @@ def test_an_interrupt_stops_soon_and_says_how_to_go_on(corpus, text_model, tmp_p
 def test_a_signal_while_modules_are_imported_ends_it_silently(module: str, number: signal.Signals):
     # It reports each module as soon as it is imported.
     command = [sys.executable, "-X", "importtime", "-m", "fv2es", "--version"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in the background with SIGINT ignored, and so these tests.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    with started as process:
         assert process.stderr is not None
         while not (line := process.stderr.readline()).endswith(f" {module}\n"):
             assert line, "it ended"

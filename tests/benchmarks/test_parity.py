@@ -33,7 +33,8 @@ def failed(make: Callable[[], Any], lr: float) -> list[str]:
     return [row.check for row in compare(make, batch(), 3, lr) if not row.holds]
 
 
-@pytest.mark.parametrize("name", ["audio", pytest.param("Small", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["audio", "Small"])
 def test_the_table_is_printed_and_every_line_holds(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,8 +81,8 @@ def heard(one, text_model, tmp_path, options_for, monkeypatch):
         plan = plan_corpus(options_for(one, place, text_model, modalities="a", limit=3, **more))
         made = []
 
-        def prepared(*arguments):
-            example = prepare_example(*arguments)
+        def prepared(*arguments, **more):
+            example = prepare_example(*arguments, **more)
             made.append(example)
             if len(made) in moments:
                 change()

@@ -235,11 +235,11 @@ def test_a_decoder_that_is_killed_each_time_drops_its_recording_alone(
 ):
     from fv2es_prep.example import prepare_example
 
-    def killed(utterance, *others):
+    def killed(utterance, *others, **more):
         # Three kills at the same place: no real one comes so often.
         if utterance.id == fourth:
             raise MediaKilledError("the ffmpeg was killed", Why.UNDECODABLE_VIDEO)
-        return prepare_example(utterance, *others)
+        return prepare_example(utterance, *others, **more)
 
     options = options_for(corpus, tmp_path / "out", text_model)
     fourth = plan_corpus(options).tasks[1].utterances[3].id

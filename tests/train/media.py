@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "Ses01F_impro01"
 LEFT = View("left", 224, 0)
+_H264 = (".mp4", ".mkv", ".mov")
 _QUICK = ("-preset", "ultrafast", "-bf", "2")
 
 
@@ -23,7 +24,8 @@ def ffmpeg(*arguments: str | Path) -> None:
     program = imageio_ffmpeg.get_ffmpeg_exe()
     *given, out = map(str, arguments)
     # H.264 with pictures out of order as usual, but quickly.
-    subprocess.run([program, "-v", "error", "-y", *given, *_QUICK, out], check=True)
+    quick = _QUICK if Path(out).suffix in _H264 else ()
+    subprocess.run([program, "-v", "error", "-y", *given, *quick, out], check=True)
 
 
 def film_of(out: Path, pictures: Sequence[np.ndarray], rate_hz: float, *how: str) -> Path:

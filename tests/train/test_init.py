@@ -39,7 +39,8 @@ def equal(left: dict[str, Tensor], right: dict[str, Tensor], part: str) -> bool:
     return all(torch.equal(left[name], right[name]) for name in names)
 
 
-@pytest.mark.parametrize("modalities", ["v", pytest.param("tav", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("modalities", ["v", "tav"])
 def test_published_weights_learn_from_the_command_line_and_go_back(
     corpus: Corpus, tmp_path: Path, modalities: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_converted_run_says_how_to_train_it_further(tmp_path: Path) -> None:
     assert f"fv2es train --init {tmp_path / 'run'}" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_frozen_parts_keep_every_bit_and_the_others_learn(
     run: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
