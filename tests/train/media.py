@@ -24,7 +24,7 @@ def ffmpeg(*arguments: str | Path) -> None:
     program = imageio_ffmpeg.get_ffmpeg_exe()
     *given, out = map(str, arguments)
     # H.264 with pictures out of order as usual, but quickly.
-    quick = _QUICK if Path(out).suffix in _H264 else ()
+    quick = _QUICK if Path(out).suffix in _H264 and "-c:v" not in given else ()
     subprocess.run([program, "-v", "error", "-y", *given, *quick, out], check=True)
 
 

@@ -26,7 +26,7 @@ from fv2es_train.training.run_config import preset_of, resumed, train_config
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, options_of
 from tests.train.test_published import published, save
 
-QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 6, "lr": 1e-3, "text_lr_divisor": 1}
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 6, "lr": 3e-4, "text_lr_divisor": 1}
 
 
 def last(run: Path) -> dict[str, Tensor]:
