@@ -69,7 +69,7 @@ def measure(bench: Bench) -> Section:
             Verdict(f"{name}: best way / plain loop", value, _LEAST)
             for name, value in zip(found, best, strict=True)
         ),
-        Verdict("kB of memory for each further second of one sound", growth / span / 1e3, 1000),
+        Verdict("kB of memory per additional second of a sound", growth / span / 1e3, 1000),
     )
     notes = (
         f"{bench.cores} cores; processes: one for each core, with one thread",
@@ -210,7 +210,7 @@ def _made(name: str, folder: Path, layers: int | None = None) -> Path:
 
 
 def _values(name: str, quick: bool) -> list[Any]:
-    """Utterances as a corpus has them: of 1 to 6 s, 5 to 25 words, 2 to 12 faces."""
+    """Utterances with the sizes of a real corpus: 1 to 6 s, 5 to 25 words, 2 to 12 faces."""
     rng, kind = np.random.default_rng(0), _KINDS[name]
     if kind == "text":
         words = "I am so very happy to see you here today and not afraid".split()  # noqa: SIM905

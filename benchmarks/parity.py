@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read_batch(shards: Path, count: int) -> Batch:
-    """The first utterances of a dataset, those with a face, sound and words."""
+    """The first utterances of a dataset that have a face, sound and words."""
     from fv2es_train.data.batches import collate
     from fv2es_train.data.dataset import ShardDataset
 
@@ -179,7 +179,7 @@ def _errors(left: Tensor, right: Tensor) -> float:
 
 
 def _still(network: nn.Module) -> None:
-    """Without dropout and stochastic depth, of which each network draws its own."""
+    """Disable dropout and stochastic depth, whose random draws differ between the networks."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

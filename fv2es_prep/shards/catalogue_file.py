@@ -59,7 +59,7 @@ def read_column(path: Path, name: str, index: Index) -> Any:
 
 
 def is_current(directory: Path, index: Index) -> bool:
-    """Whether there is a sound catalogue of the shards of the index, with every column."""
+    """Whether the file is intact, belongs to the shards of the index and has every column."""
     import pyarrow.parquet as pq
 
     path = directory / CATALOGUE_NAME
@@ -143,7 +143,7 @@ def _of_shard(path: Path, index: Index) -> dict[str, Any]:
 
 
 def write_arrow(path: Path, table: Any) -> None:
-    """Write a `pyarrow.Table` as catalogue.parquet is written: equal tables give equal bytes."""
+    """Write a `pyarrow.Table` in the form of catalogue.parquet; equal tables give equal bytes."""
     import pyarrow.parquet as pq
 
     with whole_file(path) as temporary:

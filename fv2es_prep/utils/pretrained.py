@@ -63,6 +63,41 @@ def refuse_code(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
+def load_network(name: str, config: Any, local: bool, dtype: Any = None, **options: Any) -> Any:
+    """The network of a directory or hub name, from safetensors; no code of its own is run.
+
+    Args:
+        name: directory, or name at the hub.
+        config: its configuration, of transformers.
+        local: whether the hub is not asked.
+        dtype: type of the weights; None takes that of `AutoModel.from_pretrained`.
+        options: options of the network, such as ``add_pooling_layer``.
+
+    Returns:
+        The network, and transformers' report of missing and unexpected weights.
+
+    Raises:
+        ValueError: the configuration describes more weights than a directory has bytes. Damage
+            raises what transformers and safetensors raise.
+    """
+    import torch
+    from transformers import AutoModel
+
+    if Path(name).is_dir():
+        with torch.device("meta"):
+            sketch = AutoModel.from_config(config, trust_remote_code=False, **options)
+        refuse_larger(sum(p.numel() for p in sketch.parameters()), Path(name))
+    return AutoModel.from_pretrained(
+        name,
+        output_loading_info=True,
+        local_files_only=local,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **({} if dtype is None else {"dtype": dtype}),
+        **options,
+    )
+
+
 def refuse_larger(values: int, directory: Path) -> None:
     """Raise ValueError if a model has more values than its safetensors have bytes, or none."""
     files = list(directory.glob(f"*{_WEIGHTS}"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
-from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.console import Json, say
 from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_train.bench.protocol import BenchConfig
+from fv2es_train.commands.train import show_trainings
 
 _OPTIONS = {
     "Data": ("shards", "split", "out"),
@@ -28,11 +27,5 @@ def bench(given: Given[BenchConfig], as_json: Json = False) -> None:
     from fv2es_train.bench.trainings import bench as run_bench
 
     result = run_bench(config, say)
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(format_bench(result))
-        typer.echo(f"tables {config.out / 'table'}.csv, .md, .tex, .json")
-    if result["failed"]:
-        say(f"failed: {', '.join(result['failed'])}; the same command trains them again")
-        raise typer.Exit(1)
+    places = f"tables {config.out / 'table'}.csv, .md, .tex, .json"
+    show_trainings(result, format_bench(result), places, as_json)

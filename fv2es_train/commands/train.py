@@ -99,11 +99,16 @@ def run_folds(config: TrainConfig, as_json: bool) -> None:
     from fv2es_train.training.progress import progress_for
 
     result = train_folds(config, lambda: progress_for(sys.stderr), say)
+    show_trainings(result, format_folds(result), f"runs {config.out}", as_json)
+
+
+def show_trainings(result: dict[str, Any], table: str, places: str, as_json: bool) -> None:
+    """Print the results of several trainings; typer.Exit with status 1 if one failed."""
     if as_json:
         print_json(result)
     else:
-        typer.echo(format_folds(result))
-        typer.echo(f"runs {config.out}")
+        typer.echo(table)
+        typer.echo(places)
     if result["failed"]:
         say(f"failed: {', '.join(result['failed'])}; the same command trains them again")
         raise typer.Exit(1)

@@ -6,15 +6,13 @@ pooler is left out, because nothing reads it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TokenizerError, TrainError
 from fv2es_prep.utils.hub import is_local
-from fv2es_prep.utils.pretrained import quiet, refuse_absurd, refuse_code, refuse_larger
+from fv2es_prep.utils.pretrained import load_network, quiet, refuse_absurd, refuse_code
 
 
 class TextEncoder(nn.Module):
@@ -111,7 +109,7 @@ def pretrained(name: str) -> TextEncoder:
         TokenizerError: the directory is incomplete, or the name is neither cached nor on a hub that
             can be reached.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
 
     local = is_local(name, "text encoder", "--text-encoder")
     try:
@@ -120,16 +118,7 @@ def pretrained(name: str) -> TextEncoder:
                 name, local_files_only=local, trust_remote_code=False
             )
             refuse_absurd(config.to_dict())
-            if Path(name).is_dir():
-                _refuse_larger(config, Path(name))
-            albert, found = AutoModel.from_pretrained(
-                name,
-                add_pooling_layer=False,
-                output_loading_info=True,
-                local_files_only=local,
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
+            albert, found = load_network(name, config, local, add_pooling_layer=False)
     except Exception as error:  # those of several libraries, which vary with the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
@@ -143,11 +132,3 @@ def pretrained(name: str) -> TextEncoder:
             "pass a directory with the weights of the whole encoder: --text-encoder DIR",
         )
     return TextEncoder(albert.float())
-
-
-def _refuse_larger(config: Any, directory: Path) -> None:
-    from transformers import AutoModel
-
-    with torch.device("meta"):
-        sketch = AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False)
-    refuse_larger(sum(p.numel() for p in sketch.parameters()), directory)

@@ -21,7 +21,7 @@ from fv2es_prep.stages.encoders.encoder_source import (
     encoder_directory,
 )
 from fv2es_prep.stages.registry import StageContext
-from fv2es_prep.utils.pretrained import quiet, refuse_larger
+from fv2es_prep.utils.pretrained import load_network, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,22 +70,11 @@ def load_encoder(
 def _network(directory: Path, device: str) -> Any:
     """The network in float32 on a device; of an encoder and decoder the encoder alone."""
     import torch
-    from transformers import AutoModel
 
     try:
         with quiet():
             config = encoder_config(directory, directory.name)
-            with torch.device("meta"):
-                sketch = AutoModel.from_config(config, trust_remote_code=False)
-            refuse_larger(sum(p.numel() for p in sketch.parameters()), directory)
-            network, about = AutoModel.from_pretrained(
-                directory,
-                output_loading_info=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-            )
+            network, about = load_network(str(directory), config, True, torch.float32)
         if missing := sorted(k for k in about["missing_keys"] if not any(u in k for u in _UNREAD)):
             raise ValueError(f"it lacks {len(missing)} weights, the first is {missing[0]!r}")
         if config.model_type == "whisper":
