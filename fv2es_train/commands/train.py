@@ -18,6 +18,7 @@ from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.training.run_config import preset_of, resumed
+from fv2es_train.training.slurm_step import join_step
 
 _DATA = "Data and run"
 _OPTIONS = {
@@ -56,8 +57,10 @@ def train(
     """Train a model on shards.
 
     The defaults are those of --model fv2es; `fv2es config show train --model NAME` prints others.
-    `torchrun --nproc-per-node N --no-python fv2es train ...` shares each batch among N processes.
+    `torchrun --nproc-per-node N --no-python fv2es train ...` shares each batch among N processes,
+    as do the tasks of one `srun`.
     """
+    join_step()
     if resume is not None:
         run(resumed(resume, **given.values), as_json)
         return

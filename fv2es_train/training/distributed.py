@@ -1,4 +1,4 @@
-"""Data-parallel training in the processes that `torchrun` starts.
+"""Data-parallel training in the processes that `torchrun` or `srun` starts.
 
 Owns the process group, collectives, how batches are divided and outputs gathered, and batch norms
 over the whole batch. Gradients and statistics are those of one process; only dropout differs.
