@@ -32,8 +32,27 @@ from pipelines.commands.splits import splits, splits_build
 from pipelines.signals import Stopped, ignore_further
 
 
+# Panels of `fv2es --help`, and the commands in them, in the order of work.
+_PANELS = {
+    "Prepare": ("demo", "prep", "splits", "shards"),
+    "Train and measure": ("train", "eval", "compare", "bench"),
+    "Predict": ("predict", "serve"),
+    "Other": ("config", "pack", "convert-checkpoint"),
+}
+
+
 class _Commands(TyperGroup):
     """Commands whose errors are one sentence and a hint, with exit status 1 or 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        listed = [name for names in _PANELS.values() for name in names]
+        return sorted(super().list_commands(ctx), key=listed.index)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        found: Any = super().get_command(ctx, name)
+        if found:
+            found.rich_help_panel = next(p for p, names in _PANELS.items() if name in names)
+        return found
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -57,6 +76,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Turn raw emotion-video corpora into training shards, and into a trained, measured model.",
 )
