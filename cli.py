@@ -31,7 +31,6 @@ from pipelines.commands.shards import shards
 from pipelines.commands.splits import splits, splits_build
 from pipelines.signals import Stopped, ignore_further
 
-
 # Panels of `fv2es --help`, and the commands in them, in the order of work.
 _PANELS = {
     "Prepare": ("demo", "prep", "splits", "shards"),

@@ -20,7 +20,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert result.returncode == 0
     # In the order of work.
     names = ("demo", "prep", "splits", "shards", "train", "eval", "predict", "serve", "config")
-    places = [result.stdout.index(f"\n  {name} ") for name in names]
+    places = [result.stdout.index(f"│ {name} ") for name in names]
     assert places == sorted(places)
     code = (
         "import sys, cli\nfrom typer.testing import CliRunner\n"
