@@ -15,7 +15,7 @@ from fv2es_train.commands.bench import bench
 from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
-from fv2es_train.commands.eval import compare, eval_
+from fv2es_train.commands.eval import compare, eval_, runs
 from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.predict import run as run_predict
@@ -34,7 +34,7 @@ from pipelines.signals import Stopped, ignore_further
 # Panels of `fv2es --help`, and the commands in them, in the order of work.
 _PANELS = {
     "Prepare": ("demo", "prep", "splits", "shards"),
-    "Train and measure": ("train", "eval", "compare", "bench"),
+    "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
     "Other": ("config", "pack", "convert-checkpoint"),
 }
@@ -89,6 +89,7 @@ app.command("eval", epilog="Example: fv2es eval --shards shards --split split.js
     eval_
 )
 app.command(epilog="Example: fv2es compare run-a run-b run-c")(compare)
+app.command(epilog="Example: fv2es runs experiments")(runs)
 app.command(
     epilog="Example: fv2es bench --shards shards --split split.json --modalities a,ta --out bench"
 )(bench)

@@ -1,4 +1,4 @@
-"""`fv2es eval` and `fv2es compare`: their options and what they print.
+"""`fv2es eval`, `fv2es compare` and `fv2es runs`: their options and what they print.
 
 Leaves the metrics and the comparison to `evaluation`.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json, say
 
 
@@ -76,3 +77,18 @@ def compare(
     bootstrap = Bootstrap(resamples, bootstrap_by)
     found = compare_runs(runs, subset, shards, split, device, bootstrap, allow_seen)
     print_json(found) if as_json else typer.echo(format_comparison(found))
+
+
+def runs(
+    directory: Annotated[Path, typer.Argument(help="Directory that holds runs, also deeper.")],
+    metric: Annotated[str, _option("Averaged metric to show.", "METRIC")] = "f1_binary",
+    as_json: Json = False,
+) -> None:
+    """List the runs below a directory: model, how far each is, its scores and its time."""
+    from fv2es_train.evaluation.metrics import METRICS
+    from fv2es_train.training.runs import format_runs, list_runs
+
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}", f"choose from {', '.join(METRICS)}")
+    found = list_runs(directory)
+    print_json(found) if as_json else typer.echo(format_runs(found, directory, metric))

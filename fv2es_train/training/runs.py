@@ -1,0 +1,144 @@
+"""The runs below a directory: what each trained, how far it is, and what it scored.
+
+Reads the small files of a run only, no weights, so that thousands are listed in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import DAMAGE, Fv2esError, UsageError, words_of
+from fv2es_prep.utils.claims import LOCK_NAME, is_live, records
+from fv2es_prep.utils.files import read_regular
+from fv2es_train.evaluation.tables import grid
+from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
+from fv2es_train.training.run_dir import HISTORY, METRICS_FILE
+
+
+def list_runs(directory: Path) -> list[dict[str, Any]]:
+    """The runs in a directory and below it, sorted by path; directories in a run are not searched.
+
+    Args:
+        directory: where to look; may be a run itself.
+
+    Returns:
+        JSON-ready, for each run: ``run`` (its path), ``status`` (``training``: a process holds it;
+        ``done``: it is measured; ``stopped``; ``unreadable``), ``error`` (empty unless
+        unreadable), ``model``, ``modalities``, ``seed``, ``split``, ``epochs`` (finished),
+        ``best_epoch``, ``seconds`` (of all epochs), ``changed`` (seconds since 1970), ``valid`` and
+        ``test`` (``n``, ``average``, ``interval``; ``valid`` has the best epoch's average alone
+        until the run is measured; None where nothing is known), and ``seen``, how many utterances
+        of test the run was trained or validated on.
+
+    Raises:
+        UsageError: it is not a directory.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory", "name one that holds runs")
+    return [_describe(run) for run in _runs(directory)]
+
+
+def format_runs(
+    runs: Sequence[Mapping[str, Any]], directory: Path, metric: str = "f1_binary"
+) -> str:
+    """A table of `list_runs` with one averaged metric, paths relative to ``directory``."""
+    if not runs:
+        return f"{directory} holds no run"
+    header = [
+        "run",
+        "model",
+        "modalities",
+        "status",
+        "epoch",
+        "valid",
+        "test (interval)",
+        "minutes",
+    ]
+    rows = [_row(run, directory, metric) for run in runs]
+    lines = [grid(header, rows), f"valid and test: {metric}; epoch: best/finished"]
+    for run in runs:
+        if run["error"]:
+            lines.append(f"{run['run']}: {run['error']}")
+        if run["seen"]:
+            lines.append(f"{run['run']} has seen {run['seen']} utterances of test")
+    return "\n".join(lines)
+
+
+def _runs(directory: Path) -> Iterator[Path]:
+    if any((directory / name).is_file() for name in (NAME, OLD_NAME)):
+        yield directory
+        return
+    for path in sorted(directory.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            yield from _runs(path)
+
+
+def _describe(run: Path) -> dict[str, Any]:
+    about = {"run": str(run), "status": "unreadable", "error": "", "seen": 0}
+    about |= dict.fromkeys(
+        ("model", "modalities", "seed", "split", "epochs", "best_epoch", "seconds", "changed")
+    )
+    about |= {"valid": None, "test": None}
+    try:
+        return about | _read(run)
+    except Fv2esError as error:
+        return about | {"error": error.sentence}
+    except DAMAGE as error:
+        return about | {"error": words_of(error)}
+
+
+def _read(run: Path) -> dict[str, Any]:
+    config = stored_config(run)
+    history = [json.loads(line) for line in _lines(run / HISTORY)]
+    best = next((epoch for epoch in reversed(history) if epoch["best"]), None)
+    measured = json.loads(read_regular(run / METRICS_FILE)) if (run / METRICS_FILE).exists() else {}
+    valid = _scores(measured.get("valid")) or (best and {"average": best["valid"]})
+    seen = (measured.get("test") or {}).get("seen") or {}
+    held = any(map(is_live, records(run, LOCK_NAME)))
+    return {
+        "status": "training" if held else "done" if measured else "stopped",
+        "model": config.model.name,
+        "modalities": config.model.modalities,
+        "seed": config.seed,
+        "split": str(config.split),
+        "epochs": len(history),
+        "best_epoch": best and best["epoch"],
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
+        "changed": max(path.stat().st_mtime for path in (run, *run.glob("*.json*"))),
+        "valid": valid,
+        "test": _scores(measured.get("test")),
+        "seen": sum(seen.values()),
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return read_regular(path).decode().splitlines() if path.exists() else []
+
+
+def _scores(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: found[name] for name in ("n", "average", "interval")} if found else None
+
+
+def _row(run: Mapping[str, Any], directory: Path, metric: str) -> list[str]:
+    path = Path(run["run"])
+    name = str(path.relative_to(directory)) if path != directory else path.name
+    minutes = "-" if run["seconds"] is None else f"{run['seconds'] / 60:.1f}"
+    epoch = f"{run['best_epoch']}/{run['epochs']}" if run["best_epoch"] else "-"
+    return [
+        *(name, run["model"] or "-", run["modalities"] or "-", run["status"], epoch),
+        *(_value(run["valid"], metric), _value(run["test"], metric) + _ends(run["test"], metric)),
+        minutes,
+    ]
+
+
+def _value(found: Mapping[str, Any] | None, metric: str) -> str:
+    value = found and found["average"].get(metric)
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _ends(found: Mapping[str, Any] | None, metric: str) -> str:
+    ends = found and (found["interval"] or {}).get(metric)
+    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""

@@ -1,0 +1,86 @@
+"""`fv2es runs`: every run below a directory is listed, finished, unfinished or damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.claims import locked
+from fv2es_train.training.runs import format_runs, list_runs
+
+
+def copy(run: Path, place: Path) -> Path:
+    """The small files of a run."""
+    place.mkdir(parents=True)
+    for path in (*run.glob("*.json*"), run / "config.toml"):
+        shutil.copy(path, place)
+    return place
+
+
+@pytest.fixture
+def runs(run: Path, tmp_path: Path) -> Path:
+    copy(run, tmp_path / "runs/b/fold-0")
+    (copy(run, tmp_path / "runs/a") / "metrics.json").unlink()
+    return tmp_path / "runs"
+
+
+def test_a_finished_run_shows_what_it_measured(run: Path, runs: Path) -> None:
+    stopped, done = list_runs(runs)
+    assert (stopped["run"], done["run"]) == (str(runs / "a"), str(runs / "b/fold-0"))
+    measured: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert done["status"] == "done" and done["test"]["n"] == measured["test"]["n"]
+    assert done["test"]["average"] == measured["test"]["average"]
+    assert done["epochs"] == len(history) and done["seen"] == 0
+    assert done["seconds"] == pytest.approx(sum(e["seconds"] for e in history), abs=0.1)
+    assert stopped["status"] == "stopped" and stopped["test"] is None
+    assert stopped["valid"] == {"average": history[stopped["best_epoch"] - 1]["valid"]}
+
+
+def test_the_table_has_a_row_for_each_run(runs: Path) -> None:
+    _, done = found = list_runs(runs)
+    lines = format_runs(found, runs, "accuracy").splitlines()
+    test = done["test"]
+    low, high = test["interval"]["accuracy"]
+    assert lines[2].split()[0] == "a" and " stopped " in lines[2]
+    assert f"{test['average']['accuracy']:.3f} [{low:.3f}, {high:.3f}]" in lines[3]
+    assert format_runs([], runs) == f"{runs} holds no run"
+
+
+def test_a_run_that_a_process_holds_is_training(runs: Path) -> None:
+    with locked(runs / "a"):
+        assert [one["status"] for one in list_runs(runs)] == ["training", "done"]
+
+
+@pytest.mark.parametrize("name", ["config.toml", "history.jsonl", "metrics.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00", b"[1]"])
+def test_a_damaged_run_is_named_and_the_others_are_listed(
+    runs: Path, name: str, content: bytes
+) -> None:
+    (runs / "b/fold-0" / name).write_bytes(content)
+    stopped, damaged = found = list_runs(runs)
+    assert stopped["status"] == "stopped"
+    # Without a line of history there is simply no epoch.
+    if (name, content) != ("history.jsonl", b""):
+        assert damaged["status"] == "unreadable" and damaged["error"]
+        assert f"{damaged['run']}: {damaged['error']}" in format_runs(found, runs)
+
+
+def test_utterances_of_test_that_a_run_has_seen_are_told(runs: Path) -> None:
+    path = runs / "b/fold-0/metrics.json"
+    measured = json.loads(path.read_text())
+    measured["test"]["seen"] = {"train": 3, "valid": 1}
+    path.write_text(json.dumps(measured))
+    assert "fold-0 has seen 4 utterances of test" in format_runs(list_runs(runs), runs)
+
+
+def test_a_run_itself_is_listed_and_a_file_refused(runs: Path) -> None:
+    found = list_runs(runs / "a")
+    assert format_runs(found, runs / "a").splitlines()[2].split()[0] == "a"
+    with pytest.raises(UsageError, match="is not a directory"):
+        list_runs(runs / "a/config.toml")
