@@ -27,9 +27,13 @@ class Running:
     process: BaseProcess
     place: tempfile.TemporaryDirectory[str]
 
-    def send_signal(self, number: int) -> None:
+    @property
+    def pid(self) -> int:
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        return self.process.pid
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
 
     def wait(self, patience_s: float = _PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """Its exit status (negative after a signal), stdout and stderr; it is killed when late."""
@@ -87,6 +91,7 @@ def _run(
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    fork_server.share()
     sys.argv = ["fv2es", *words]
     from cli import app  # noqa: TID251  # the command line itself
 

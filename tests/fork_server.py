@@ -27,4 +27,9 @@ def use(address: str) -> None:
     server._forkserver_address = address
     # A process passes it on to those that it forks; the server waits for the one that started it.
     server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+    share()
+
+
+def share() -> None:
+    """Let what this process forks come from the server that it uses, not from one of its own."""
     server.ensure_running = lambda: None

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import fields
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> Non
     """
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    threading.Thread(target=_exit_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_server, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         try:
             predictor = _load(config)
@@ -59,10 +60,11 @@ def run_worker(connection: Connection, config: ServeConfig, folder: Path) -> Non
                 _run(task, predictor, connection)
 
 
-def _exit_with(parent: int) -> None:
+def _exit_with_server() -> None:
     """Exit with the server, however it ends."""
-    while os.getppid() == parent:
-        threading.Event().wait(1)
+    server = parent_process()
+    assert server is not None, "a worker is a process of its own"
+    server.join()
     os._exit(1)
 
 

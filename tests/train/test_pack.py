@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +16,6 @@ from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.pack import pack
 from fv2es_train.models.run_files import overlap, tokenizer_of, unpacked
 from tests.command_line import fv2es
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +57,8 @@ def test_a_packed_run_predicts_the_same_in_an_empty_place(
     (alone / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:03,000\nI am happy today\n")
 
     words = ("predict", alone / talk.name, "--transcript", alone / "talk.srt", "--asr", "none")
-    elsewhere = subprocess.run(
-        [sys.executable, "-m", "cli", *words, "--run", packed.name, "--json"],
-        capture_output=True,
-        text=True,
-        cwd=alone,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(alone / "nowhere")},
-    )
+    nowhere = str(alone / "nowhere")
+    elsewhere = fv2es(*words, "--run", packed.name, "--json", cwd=alone, HF_HOME=nowhere)
 
     def told(result: subprocess.CompletedProcess[str]) -> list[dict[str, float]]:
         assert result.returncode == 0, result.stderr

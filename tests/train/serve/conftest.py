@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,8 @@ import httpx
 import pytest
 
 from fv2es_prep.utils.claims import LOCK_NAME
+from tests.command_line import Running
+from tests.command_line import start as start_fv2es
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")
 _PATIENCE_S = 120
@@ -36,7 +39,7 @@ class Server:
 
     url: str
     temporary: Path
-    process: subprocess.Popen[str]
+    process: Running | subprocess.Popen[bytes]
     log: Path
 
     def post(self, video: Path | bytes, name: str = "talk.mp4", **fields: Any) -> httpx.Response:
@@ -74,9 +77,12 @@ class Server:
         ]
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
+        """Send a signal if it still runs; its exit status."""
+        if _status(self.process) is None:
             self.process.send_signal(how)
-        return self.process.wait(30)
+        status = _status(self.process, 30)
+        assert status is not None, self.log.read_text()
+        return status
 
 
 Serve = Callable[..., Server]
@@ -90,26 +96,37 @@ def serve(
     started: list[Server] = []
 
     def start(
-        *options: str, run: Path | None = None, worded: bool = True, **environment: str
+        *options: str,
+        run: Path | None = None,
+        worded: bool = True,
+        family: bool = False,
+        **environment: str,
     ) -> Server:
+        """A server; with ``family`` its workers descend from it, as they do for a user."""
         place = tmp_path_factory.mktemp("serve")
-        log = place / "log"
-        (place / "tmp").mkdir()
-        command = [FV2ES, "serve", "--run", str(run or trained("tav")), "--port", "0"]
+        command = ["serve", "--run", str(run or trained("tav")), "--port", "0"]
         command += ["--tokenizer", str(text_model)] if worded else []
         command += ["--asr", "none", "--device", "cpu"]
-        command += ["--threads", "1", "--temporary", str(place / "tmp"), *options]
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                command, stderr=out, stdout=out, text=True, env={**os.environ, **environment}
-            )
-        server = Server(_listening(process, log), place / "tmp", process, log)
+        command += ["--threads", "1", "--temporary", str(place), *options]
+        process: Running | subprocess.Popen[bytes]
+        if family:
+            log = tmp_path_factory.mktemp("log") / "log"
+            with log.open("w") as out:
+                process = subprocess.Popen(
+                    [FV2ES, *command], stderr=out, env={**os.environ, **environment}
+                )
+        else:
+            process = start_fv2es(*command, **environment)
+            log = Path(process.place.name) / "stderr"
+        server = Server(_listening(process, log), place, process, log)
         started.append(server)
         return server
 
     yield start
     for server in started:
         server.stop(signal.SIGKILL)
+        if isinstance(server.process, Running):
+            server.process.place.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -124,10 +141,22 @@ def server(serve: Serve) -> Server:
     return serve()
 
 
-def _listening(process: subprocess.Popen[str], log: Path) -> str:
+def _listening(process: Running | subprocess.Popen[bytes], log: Path) -> str:
     until = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"listening on (http://\S+)", log.read_text()):
+    said = ""
+    while time.monotonic() < until and _status(process) is None:
+        said = log.read_text() if log.exists() else ""
+        if found := re.search(r"listening on (http://\S+)", said):
             return found[1]
         time.sleep(0.1)
-    raise AssertionError(f"the server did not come up: {log.read_text()}")
+    raise AssertionError(f"the server did not come up: {said}")
+
+
+def _status(process: Running | subprocess.Popen[bytes], patience_s: float = 0) -> int | None:
+    """The exit status; None while it runs."""
+    if isinstance(process, Running):
+        process.process.join(patience_s)
+        return process.process.exitcode
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(patience_s)
+    return process.returncode

@@ -206,7 +206,7 @@ def test_a_job_over_its_time_is_ended_and_results_are_kept_for_theirs(
 def test_a_worker_that_the_system_kills_is_replaced_whatever_it_did(
     serve: Serve, talk: Path
 ) -> None:
-    server = serve()
+    server = serve(family=True)
     many = json.dumps([{"start_s": k * 0.02, "end_s": 2 + k * 0.02} for k in range(200)])
     for spans in ("", many):
         working = server.post(talk, spans=spans) if spans else None
@@ -224,7 +224,7 @@ def test_a_worker_that_the_system_kills_is_replaced_whatever_it_did(
 
 
 def _kill_the_worker(server: Server) -> None:
-    children = psutil.Process(server.process.pid).children()
+    children = psutil.Process(server.process.pid).children(recursive=True)
     worker = max(children, key=lambda child: child.memory_info().rss)
     worker.kill()
     psutil.wait_procs([worker], timeout=10)
