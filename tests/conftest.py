@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import io
@@ -10,8 +11,9 @@ import pickle
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -26,6 +28,9 @@ from pipelines.config import PrepConfig, prep_config
 from pipelines.plan import Plan, plan_corpus
 from pipelines.run import Summary, run
 from tests import fork_server
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # No test asks the hub, also where there is a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -54,6 +59,33 @@ def drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "draw_example", draw)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def detected_once() -> Iterator[None]:
+    """Preparations of equal pictures share what the exact detector found in them."""
+    from fv2es_prep.detectors.mtcnn import Mtcnn
+
+    detect, found = Mtcnn._detect, {}
+
+    @functools.wraps(detect)
+    def detect_once(self: Mtcnn, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        key = (self._settings, rgb.shape, hashlib.sha256(np.ascontiguousarray(rgb)).digest())
+        if key not in found:
+            found[key] = detect(self, rgb)
+        return found[key].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mtcnn, "_detect", detect_once)
+        yield
+
+
+@pytest.fixture
+def detected_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector itself is under test."""
+    from fv2es_prep.detectors.mtcnn import Mtcnn
+
+    monkeypatch.setattr(Mtcnn, "_detect", Mtcnn._detect.__wrapped__)  # type: ignore[attr-defined]
 
 
 # What takes longest begins first, so that no worker has it left at the end.

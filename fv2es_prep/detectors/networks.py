@@ -40,7 +40,7 @@ class PyramidNetwork:
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
         self.pyramid = [np.empty((*size, 3), np.float32) for size in sizes]
-        self._request = _request(_first(sizes))
+        self._request = _compile(_first(sizes)).create_infer_request()
         for i, level in enumerate(self.pyramid):
             self._request.set_input_tensor(i, ov.Tensor(level[None], shared_memory=True))
 
@@ -87,8 +87,7 @@ class CropNetwork:
 
     def __init__(self, name: Literal["rnet", "onet"]) -> None:
         self.side, self.width = {"rnet": (24, 4), "onet": (48, 14)}[name]
-        graph = {"rnet": ((3, 3), 576, 2), "onet": ((3, 3, 2), 1152, 3)}[name]
-        self._request = _request(_crop_network(name, self.side, *graph))
+        self._request = _crop_network(name, self.side).create_infer_request()
 
     def run(self, crops: NDArray[np.float32]) -> Map:
         """From float32 (N, side, side, 3), N > 0, to probability (N,) and regression (N, width).
@@ -108,8 +107,8 @@ def _core() -> Any:
     return ov.Core()
 
 
-def _request(model: Any) -> Any:
-    return _core().compile_model(model, "CPU", _OPTIONS).create_infer_request()
+def _compile(model: Any) -> Any:
+    return _core().compile_model(model, "CPU", _OPTIONS)
 
 
 def _first(sizes: Sequence[tuple[int, int]]) -> Any:
@@ -124,7 +123,11 @@ def _first(sizes: Sequence[tuple[int, int]]) -> Any:
     return ov.Model(outputs, inputs)
 
 
-def _crop_network(name: str, side: int, pools: Sequence[int], features: int, heads: int) -> Any:
+@functools.cache
+def _crop_network(name: str, side: int) -> Any:
+    """Compiled once per process; each user has a request of its own."""
+    graph = {"rnet": ((3, 3), 576, 2), "onet": ((3, 3, 2), 1152, 3)}
+    pools, features, heads = graph[name]
     weights, last = _weights(name), len(pools) + 1
     crops, x = _pixels([-1, side, side, 3])
     for i, pool in enumerate(pools, 1):
@@ -132,7 +135,7 @@ def _crop_network(name: str, side: int, pools: Sequence[int], features: int, hea
     x = _flat(_conv(x, weights, f"conv{last}", f"prelu{last}"), features)
     x = _dense(x, weights, f"dense{last + 1}", f"prelu{last + 1}")
     outputs = [_dense(x, weights, f"dense{last + 2}_{i + 1}") for i in range(heads)]
-    return ov.Model([_softmax(outputs[0]), *outputs[1:]], [crops])
+    return _compile(ov.Model([_softmax(outputs[0]), *outputs[1:]], [crops]))
 
 
 @functools.cache

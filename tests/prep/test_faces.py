@@ -26,6 +26,8 @@ from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures
 from fv2es_prep.stages.faces import crop_faces
 
+pytestmark = pytest.mark.usefixtures("detected_each_time")
+
 
 @pytest.fixture(scope="module", params=["exact", "fast", "facenet"])
 def detector(request) -> FaceDetector:

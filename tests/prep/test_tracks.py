@@ -14,6 +14,8 @@ from fv2es_prep.stages.landmarks import LANDMARKS
 from fv2es_prep.stages.registry import StageContext
 from tests.planted import planted_pictures, right_share
 
+pytestmark = pytest.mark.usefixtures("detected_each_time")
+
 COUNT = 10
 
 
