@@ -1,6 +1,7 @@
-"""The trainings of a bench: in this process or several, each finished one skipped.
+"""The trainings of a bench: in this process or several, on this host or others.
 
-A process trains many small models one after the other, so that it imports torch once.
+Each is claimed before it is trained, so any number of processes may share the directory. A process
+trains many small models one after the other, so that it imports torch once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import Split, read_split
 from fv2es_prep.splits.audit import audit_split
-from fv2es_prep.utils.claims import locked
+from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.bench.bench_table import measure_rows, write_tables
 from fv2es_train.bench.protocol import BenchConfig, rows_of
@@ -26,13 +29,16 @@ from fv2es_train.config import TrainConfig
 from fv2es_train.training.folds import is_finished, manifests_of, train_or_continue
 
 Say = Callable[[str], None]
+CLAIMS = "claims"
+POLL_S = 2.0
 
 
 def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
     """Train and measure all that a protocol names, and write OUT/table.json, .csv, .md and .tex.
 
     The same call continues after an interruption: finished runs are kept, one that was begun
-    continues. If a training fails, the others still run.
+    continues. Calls at the same time with the same ``out``, in other processes or on other hosts,
+    share the runs; each returns when all are finished. If a training fails, the others still run.
 
     Args:
         config: the protocol.
@@ -43,7 +49,7 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         ``bootstrap``, ``failed`` (run -> error), ``seconds``.
 
     Raises:
-        UsageError: the protocol is wrong, another process works in ``out``, or it holds other runs.
+        UsageError: the protocol is wrong, or ``out`` holds other runs.
         SplitError: a manifest is damaged or has no test subset, or two share test utterances.
         StoppedError: SIGTERM was received.
         OutputError: the directory cannot be written.
@@ -55,21 +61,20 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
     rows = rows_of(config, manifests)
     digests = {manifest: split.digest() for manifest, split in zip(manifests, splits, strict=True)}
     runs = [run for row in rows for seed in row.seeds for run in seed]
-    left = [run for run in runs if not is_finished(run, digests[run.split])]
-    make_directory(config.out)
+    every = [_Training(run, digests[run.split], config.out) for run in runs]
+    left = [each for each in every if not each.is_finished()]
+    make_directory(config.out / CLAIMS)
+    say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before")
     failed: dict[str, str] = {}
-    with locked(config.out):
-        say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before")
-        for number, (run, error) in enumerate(_trained(left, config.jobs), 1):
-            name = run.out.relative_to(config.out).as_posix()
-            say(f"{number}/{len(left)} {name}" + (f" failed: {error}" if error else ""))
-            if error:
-                failed[name] = error
-        catalogue = read_catalogue(config.shards)
-        audits = [audit_split(catalogue, split) for split in splits]
-        result = {**measure_rows(rows, config, audits), "failed": failed}
-        result["seconds"] = round(time.perf_counter() - began, 3)
-        write_tables(config.out, result)
+    for number, (ended, error) in enumerate(_trained(left, config.jobs, say), 1):
+        say(f"{number}/{len(left)} {ended.name}" + (f" failed: {error}" if error else ""))
+        if error:
+            failed[ended.name] = error
+    catalogue = read_catalogue(config.shards)
+    audits = [audit_split(catalogue, split) for split in splits]
+    result = {**measure_rows(rows, config, audits), "failed": failed}
+    result["seconds"] = round(time.perf_counter() - began, 3)
+    write_tables(config.out, result)
     return result
 
 
@@ -84,16 +89,70 @@ def _check_tests(splits: Sequence[Split], place: Path) -> None:
         )
 
 
-def _trained(runs: Sequence[TrainConfig], jobs: int) -> Iterator[tuple[TrainConfig, str]]:
-    """Each run with its error, or an empty string, as it ends."""
-    if jobs == 1 or len(runs) < 2:
-        for run in runs:
-            yield run, train_or_continue(run)
+@dataclass(frozen=True)
+class _Training:
+    """A run of the bench, and the digest of its split."""
+
+    run: TrainConfig
+    digest: str
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return self.run.out.relative_to(self.out).as_posix()
+
+    @property
+    def _claim(self) -> tuple[Path, str]:
+        return self.out / CLAIMS, self.name.replace("/", "-")
+
+    def is_finished(self) -> bool:
+        return is_finished(self.run, self.digest)
+
+    def is_claimed(self) -> bool:
+        """Whether a living process trains it."""
+        return any(map(is_live, records(*self._claim)))
+
+    def claimed(self) -> str | None:
+        """Train it: why it failed, or an empty string; None if another process holds it."""
+        claim = Claim.take(*self._claim)
+        if claim is None:
+            return None
+        with claim:
+            for other in records(*self._claim):
+                if not is_live(other):
+                    remove(other)
+            return "" if self.is_finished() else train_or_continue(self.run)
+
+
+def _trained(
+    trainings: Sequence[_Training], jobs: int, say: Say
+) -> Iterator[tuple[_Training, str]]:
+    """Each training with its error, or an empty string, as it ends here or in another process."""
+    left = list(trainings)
+    while left:
+        free = [each for each in left if not each.is_claimed()]
+        ended = [each for each in free if each.is_finished()]
+        found = _round([each for each in free if each not in ended], jobs)
+        for each, error in chain(((each, "") for each in ended), found):
+            if error is not None:
+                left.remove(each)
+                yield each, error
+        if left:
+            say(f"waiting for {len(left)} runs of other processes")
+        while left and all(each.is_claimed() for each in left):
+            time.sleep(POLL_S)
+
+
+def _round(trainings: Sequence[_Training], jobs: int) -> Iterator[tuple[_Training, str | None]]:
+    """Each training as it ends, with what `_Training.claimed` returned."""
+    if jobs == 1 or len(trainings) < 2:
+        for each in trainings:
+            yield each, each.claimed()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(runs)), context, _end_with_parent) as pool:
+    with ProcessPoolExecutor(min(jobs, len(trainings)), context, _end_with_parent) as pool:
         try:
-            futures = {pool.submit(train_or_continue, run): run for run in runs}
+            futures = {pool.submit(each.claimed): each for each in trainings}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import fv2es_train.bench.trainings as trainings
 from fv2es_prep.errors import SplitError, UsageError
 from fv2es_prep.splits import read_split, write_split
+from fv2es_prep.utils.claims import Claim, records
 from fv2es_train.bench.protocol import BenchConfig, rows_of
 from fv2es_train.bench.trainings import bench
 from fv2es_train.commands.bench import bench as command
@@ -44,6 +46,10 @@ def folds(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def protocol(corpus: Corpus, split: Path, out: Path, **changes: Any) -> BenchConfig:
     given = {"models": ("linear",), "modalities": ("a", "ta"), "features": FEATURES}
     return BenchConfig(shards=corpus.shards, split=split, out=out, **{**given, **changes})
+
+
+def json_of(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "table.json").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +110,7 @@ def test_the_same_call_trains_nothing_again(
 
 def test_the_table_is_written_in_four_forms(table: tuple[Path, dict[str, Any]]) -> None:
     out, result = table
-    stored = json.loads((out / "table.json").read_text())
+    stored = json_of(out)
     assert {**stored, "seconds": 0} == {**result, "seconds": 0}
     with (out / "table.csv").open() as file:
         lines = [line for line in csv.DictReader(file) if line["metric"] == ACCURACY]
@@ -152,6 +158,38 @@ def test_what_a_protocol_cannot_mean_is_refused(
         bench(protocol(corpus, tmp_path, tmp_path / "out"))
 
 
+def test_runs_of_another_process_are_awaited_and_those_of_a_dead_one_taken_over(
+    table: tuple[Path, dict[str, Any]],
+    corpus: Corpus,
+    folds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = protocol(corpus, folds, tmp_path, modalities=("a",), resamples=200)
+    claims, said, waited = tmp_path / trainings.CLAIMS, list[str](), list[float]()
+    claims.mkdir()
+    held = Claim.take(claims, "runs-linear-a-seed-0-fold-0")
+    assert held and Claim.take(claims, "runs-linear-a-seed-0-fold-1")
+    # The record of a process on another host whose heart stopped long ago.
+    (record,) = records(claims, "runs-linear-a-seed-0-fold-1")
+    record.write_text('{"process": 1, "host": "elsewhere"}')
+    os.utime(record, (0, 0))
+    (row,) = rows_of(config, tuple(sorted(folds.iterdir())))
+    theirs, taken_over = row.seeds[0]
+
+    def another(seconds: float) -> None:
+        waited.append(seconds)
+        assert not theirs.out.exists() and (taken_over.out / "metrics.json").exists()
+        train(theirs)
+        held.release()
+
+    monkeypatch.setattr(trainings.time, "sleep", another)
+    (found,) = bench(config, said.append)["rows"]
+    assert found["metrics"] == table[1]["rows"][0]["metrics"]
+    assert len(waited) == 1 and "waiting for 1 runs of other processes" in said
+    assert said[-1].endswith("fold-0") and records(claims) == []
+
+
 @pytest.mark.slow
 def test_a_bench_that_is_killed_twice_ends_as_one_that_is_not(
     corpus: Corpus, folds: Path, tmp_path: Path
@@ -170,8 +208,14 @@ def test_a_bench_that_is_killed_twice_ends_as_one_that_is_not(
             running.process.join(0.05)
         running.send_signal(number)
         assert running.wait().returncode != 0
-    done = start(*words).wait()
+    # The rest is shared by two processes, one of which dies.
+    two = [start(*words, "--jobs", 1) for _ in range(2)]
+    while all(each.process.is_alive() for each in two) and len(list(out.rglob("metrics.json"))) < 9:
+        two[0].process.join(0.05)
+    two[0].send_signal(signal.SIGKILL)
+    two[0].wait()
+    done = two[1].wait()
     assert done.returncode == 0, done.stderr
-    found = json.loads((out / "table.json").read_text())
+    found = json_of(out)
     for ours, theirs in zip(found["rows"], whole["rows"], strict=True):
         assert ours["metrics"] == theirs["metrics"]
