@@ -50,12 +50,13 @@ def measure(bench: Bench) -> Section:
             one["units"],
             *(one["seconds"][way] for way in _WAYS),
             *(one["seconds"][_WAYS[0]] / one["seconds"][way] for way in _WAYS[1:]),
+            one["gflop"] / one["seconds"][_WAYS[0]] / one["peak_gflop_s"],
             one["difference"],
         )
         for name, one in found.items()
     )
     columns = ("encoder", "utterances", *(f"{way}, s" for way in _WAYS))
-    columns += ("batches, times", "processes, times", "relative difference")
+    columns += ("batches, times", "processes, times", "plain loop / sgemm", "relative difference")
     growth = memory[1]["peak_bytes"] - memory[0]["peak_bytes"]
     span = memory[1]["seconds"] - memory[0]["seconds"]
     each = tuple((one["seconds"], one["peak_bytes"] / 1e6, one["took_s"]) for one in memory)
@@ -69,10 +70,13 @@ def measure(bench: Bench) -> Section:
             Verdict(f"{name}: best way / plain loop", value, _LEAST)
             for name, value in zip(found, best, strict=True)
         ),
-        Verdict("kB of memory per additional second of a sound", growth / span / 1e3, 1000),
+        Verdict(
+            "kB of memory per additional second of a sound", growth / span / 1e3, 1000, "at most"
+        ),
     )
     notes = (
         f"{bench.cores} cores; processes: one for each core, with one thread",
+        "plain loop / sgemm: its operations a second, as a share of those of a large product",
         f"rewriting {rewriting['bytes'] / 1e6:.0f} MB of shards without a stage took "
         f"{rewriting['took_s']:.2f} s",
     )
@@ -105,7 +109,30 @@ def throughput(name: str, folder: str, quick: bool) -> dict[str, Any]:
     pairs = [p for way in _WAYS[1:] for p in zip(rows[way], rows["plain loop"], strict=True)]
     difference = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
     told = {"seconds": seconds, "difference": difference, "rounds": rounds}
+    told |= {"gflop": _gflop(lambda: ways["plain loop"](values)), "peak_gflop_s": _peak_gflop_s()}
     return {**told, "units": len(values), "media_s": _media_s(kind, values)}
+
+
+def _gflop(run: Callable[[], object]) -> float:
+    """10^9 floating-point operations in the products and convolutions of ``run``."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 1e9
+
+
+def _peak_gflop_s() -> float:
+    """10^9 operations a second of a large float32 product, on all threads."""
+    import torch
+
+    one, other = torch.rand(2, 2048, 2048)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        one @ other
+        seconds.append(time.perf_counter() - began)
+    return float(2 * 2048**3 / min(seconds) / 1e9)
 
 
 def _spread(pool: Any, values: Sequence[Any]) -> list[Any]:

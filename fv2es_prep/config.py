@@ -47,10 +47,13 @@ class FrameSettings(_Section):
         rule: ``time`` samples by presentation time. The others follow published code, see
             `media.frame_rules`: ``numbered`` counts pictures; ``thinned`` counts those of about
             two extracted per second.
+        jpeg: pictures go through a JPEG file as OpenCV writes it, as those of published code do:
+            ``cut``, the speaker's part; ``whole``, the picture before it is halved, by Pillow.
     """
 
     interval_s: float = 0.5
     rule: Literal["time", "numbered", "thinned"] = "time"
+    jpeg: Literal["none", "cut", "whole"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -322,7 +325,7 @@ class PrepSettings:
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> JSON value; without ``stages`` and ``require`` at their defaults."""
-        values = {**asdict(self), "faces": stored(self.faces)}
+        values = {**asdict(self), "frames": stored(self.frames), "faces": stored(self.faces)}
         names, others, require = (values.pop(name) for name in ("stages", "others", "require"))
         listed = {} if names == DEFAULT_STAGES else {"stages": {"names": list(names)}}
         required = {} if require == MODALITIES else {"require": {"modalities": require}}
@@ -372,9 +375,10 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def stored(section: Any) -> dict[str, Any]:
-    """The fields of a section; ``select`` came later and is left out at its default."""
+    """The fields of a section; those that came later are left out at their defaults."""
+    later = {"select": "largest", "jpeg": "none"}
     pairs = asdict(section).items()
-    return {name: value for name, value in pairs if (name, value) != ("select", "largest")}
+    return {name: value for name, value in pairs if later.get(name) != value}
 
 
 def digest_of(value: Any) -> str:

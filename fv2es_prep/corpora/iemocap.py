@@ -259,7 +259,13 @@ IEMOCAP = Corpus(
     example="IEMOCAP_full_release",
     scan=scan,
     classes=LABELS,
-    presets={"published": {"frames.rule": "numbered", "faces.fallback": "published"}},
+    presets={
+        "published": {
+            "frames.rule": "numbered",
+            "frames.jpeg": "cut",
+            "faces.fallback": "published",
+        }
+    },
     view_of=view_of,
     licence="IEMOCAP is given by the University of Southern California on request; neither it nor "
     "shards made from it may be passed on.",

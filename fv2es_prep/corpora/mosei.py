@@ -272,6 +272,7 @@ MOSEI = Corpus(
     presets={
         "published": {
             "frames.rule": "thinned",
+            "frames.jpeg": "whole",
             "faces.fallback": "published",
             "corpus.picture": "published",
         }

@@ -72,6 +72,7 @@ class OpenRecording:
         self.failed: dict[str, MediaError] = {}
         self._order = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._utterances = utterances
+        self._jpeg = settings.jpeg
         self._spans = spans
         # No recording is longer than the limit, whatever the span says.
         longest_s = media.max_duration_s + settings.interval_s
@@ -179,7 +180,7 @@ class OpenRecording:
         _, owner, time_s = self._wanted[position]
         if owner >= present:
             view = self._utterances[owner].view
-            self._pending[owner].append((time_s, cut_view(rgb, view)))
+            self._pending[owner].append((time_s, cut_view(rgb, view, self._jpeg)))
         return True
 
     def close(self) -> None:

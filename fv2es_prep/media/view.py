@@ -1,8 +1,9 @@
-"""The speaker's part of a picture: crops and halving."""
+"""The speaker's part of a picture: crops, halving, and the JPEG files of published code."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,18 +13,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def cut_view(rgb: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+def cut_view(
+    rgb: NDArray[np.uint8], view: View, jpeg: Literal["none", "cut", "whole"] = "none"
+) -> NDArray[np.uint8]:
     """Copy the speaker's part of a picture, uint8 (H, W, 3).
 
     The picture is split at ``width // 2``; the half is halved until it has at most ``max_lines``
     lines; a square of ``crop_px``, if that is not None, is cut from its centre, padded with black.
+    ``jpeg``: see `FrameSettings`.
     """
+    if jpeg == "whole":
+        rgb = through_jpeg(rgb)
     middle = rgb.shape[1] // 2
     columns = {"left": slice(0, middle), "right": slice(middle, None), "full": slice(None)}
     half = rgb[:, columns[view.half]]
     if view.max_lines is not None:
-        half = halve_until(half, view.max_lines, 1 if view.halve_once else None)
-    return half.copy() if view.crop_px is None else centre_square(half, view.crop_px)
+        halve = _halve_smoothly if jpeg == "whole" else halve_until
+        half = halve(half, view.max_lines, 1 if view.halve_once else None)
+    cut = half.copy() if view.crop_px is None else centre_square(half, view.crop_px)
+    return through_jpeg(cut) if jpeg == "cut" else cut
+
+
+def through_jpeg(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture as Pillow reads the JPEG file that ``cv2.imwrite`` makes of it; the same shape."""
+    import cv2
+    from PIL import Image
+
+    if not rgb.size:
+        return rgb
+    _, file = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]))
+    with Image.open(io.BytesIO(file.tobytes())) as picture:
+        return np.asarray(picture)
+
+
+def _halve_smoothly(
+    rgb: NDArray[np.uint8], max_lines: int, times: int | None = None
+) -> NDArray[np.uint8]:
+    """`halve_until` by Pillow's bilinear filter, which weighs sixteen pixels."""
+    from PIL import Image
+
+    halved_times = 0
+    while rgb.shape[0] > max_lines and rgb.shape[1] > 1 and halved_times != times:
+        halved_times += 1
+        size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+        rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
+    return rgb
 
 
 def halve_until(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fv2es_prep.config import DEFAULT_STAGES, MODALITIES, PrepSettings, digest_of
+from fv2es_prep.config import DEFAULT_STAGES, MODALITIES, PrepSettings, digest_of, stored
 from fv2es_prep.stages.base import MEDIA, Stage
 from fv2es_prep.stages.registry import stages_of
 from fv2es_prep.types import Utterance
@@ -36,7 +36,7 @@ def fingerprints_of(
     view = asdict(utterance.view)
     channel = view.pop("audio_channel")
     inputs: dict[str, list[Any]] = {
-        "video": [video, audio, span, view, asdict(settings.frames)],
+        "video": [video, audio, span, view, stored(settings.frames)],
         "sound": [video, audio, span, channel],
         "transcript": [utterance.transcript],
     }

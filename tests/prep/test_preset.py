@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -12,8 +13,11 @@ import cv2
 import ffmpeg
 import numpy as np
 import pytest
+from facenet_pytorch import MTCNN
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
 from typer.testing import CliRunner
 
 from fv2es_prep.config import FaceSettings, FrameSettings, PrepSettings
@@ -30,7 +34,7 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
-from fv2es_prep.types import Example, Recording, Utterance
+from fv2es_prep.types import Example, Recording, Utterance, View
 from pipelines.commands.prep import prep
 from pipelines.config import prep_config
 from pipelines.plan import plan_corpus
@@ -185,6 +189,41 @@ def test_the_published_picture_is_halved_once():
     assert not small[:60].any() and small[60:300].any() and not small[300:].any()
 
 
+def test_pictures_go_through_the_files_of_the_published_code(tmp_path):
+    """Written by OpenCV, read by Pillow; CMU-MOSEI's are halved and cut by torchvision."""
+    rgb = np.random.default_rng(0).integers(0, 256, (30, 48, 3)).astype(np.uint8)
+    rgb = cv2.resize(rgb, (1280, 720), interpolation=cv2.INTER_CUBIC)
+
+    def read(picture):
+        cv2.imwrite(str(tmp_path / "image.jpg"), picture[..., ::-1])
+        return Image.open(tmp_path / "image.jpg")
+
+    cut = cut_view(rgb[:480, :720], View("left", crop_px=224), "cut")
+    assert np.array_equal(cut, read(rgb[128:352, 68:292]))
+    halve = transforms.Compose([transforms.Resize([360, 640]), transforms.CenterCrop(360)])
+    theirs = halve(read(rgb))
+    assert np.array_equal(cut_view(rgb, view_of("published"), "whole"), theirs)
+    assert not np.array_equal(cut_view(rgb, view_of("published")), theirs)
+
+
+def published_faces(video: Path, half: str, numbers: list[int]) -> list[np.ndarray]:
+    """Faces of some pictures, uint8 (48, 48, 3) each, by the published way."""
+    detector = MTCNN(image_size=48, margin=2, post_process=False)
+    reader, found, number = cv2.VideoCapture(str(video)), [], 0
+    while len(found) < len(numbers):
+        read, bgr = reader.read()
+        assert read
+        if number in numbers:
+            middle = bgr.shape[1] // 2
+            side = bgr[:, :middle] if half == "left" else bgr[:, middle:]
+            top, left = ((length - 224) // 2 for length in side.shape[:2])
+            _, file = cv2.imencode(".jpg", side[top : top + 224, left : left + 224])
+            face = detector(np.float32(Image.open(io.BytesIO(file.tobytes()))))
+            found.append(face.permute(1, 2, 0).numpy().round().astype(np.uint8))
+        number += 1
+    return found
+
+
 def test_settings_that_count_no_picture_are_refused():
     assert (FrameSettings(0.5, "numbered").step, FrameSettings(0.034, "thinned").step) == (15, 1)
     with pytest.raises(SettingsError, match="step of 0 pictures"):
@@ -228,6 +267,17 @@ def test_iemocap_by_the_preset_is_sound_and_derived_again(
         # Sound and words are the same.
         assert np.array_equal(example.mel.log_power, ours[name].mel.log_power)
         assert np.array_equal(example.tokens, ours[name].tokens)
+    # One utterance of each half of the picture.
+    for name in ("Ses01F_impro01_M000", "Ses01F_impro01_F000"):
+        one = theirs[name]
+        span = (one.utterance.start_s, one.utterance.end_s)
+        numbers = numbered(list(range(10_000)), *span, NTSC_HZ)
+        video = corpus / "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
+        wanted = published_faces(video, "left" if name[5] == name[15] else "right", numbers)
+        assert one.faces.found.all()
+        apart = np.abs(one.faces.rgb.astype(int) - np.stack(wanted)).mean((1, 2, 3))
+        # A picture on which the two detectors differ in a last bit may differ more.
+        assert np.median(apart) == 0 and apart.mean() < 1
     # Going back to ours makes faces alone.
     described = plan_corpus(options_for(corpus, out, text_model)).describe(1)
     assert (described["faces_to_make"], described["mel_to_make"]) == (18, 0)
