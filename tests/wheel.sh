@@ -17,4 +17,6 @@ PYTHON
 "$python" -m pip install --quiet --no-deps --target "$folder/site" "$folder"/*.whl
 cd "$folder"
 PYTHONPATH="$folder/site" "$python" "$folder/site/bin/fv2es" --version
+PYTHONPATH="$folder/site" "$python" -c \
+  'from fv2es_train.bench.protocol import protocols, read_protocol; assert [*map(read_protocol, protocols())]'
 echo "wheel ok"

@@ -1,9 +1,9 @@
-"""The table of a bench: measured rows, and their form for terminal, Markdown, LaTeX and CSV."""
+"""The rows of a bench, measured. Leaves their form to `bench_forms`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,34 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.csv_text import csv_line
-from fv2es_prep.utils.files import whole_file, write_json
 from fv2es_train.evaluation.measurement import (
     Bootstrap,
     described,
     draw,
     interval,
     measurement,
-    numbers,
     p_value,
 )
+from fv2es_train.evaluation.metrics import LABEL_SETS, SINGLE_METRICS
 from fv2es_train.evaluation.predictions import align, file_of, join, read_predictions
-from fv2es_train.evaluation.tables import grid
 from fv2es_train.training.run_dir import HISTORY, METRICS_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fv2es_prep.splits.audit import Audit
-    from fv2es_train.bench.protocol import BenchConfig, TableRow
+    from fv2es_train.bench.bench_config import BenchConfig, TableRow
     from fv2es_train.config import TrainConfig
     from fv2es_train.evaluation.predictions import Predictions
 
-NAME = "table"
-_SINGLE = "single_label."
-_LATEX = str.maketrans({c: f"\\{c}" for c in "_%&#"})
-_HEAD = ("metric", "runs", "mean", "spread", "low", "high")
-_DIFFERENCE = ("difference", "difference_low", "difference_high", "p")
+_SINGLE, _SETS = "single_label.", "label_sets."
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class _Scores:
     Attributes:
         runs: metric -> value of each run.
         value: metric -> mean over the seeds, each with its folds pooled.
-        draws: metric -> (R,), the same of each bootstrap resample.
+        draws: metric -> (R,), the same of each bootstrap resample; not of single classes.
         units: what the bootstrap draws from.
     """
 
@@ -94,29 +87,27 @@ def measure_rows(
 
 
 def summary_of(audits: Sequence[Audit]) -> dict[str, Any]:
-    """The sizes of the subsets, and what test shares with train, summed over the folds."""
-    shared: dict[str, int] = {}
-    for audit in audits:
-        pair = next(p for p in audit.pairs if (p.of, p.within) == ("test", "train"))
-        for each in pair.shared:
-            shared[each.kind] = shared.get(each.kind, 0) + each.count
-    listed = {name: sum(audit.listed[name] for audit in audits) for name in audits[0].listed}
-    return {"folds": len(audits), "listed": listed, "test_shares_with_train": shared}
+    """The audits of all folds, summed.
+
+    Returns:
+        JSON-ready: ``folds``; ``listed``, subset -> ids; ``test_classes``, class -> utterances;
+        ``test_shares_with_train``, kind -> utterances of test, None where it is unknown of all.
+    """
+    pairs = [next(p for p in a.pairs if (p.of, p.within) == ("test", "train")) for a in audits]
+    shared: dict[str, int | None] = {}
+    for each in zip(*(pair.shared for pair in pairs), strict=True):
+        unknown = all(found.unknown == found.of for found in each)
+        shared[each[0].kind] = None if unknown else sum(found.count for found in each)
+    return {
+        "folds": len(audits),
+        "listed": _summed([audit.listed for audit in audits]),
+        "test_classes": _summed([audit.classes["test"] for audit in audits]),
+        "test_shares_with_train": shared,
+    }
 
 
-def write_tables(out: Path, result: Mapping[str, Any]) -> None:
-    """Write OUT/table.json, .csv, .md and .tex; OutputError if one cannot be written."""
-    texts = {"csv": _csv(result), "md": _markdown(result), "tex": _latex(result)}
-    for ending, text in texts.items():
-        with whole_file(out / f"{NAME}.{ending}") as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
-    write_json(out / f"{NAME}.json", result)
-
-
-def format_bench(result: Mapping[str, Any]) -> str:
-    """The table for a terminal."""
-    head, rows = _cells(result)
-    return "\n".join([*_notes(result), grid(head, rows)])
+def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(each[name] for each in counts) for name in counts[0]}
 
 
 def _is_done(run: TrainConfig) -> bool:
@@ -130,21 +121,32 @@ def _scores(
     pooled = [align(join(seed), like, name, "the first row") for seed in parts]
     values, drawn = [_values(each) for each in pooled], [draw(p, bootstrap) for p in pooled]
     draws = [
-        {**each.average, **{_SINGLE + n: v for n, v in each.single_label.items()}} for each in drawn
+        {**d.average, **_named(_SETS, d.label_sets), **_named(_SINGLE, d.single_label)}
+        for d in drawn
     ]
-    names = [n for n in values[0] if all(v.get(n) is not None for v in values) and n in draws[0]]
+    names = [n for n in values[0] if all(v.get(n) is not None for v in values)]
     return _Scores(
         {n: [v for one in single if (v := one.get(n)) is not None] for n in names},
         {n: float(np.mean([v[n] for v in values])) for n in names},
-        {n: np.mean([each[n] for each in draws], axis=0) for n in names},
+        {n: np.mean([each[n] for each in draws], axis=0) for n in names if n in draws[0]},
         drawn[0].units,
     )
 
 
 def _values(predictions: Predictions) -> dict[str, Any]:
-    found = numbers(measurement(predictions, Bootstrap(resamples=0)))
-    single = found["single_label"] or {}
-    return {**found["average"], **{_SINGLE + name: value for name, value in single.items()}}
+    found = measurement(predictions, Bootstrap(resamples=0))
+    classes = {
+        f"{metric}.{name}": values[metric]
+        for metric in found["average"]
+        for name, values in found["per_class"].items()
+    }
+    sets = {name: found["label_sets"][name] for name in LABEL_SETS}
+    single = {name: found["single_label"][name] for name in SINGLE_METRICS if found["single_label"]}
+    return {**found["average"], **_named(_SINGLE, single), **_named(_SETS, sets), **classes}
+
+
+def _named(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: value for name, value in values.items()}
 
 
 def _chosen(asked: Sequence[str], found: Sequence[_Scores]) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ def _chosen(asked: Sequence[str], found: Sequence[_Scores]) -> tuple[str, ...]:
     if unknown := [name for name in asked if found and name not in known]:
         raise UsageError(
             f"the metric {unknown[0]!r} is unknown or undefined for a row",
-            f"choose from {', '.join(known)}",
+            f"choose from {', '.join(name for name in known if name in found[0].draws)}",
         )
     usual = _SINGLE + "accuracy"
     return tuple(asked) or ((usual,) if usual in known else tuple(known[:1]))
@@ -179,13 +181,14 @@ def _metric(name: str, ours: _Scores, first: _Scores | None, level: float) -> di
     found: dict[str, Any] = {
         "mean": ours.value[name],
         "spread": float(np.std(runs, ddof=1)) if len(runs) > 1 else None,
-        "interval": interval(ours.draws[name], level),
+        "interval": interval(ours.draws[name], level) if name in ours.draws else None,
         **dict.fromkeys(("difference", "difference_interval", "p")),
     }
     if first is not None and first is not ours and name in first.value:
-        drawn = ours.draws[name] - first.draws[name]
         found["difference"] = ours.value[name] - first.value[name]
-        found["difference_interval"], found["p"] = interval(drawn, level), p_value(drawn)
+        if name in ours.draws:
+            drawn = ours.draws[name] - first.draws[name]
+            found["difference_interval"], found["p"] = interval(drawn, level), p_value(drawn)
     return found
 
 
@@ -193,82 +196,3 @@ def _seconds(run: Path) -> float:
     """Time of the epochs of a run, with validation."""
     lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
     return float(sum(json.loads(line)["seconds"] for line in lines))
-
-
-def _notes(result: Mapping[str, Any]) -> list[str]:
-    split, drawn = result["split"], result["bootstrap"]
-    sizes = ", ".join(f"{count} {name}" for name, count in split["listed"].items())
-    shares = split["test_shares_with_train"].items()
-    listed = ", ".join(f"{kind} {count}" for kind, count in shares if count) or "nothing"
-    lines = [
-        f"split: {sizes} utterances over {split['folds']} fold(s)",
-        f"test utterances that share with train: {listed}",
-    ]
-    if drawn:
-        lines.append(
-            f"{100 * drawn['level']:g} % intervals: {drawn['resamples']} resamples of "
-            f"{drawn['units']} x {drawn['by']}; differences are to the first row"
-        )
-    return lines
-
-
-def _cells(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    head = ["model", "modalities", "runs"]
-    for name in result["metrics"]:
-        head += [name, "spread", "interval", "difference", "interval", "p"]
-    rows = []
-    for row in result["rows"]:
-        cells = [row["model"], row["modalities"], str(row["runs"])]
-        for name in result["metrics"]:
-            m = (row["metrics"] or {}).get(name, {})
-            cells += [_number(m.get("mean")), _number(m.get("spread")), _range(m.get("interval"))]
-            cells += [_number(m.get("difference"), "+.3f"), _range(m.get("difference_interval"))]
-            cells.append(_number(m.get("p")))
-        rows.append([*cells, _number(row["seconds"], ".1f")])
-    return [*head, "seconds"], rows
-
-
-def _number(value: float | None, form: str = ".3f") -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _range(pair: Sequence[float] | None) -> str:
-    return "-" if pair is None else f"[{pair[0]:.3f}, {pair[1]:.3f}]"
-
-
-def _markdown(result: Mapping[str, Any]) -> str:
-    head, rows = _cells(result)
-    lines = [head, ["---"] * len(head), *rows]
-    notes = "\n\n".join(_notes(result))
-    return notes + "\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _latex(result: Mapping[str, Any]) -> str:
-    head, rows = _cells(result)
-    lines = [f"% {note}" for note in _notes(result)]
-    lines += [f"\\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", "\\hline"]
-    lines += [
-        _latex_line(head),
-        "\\hline",
-        *map(_latex_line, rows),
-        "\\hline",
-        "\\end{tabular}",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(cell.translate(_LATEX) for cell in cells) + " \\\\"
-
-
-def _csv(result: Mapping[str, Any]) -> str:
-    """A line for each row and metric, all metrics."""
-    lines = [csv_line(("model", "modalities", *_HEAD, *_DIFFERENCE, "seconds"))]
-    for row in result["rows"]:
-        for name, m in (row["metrics"] or {}).items():
-            edges, apart = m["interval"] or ("", ""), m["difference_interval"] or ("", "")
-            cells = (name, row["runs"], m["mean"], m["spread"], *edges, m["difference"], *apart)
-            values = (row["model"], row["modalities"], *cells, m["p"], row["seconds"])
-            lines.append(csv_line(["" if value is None else value for value in values]))
-    return "".join(f"{line}\n" for line in lines)

@@ -1,133 +1,118 @@
-"""The protocol of a bench, and the trainings that it names. Imports no torch."""
+"""Protocols of papers: dataset, split, metrics and published results, each a TOML file.
+
+Owns the form of these files. Leaves whether a dataset fits to `bench_splits`. Imports no torch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
+import msgspec
 
-from fv2es_prep.config import MODALITIES, ordered
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.fields import check_fields
-from fv2es_train.config import Count, Positive, TrainConfig
-from fv2es_train.models import families
-from fv2es_train.training.run_config import train_config
+from fv2es_prep.utils.configuration import flatten, read_toml, settle
+from fv2es_train.bench.bench_config import BenchConfig
 
-_REQUIRED = {"required": True}
-_MODELS = ("linear", "lf-rnn", "lf-transformer", "mult")
-RUNS = "runs"
+MEAN = "mean"
 
 
-@dataclass(frozen=True)
-class BenchConfig:
-    """A protocol: models x modalities x seeds x folds, each trained and measured on test.
+class SplitOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The split: a published one, which the user imports, or a recipe.
 
     Attributes:
-        shards: Directory that ``fv2es prep`` wrote.
-        split: Split manifest; or a directory with fold-0.json, fold-1.json ...
-        out: Directory for the runs and the table; what is finished in it is not trained again.
-        models: Presets of models; the first one is the baseline.
-        modalities: Subsets of t (text), a (audio) and v (video), e.g. a,ta; or all seven.
-        seeds: Seeds of weights, order and dropout.
-        features: Feature stages that the models on features read.
-        metrics: Metrics of the table; single_label. before those of the argmax. None: chosen by the
-            labels.
-        jobs: Trainings at a time, each in a process of its own (1 = in this process).
-        resamples: Bootstrap resamples of the intervals.
-        train: Options of training for all models, e.g. train.epochs=3; after the name of a model
-            for this one only, e.g. train.mult.model.hidden=20.
+        published: name of a split in manifests/published.json.
+        recipe: recipe of `fv2es splits build`, with its folds.
+        folds: number of folds, or ``all``.
+        seed: seed of the recipe.
     """
 
-    shards: Path = field(default=Path(), metadata=_REQUIRED)
-    split: Path = field(default=Path(), metadata=_REQUIRED)
-    out: Path = field(default=Path(), metadata=_REQUIRED)
-    models: tuple[str, ...] = _MODELS
-    modalities: tuple[str, ...] = (MODALITIES,)
-    seeds: tuple[Count, ...] = (0,)
-    features: tuple[str, ...] = ("mfcc",)
-    metrics: tuple[str, ...] = ()
-    jobs: Positive = 1
-    resamples: Annotated[int, Meta(ge=1)] = 1000
-    train: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("models", "modalities", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                listed = ", ".join(map(str, values)) or "nothing"
-                raise UsageError(f"the {name} of a bench are {listed}, expected each once")
-
-    @property
-    def subsets(self) -> tuple[str, ...]:
-        """The subsets of modalities, each in the order of ``tav``."""
-        if self.modalities != ("all",):
-            return tuple(map(ordered, self.modalities))
-        return tuple(
-            "".join(letters)
-            for count in range(1, len(MODALITIES) + 1)
-            for letters in combinations(MODALITIES, count)
-        )
+    published: str = ""
+    recipe: str = ""
+    folds: int | str | None = None
+    seed: int = 0
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """A row of the table: for each seed a training on each fold."""
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published result, which is not run here.
 
-    model: str
-    modalities: str
-    seeds: tuple[tuple[TrainConfig, ...], ...]
+    Attributes:
+        system: its name in the source.
+        source: a key of the protocol's sources.
+        percent: metric -> class, or ``mean`` over the classes -> percent, as printed.
+        modalities: letters of t, a, v; empty if not known.
+    """
 
-    @property
-    def name(self) -> str:
-        """Its directory under OUT/runs."""
-        return f"{self.model}-{self.modalities}"
+    system: str
+    source: str
+    percent: dict[str, dict[str, float]]
+    modalities: str = "tav"
 
 
-def rows_of(config: BenchConfig, manifests: tuple[Path, ...]) -> list[TableRow]:
-    """All rows, the models of each subset of modalities together.
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A protocol, as its file gives it.
+
+    Attributes:
+        title: a line that names it.
+        corpus: the corpus.
+        classes: its classes, in any order.
+        contract: what the metrics of the papers are.
+        split: the split.
+        utterances: utterances with these classes; None if not known.
+        prepare: options of `fv2es prep` that make these classes.
+        bench: defaults of the bench.
+        sources: key -> where published results are from.
+        published: published results.
+    """
+
+    title: str
+    corpus: str
+    classes: tuple[str, ...]
+    contract: str
+    split: SplitOf
+    utterances: int | None = None
+    prepare: str = ""
+    bench: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    published: tuple[Published, ...] = ()
+
+
+def protocols() -> dict[str, Path]:
+    """Name -> file of each protocol that fv2es brings along."""
+    here = Path(__file__).with_name("protocols")
+    place = here if here.is_dir() else Path(__file__).parents[2] / "recipes/protocols"
+    return {path.stem: path for path in sorted(place.glob("*.toml"))}
+
+
+def read_protocol(name: str) -> Protocol:
+    """The protocol of a name, or of a file FILE.toml.
 
     Raises:
-        UsageError: a model or an option is unknown, or a value does not fit.
+        UsageError: it is unknown, cannot be read, or has another form.
     """
-    return [
-        TableRow(
-            model,
-            letters,
-            tuple(
-                tuple(
-                    _run(config, model, letters, seed, manifest, manifests)
-                    for manifest in manifests
-                )
-                for seed in config.seeds
-            ),
+    known = protocols()
+    if name not in known and not name.endswith(".toml"):
+        raise UsageError(
+            f"unknown protocol {name!r}", f"choose from {', '.join(known)}, or pass FILE.toml"
         )
-        for letters in config.subsets
-        for model in config.models
-    ]
+    path = known.get(name, Path(name))
+    try:
+        found = msgspec.convert(read_toml(path), Protocol)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{path} is not a protocol: {error}", "docs/bench.md describes the file"
+        ) from error
+    for row in found.published:
+        if row.source not in found.sources:
+            raise UsageError(f"{path}: {row.system} has the unknown source {row.source!r}")
+    return found
 
 
-def _run(
-    config: BenchConfig,
-    model: str,
-    letters: str,
-    seed: int,
-    manifest: Path,
-    manifests: tuple[Path, ...],
-) -> TrainConfig:
-    place = config.out / RUNS / f"{model}-{letters}" / f"seed-{seed}"
-    given: dict[str, Any] = {"model.modalities": letters}
-    if hasattr(families.preset(model).model, "features"):
-        given["model.features"] = config.features
-    for path, value in config.train.items():
-        head, _, rest = path.partition(".")
-        if head == model:
-            given[rest] = value
-        elif head not in config.models:
-            given.setdefault(path, value)
-    given |= {"shards": config.shards, "split": manifest, "seed": seed}
-    given["out"] = place if len(manifests) == 1 else place / manifest.stem
-    return train_config(model, **given)
+def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The defaults of the bench that the protocol in the given values sets."""
+    if not given.get("protocol"):
+        return {}
+    found = read_protocol(given["protocol"]).bench
+    values = settle(BenchConfig, flatten(found))
+    return {name: values[name] for name in found}

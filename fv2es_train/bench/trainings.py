@@ -22,14 +22,16 @@ from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.splits import Split, read_split
 from fv2es_prep.splits.audit import audit_split
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
-from fv2es_prep.utils.files import make_directory
-from fv2es_train.bench.bench_table import measure_rows, write_tables
-from fv2es_train.bench.protocol import BenchConfig, rows_of
+from fv2es_prep.utils.files import make_directory, write_json
+from fv2es_train.bench.bench_config import BenchConfig, rows_of
+from fv2es_train.bench.bench_forms import write_tables
+from fv2es_train.bench.bench_splits import described, manifests_for
+from fv2es_train.bench.bench_table import measure_rows
 from fv2es_train.config import TrainConfig
-from fv2es_train.training.folds import is_finished, manifests_of, train_or_continue
+from fv2es_train.training.folds import is_finished, train_or_continue
 
 Say = Callable[[str], None]
-CLAIMS = "claims"
+CLAIMS, AUDITS = "claims", "split-audit.json"
 POLL_S = 2.0
 
 
@@ -45,8 +47,9 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         say: receives a line about each training.
 
     Returns:
-        JSON-ready: ``split``, ``rows`` (see `bench_table.measure_rows`), ``metrics``,
-        ``bootstrap``, ``failed`` (run -> error), ``seconds``.
+        JSON-ready: ``protocol`` (see `bench_splits.described`, or None), ``split``, ``rows`` (see
+        `bench_table.measure_rows`), ``metrics``, ``bootstrap``, ``failed`` (run -> error),
+        ``seconds``.
 
     Raises:
         UsageError: the protocol is wrong, or ``out`` holds other runs.
@@ -55,9 +58,11 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         OutputError: the directory cannot be written.
     """
     began = time.perf_counter()
-    manifests = tuple(manifests_of(config.split)) if config.split.is_dir() else (config.split,)
+    catalogue = read_catalogue(config.shards)
+    manifests = manifests_for(config, catalogue)
     splits = [read_split(manifest) for manifest in manifests]
-    _check_tests(splits, config.split)
+    _check_tests(splits, manifests[0].parent if manifests[1:] else manifests[0])
+    protocol = described(config, catalogue, splits) if config.protocol else None
     rows = rows_of(config, manifests)
     digests = {manifest: split.digest() for manifest, split in zip(manifests, splits, strict=True)}
     runs = [run for row in rows for seed in row.seeds for run in seed]
@@ -70,11 +75,11 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         say(f"{number}/{len(left)} {ended.name}" + (f" failed: {error}" if error else ""))
         if error:
             failed[ended.name] = error
-    catalogue = read_catalogue(config.shards)
     audits = [audit_split(catalogue, split) for split in splits]
-    result = {**measure_rows(rows, config, audits), "failed": failed}
+    result = {"protocol": protocol, **measure_rows(rows, config, audits), "failed": failed}
     result["seconds"] = round(time.perf_counter() - began, 3)
     write_tables(config.out, result)
+    write_json(config.out / AUDITS, [audit.to_json() for audit in audits])
     return result
 
 

@@ -19,7 +19,7 @@ import fv2es_train.bench.trainings as trainings
 from fv2es_prep.errors import SplitError, UsageError
 from fv2es_prep.splits import read_split, write_split
 from fv2es_prep.utils.claims import Claim, records
-from fv2es_train.bench.protocol import BenchConfig, rows_of
+from fv2es_train.bench.bench_config import BenchConfig, rows_of
 from fv2es_train.bench.trainings import bench
 from fv2es_train.commands.bench import bench as command
 from fv2es_train.evaluation.comparison import compare

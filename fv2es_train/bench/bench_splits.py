@@ -1,0 +1,98 @@
+"""The splits of a bench: a user's, or those of its protocol, which dataset and split must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fv2es_prep.errors import SplitError, UsageError
+from fv2es_prep.splits import Split, write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
+from fv2es_prep.utils.files import make_directory
+from fv2es_train.bench.protocol import read_protocol
+from fv2es_train.training.folds import manifests_of
+
+if TYPE_CHECKING:
+    from fv2es_prep.shards.catalogue import Catalogue
+    from fv2es_train.bench.bench_config import BenchConfig
+    from fv2es_train.bench.protocol import Protocol
+
+FOLDS = "folds"
+
+
+def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
+    """The manifests of a bench; folds of a protocol's recipe are written to OUT/folds.
+
+    Raises:
+        UsageError: the dataset does not fit the protocol, or the split is missing or not wanted.
+        SplitError: the recipe does not fit the dataset.
+    """
+    split, protocol = config.split, read_protocol(config.protocol) if config.protocol else None
+    if protocol:
+        _check_dataset(protocol, config, table)
+    if protocol and protocol.split.recipe:
+        if split is not None:
+            raise UsageError(f"the protocol {config.protocol} makes its split", "pass no --split")
+        rule = protocol.split
+        split = config.out / FOLDS
+        make_directory(split)
+        made = build_splits(table, Rule(rule.recipe, rule.seed, folds=rule.folds))
+        for number, each in enumerate(made):
+            write_split(each, split / f"fold-{number}.json")
+    if split is None:
+        raise UsageError("split is missing", "pass --split: a manifest, or a directory of folds")
+    return tuple(manifests_of(split)) if split.is_dir() else (split,)
+
+
+def _check_dataset(protocol: Protocol, config: BenchConfig, table: Catalogue) -> None:
+    index, wanted = table.index, ", ".join(protocol.classes)
+    if index.corpus != protocol.corpus or {*index.label_classes} != {*protocol.classes}:
+        options = f" {protocol.prepare}" if protocol.prepare else ""
+        raise UsageError(
+            f"{config.shards} holds {index.corpus} with the classes "
+            f"{', '.join(index.label_classes)}; the protocol {config.protocol} expects "
+            f"{protocol.corpus} with {wanted}",
+            f"prepare such shards: fv2es prep {protocol.corpus} RAW --out SHARDS{options}",
+        )
+
+
+def described(config: BenchConfig, table: Catalogue, splits: Sequence[Split]) -> dict[str, Any]:
+    """What a table says of its protocol.
+
+    Returns:
+        JSON-ready: ``name``, ``title``, ``contract``, ``notes`` (how dataset and split differ from
+        the protocol's), ``sources`` and ``published``: ``system``, ``modalities``, ``source`` and
+        ``percent``, see `protocol.Published`.
+
+    Raises:
+        SplitError: the protocol expects a published split, and one of these is another.
+    """
+    protocol = read_protocol(config.protocol)
+    notes = []
+    if protocol.utterances not in (None, len(table)):
+        notes.append(f"the shards hold {len(table)} utterances, the protocol {protocol.utterances}")
+    for split in splits:
+        _check_published(protocol.split.published, split)
+        if changed := split.parameters.get("changed"):
+            notes.append(f"the lists of {', '.join(changed)} differ from the published ones")
+        if missing := sum(split.parameters.get("not_in_shards", {}).values()):
+            notes.append(f"{missing} utterances of the published lists are not in the shards")
+    return {
+        "name": Path(config.protocol).stem,
+        "title": protocol.title,
+        "contract": " ".join(protocol.contract.split()),
+        "notes": notes,
+        "sources": protocol.sources,
+        "published": msgspec.to_builtins(protocol.published),
+    }
+
+
+def _check_published(wanted: str, split: Split) -> None:
+    if wanted and split.parameters.get("published") != wanted:
+        raise SplitError(
+            f"the split (recipe {split.recipe}) is not the published split {wanted}",
+            "import its lists: fv2es splits import LISTS --shards SHARDS --out split.json",
+        )
