@@ -27,6 +27,7 @@ SECTIONS = {
     "h": "start",
     "i": "index",
     "k": "features",
+    "l": "limits",
     "p": "predict",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import Fv2esError, ShardError
-from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.index import NAME_DIGITS, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.types import Dropped, ShardReceipt, Utterance
 from fv2es_prep.utils.files import sha256_of
@@ -89,7 +89,8 @@ def read_cache(out: Path, corpus: str) -> Cache:
 
 def shards_of(out: Path, corpus: str) -> list[Path]:
     """The shards of a corpus in a dataset directory, whatever its index lists."""
-    return sorted(out.glob(f"{corpus}-[0-9][0-9][0-9][0-9][0-9].h5"))
+    patterns = [f"{corpus}-{'[0-9]' * width}.h5" for width in NAME_DIGITS]
+    return sorted(path for pattern in patterns for path in out.glob(pattern))
 
 
 def earlier_shards(out: Path, corpus: str) -> list[Path]:

@@ -71,6 +71,8 @@ class ShardTask:
 
     def missing(self, *stages: str) -> list[Utterance]:
         """The utterances for which the value of any of these stages has to be made."""
+        if not self.kept and not self.drops:
+            return list(self.utterances)
 
         def kept(utterance: Utterance) -> bool:
             found = self.kept.get(utterance.id)
@@ -91,6 +93,8 @@ def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
     """The task with what it can keep of earlier work."""
     kept, drops = {}, {}
     for utterance in task.utterances:
+        if utterance.id not in cache.fingerprints and utterance.id not in cache.drops:
+            continue
         if found := cache.kept(utterance, task.fingerprints(utterance)):
             kept[utterance.id] = found
         elif not retry_dropped and (

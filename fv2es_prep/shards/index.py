@@ -19,9 +19,11 @@ from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import read_regular, sha256_of, write_json
 
 INDEX_NAME, CATALOGUE_NAME = "index.json", "catalogue.parquet"
+# Digits of the number in a shard's name: five, or ten where these are too few.
+NAME_DIGITS = 5, 10
 _INDEX_FORMAT = "fv2es-shard"
-# About 60,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
-_MOST_BYTES, _LEAST_EXAMPLE_BYTES = 16 << 20, 64
+# About 240,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
+_MOST_BYTES, _LEAST_EXAMPLE_BYTES = 64 << 20, 64
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ class Index:
     def size_bytes(self) -> int:
         """Bytes of all shards."""
         return sum(shard.size_bytes for shard in self.shards)
+
+
+def shard_names(stem: str, count: int) -> list[str]:
+    """The names of a dataset's shards, ``STEM-NUMBER.h5``; they sort in their order."""
+    few, many = NAME_DIGITS
+    digits = few if count <= 10**few else many
+    return [f"{stem}-{number:0{digits}d}.h5" for number in range(count)]
 
 
 def make_index(

@@ -12,7 +12,9 @@ from fv2es_prep.config import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
 from fv2es_prep.errors import SettingsError, TokenizerError
 from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.index import shard_names
 from fv2es_prep.types import Recording, Utterance
+from pipelines.cache import shards_of
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.task import cost_s, estimate_s, longest_first
 
@@ -58,6 +60,41 @@ def test_the_cut_follows_the_expected_size():
     assert sizes == [6, 3, 1]
     with pytest.raises(SettingsError, match="0 MB"):
         make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), 0)
+
+
+def test_planning_is_linear_and_reads_the_settings_once(monkeypatch):
+    asked = []
+    plain = PrepSettings.to_json
+    monkeypatch.setattr(PrepSettings, "to_json", lambda self: asked.append(1) or plain(self))
+    inventory = inventory_of([(n, float(k), 9.0) for n in range(6) for k in range(9)])
+    recordings = inventory.recordings
+    inventory = replace(inventory, recordings=Counted(recordings))
+    plan = make_plan(inventory, PrepSettings(), "tests", Path("no"), 0.01)
+    assert len(plan.tasks) == 6
+    assert [task.recordings for task in plan.tasks] == [(recording,) for recording in recordings]
+    # Once for the digests of all tasks, once for the fingerprints' settings.
+    assert len(asked) <= 2
+    assert Counted.passes <= 2, "the recordings were searched again for each shard"
+
+
+class Counted(tuple):
+    """A tuple that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        Counted.passes += 1
+        return super().__iter__()
+
+
+def test_more_than_100_000_shards_have_names_in_order(tmp_path):
+    few, many = shard_names("tests", 100_000), shard_names("tests", 100_001)
+    assert (few[0], few[-1]) == ("tests-00000.h5", "tests-99999.h5")
+    assert (many[0], many[-1]) == ("tests-0000000000.h5", "tests-0000100000.h5")
+    assert many == sorted(many)
+    for name in (few[7], many[7], "tests-123456.h5", "tests-a-00001.h5"):
+        (tmp_path / name).touch()
+    assert [path.name for path in shards_of(tmp_path, "tests")] == [many[7], few[7]]
 
 
 @pytest.mark.parametrize(

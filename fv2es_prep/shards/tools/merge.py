@@ -16,7 +16,7 @@ from typing import Any
 from fv2es_prep.errors import ShardError, UsageError
 from fv2es_prep.shards.catalogue import read_catalogue, write_catalogue
 from fv2es_prep.shards.dropped import read_dropped, write_dropped
-from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, write_index
+from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, shard_names, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, whole_file
@@ -124,10 +124,10 @@ def _dropped(part: Path, index: Index) -> tuple[list[dict[str, Any]], list[dict[
 def _link_all(
     parts: Sequence[Path], indexes: Sequence[Index], out: Path, report: Callable[[int], None]
 ) -> Iterator[ShardEntry]:
-    number = 0
+    names = iter(shard_names("merged", sum(len(index.shards) for index in indexes)))
     for part, index in zip(parts, indexes, strict=True):
         for entry in index.shards:
-            name = f"merged-{number:05d}.h5"
+            name = next(names)
             _link(part / entry.name, out / name)
             if sha256_of(out / name) != entry.sha256:
                 (out / name).unlink()
@@ -136,7 +136,6 @@ def _link_all(
                     f"check it with `fv2es shards verify {part}`",
                 )
             yield dataclasses.replace(entry, name=name)
-            number += 1
             report(1)
 
 
