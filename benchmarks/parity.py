@@ -1,6 +1,6 @@
 """Compare our published model with a reference that another module makes, as a table.
 
-    python -m benchmarks parity --reference MODULE:FACTORY --shards SHARDS
+    python -m benchmarks parity --reference MODULE:FACTORY --shards SHARDS [--video FILE]
 
 FACTORY is called without arguments and returns a new `Reference`: a network with the published
 names and its first weights, and what the published trainer does with it. It is the way to prove a
@@ -21,11 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.parity_inputs import FindsFaces, HearsSound, face_differences, mel_difference
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
     from torch.optim import Optimizer
 
+    from fv2es_prep.types import Half
     from fv2es_train.data.batches import Batch
     from fv2es_train.models.fv2es import FV2ES
 
@@ -36,7 +39,7 @@ _METRICS = ("accuracy", "precision", "recall", "f1_binary", "auc")
 
 
 class Reference(Protocol):
-    """What FACTORY returns.
+    """What FACTORY returns; it may also have the methods of `HearsSound` and `FindsFaces`.
 
     Attributes:
         network: the network, whose state dict has the published names.
@@ -81,6 +84,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks parity", description=__doc__)
     parser.add_argument("--reference", required=True, metavar="MODULE:FACTORY")
     parser.add_argument("--shards", required=True, type=Path)
+    parser.add_argument("--video", type=Path, help="in which faces are looked for (none)")
+    parser.add_argument("--half", default="full", choices=("full", "left", "right"), help="of it")
     parser.add_argument("--utterances", type=int, default=5, help="in the batch (5)")
     parser.add_argument("--steps", type=int, default=20, help="of the optimizers (20)")
     parser.add_argument("--lr", type=float, default=4.5e-6)
@@ -89,7 +94,8 @@ def main(arguments: list[str]) -> int:
     module, _, name = options.reference.partition(":")
     make = getattr(importlib.import_module(module), name)
     batch = read_batch(options.shards, options.utterances)
-    rows = list(compare(make, batch, options.steps, options.lr, options.heads))
+    rows = [*compare_inputs(make(), options.video, options.half)]
+    rows += compare(make, batch, options.steps, options.lr, options.heads)
     print(table(rows))
     return int(not all(row.holds for row in rows))
 
@@ -102,6 +108,16 @@ def read_batch(shards: Path, count: int) -> Batch:
     dataset = ShardDataset(shards)
     settings = dataset.index.settings
     return collate([dataset[row] for row in range(count)], pad_id=settings.text.pad_id)
+
+
+def compare_inputs(reference: object, video: Path | None, half: Half = "full") -> Iterator[Row]:
+    """The lines about what goes into the network, of those that the reference computes."""
+    if isinstance(reference, HearsSound):
+        yield Row("mel power, relative", mel_difference(reference), 5e-3)
+    if isinstance(reference, FindsFaces) and video is not None:
+        apart = list(face_differences(reference, video, half))
+        where = f"{len(apart)} faces, {sum(not one for one in apart)} equal"
+        yield Row("faces, mean of grey levels", float(np.mean(apart)), 1.0, where)
 
 
 def compare(

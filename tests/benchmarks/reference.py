@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
+import torchaudio
+from facenet_pytorch import MTCNN
+from PIL import Image
 from sklearn import metrics
 from torch import nn
 
@@ -58,6 +64,24 @@ class Small:
         ]
         return torch.optim.Adam([group for group in groups if group["params"]])
 
+    def mel(self, sound: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        with warnings.catch_warnings():
+            # Some of the published filters are empty.
+            warnings.filterwarnings("ignore", message="At least one mel filterbank")
+            transform = torchaudio.transforms.MelSpectrogram(sample_rate=rate_hz, win_length=400)
+        return transform(torch.from_numpy(sound)).T.numpy()
+
+    def faces(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any] | None]:
+        detector = MTCNN(image_size=48, margin=2, post_process=False)
+        found: list[NDArray[Any] | None] = []
+        for rgb in pictures:
+            top, left = ((length - 224) // 2 for length in rgb.shape[:2])
+            bgr = np.ascontiguousarray(rgb[top : top + 224, left : left + 224, ::-1])
+            _, file = cv2.imencode(".jpg", bgr)
+            face = detector(np.float32(Image.open(io.BytesIO(file.tobytes()))))
+            found.append(None if face is None else face.permute(1, 2, 0).numpy())
+        return found
+
     def metrics(
         self, label: NDArray[np.uint8], probability: NDArray[np.float64]
     ) -> dict[str, float]:
@@ -79,6 +103,16 @@ class Small:
 
 def audio() -> Small:
     return Small("a")
+
+
+class LogPower(Small):
+    """A spectrum in decibels, and faces that are brighter."""
+
+    def mel(self, sound: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        return 10 * np.log10(super().mel(sound, rate_hz) + 1e-6)
+
+    def faces(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any] | None]:
+        return [None if face is None else face + 3 for face in super().faces(pictures)]
 
 
 class EqualGroups(Small):

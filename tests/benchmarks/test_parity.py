@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.parity import Row, compare, table
+from benchmarks.parity import Row, compare, compare_inputs, table
 from fv2es_train.data.batches import Batch, collate
 from tests.benchmarks import reference
 from tests.train.conftest import make_examples, write_shards
@@ -42,7 +42,17 @@ def test_the_table_is_printed_and_every_line_holds(
     words = ["parity", "--reference", f"tests.benchmarks.reference:{name}", "--shards", str(shards)]
     assert main([*words, "--utterances", "3", "--steps", "2"]) == 0, capsys.readouterr().out
     shown = capsys.readouterr().out
-    assert shown.count("holds") == 5 and "loss over 2 optimizer steps" in shown
+    assert shown.count("holds") == 6 and "loss over 2 optimizer steps" in shown
+
+
+def test_what_goes_into_the_network_is_compared(demo: Path) -> None:
+    video = demo / "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
+    rows = list(compare_inputs(reference.Small(), video, "left"))
+    assert [row.check for row in rows] == ["mel power, relative", "faces, mean of grey levels"]
+    assert all(row.holds for row in rows)
+    assert rows[1].where.startswith("20 faces")
+    assert not any(row.holds for row in compare_inputs(reference.LogPower(), video, "left"))
+    assert list(compare_inputs(object(), video)) == []
 
 
 def test_another_start_is_found() -> None:
