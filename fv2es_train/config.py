@@ -77,6 +77,8 @@ class TrainConfig:
         rating_loss: Loss of a rating in units of its standard deviation: squared or absolute error.
         loss: Loss: bce (binary cross-entropy of each class), ce (softmax over the classes, for
             utterances of one class), mse or l1 (logits against 0 and 1).
+        targets: Targets of the classes: hard are the labels; soft are the shares of the raters who
+            chose each class, where the corpus has their votes, else the label.
         class_weights: Class weights of bce; positives is the published weighting.
         label_smoothing: Label smoothing: share of each label replaced by 1/2.
         augment: Augmentation: flip faces, spec (SpecAugment).
@@ -127,6 +129,7 @@ class TrainConfig:
     rating_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     rating_loss: Literal["mse", "l1"] = "mse"
     loss: Literal["bce", "ce", "mse", "l1"] = "bce"
+    targets: Literal["hard", "soft"] = "hard"
     class_weights: Literal["positives", "balanced", "none"] = "positives"
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     augment: tuple[Literal["flip", "spec"], ...] = ()

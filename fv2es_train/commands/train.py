@@ -33,7 +33,7 @@ _OPTIONS = {
         *("epochs", "batch_size", "accumulate", "optimizer", "lr", "schedule", "warmup"),
         *("weight_decay", "clip_norm", "early_stop", "seed"),
     ),
-    "Loss and augmentation": ("loss", "class_weights", "label_smoothing", "augment"),
+    "Loss and augmentation": ("loss", "targets", "class_weights", "label_smoothing", "augment"),
     "Speed and memory": (
         *("device", "threads", "workers", "shuffle_shards", "bucket", "amp", "compile"),
         "verify_reads",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -45,6 +45,7 @@ class ShardDataset(Dataset["Example"]):
         index: the shards' index, with their settings and classes.
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
+        target: (N, C), what a training aims at: ``label``, unless somebody sets other values.
         shard: int64 (N,), the position of each example's shard in the index.
         mel_rows: int64 (N,), rows of each example's spectrum.
         missing: letter -> bool (N,), where that modality is missing.
@@ -81,6 +82,7 @@ class ShardDataset(Dataset["Example"]):
             )
         self._chosen = chosen
         self.label: NDArray[np.uint8] = catalogue.label[chosen]
+        self.target: NDArray[Any] = self.label
         self.shard: NDArray[np.int64] = catalogue.shard[chosen]
         self.mel_rows: NDArray[np.int64] = catalogue.count("mel")[chosen]
         self.missing = {letter: codes.known[chosen] for letter, codes in catalogue.missing.items()}

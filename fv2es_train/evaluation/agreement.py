@@ -1,4 +1,4 @@
-"""How far raters agree, and what one of them would reach as a model: the human ceiling.
+"""How far raters agree, what one of them would reach as a model, and how near a model is to them.
 
 Reads the votes that a corpus has as ratings, ``votes_CLASS``. docs/metrics.md has the formulas.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.types import RATERS, VOTES
+from fv2es_train.evaluation.measurement import Bootstrap, intervals, weights_of
 from fv2es_train.evaluation.vectorized_metrics import of_confusion, plain
 
 if TYPE_CHECKING:
@@ -52,6 +53,54 @@ def agreement(
         "kappa": kappa(whole),
         "ceiling": plain(of_confusion(confusion[None]), 0),
     }
+
+
+SHARE_METRICS = ("cross_entropy", "kl", "jensen_shannon")
+# A smaller probability counts as this one, so that no distance is infinite.
+_SMALLEST = 1e-12
+
+
+def measure_shares(
+    shares: Floats, probability: Floats, exclusive: bool, bootstrap: Bootstrap
+) -> dict[str, Any] | None:
+    """How far probabilities are from the shares of the raters.
+
+    Args:
+        shares: (N, C), the share of the raters who chose each class; NaN where nobody voted.
+        probability: (N, C), those of the model.
+        exclusive: both sum to 1 over the classes; otherwise each class is a yes or no.
+        bootstrap: utterances are resampled, whatever its unit.
+
+    Returns:
+        JSON-ready: ``n``, the utterances with votes, the mean of each of `SHARE_METRICS` and their
+        ``interval``; None without votes.
+    """
+    known = np.isfinite(shares).all(axis=1)
+    if not known.any():
+        return None
+    # Each is (N, D, K): the probabilities of the K outcomes of D distributions.
+    q, p = (
+        each[known][:, None] if exclusive else np.stack([each[known], 1 - each[known]], axis=2)
+        for each in (shares, probability)
+    )
+    entropy, middle = _information(q, q), (p + q) / 2
+    crossed = -_information(q, p)
+    apart = (entropy + _information(p, p)) / 2 - _information(middle, middle)
+    distance = np.sqrt(np.maximum(apart, 0) / np.log(2))
+    rows = np.stack([each.mean(axis=1) for each in (crossed, crossed + entropy, distance)])
+    drawn = [w @ rows.T / w.sum(axis=1)[:, None] for w in weights_of(np.arange(len(q)), bootstrap)]
+    edges = dict(zip(SHARE_METRICS, np.concatenate(drawn).T, strict=True)) if drawn else None
+    return {
+        "n": int(known.sum()),
+        **dict(zip(SHARE_METRICS, rows.mean(axis=1).tolist(), strict=True)),
+        "interval": edges and intervals(edges, bootstrap.level),
+    }
+
+
+def _information(weight: Floats, of: Floats) -> Floats:
+    """The sum over the outcomes of weight * ln(of)."""
+    found: Floats = (weight * np.log(np.maximum(of, _SMALLEST))).sum(axis=2)
+    return found
 
 
 def alpha(counts: Floats) -> float | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_train.data.dataset import ShardDataset
-from fv2es_train.evaluation.agreement import agreement
+from fv2es_train.data.votes import rater_shares
+from fv2es_train.evaluation.agreement import agreement, measure_shares
 from fv2es_train.evaluation.breakdown import (
     by_group,
     by_modality,
@@ -37,8 +39,6 @@ from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
-    import torch
-
     from fv2es_prep.splits import Split
     from fv2es_train.evaluation.breakdown import Metadata
     from fv2es_train.evaluation.inference import Outputs
@@ -192,7 +192,8 @@ def measure_opened(
         ``split_digest``, ``trained_on_this_split``, ``seen`` (see `run_files.overlap`; None if
         the run does not know its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
         ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
-        ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`), ``ratings`` (see
+        ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`),
+        ``rater_shares`` (see `agreement.measure_shares`; None without votes), ``ratings`` (see
         `rating_metrics.measure_ratings`; None if it learned none), ``ratings_alone`` (the classes
         were not learned), and the keys of `measurement.measurement`.
     """
@@ -220,8 +221,21 @@ def measure_opened(
         "ratings_alone": bool(predictions.rating_names) and checkpoint.train.rating_share == 1,
         "ratings": _ratings(predictions, bootstrap) if predictions.rating_names else None,
         "raters": agreement(opened.dataset.ratings, predictions.classes),
+        "rater_shares": _shares(opened, predictions, bootstrap),
         **measurement(predictions, bootstrap),
     }
+
+
+def _shares(
+    opened: Opened, predictions: Predictions, bootstrap: Bootstrap
+) -> dict[str, Any] | None:
+    exclusive = opened.checkpoint.decision.rule == "largest"
+    ratings = opened.dataset.ratings
+    shares = rater_shares([*ratings], predictions.classes, exclusive)
+    if shares is None:
+        return None
+    known = shares.of(torch.from_numpy(np.stack([*ratings.values()], axis=1)).double()).numpy()
+    return measure_shares(known, predictions.probability, exclusive, bootstrap)
 
 
 def _ratings(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fv2es_prep.utils.files import sha256_of, whole_file
 from fv2es_train.evaluation.breakdown import metadata_of
 from fv2es_train.evaluation.metrics import METRICS, SINGLE_METRICS
 from fv2es_train.evaluation.rating_metrics import RATING_METRICS
-from fv2es_train.evaluation.tables import raters_line
+from fv2es_train.evaluation.tables import raters_line, shares_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,6 +121,9 @@ def _metrics(summary: dict[str, Any]) -> str:
     if raters := measured[0][1].get("raters"):
         line = raters_line(raters)
         note += f"\n\n{line[0].upper()}{line[1:]}."
+    if shares := measured[0][1].get("rater_shares"):
+        line = shares_line(shares)
+        note += f"\n\n{line[0].upper()}{line[1:]}."
     pictures = "![loss and F1 over the epochs](curves.png)"
     if summary["test"]:
         pictures += "\n\n![confusion matrix on test](test.png)"
@@ -204,6 +207,7 @@ def _training(checkpoint: Checkpoint, summary: dict[str, Any]) -> str:
         f"- parameters: {summary['parameters']:,}",
         f"- epochs: {summary['epochs']}{early}; kept: {summary['best_epoch']}, the best "
         "f1_binary on valid",
+        *_soft(summary),
         f"- time: {summary['seconds']:.0f} s on {summary['device']}",
         f"- versions: fv2es {__version__}, Python {platform.python_version()}, {versions}",
     ]
@@ -216,6 +220,13 @@ def _training(checkpoint: Checkpoint, summary: dict[str, Any]) -> str:
         _settings("How the shards were prepared", settings),
     ]
     return "\n\n".join(["\n".join(lines), *blocks])
+
+
+def _soft(summary: dict[str, Any]) -> list[str]:
+    count = summary["without_votes"]
+    if count is None:
+        return []
+    return [f"- targets: the shares of the raters; the label for {count} utterances without votes"]
 
 
 def _settings(title: str, values: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fv2es_train.evaluation.agreement import SHARE_METRICS
 from fv2es_train.evaluation.metrics import LABEL_SETS, METRICS, SINGLE_METRICS
 from fv2es_train.evaluation.rating_metrics import RATING_METRICS, SENTIMENT_METRICS
 
@@ -44,6 +45,8 @@ def format_metrics(result: Mapping[str, Any]) -> str:
         lines += ["", ratings_table(ratings)]
     if raters := result.get("raters"):
         lines.append(raters_line(raters))
+    if shares := result.get("rater_shares"):
+        lines.append(shares_line(shares))
     if drawn := result.get("bootstrap"):
         lines.append(_drawn(drawn))
     if by := result.get("by"):
@@ -80,6 +83,15 @@ def raters_line(raters: Mapping[str, Any]) -> str:
         f"raters of {raters['utterances']} utterances: Krippendorff's alpha {agreed}; one rater "
         f"against the others: {metrics}"
     )
+
+
+def shares_line(shares: Mapping[str, Any]) -> str:
+    """What `agreement.measure_shares` found, in one sentence."""
+    named = zip(
+        ("cross entropy", "KL", "Jensen-Shannon"), _cells(shares, SHARE_METRICS), strict=True
+    )
+    metrics = ", ".join(f"{name} {value}" for name, value in named)
+    return f"distance to the shares of the raters of {shares['n']} utterances: {metrics}"
 
 
 def format_groups(by: Mapping[str, Any]) -> str:

@@ -64,8 +64,10 @@ class Linear(MeanFusion):
 
     def fit(self, dataset: ShardDataset) -> float:
         """Fit every classifier to the utterances that have its modality."""
-        label = torch.from_numpy(np.hstack([dataset.label, self._ratings(dataset)]).astype(float))
+        label = torch.from_numpy(np.hstack([dataset.target, self._ratings(dataset)]).astype(float))
         classes = dataset.label.shape[1]
+        # Chosen by the labels: shares of raters may sum to 1 by chance.
+        softmax = classes > 1 and bool((dataset.label.sum(axis=1) == 1).all())
         inputs = {m: self._pooled(m, dataset) for m in self.modalities}
         for m, (rows, values) in inputs.items():
             if len(rows):
@@ -74,7 +76,7 @@ class Linear(MeanFusion):
                 # A constant input tells nothing, whatever it is elsewhere.
                 deviation[deviation < _FLOOR] = torch.inf
                 self.get_buffer(f"deviation_{m}").copy_(deviation)
-                self._solve(m, values, label[rows], classes)
+                self._solve(m, values, label[rows], classes, softmax)
         logits, weights = torch.zeros_like(label), torch.zeros(len(label), 1, dtype=torch.float64)
         with torch.no_grad():
             for m, (rows, values) in inputs.items():
@@ -82,7 +84,7 @@ class Linear(MeanFusion):
                 logits[rows] += classifier(self._scaled(m, values))
                 weights[rows] += 1
                 classifier.float()
-        return _loss(logits / weights.clamp_min(1), label, classes).item()
+        return _loss(logits / weights.clamp_min(1), label, classes, softmax).item()
 
     def _ratings(self, dataset: ShardDataset) -> NDArray[np.float64]:
         """The ratings (N, R) in units of their deviation; NaN where unknown."""
@@ -91,7 +93,9 @@ class Linear(MeanFusion):
         columns = [(known[name] - mean) / deviation for name, (mean, deviation) in pairs]
         return np.array(columns, np.float64).reshape(-1, len(dataset)).T
 
-    def _solve(self, letter: str, values: Tensor, label: Tensor, classes: int) -> None:
+    def _solve(
+        self, letter: str, values: Tensor, label: Tensor, classes: int, softmax: bool
+    ) -> None:
         """Minimize mean loss + l2 / 2 * the squared norm of the weights; convex, so exact."""
         classifier = self.classifiers[letter].double()
         for parameter in classifier.parameters():
@@ -104,7 +108,8 @@ class Linear(MeanFusion):
 
         def closure() -> float:
             solver.zero_grad()
-            loss = _loss(classifier(scaled), label, classes) + self.l2 / 2 * weight.square().sum()
+            loss = _loss(classifier(scaled), label, classes, softmax)
+            loss = loss + self.l2 / 2 * weight.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch
             return loss.item()
 
@@ -172,13 +177,13 @@ def _moments(rows: Tensor) -> Tensor:
     return torch.cat([wide.mean(0), wide.std(0, correction=0)]).float()
 
 
-def _loss(outputs: Tensor, wanted: Tensor, classes: int) -> Tensor:
-    """Mean cross entropy: softmax where each utterance has one class, else of each class.
+def _loss(outputs: Tensor, wanted: Tensor, classes: int, softmax: bool) -> Tensor:
+    """Mean cross entropy: of a softmax where each utterance has one class, else of each class.
 
     Half the mean squared error of the ratings that are known is added.
     """
     logits, label = outputs[:, :classes], wanted[:, :classes]
-    if bool((label.sum(1) == 1).all()) and classes > 1:
+    if softmax:
         loss = cross_entropy(logits, label)
     else:
         loss = binary_cross_entropy_with_logits(logits, label)

@@ -33,7 +33,7 @@ from fv2es_train.training import state as states
 from fv2es_train.training.beginning import Begun, begin
 from fv2es_train.training.calibration import fit_decision, rule_of, terms_before_fusion
 from fv2es_train.training.events import Events
-from fv2es_train.training.loss import make_loss, rating_loss
+from fv2es_train.training.loss import make_loss, rating_loss, soft_shares
 from fv2es_train.training.progress import Progress, Step
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
 
     Returns:
         JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
-        ``best_epoch``, ``stopped_early``, ``device``, ``processes``, ``seconds`` (before the final
-        evaluation), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is None
-        where the split has none). None in all processes but the first.
+        ``best_epoch``, ``without_votes`` (utterances of train whose soft target is the label;
+        None with hard ones), ``stopped_early``, ``device``, ``processes``, ``seconds`` (before the
+        final evaluation), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is
+        None where the split has none). None in all processes but the first.
 
     Raises:
         UsageError: the run exists already or another process trains in it, an option is out of
@@ -115,7 +116,8 @@ def _train(
         config.model, label_classes=names, ratings=config.ratings, rating_scale=scale
     )
     weighted = config.class_weights, config.label_smoothing, config.loss
-    criterion = make_loss(train_set.label, names, *weighted, rated)
+    soft = soft_shares(config, train_set)
+    criterion = make_loss(train_set.label, names, *weighted, rated, soft and soft[0])
     decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
     # A run that was killed before its first save starts again.
     saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
@@ -139,6 +141,10 @@ def _train(
     if config.compile:
         for encoder in model.encoders():
             encoder.compile(dynamic=True)
+
+    if soft and soft[1]:
+        of = f"{soft[1]} of {len(train_set)} train utterances"
+        progress.note(f"{of} have no votes of raters: their target is the label")
 
     # Order. Each process takes its part of each train batch, and some of the valid batches.
     order = EpochBatches(train_set, config, world)
@@ -225,7 +231,7 @@ def _train(
             run_model(model, valid_batches, device), valid_rows, world
         )
         found = outputs.raw, outputs.label, outputs.rated
-        valid_loss = criterion.of_each(*found, smooth=False).mean().item()
+        valid_loss = criterion.of_each(*found, plain=True).mean().item()
         thresholds = fit_thresholds(outputs.truth, outputs.probability, config.threshold_ties)
         valid = measure(outputs.truth, outputs.probability, thresholds, names)["average"]
         quality = valid["f1_binary"] or 0.0
@@ -301,6 +307,7 @@ def _train(
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": len(state.history),
         "best_epoch": kept.epoch,
+        "without_votes": soft[1] if soft else None,
         "stopped_early": len(state.history) < epochs,
         "device": str(device),
         "processes": world.size,

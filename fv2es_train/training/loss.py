@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.types import VOTES
+from fv2es_train.data.votes import RaterShares, rater_shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +61,7 @@ class Loss:
         kind: see `TrainConfig.loss`; only ``bce`` has class weights. ``ce`` shares an utterance
             equally among its classes, and smooths it by s over all classes.
         ratings: what is added for ratings; None learns none.
+        shares: the shares of the raters that stand for the labels; None keeps the labels.
     """
 
     positive: Tensor
@@ -66,17 +69,20 @@ class Loss:
     smoothing: float = 0.0
     kind: str = "bce"
     ratings: RatingLoss | None = None
+    shares: RaterShares | None = None
 
     def of_each(
-        self, outputs: Tensor, label: Tensor, ratings: Tensor | None = None, smooth: bool = True
+        self, outputs: Tensor, label: Tensor, ratings: Tensor | None = None, plain: bool = False
     ) -> Tensor:
         """The loss of each utterance, float32 (B,): the mean over its classes, and its ratings.
 
         ``outputs`` are those of the model, ``label`` (B, C), ``ratings`` those of `Batch`;
-        ``smooth``: whether to smooth the labels.
+        ``plain`` compares with the labels as they are, neither smoothed nor soft.
         """
         classes = label.shape[1]
-        loss = self._of_classes(outputs[:, :classes], label, self.smoothing if smooth else 0.0)
+        if self.shares and ratings is not None and not plain:
+            label = soft_target(self.shares, label, ratings)
+        loss = self._of_classes(outputs[:, :classes], label, 0.0 if plain else self.smoothing)
         if self.ratings is None or ratings is None:
             return loss
         share = self.ratings.share
@@ -96,6 +102,48 @@ class Loss:
             pos_weight=(self.positive / self.negative).to(logits.device),
             reduction="none",
         ).mean(dim=1)
+
+
+def soft_target(shares: RaterShares, label: Tensor, ratings: Tensor) -> Tensor:
+    """The shares of the raters (N, C), and the label where nobody voted."""
+    found = shares.of(ratings)
+    return torch.where(torch.isfinite(found), found, label)
+
+
+def soft_shares(config: TrainConfig, dataset: ShardDataset) -> tuple[RaterShares, int] | None:
+    """What makes soft targets of the train subset; None where hard ones are learned.
+
+    Sets ``dataset.target``. Shares are of the votes for its classes if one class is to be chosen:
+    with ``ce``, and by a linear model where each utterance has one class.
+
+    Returns:
+        The shares, and the number of utterances without votes.
+
+    Raises:
+        UsageError: the dataset has no votes for its classes.
+        TrainError: no utterance of train has votes.
+    """
+    if config.targets == "hard":
+        return None
+    names, index = dataset.index.rating_names, dataset.index
+    single = bool((dataset.label.sum(axis=1) == 1).all()) and len(index.label_classes) > 1
+    exclusive = config.loss == "ce" or (config.model.name == "linear" and single)
+    shares = rater_shares(names, index.label_classes, exclusive)
+    if shares is None:
+        absent = [VOTES + name for name in index.label_classes if VOTES + name not in names]
+        raise UsageError(
+            f"soft targets need the raters' votes, and the shards have no {absent[0]}",
+            "train with --targets hard, or prepare the corpus with its raters' votes",
+        )
+    ratings = torch.from_numpy(np.stack([dataset.ratings[name] for name in names], axis=1))
+    without = int(shares.of(ratings).isnan().any(dim=1).sum())
+    if without == len(dataset):
+        raise TrainError(
+            "no utterance of the train subset has votes of raters", "train with --targets hard"
+        )
+    label = torch.from_numpy(dataset.label.astype(np.float32))
+    dataset.target = soft_target(shares, label, ratings).numpy()
+    return shares, without
 
 
 def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None:
@@ -135,6 +183,7 @@ def make_loss(
     smoothing: float = 0.0,
     kind: str = "bce",
     ratings: RatingLoss | None = None,
+    shares: RaterShares | None = None,
 ) -> Loss:
     """The loss with class weights from the train subset.
 
@@ -149,6 +198,7 @@ def make_loss(
         smoothing: see `Loss`.
         kind: see `Loss`.
         ratings: see `rating_loss`.
+        shares: see `soft_shares`; the weights follow from the labels in any case.
 
     Raises:
         TrainError: a class has no positive utterance or, with ``balanced``, no negative one.
@@ -177,4 +227,5 @@ def make_loss(
         smoothing,
         kind,
         ratings,
+        shares,
     )

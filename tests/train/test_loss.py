@@ -48,7 +48,7 @@ def test_the_loss_is_its_formula(smoothing: float) -> None:
 def test_valid_is_measured_against_labels_as_they_are() -> None:
     plain, smooth = Loss(torch.ones(2), torch.ones(2)), Loss(torch.ones(2), torch.ones(2), 0.5)
     logits, label = torch.randn(3, 2), torch.ones(3, 2)
-    assert smooth.of_each(logits, label, smooth=False).equal(plain.of_each(logits, label))
+    assert smooth.of_each(logits, label, plain=True).equal(plain.of_each(logits, label))
 
 
 def test_a_class_without_positives_is_named() -> None:

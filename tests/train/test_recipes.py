@@ -75,7 +75,7 @@ def test_a_loss_is_that_of_torch(kind: str, criterion: nn.Module) -> None:
     torch.testing.assert_close(loss.of_each(logits, label).mean(), criterion(logits, aim))
     smooth = replace(loss, smoothing=0.2)
     assert smooth.of_each(logits, label).mean() != loss.of_each(logits, label).mean()
-    assert smooth.of_each(logits, label, smooth=False).equal(loss.of_each(logits, label))
+    assert smooth.of_each(logits, label, plain=True).equal(loss.of_each(logits, label))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
