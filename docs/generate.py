@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
@@ -144,6 +145,27 @@ def fields_table(kind: type, preset: Mapping[str, Any]) -> str:
     return _table(("field", "type", "default", "meaning"), rows)
 
 
+def options_table() -> str:
+    """The options of the published program, each with its fields here."""
+    rows = []
+    for option in tomllib.loads((DOCS / "published-options.toml").read_text("utf-8"))["option"]:
+        here = option.get("here", ())
+        flags = ", ".join(f"`{flag}`" for flag in option["flags"].split(", "))
+        changes = ", ".join(dict.fromkeys(one["changes"] for one in here))
+        fields = ", ".join(_home(one) for one in here) or f"not here: {option['without']}"
+        rows.append((flags, option["there"], fields, changes))
+    return _table(("published", "what it did there", "here", "changes"), rows)
+
+
+def _home(one: Mapping[str, str]) -> str:
+    """A field as a reader writes it; a command, or the preset that has it, beside it."""
+    if one["changes"] == "command":
+        return f"`fv2es {one['field']}`"
+    preparing = one["changes"] in ("faces", "tokens", "classes")
+    where = " of `fv2es prep`" if preparing else f" of `{one['model']}`" if "model" in one else ""
+    return f"`{one['field']}`{where}"
+
+
 def _default(value: Any) -> str:
     return "" if value is None or value is MISSING else f"`{toml_value(value)}`"
 
@@ -166,6 +188,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
     "prep-fields": lambda: fields_table(PrepConfig, preset_values("iemocap", {})),
+    "published-options": options_table,
     "train-fields": lambda: fields_table(TrainConfig, preset_of({})),
     "serve-fields": lambda: fields_table(ServeConfig, {}),
     "predict-fields": lambda: fields_table(PredictConfig, {}),
