@@ -64,6 +64,27 @@ def test_one_rater_is_measured_against_the_others() -> None:
     assert "alpha 0." in raters_line(found)
 
 
+def test_the_ceiling_is_that_of_leaving_each_named_rater_out() -> None:
+    rng = np.random.default_rng(4)
+    # Of six raters three rate each utterance, as in IEMOCAP; ang, hap, and oth, which is no class.
+    chosen = np.full((40, 6), -1)
+    for row in chosen:
+        row[rng.permutation(6)[:3]] = rng.choice(3, 3, p=[0.5, 0.4, 0.1])
+    confusion = np.zeros((3, 3))
+    for rater in range(6):
+        for row in chosen[chosen[:, rater] >= 0]:
+            others = [choice for n, choice in enumerate(row) if choice >= 0 and n != rater]
+            most = [c for c in set(others) if others.count(c) == max(map(others.count, others))]
+            for choice in most:
+                confusion[choice, row[rater]] += 1 / len(most)
+    counts = [tuple(float((row == c).sum()) for c in range(3)) for row in chosen]
+    found = agreement(votes_of(counts, "ang hap oth"), ("ang", "hap"))["ceiling"]
+    right = confusion[0, 0], confusion[1, 1]
+    assert found["accuracy"] == pytest.approx(sum(right) / confusion[:2].sum())
+    recalls = [right[c] / confusion[c].sum() for c in (0, 1)]
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
 def test_shared_votes_count_for_the_ceiling_alone() -> None:
     whole = [(3, 0), (0, 3), (2, 1)]
     shared = agreement(votes_of([*whole, (1.5, 1.5)], "ang hap"), ("ang", "hap"))
