@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from fv2es_prep.errors import SplitError, UsageError
 from fv2es_prep.splits import Split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.utils.files import make_directory
-from fv2es_train.bench.protocol import read_protocol
+from fv2es_train.bench.protocol import preset_of, read_protocol
 from fv2es_train.training.folds import manifests_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fv2es_train.bench.protocol import Protocol
 
 FOLDS = "folds"
+_IMPORT = (
+    "import the published lists: fv2es splits import LISTS --shards SHARDS --out split.json, and "
+    "pass --split split.json"
+)
 
 
 def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
@@ -43,7 +47,8 @@ def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
         for number, each in enumerate(made):
             write_split(each, split / f"fold-{number}.json")
     if split is None:
-        raise UsageError("split is missing", "pass --split: a manifest, or a directory of folds")
+        hint = _IMPORT if protocol else "pass --split: a manifest, or a directory of folds"
+        raise UsageError("split is missing", hint)
     return tuple(manifests_of(split)) if split.is_dir() else (split,)
 
 
@@ -63,15 +68,15 @@ def described(config: BenchConfig, table: Catalogue, splits: Sequence[Split]) ->
     """What a table says of its protocol.
 
     Returns:
-        JSON-ready: ``name``, ``title``, ``contract``, ``notes`` (how dataset and split differ from
-        the protocol's), ``sources`` and ``published``: ``system``, ``modalities``, ``source`` and
-        ``percent``, see `protocol.Published`.
+        JSON-ready: ``name``, ``title``, ``contract``, ``notes`` (how training, dataset and split
+        differ from the protocol's), ``sources`` and ``published``: ``system``, ``modalities``,
+        ``source`` and ``percent``, see `protocol.Published`.
 
     Raises:
         SplitError: the protocol expects a published split, and one of these is another.
     """
     protocol = read_protocol(config.protocol)
-    notes = []
+    notes = list(_changes(config))
     if protocol.utterances not in (None, len(table)):
         notes.append(f"the shards hold {len(table)} utterances, the protocol {protocol.utterances}")
     for split in splits:
@@ -90,9 +95,16 @@ def described(config: BenchConfig, table: Catalogue, splits: Sequence[Split]) ->
     }
 
 
+def _changes(config: BenchConfig) -> Iterator[str]:
+    """A sentence for each option of training that is not the protocol's."""
+    for path, value in preset_of({"protocol": config.protocol}).get("train", {}).items():
+        if (ours := config.train.get(path)) != value:
+            yield f"train.{path} is {ours}, the protocol has {value}"
+
+
 def _check_published(wanted: str, split: Split) -> None:
     if wanted and split.parameters.get("published") != wanted:
         raise SplitError(
             f"the split (recipe {split.recipe}) is not the published split {wanted}",
-            "import its lists: fv2es splits import LISTS --shards SHARDS --out split.json",
+            _IMPORT,
         )

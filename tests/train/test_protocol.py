@@ -130,6 +130,11 @@ def test_its_recipe_makes_the_folds(
         manifests_for(replace(config, split=corpus.split), catalogue)
     with pytest.raises(UsageError, match="split is missing"):
         manifests_for(replace(config, protocol=""), catalogue)
+    changed = replace(config, train={**config.train, "decision": "largest"})
+    assert described(changed, catalogue, splits)["notes"] == [
+        "train.decision is largest, the protocol has thresholds",
+        "the shards hold 36 utterances, the protocol 100",
+    ]
 
 
 def test_another_dataset_or_split_is_refused_in_a_sentence(
