@@ -224,10 +224,10 @@ def _value(
     later: bool,
 ) -> Any:
     """The stored value of a stage that needs no pictures; or `Later`."""
-    values = tuple(inputs[n] if n in inputs else parts[n] for n in stage.needs)
+    known = {**parts, **inputs}
     if later and stage.many and not any(stage.name in other.needs for other in context.stages):
-        return Later(values)
-    return stage.store(context.maker(stage)(*values), context.settings)
+        return Later(tuple(known[need] for need in stage.needs))
+    return context.value(stage, known)
 
 
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:

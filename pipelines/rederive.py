@@ -19,7 +19,7 @@ from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
-from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.shards.index import RUN_NAME, Index, encoders_of, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
@@ -29,7 +29,6 @@ from fv2es_prep.types import Example, Recording, Utterance
 from fv2es_prep.utils.files import read_regular
 from pipelines.build import one_thread
 from pipelines.media_hashes import hashes_of
-from pipelines.run import RUN_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +75,7 @@ def rederive(
         index.settings,
         tokenizer or _tokenizer_of(directory),
         index.label_classes,
-        encoders=tuple({**_encoders_of(directory), **encoders}.items()),
+        encoders=tuple({**encoders_of(directory), **encoders}.items()),
     )
     source = _Source(directory, index, catalogue, *_scan(raw, index, catalogue), context)
     count = min(sample, index.examples)
@@ -99,13 +98,6 @@ def _tokenizer_of(directory: Path) -> str:
     except (OSError, ValueError, LookupError, TypeError) as error:
         sentence = f"{directory / RUN_NAME} does not name the tokenizer"
         raise UsageError(sentence, "pass it with --tokenizer") from error
-
-
-def _encoders_of(directory: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads(read_regular(directory / RUN_NAME))["encoders"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
 
 
 def _scan(

@@ -17,7 +17,7 @@ from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError, OutputError, ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
-from fv2es_prep.shards.index import INDEX_NAME, make_index, read_index, write_index
+from fv2es_prep.shards.index import INDEX_NAME, RUN_NAME, make_index, read_index, write_index
 from fv2es_prep.shards.tools.report import write_report
 from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer
 from fv2es_prep.types import Dropped, ShardReceipt
@@ -33,8 +33,6 @@ from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.executors.base import executor_of
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 from pipelines.plan import Plan
-
-RUN_NAME = "run.json"
 
 
 @dataclass(frozen=True)

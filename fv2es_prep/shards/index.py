@@ -21,6 +21,8 @@ from fv2es_prep.utils.files import read_regular, sha256_of, write_json
 INDEX_NAME, CATALOGUE_NAME = "index.json", "catalogue.parquet"
 # Digits of the number in a shard's name: five, or ten where these are too few.
 NAME_DIGITS = 5, 10
+# What the last run on a dataset did, with the places on its machine.
+RUN_NAME = "run.json"
 _INDEX_FORMAT = "fv2es-shard"
 # About 240,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
 _MOST_BYTES, _LEAST_EXAMPLE_BYTES = 64 << 20, 64
@@ -223,3 +225,12 @@ def _index_of(value: dict[str, Any]) -> Index:
         missing=dict(value.get("missing", {})),
         files=files,
     )
+
+
+def encoders_of(directory: Path) -> dict[str, str]:
+    """Encoder stage -> directory or hub name, as the last runs on a dataset noted; may be empty."""
+    try:
+        noted = json.loads(read_regular(directory / RUN_NAME))["encoders"]
+        return {str(stage): str(place) for stage, place in noted.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +170,11 @@ class StageContext:
         if stage.name not in self._makers:
             self._makers[stage.name] = stage.load(self)
         return self._makers[stage.name]
+
+    def value(self, stage: Stage, inputs: Mapping[str, Any]) -> Any:
+        """The stored value of a stage from what it needs, by name; ``video`` is all `Pictures`."""
+        made = self.maker(stage)(*(inputs[need] for need in stage.needs))
+        return stage.store(stage.join([made]) if "video" in stage.needs else made, self.settings)
 
     def make_many(self, stage: Stage, inputs: Sequence[Sequence[Any]]) -> list[Any]:
         """The values of a stage for the inputs of several examples, at once where it can."""

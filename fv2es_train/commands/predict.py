@@ -15,6 +15,7 @@ _OPTIONS = {
     "Input": (
         Flag("videos", metavar="VIDEO...", argument=True),
         *("run", "transcript", "spans", "sound", "asr", "tokenizer"),
+        Flag("encoders", ("--encoder",), metavar="ENCODER"),
         Flag("views", ("--view",), metavar="VIEW"),
         *("faces", "device"),
     ),

@@ -28,7 +28,11 @@ _OPTIONS = {
         Flag("names", ("--name",), metavar="HOST"),
         Flag("temporary", metavar="DIR"),
     ),
-    "Model": ("run", "device", "threads", "workers", "tokenizer", "asr"),
+    "Model": (
+        *("run", "device", "threads", "workers", "tokenizer"),
+        Flag("encoders", ("--encoder",), metavar="ENCODER"),
+        "asr",
+    ),
     "Limits": (
         Flag("limits.queue", metavar="N"),
         _limit(

@@ -5,7 +5,7 @@ Stages and settings are those of the shards that trained the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,14 +19,16 @@ from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures
 from fv2es_prep.stages.faces import crop_faces
 from fv2es_prep.stages.mel import mel_spectrum
-from fv2es_prep.stages.registry import StageContext
+from fv2es_prep.stages.registry import StageContext, modalities_of
 from fv2es_prep.stages.tokens import tokenize
 from fv2es_prep.types import Recording, Utterance, Waveform
+from fv2es_train.config import STAGES
 from fv2es_train.evaluation.inference import choose_device
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
 from fv2es_train.models.familiarity import Familiarity, read_familiarity
 from fv2es_train.models.run_files import tokenizer_of
 from fv2es_train.predict import speech
+from fv2es_train.predict.encoder_sources import check_encoders, find_encoders, without_unread
 from fv2es_train.predict.face_tracks import AllFacesStages, SharedStages
 from fv2es_train.predict.outputs import (
     NO_TEXT,
@@ -69,6 +71,7 @@ class Predictor:
         fuse: whether to fuse the RepVGG blocks into single convolutions.
         media: limits of decoding; None for the checkpoint's. They do not change any prediction.
         familiarity: what the run was trained on; None decides whatever the input is.
+        encoders: stage -> directory or hub name of its encoder, see `find_encoders`.
 
     Attributes:
         settings: settings of the stages, with these limits.
@@ -87,19 +90,20 @@ class Predictor:
         fuse: bool = True,
         media: MediaSettings | None = None,
         familiarity: Familiarity | None = None,
+        encoders: Mapping[str, str] = {},
     ) -> None:
         model = checkpoint.model
         limits = media or checkpoint.settings.media
         faces = replace(checkpoint.settings.faces, select="largest")
         # Each modality is judged for itself: what is missing is left out.
         settings = replace(checkpoint.settings, media=limits, faces=faces, require="")
-        self.settings = settings
+        self.settings = settings = without_unread(settings, model.config)
         self.decision = checkpoint.decision
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity
-        self.stages = StageContext(settings, tokenizer or settings.text.tokenizer, self.classes)
-        shared = self.stages.tokenizer, self.classes
+        shared = (tokenizer or settings.text.tokenizer, self.classes, "cpu", (*encoders.items(),))
+        self.stages = StageContext(settings, *shared)
         track = replace(settings, faces=replace(settings.faces, select="track"))
         self.track_stages = SharedStages(track, *shared, plain=self.stages)
         self.all_faces_stages = AllFacesStages(settings, *shared, plain=self.stages)
@@ -113,14 +117,16 @@ class Predictor:
         asr: str | None = None,
         which: str = "best",
         media: MediaSettings | None = None,
+        encoders: Sequence[str] = (),
     ) -> Self:
-        """Load a run. The face detector, tokenizer and speech detector load on first use.
+        """Load a run. The face detector, tokenizer, encoders and speech detector load on first use.
 
         ``asr`` names a recogniser for `recognisers.load_recogniser`; ``which`` is the checkpoint,
-        ``best`` or ``last``; the others are as for `Predictor` and `inference.choose_device`.
+        ``best`` or ``last``; ``encoders`` are places of moved ones, see `find_encoders`; the others
+        are as for `Predictor` and `inference.choose_device`.
 
         Raises:
-            UsageError: no such run or device.
+            UsageError: no such run or device, or the run reads no such encoder.
             TrainError: the checkpoint is damaged.
             WorkError: the recogniser cannot be loaded.
         """
@@ -128,13 +134,15 @@ class Predictor:
         tokenizer = tokenizer or tokenizer_of(run)
         recogniser = load_recogniser(asr) if asr or TEXT in checkpoint.model.modalities else None
         known = read_familiarity(run)
-        return cls(checkpoint, tokenizer, recogniser, media=media, familiarity=known)
+        read = without_unread(checkpoint.settings, checkpoint.model.config)
+        places = find_encoders(run, read, encoders)
+        return cls(checkpoint, tokenizer, recogniser, True, media, known, places)
 
     def warm(self) -> None:
         """Load all that a first video would load (ffmpeg apart) by scoring one second of noise.
 
         Raises:
-            TokenizerError: see `check_tokenizer`, which comes last.
+            TokenizerError: see `check_encoders`, and `check_tokenizer`, which comes last.
             WorkError: something else cannot be loaded.
         """
         stages, noise = self.stages, np.random.default_rng(0)
@@ -145,13 +153,28 @@ class Predictor:
         example = text_example(Utterance("warm", "", 0, 1, "", ()), stages, with_text=False)
         tokens = np.array([self.settings.text.pad_id], np.int32)
         example = example.replace(mel=mel_spectrum(waveform, self.settings.mel), tokens=tokens)
+        rgb = noise.integers(0, 256, (480, 640, 3)).astype(np.uint8)
+        pictures = Pictures([0.0], [rgb])
         if VIDEO in self.modalities:
-            rgb = noise.integers(0, 256, (480, 640, 3)).astype(np.uint8)
-            example = example.replace(faces=crop_faces(Pictures([0.0], [rgb]), stages.detector))
-        self.scorer.score(example)
+            example = example.replace(faces=crop_faces(pictures, stages.detector))
+        self.check_encoders()
+        inputs = {"transcript": "", "sound": waveform, "video": pictures, **example}
+        for stage in stages.stages:
+            if stage.name not in inputs and {*modalities_of(stage)} <= {*self.modalities}:
+                inputs[stage.name] = stages.value(stage, inputs)
+        made = {stage.name: inputs[stage.name] for stage in stages.stages if stage.name in inputs}
+        self.scorer.score(example.replace(**made))
         if self.recogniser is not None:
             self.recogniser.recognise(waveform)
         self.check_tokenizer()
+
+    def check_encoders(self) -> None:
+        """Load the encoders of the run's stages, before any video is decoded.
+
+        Raises:
+            TokenizerError: one is not at hand, or is not the run's.
+        """
+        check_encoders(self.stages)
 
     def check_tokenizer(self) -> None:
         """Check that the tokenizer is the run's, before any video is decoded.
@@ -159,7 +182,7 @@ class Predictor:
         Raises:
             TokenizerError: it cannot be loaded, or its digest differs.
         """
-        if TEXT not in self.modalities:
+        if TEXT not in self.modalities or STAGES[TEXT] not in self.settings.stages:
             return
         try:
             tokenize("", self.stages.tokenizer, self.settings.text)

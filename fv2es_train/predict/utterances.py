@@ -15,7 +15,7 @@ from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import DropReason, MediaError, UtteranceError
 from fv2es_prep.example import label_row, prepare_example
 from fv2es_prep.media.quality import check_sound
-from fv2es_prep.stages.tokens import tokenize
+from fv2es_prep.stages.registry import modalities_of
 from fv2es_prep.types import Example, Faces, Utterance
 from fv2es_train.data.batches import missing_letters
 from fv2es_train.predict.face_tracks import tracks
@@ -113,7 +113,7 @@ class OpenVideo:
             stages = predictor.all_faces_stages
             predictor.all_faces_stages.detector.forget()
         # An empty text says that nothing is said.
-        made = {} if text is None else _tokens(utterance, stages, predictor.modalities)
+        made = {} if text is None else _of_text(utterance, stages, predictor.modalities)
         untried = {m: _NOT_TRIED[m] for m in _NOT_TRIED if m not in predictor.modalities}
         if text is None:
             untried[TEXT] = _NOT_TRIED[TEXT]
@@ -137,14 +137,16 @@ class OpenVideo:
     def _each_face(self, example: Example) -> Iterator[tuple[str, Example]]:
         """The example; or one for each face, if all faces are requested and there are any."""
         found: list[Faces] = []
+        stages = self.predictor.all_faces_stages
+        derived = [s for s in stages.stages if s.name in example and s.needs == ("faces",)]
         if self.request.faces == "all" and "faces" in example:
             times_s = example.faces.times_s
-            pictures = self.predictor.all_faces_stages.detector.pictures
-            found = tracks(pictures[: len(times_s)], times_s)
+            found = tracks(stages.detector.pictures[: len(times_s)], times_s)
         if not found:
             yield "", example
         for number, faces in enumerate(found, 1):
-            yield f"face {number}", example.replace(faces=faces)
+            again = {s.name: stages.value(s, {"faces": faces}) for s in derived}
+            yield f"face {number}", example.replace(faces=faces, **again)
 
     def _unfamiliar(self, example: Example, lacks: Mapping[str, str]) -> dict[str, float]:
         """Letter -> score of the used modalities that are unlike those of the training."""
@@ -212,11 +214,15 @@ def text_example(utterance: Utterance, stages: StageContext, with_text: bool) ->
     Raises:
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
-    made = _tokens(utterance, stages, TEXT) if with_text else {}
+    made = _of_text(utterance, stages, TEXT) if with_text else {}
     return Example(utterance, label_row(utterance, stages.label_classes), **made)
 
 
-def _tokens(utterance: Utterance, stages: StageContext, modalities: str) -> dict[str, Any]:
-    if TEXT not in modalities:
-        return {}
-    return {"tokens": tokenize(utterance.transcript, stages.tokenizer, stages.settings.text)}
+def _of_text(utterance: Utterance, stages: StageContext, modalities: str) -> dict[str, Any]:
+    """The values of the stages that are made of the text alone, empty or not."""
+    made: dict[str, Any] = {}
+    for stage in stages.stages if TEXT in modalities else ():
+        if modalities_of(stage) == TEXT:
+            inputs = {"transcript": utterance.transcript, **made}
+            made[stage.name] = stages.value(stage, inputs)
+    return made

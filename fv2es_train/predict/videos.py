@@ -57,7 +57,9 @@ def predict_videos(
     )
     from fv2es_train.predict.predictor import Predictor
 
-    predictor = Predictor.load(config.run, config.device, config.tokenizer, config.asr)
+    where = config.device, config.tokenizer, config.asr
+    predictor = Predictor.load(config.run, *where, encoders=config.encoders)
+    predictor.check_encoders()
     if predictor.recogniser is not None or any(_has_text(request) for request in requests):
         predictor.check_tokenizer()
     if config.form == "csv":

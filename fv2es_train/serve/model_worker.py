@@ -78,7 +78,12 @@ def _load(config: ServeConfig) -> Predictor:
     from fv2es_train.predict.predictor import Predictor
 
     predictor = Predictor.load(
-        config.run, config.device, config.tokenizer, config.asr, media=config.limits.media
+        config.run,
+        config.device,
+        config.tokenizer,
+        config.asr,
+        media=config.limits.media,
+        encoders=config.encoders,
     )
     predictor.check_tokenizer()
     predictor.warm()

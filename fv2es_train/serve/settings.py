@@ -90,6 +90,8 @@ class ServeConfig:
         threads: torch threads of each worker; None for torch's default.
         workers: worker processes, each with its own model.
         tokenizer: directory or hub name of the tokenizer, if it was moved.
+        encoders: encoder of a stage that the run reads, if it was moved: KIND:ALIAS=NAME_OR_DIR,
+            e.g. audio:w=DIR for the stage audio-w; repeatable.
         asr: speech recogniser, see `predict.recognisers.load_recogniser`.
         temporary: directory of the private workspace; None for the system's.
         limits: limits of uploads, jobs and results.
@@ -104,6 +106,7 @@ class ServeConfig:
     threads: int | None = None
     workers: int = 1
     tokenizer: str | None = None
+    encoders: tuple[str, ...] = ()
     asr: str | None = None
     temporary: Path | None = None
     limits: Limits = field(default_factory=Limits)

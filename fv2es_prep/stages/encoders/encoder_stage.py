@@ -75,8 +75,8 @@ class EncoderStage(Stage):
             source = chosen.encoder
         if not source:
             raise SettingsError(
-                f"values of the stage {self.name} have to be made, and its encoder "
-                f"{chosen.encoder!r} is not at hand",
+                f"the encoder {chosen.encoder!r} is not at hand, and values of the stage "
+                f"{self.name} have to be made",
                 f"name it: {self.kind}:{self.name.removeprefix(f'{self.kind}-')}=DIR",
             )
         encode = load_encoder(self.kind, source, chosen, context)
