@@ -10,7 +10,7 @@ from typing import Any
 from fv2es_prep.utils.csv_text import csv_line
 from fv2es_prep.utils.files import whole_file, write_json
 from fv2es_train.bench.protocol import MEAN
-from fv2es_train.evaluation.tables import grid
+from fv2es_train.evaluation.tables import grid, raters_line
 
 NAME = "table"
 _WIDTH = 80
@@ -63,6 +63,7 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         *protocol.get("notes", ()),
+        *(raters_line(raters) for raters in [result.get("raters")] if raters),
         f"split: {sizes} utterances over {split['folds']} fold(s); in test: {classes}",
         f"test utterances that share with train: {_shared(split)}",
         *(f"[{n}] {text}" for n, text in enumerate(_sources(result).values(), 1)),

@@ -28,6 +28,7 @@ from fv2es_train.bench.bench_forms import write_tables
 from fv2es_train.bench.bench_splits import described, manifests_for
 from fv2es_train.bench.bench_table import measure_rows
 from fv2es_train.config import TrainConfig
+from fv2es_train.evaluation.agreement import agreement_of
 from fv2es_train.training.folds import is_finished, train_or_continue
 
 Say = Callable[[str], None]
@@ -49,7 +50,7 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
     Returns:
         JSON-ready: ``protocol`` (see `bench_splits.described`, or None), ``split``, ``rows`` (see
         `bench_table.measure_rows`), ``metrics``, ``bootstrap``, ``failed`` (run -> error),
-        ``seconds``.
+        ``raters`` of all test utterances (see `agreement.agreement`), ``seconds``.
 
     Raises:
         UsageError: the protocol is wrong, or ``out`` holds other runs.
@@ -77,6 +78,8 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
             failed[ended.name] = error
     audits = [audit_split(catalogue, split) for split in splits]
     result = {"protocol": protocol, **measure_rows(rows, config, audits), "failed": failed}
+    tested = [name for split in splits for name in split.test]
+    result["raters"] = agreement_of(catalogue, tested)
     result["seconds"] = round(time.perf_counter() - began, 3)
     write_tables(config.out, result)
     write_json(config.out / AUDITS, [audit.to_json() for audit in audits])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fv2es_prep.shards.catalogue import Catalogue
+
     Floats = NDArray[np.float64]
 
 
@@ -101,6 +103,13 @@ def _information(weight: Floats, of: Floats) -> Floats:
     """The sum over the outcomes of weight * ln(of)."""
     found: Floats = (weight * np.log(np.maximum(of, _SMALLEST))).sum(axis=2)
     return found
+
+
+def agreement_of(catalogue: Catalogue, ids: Sequence[str]) -> dict[str, Any] | None:
+    """The `agreement` of the raters of some utterances of a dataset, such as all test subsets."""
+    rows = catalogue.rows_of(ids)
+    ratings = {name: values[rows] for name, values in catalogue.ratings.items()}
+    return agreement(ratings, catalogue.index.label_classes)
 
 
 def alpha(counts: Floats) -> float | None:

@@ -129,6 +129,8 @@ def format_folds(found: Mapping[str, Any]) -> str:
     if pooled := found["pooled"]:
         ends.append(["pooled", str(pooled["n"]), *_both(pooled, parts)])
     lines = [grid(["fold", "n", *_headers(parts)], rows, ends)] if done else []
+    if raters := found.get("raters"):
+        lines.append(raters_line(raters))
     lines += [f"{f['fold']} failed: {f['error']}" for f in found["folds"] if f["error"]]
     return "\n".join(lines)
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import Fv2esError, StoppedError, UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
 from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.configuration import differences, flat_values
 from fv2es_prep.utils.files import make_directory, write_json
 from fv2es_train.config import TrainConfig
+from fv2es_train.evaluation.agreement import agreement_of
 from fv2es_train.evaluation.measurement import Bootstrap, measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
@@ -54,7 +56,8 @@ def train_folds(
         it was finished before), ``error`` (empty if none), and ``test`` (``n``, ``average``,
         ``single_label``; None if it failed); ``mean`` and ``standard_deviation`` (of the sample,
         n - 1) over the folds that have a value; ``pooled``, the measurement of all test utterances
-        together, each as its own fold predicted it; ``failed``, the names of failed folds.
+        together, each as its own fold predicted it; ``raters`` of these (see
+        `agreement.agreement`), or None; ``failed``, the names of failed folds.
 
     Raises:
         UsageError: there are no folds, another process trains on them, or the directory of a fold
@@ -75,7 +78,7 @@ def train_folds(
             error = "" if finished else train_or_continue(fold, progress, say)
             found.append(_record(fold, digest, not finished, error))
     failed = [fold["fold"] for fold in found if fold["error"]]
-    result = {"folds": found, **_statistics(found), "failed": failed}
+    result = {"folds": found, **_statistics(found, config.shards), "failed": failed}
     write_json(config.out / SUMMARY, result)
     return result
 
@@ -156,7 +159,7 @@ def is_finished(config: TrainConfig, split_digest: str) -> bool:
     return True
 
 
-def _statistics(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _statistics(folds: Sequence[dict[str, Any]], shards: Path) -> dict[str, Any]:
     done = [fold for fold in folds if fold["test"]]
     parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
     every = [name for part in parts for name in part.ids]
@@ -165,6 +168,7 @@ def _statistics(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         measurement(join(parts), Bootstrap()) if parts and len(set(every)) == len(every) else None
     )
     result: dict[str, Any] = {"mean": {}, "standard_deviation": {}, "pooled": pooled}
+    result["raters"] = agreement_of(read_catalogue(shards), every) if pooled else None
     for kind in ("average", "single_label"):
         measured = [fold["test"][kind] for fold in done if fold["test"][kind]]
         names = measured[0] if measured else ()

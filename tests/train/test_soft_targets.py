@@ -16,16 +16,20 @@ from scipy.stats import entropy
 from fv2es_prep.corpora.iemocap import RATINGS, LabelLine, parse_labels
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
-from fv2es_prep.splits import write_split
+from fv2es_prep.splits import read_split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Example
+from fv2es_train.bench.bench_config import BenchConfig
+from fv2es_train.bench.bench_forms import format_bench
+from fv2es_train.bench.trainings import bench
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.votes import rater_shares
-from fv2es_train.evaluation.agreement import SHARE_METRICS, measure_shares
+from fv2es_train.evaluation.agreement import SHARE_METRICS, agreement, measure_shares
 from fv2es_train.evaluation.inference import loader_of, run_model
 from fv2es_train.evaluation.measurement import Bootstrap
-from fv2es_train.evaluation.tables import format_metrics
+from fv2es_train.evaluation.tables import format_folds, format_metrics
 from fv2es_train.models.families import build
+from fv2es_train.training.folds import train_folds
 from fv2es_train.training.loop import train
 from fv2es_train.training.loss import Loss, soft_shares
 from fv2es_train.training.progress import Progress
@@ -197,6 +201,25 @@ def test_a_run_of_soft_targets_says_so(rated: dict[str, Path], tmp_path: Path, m
     card = (tmp_path / "soft/README.md").read_text()
     assert f"the label for {soft['without_votes']} utterances" in card
     assert "Distance to the shares of the raters" in card
+
+
+@pytest.mark.slow
+def test_the_ceiling_stands_beside_folds_and_bench(rated: dict[str, Path], tmp_path: Path) -> None:
+    split, folds = read_split(rated["split"]), tmp_path / "folds"
+    folds.mkdir()
+    write_split(replace(split, test=split.test[:20]), folds / "fold-0.json")
+    write_split(replace(split, test=split.test[20:]), folds / "fold-1.json")
+    expected = agreement(ShardDataset(rated["shards"]).subset(split.test).ratings, CLASSES)
+    assert expected is not None
+    place = {"shards": rated["shards"], "split": folds}
+    model = {"features": ("mel",)}
+    many = train_folds(train_config("linear", **place, out=tmp_path / "runs", model=model))
+    rows = {"models": ("linear",), "modalities": ("a",), "features": ("mel",), "resamples": 50}
+    table = bench(BenchConfig(**place, out=tmp_path / "bench", **rows))
+    for result, text in ((many, format_folds(many)), (table, format_bench(table, wide=True))):
+        assert result["raters"] == expected
+        assert "one rater against the others" in text.replace("\n ", "")
+    assert "one rater against the others" in (tmp_path / "bench/table.md").read_text()
 
 
 def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
