@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from benchmarks.apart import call_apart
 from benchmarks.results import Section, Table, Verdict
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "limits: millions of utterances, ten thousand shards"
 _TURNS = 10
+_IN_SHARD, _READS = 4, 20_000
 _PLANNED = {100_000: None, 1_000_000: 30.0, 10_000_000: 360.0}
 
 
@@ -76,3 +79,95 @@ def _inventory(count: int) -> Any:
         for turn in range(_TURNS)
     )
     return Inventory("many", ("neu",), recordings, utterances)
+
+
+def write_set(directory: str, shards: int) -> dict[str, Any]:
+    """Shards of four examples each, about 70 kB a shard, and their receipts."""
+    from fv2es_prep.shards.index import shard_names
+
+    place = Path(directory)
+    place.mkdir(parents=True)
+    began = time.perf_counter()
+    names = shard_names("many", shards)
+    receipts = [_write_shard(place / name, number) for number, name in enumerate(names)]
+    values = msgspec.json.encode(receipts)
+    place.with_suffix(".json").write_bytes(values)
+    return {"write_s": time.perf_counter() - began, "receipt_bytes": len(values) / shards}
+
+
+def finish_set(directory: str) -> dict[str, Any]:
+    """The catalogue, the index and the report of a set that `write_set` wrote."""
+    from fv2es_prep.shards.catalogue import write_catalogue
+    from fv2es_prep.shards.dropped import write_dropped
+    from fv2es_prep.shards.index import make_index, write_index
+    from fv2es_prep.shards.tools.report import write_report
+    from fv2es_prep.types import ShardReceipt
+
+    place = Path(directory)
+    receipts = msgspec.json.decode(place.with_suffix(".json").read_bytes(), type=list[ShardReceipt])
+    began = time.perf_counter()
+    write_dropped(place, ())
+    index = make_index("many", ("neu",), (), _settings(), receipts)
+    write_index(place, write_catalogue(place, index))
+    indexed = time.perf_counter()
+    write_report(place, ())
+    return {"index_s": indexed - began, "report_s": time.perf_counter() - indexed}
+
+
+def _settings() -> Any:
+    from fv2es_prep.config import PrepSettings, TextSettings
+
+    return PrepSettings(text=TextSettings("none", "0" * 64, 100))
+
+
+def _write_shard(path: Path, number: int) -> Any:
+    import numpy as np
+
+    from fv2es_prep.shards.writer import ShardHeader, ShardWriter
+    from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
+
+    rng = np.random.default_rng(number)
+    recording = f"rec{number:07d}"
+    media = {recording: ("0" * 64, "0" * 64)}
+    header = ShardHeader("many", ("neu",), (), _settings(), media, f"{number:064d}")
+    with ShardWriter(path, header) as writer:
+        for turn in range(_IN_SHARD):
+            utterance = Utterance(
+                f"{recording}_{turn}", recording, 2.0 * turn, 2.0 * turn + 1, "some words", ("neu",)
+            )
+            found = np.ones(2, np.bool_)
+            times, box = utterance.start_s + np.array([0, 0.5]), np.zeros((2, 4), np.float32)
+            rgb = rng.integers(0, 256, (2, 48, 48, 3), np.uint8)
+            mel = MelSpectrum(np.zeros((80, 128), np.float16), 0.0125)
+            faces = Faces(rgb, times, found, box, np.ones(2, np.float32))
+            tokens = np.array([1, 2, 3], np.int32)
+            writer.append(
+                Example(utterance, np.ones(1, np.uint8), faces=faces, mel=mel, tokens=tokens)
+            )
+        return ShardReceipt(path.name, *writer.close(), _IN_SHARD, header.task_digest)
+
+
+def read_set(directory: str, shards: int) -> dict[str, Any]:
+    """Open a dataset, and read examples of its first shards in random order."""
+    import numpy as np
+
+    from fv2es_train.data.dataset import ShardDataset
+
+    began = time.perf_counter()
+    dataset = ShardDataset(directory)
+    opened = time.perf_counter()
+    some = range(shards * _IN_SHARD)
+    # The first pass opens each shard.
+    for row in some[::_IN_SHARD]:
+        dataset[row]
+    first = time.perf_counter()
+    rows = np.random.default_rng(0).integers(0, len(some), _READS).tolist()
+    before = time.process_time()
+    for row in rows:
+        dataset[row]
+    read = time.process_time() - before
+    return {
+        "open_s": opened - began,
+        "first_s": (first - opened) / shards,
+        "read_s": read / len(rows),
+    }

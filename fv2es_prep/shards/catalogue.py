@@ -7,6 +7,7 @@ shards of the index; otherwise they are made from the shards. Leaves the file to
 from __future__ import annotations
 
 import functools
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,15 +225,24 @@ def read_catalogue(directory: Path) -> Catalogue:
     """
     index = read_index(directory)
     for entry in index.shards:
-        # All counts are bounded by the sizes, so these have to be true.
-        if (size := regular_size(directory / entry.name)) != entry.size_bytes:
+        # All counts are bounded by the sizes, so these have to be true. No shard is opened.
+        path = directory / entry.name
+        if not _has_size(path, entry.size_bytes):
+            size = regular_size(path)
             raise ShardError(
-                f"{directory / entry.name} has {size} bytes, its index says {entry.size_bytes}",
-                REBUILD_HINT,
+                f"{path} has {size} bytes, its index says {entry.size_bytes}", REBUILD_HINT
             )
     if is_current(directory, index):
         return _from_file(directory, index)
     return Catalogue(index, table_from_shards(directory, index).column)
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
 
 
 def _from_file(directory: Path, index: Index) -> Catalogue:

@@ -6,7 +6,6 @@ Leaves what the columns mean in memory to `catalogue`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def is_of(metadata: Mapping[bytes, bytes] | None, rows: int, index: Index) -> bo
 
 def shards_digest(index: Index) -> str:
     """SHA-256 of what the catalogue is made from: the list of shards, and the classes' names."""
-    shards = [asdict(shard) for shard in index.shards]
+    shards = [vars(shard) for shard in index.shards]
     return digest_of({"shards": shards, "label_classes": list(index.label_classes)})
 
 

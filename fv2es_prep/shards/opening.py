@@ -8,7 +8,8 @@ only says where they lie. Leaves all other invariants to `verify`.
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,30 @@ class OpenShard:
         layout: its root attributes, and where its columns lie.
         settings: the settings that made it.
         columns: path -> list of str for text, else a read-only view of the mapped file.
+        state: the file that was checked: device, inode, size and times.
     """
 
     layout: Layout
     settings: PrepSettings
     columns: Columns
+    state: tuple[int, ...]
+
+    def unmapped(self) -> OpenShard:
+        """The shard without its file: only texts are left."""
+        texts = {name: column for name, column in self.columns.items() if isinstance(column, list)}
+        return replace(self, columns=texts)
+
+    def mapped(self, path: Path) -> OpenShard | None:
+        """An unmapped shard with all columns, not checked again; None if the file has changed."""
+        try:
+            content, state = _map(path)
+        except (OSError, ValueError):
+            return None
+        if state != self.state:
+            return None
+        lie = self.layout.columns.items()
+        views = {name: at.of(content) for name, at in lie if name not in self.columns}
+        return replace(self, columns={**self.columns, **views})
 
 
 def open_shard(path: Path) -> OpenShard:
@@ -47,7 +67,7 @@ def open_shard(path: Path) -> OpenShard:
             columns lie elsewhere than in it, or their offsets, token ids or digests do not fit.
     """
     try:
-        layout, content = map_shard(path)
+        layout, content, state = map_shard(path)
     except DAMAGE as error:
         raise ShardError(f"{path} cannot be read: {words_of(error)}", REBUILD_HINT) from error
     if layout.refused is not None:
@@ -63,11 +83,11 @@ def open_shard(path: Path) -> OpenShard:
             raise ValueError(sentence)
     except DAMAGE as error:
         raise ShardError(f"{path} is damaged: {words_of(error)}", REBUILD_HINT) from error
-    return OpenShard(layout, layout.settings, columns)
+    return OpenShard(layout, layout.settings, columns, state)
 
 
-def map_shard(path: Path) -> tuple[Layout, Any]:
-    """The layout of a shard, and its content as a read-only buffer.
+def map_shard(path: Path) -> tuple[Layout, Any, tuple[int, ...]]:
+    """The layout of a shard, its content as a read-only buffer, and `OpenShard.state`.
 
     Raises:
         ShardError: it is no regular file.
@@ -78,11 +98,18 @@ def map_shard(path: Path) -> tuple[Layout, Any]:
     size = regular_size(path)
     with h5py.File(path, "r") as file:
         layout = read_layout(str(path), file, size)
-    with path.open("rb") as handle:
-        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    content, state = _map(path)
     if len(content) < size:
         raise ValueError("it became shorter while it was opened")
-    return layout, content
+    return layout, content, state
+
+
+def _map(path: Path) -> tuple[mmap.mmap, tuple[int, ...]]:
+    with path.open("rb") as handle:
+        found = os.fstat(handle.fileno())
+        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return content, (found.st_dev, found.st_ino, found.st_size, *times)
 
 
 def regular_size(path: Path) -> int:

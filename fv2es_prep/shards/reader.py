@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +50,9 @@ class ShardReader:
         self.path, self.verify_reads, self.index = path, verify_reads, index
         self._shard: OpenShard | None = None
         self._rows: _Rows | None = None
+        # Both without the file, see `unmap`.
+        self._unmapped: OpenShard | None = None
+        self._known: _Rows | None = None
 
     def __len__(self) -> int:
         return len(self.column("id"))
@@ -127,7 +130,15 @@ class ShardReader:
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
-        self._rows = self._shard = None
+        self._rows = self._shard = self._unmapped = self._known = None
+
+    def unmap(self) -> None:
+        """Let go of the file, but keep what was checked: an unchanged file is not checked again."""
+        if self._shard is not None:
+            self._unmapped, self._known = self._shard.unmapped(), self._rows
+            self._rows = self._shard = None
+            if self._known is not None:
+                self._known.bind(None, ())
 
     def __enter__(self) -> Self:
         return self
@@ -164,9 +175,14 @@ class ShardReader:
         columns = dict(self._open().columns)
         columns |= {c.path: columns[c.path].astype(bool) for c in columns_of(settings) if c.counted}
         with self._parsing("its small columns"):
-            utterances = list(_utterances(self.column, classes))
             stages = [StageRows(s, settings, columns.__getitem__) for s in stages_of(settings)]
-            found = _Rows(str(self.path), settings, utterances, self.column("label"), stages)
+            if (known := self._known) is not None:
+                known.bind(self.column("label"), stages)
+                self._known = None
+                return known
+            utterances = list(_utterances(self.column, classes))
+            found = _Rows(str(self.path), settings, utterances)
+            found.bind(self.column("label"), stages)
             if self.verify_reads != "never":
                 found.unverified = {*range(len(utterances))}
             if settings.require != MODALITIES:
@@ -176,7 +192,10 @@ class ShardReader:
         return found
 
     def _open(self) -> OpenShard:
+        if self._shard is None and self._unmapped is not None:
+            self._shard, self._unmapped = self._unmapped.mapped(self.path), None
         if self._shard is None:
+            self._known = None
             self._shard, index = open_shard(self.path), self.index
             if index and (self.settings, self.label_classes) != (
                 index.settings,
@@ -193,22 +212,19 @@ class ShardReader:
 class _Rows:
     """All that the examples of a shard are made of, looked up once."""
 
-    def __init__(
-        self,
-        name: str,
-        settings: PrepSettings,
-        utterances: list[Utterance],
-        label: NDArray[np.uint8],
-        stages: list[StageRows],
-    ) -> None:
-        self.utterances, self._label, self._settings = utterances, list(label), settings
+    def __init__(self, name: str, settings: PrepSettings, utterances: list[Utterance]) -> None:
+        self.utterances, self._settings = utterances, settings
         self._places = [f"{name}, row {row}," for row in range(len(utterances))]
+        self.missing: list[dict[str, str]] = []
+        self.unverified: set[int] = set()
+
+    def bind(self, label: NDArray[np.uint8] | None, stages: Sequence[StageRows]) -> None:
+        """Take the labels and columns of the mapped file, or let go of them."""
         # This is called for each example of each epoch: nothing is looked up twice.
+        self._label = [] if label is None else list(label)
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
         self._digests = {s.stage.name: s.shard(f"digest/{s.stage.name}") for s in stages}
         self._letters = {rows.stage.name: {*modalities_of(rows.stage)} for rows in stages}
-        self.missing: list[dict[str, str]] = []
-        self.unverified: set[int] = set()
 
     def verify(self, row: int, again: bool) -> None:
         """Raise ValueError unless the digests of an example are those of its values."""

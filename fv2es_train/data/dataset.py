@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example
 
-# Most open shards; many systems allow 1024 open files per process.
-_MOST_OPEN = 512
+# Most open shards: a Linux process has 65,530 maps at most. And the files that all else may open.
+_MOST_OPEN, _OTHER_FILES = 32_768, 512
 
 
 class ShardDataset(Dataset["Example"]):
     """Examples of the chosen utterances, in the chosen order.
 
-    A shard is opened at its first example, once per process, so DataLoader workers may fork or
-    spawn. Arrays of an example are read-only views of the shard; `batches.collate` copies them.
+    A shard is opened and checked at its first example, once per process, so DataLoader workers may
+    fork or spawn. As many stay open as the system allows; others are mapped again when they are
+    read, without a new check unless the file has changed. Arrays of an example are read-only views
+    of the shard; `batches.collate` copies them.
 
     Args:
         directory: the shards and their index.
@@ -89,6 +93,7 @@ class ShardDataset(Dataset["Example"]):
         self.faceless: NDArray[np.bool_] = (catalogue.count("faces/found") == 0)[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
         self._readers: dict[int, ShardReader] = {}
+        self._unmapped: dict[int, ShardReader] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,17 +128,40 @@ class ShardDataset(Dataset["Example"]):
 
     def close(self) -> None:
         """Let go of the shards opened by this process; reading opens them again."""
-        self._readers = {}
+        self._readers, self._unmapped = {}, {}
 
     def _reader(self, shard: int) -> ShardReader:
         if shard not in self._readers:
-            if len(self._readers) >= _MOST_OPEN:
+            if len(self._readers) >= _most_open(len(self.index.shards)):
                 # Examples already read from it stay valid.
-                self._readers.pop(next(iter(self._readers)))
-            path = self.directory / self.index.shards[shard].name
-            self._readers[shard] = ShardReader(path, self.verify_reads, self.index)
+                oldest = next(iter(self._readers))
+                self._unmapped[oldest] = self._readers.pop(oldest)
+                self._unmapped[oldest].unmap()
+            if (reader := self._unmapped.pop(shard, None)) is None:
+                path = self.directory / self.index.shards[shard].name
+                reader = ShardReader(path, self.verify_reads, self.index)
+            self._readers[shard] = reader
         return self._readers[shard]
 
     def __getstate__(self) -> dict[str, object]:
         # A worker process reads examples only.
-        return {**self.__dict__, "_readers": {}, "catalogue": None}
+        return {**self.__dict__, "_readers": {}, "_unmapped": {}, "catalogue": None}
+
+
+@functools.cache
+def _most_open(shards: int) -> int:
+    """How many of so many shards this process may hold open; raises the limit of its files."""
+    wanted = min(shards, _MOST_OPEN) + _OTHER_FILES
+    try:
+        import resource
+    except ImportError:
+        return _MOST_OPEN
+    endless = resource.RLIM_INFINITY
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == endless else min(wanted, hard)
+    if soft != endless and soft < allowed:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+            soft = allowed
+    files = _MOST_OPEN if soft == endless else max(soft - _OTHER_FILES, soft // 2)
+    return min(files, _MOST_OPEN)

@@ -118,7 +118,7 @@ def _check_shard(
 
 def _read_shard(path: Path) -> tuple[list[Finding], _ShardMetadata | None]:
     name = path.name
-    layout, content = map_shard(path)
+    layout, content, _ = map_shard(path)
     if layout.problems or layout.settings is None:
         return [Finding(code, name, sentence) for code, sentence in layout.problems], None
     settings = layout.settings
