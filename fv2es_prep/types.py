@@ -403,6 +403,7 @@ class ShardReceipt:
         dropped: utterances that could not be prepared.
         counts: work done, e.g. ``frames_sampled``.
         seconds: wall time of the work.
+        host: where it was built.
     """
 
     name: str
@@ -413,3 +414,4 @@ class ShardReceipt:
     dropped: tuple[Dropped, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    host: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,9 +92,8 @@ def _receipt(
         writer.drop(entry)
     examples, (digest, size) = len(writer), writer.close()
     made_from, seconds = task.header.task_digest, round(time.perf_counter() - began, 3)
-    return ShardReceipt(
-        task.path.name, digest, size, examples, made_from, tuple(dropped), counts, seconds
-    )
+    made = (task.path.name, digest, size, examples, made_from)
+    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node())
 
 
 @dataclass

@@ -179,10 +179,11 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         "python": platform.python_version(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "executor": executor,
+        "code": contents.code,
         "tokenizer": contents.tokenizer,
         "encoders": contents.encoders,
         "summary": summary.to_json(),
-        "shards_built": {r.name: {"seconds": r.seconds, **r.counts} for r in built},
+        "shards_built": {r.name: {"seconds": r.seconds, "host": r.host, **r.counts} for r in built},
     }
     write_json(out / RUN_NAME, about_run)
     return summary

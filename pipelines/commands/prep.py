@@ -111,8 +111,8 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
         "Run": (
             Flag(
                 "executor",
-                help=f"Executor: {', '.join(EXECUTORS.names())}; e.g. local:4 (processes) or "
-                "tcp://HOST:PORT (Dask).",
+                help=f"Executor: {', '.join(EXECUTORS.names())}; e.g. local:4 (processes), "
+                "slurm:16 (array job) or tcp://HOST:PORT (Dask).",
             ),
             "trust_mtime",
             "retry_dropped",

@@ -40,6 +40,7 @@ EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
     {
         "inline": "pipelines.executors.local:InlineExecutor",
         "local": "pipelines.executors.local:LocalExecutor",
+        "slurm": "pipelines.executors.slurm:SlurmExecutor",
         "tcp": "pipelines.executors.cluster:ClusterExecutor",
         "tls": "pipelines.executors.cluster:ClusterExecutor",
     },
@@ -47,9 +48,9 @@ EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
 
 
 def executor_of(name: str) -> Executor:
-    """The executor of a name: ``inline``, ``local:N``, ``tcp://HOST:PORT`` or a package's own.
+    """The executor of a name, e.g. ``inline``, ``local:N``, ``slurm:N``, ``tcp://HOST:PORT``.
 
-    The executor itself reads what follows the colon.
+    It may be a package's own. The executor itself reads what follows the colon.
 
     Raises:
         UsageError: the name is unknown.

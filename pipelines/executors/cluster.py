@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep import __version__
 from fv2es_prep.errors import ExecutorError
 from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
@@ -42,7 +41,7 @@ class ClusterExecutor:
                 "`dask worker ADDRESS --nthreads 1`",
             ) from error
         with client:
-            _check_versions(client, self._address)
+            _check_workers(client, self._address)
             run_on(client, plan, report)
 
 
@@ -79,20 +78,9 @@ def _work(path: Path) -> None:
     work(PlanDirectory(path))
 
 
-def _check_versions(client: Any, address: str) -> None:
-    versions = client.run(_version, on_error="return")
-    if not versions:
+def _check_workers(client: Any, address: str) -> None:
+    if not client.nthreads():
         raise ExecutorError(
             f"the Dask scheduler at {address} has no worker",
             f"start some with `dask worker {address} --nthreads 1`",
         )
-    for worker, version in sorted(versions.items()):
-        if version != __version__:
-            raise ExecutorError(
-                f"the worker {worker} runs fv2es {version}, this is fv2es {__version__}",
-                "install the same fv2es on every worker",
-            )
-
-
-def _version() -> str:
-    return __version__

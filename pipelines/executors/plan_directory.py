@@ -30,6 +30,7 @@ from fv2es_prep.stages.registry import is_encoder
 from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
+from pipelines.code import code_here
 from pipelines.plan import Plan
 from pipelines.task import ShardTask, longest_first
 
@@ -53,6 +54,7 @@ class Contents:
         decodes: whether any task decodes media or runs an encoder; otherwise workers are not
             worth starting.
         encoders: stage -> name at the hub or directory of its encoder.
+        code: what the plan was made with, see `code_here`; workers must have the same.
     """
 
     inventory: Inventory
@@ -65,6 +67,7 @@ class Contents:
     tasks: dict[str, int]
     decodes: bool
     encoders: dict[str, str] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
 
 
 class PlanDirectory:
@@ -198,6 +201,7 @@ def _contents(plan: Plan) -> Contents:
         {task.path.stem: len(task.utterances) for task in todo},
         any(task.missing_for("video", "sound") or _encodes(task) for task in todo),
         plan.tasks[0].encoders,
+        code_here(),
     )
 
 

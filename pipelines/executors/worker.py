@@ -1,15 +1,24 @@
-"""The loop of a worker: claim the longest task left, build its shard, write its receipt."""
+"""The loop of a worker: claim the longest task left, build its shard, write its receipt.
+
+``python -m pipelines.executors.worker PLAN`` runs it, as the tasks of a SLURM array do.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from fv2es_prep.errors import Fv2esError
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import cannot_write
 from pipelines.build import build_shard, quarantine_shard
+from pipelines.code import check_code
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 from pipelines.task import ShardTask
 
@@ -23,7 +32,10 @@ def work(plan: PlanDirectory, progress: Callable[[], object] = lambda: None) -> 
 
     Raises:
         OutputError: the plan's directory cannot be written.
+        ExecutorError: this process has other code than the plan was made with.
     """
+    with contextlib.suppress(FileNotFoundError):
+        check_code(plan.contents.code)
     try:
         while taken := plan.take():
             name, claim = taken
@@ -72,3 +84,19 @@ def _build(task: ShardTask, claim: Claim, report: Callable[[int], None]) -> Shar
         return build_shard(task, report)
     died = f"the worker that built {task.path.name} died {MOST_DEATHS} times"
     return quarantine_shard(task, f"{died}, as when the system runs out of memory")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the loop on the plan at a path; the exit status."""
+    # A stopped worker gives its task back at once.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        work(PlanDirectory(Path(arguments[0])))
+    except Fv2esError as error:
+        sys.stderr.write(f"error: {error.sentence}\n")
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ from distributed import Client
 
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.files import sha256_of
+from pipelines.code import code_here
 from pipelines.executors.cluster import _work
 from tests.command_line import start
 
@@ -55,12 +56,15 @@ def test_a_cluster_gives_the_same_bytes_as_this_process(
     assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
 
 
-def test_workers_of_another_version_are_refused(
+def test_workers_with_other_code_are_refused(
     corpus, text_model, address, tmp_path, prepare, options_for, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.executors.cluster.__version__", "9.9.9")
+    planned = {**code_here(), "fv2es": "0" * 16}
+    monkeypatch.setattr("pipelines.executors.plan_directory.code_here", lambda: planned)
     options = options_for(corpus, tmp_path / "out", text_model)
-    with pytest.raises(ExecutorError, match=r"runs fv2es .*, this is fv2es 9\.9\.9"):
+    with pytest.raises(
+        ExecutorError, match="the worker on .* has fv2es .* planned with fv2es 0000"
+    ):
         prepare(options, address)
     assert not (tmp_path / "out" / ".plan").exists()
 
