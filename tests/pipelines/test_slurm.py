@@ -23,7 +23,7 @@ from pipelines.executors.slurm import script_of
 from pipelines.executors.worker import main, work
 from pipelines.plan import plan_corpus
 from tests.command_line import start
-from tests.pipelines.slurm_cluster import cluster, missing
+from tests.slurm_cluster import cluster, missing
 
 real = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=f"SLURM: {missing()}")]
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fv2es_prep.errors import UsageError
+from fv2es_train.training.loop import train
 from fv2es_train.training.slurm_step import first_host, join_step
+from tests.slurm_cluster import cluster, missing
+from tests.train.conftest import Corpus, options_of
+from tests.train.test_distributed import GIVEN, ROOT, same_curve
 
 STEP = {
     "SLURM_STEP_NUM_TASKS": "4",
@@ -77,3 +87,31 @@ def test_a_step_that_cannot_be_read_is_refused_with_the_variable() -> None:
     environment = {name: value for name, value in STEP.items() if name != "SLURM_LOCALID"}
     with pytest.raises(UsageError, match="one of 4 tasks of a SLURM step.*'SLURM_LOCALID'"):
         join_step(environment)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing()), reason=f"SLURM: {missing()}")
+def test_srun_trains_one_run_as_one_process_does(
+    corpus: Corpus, tmp_path: Path, still: str
+) -> None:
+    # At the model's own rate, Adam turns rounding of gradients near zero into whole steps.
+    train(options_of(corpus, tmp_path / "one", epochs=3, lr=1e-4, model="still", **GIVEN))
+    words = ["train", "--shards", corpus.shards, "--split", corpus.split, "--model", "still"]
+    words += ["--out", tmp_path / "two", "--epochs", 3, "--batch-size", 17, "--lr", 1e-4]
+    words += ["--augment", "flip,spec", "--early-stop", 0, "--json"]
+    (tmp_path / "slurm").mkdir()
+    with cluster(tmp_path / "slurm") as variables:
+        paths = os.pathsep.join([str(ROOT), still])
+        # The names of these nodes are no names of hosts.
+        here = {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        result = subprocess.run(
+            ["srun", "--ntasks=2", sys.executable, "-m", "cli", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **variables, **here},
+            timeout=180,
+        )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["processes"] == 2
+    same_curve(tmp_path / "one", tmp_path / "two")
