@@ -18,7 +18,7 @@ from pipelines.signals import stoppable
 if TYPE_CHECKING:
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.shards.index import Index
-    from fv2es_prep.shards.tools.restage import Additions
+    from fv2es_prep.shards.tools.restage_shard import Additions
 
 ADD_EXAMPLE = "Example: fv2es shards add shards mfcc audio:wavlm=DIR"
 
@@ -68,7 +68,7 @@ def _add(config: AddConfig) -> Index:
 def _additions(config: AddConfig) -> tuple[tuple[str, ...], Additions]:
     """The names of the stages, and how they are made."""
     from fv2es_prep.shards.index import read_index
-    from fv2es_prep.shards.tools.restage import Additions
+    from fv2es_prep.shards.tools.restage_shard import Additions
     from fv2es_prep.stages.encoders.encoder_source import encoder_sections, split_stages
     from fv2es_prep.stages.registry import sections_of
 
@@ -106,18 +106,31 @@ def _print_plan(config: AddConfig, as_json: bool) -> None:
     from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.tools.restage import settings_with
+    from fv2es_prep.shards.tools.restage_trial import Trial, try_stages
+    from pipelines.executors.base import executor_of
+    from pipelines.executors.shard_tasks import spread_over
 
+    spread_over(config.executor)
     index = read_index(config.shards)
     names, additions = _additions(config)
     settings = settings_with(index, names, additions.sections)
     seconds = read_catalogue(config.shards).seconds.tolist()
     new = [name for name in settings.stages if name not in index.settings.stages]
+    workers = max(min(executor_of(config.executor).workers, len(index.shards)), 1)
+    trial = Trial(0, 0, 0)
+    if new and index.examples:
+        if config.executor != "inline":
+            additions = replace(additions, threads=1)
+        trial = try_stages(config.shards, index, settings, additions)
     told = {
         "utterances": index.examples,
         "hours": round(sum(seconds) / 3600, 4),
         "stages": new,
         "copied_bytes": index.size_bytes if new else 0,
         "new_bytes": {name: _bytes(name, seconds, settings) for name in new},
+        "workers": workers,
+        "estimated_s": round(trial.load_s + trial.rest_s / workers, 1),
+        "worker_bytes": trial.worker_bytes,
     }
     output(told, "\n".join(f"{name:16} {value}" for name, value in told.items()), as_json)
 

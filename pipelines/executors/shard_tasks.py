@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.shards.index import ShardEntry
-from fv2es_prep.shards.tools.restage import RestageTask, Spread, in_turn
+from fv2es_prep.shards.tools.restage import Spread, in_turn
+from fv2es_prep.shards.tools.restage_shard import RestageTask
 from pipelines.executors.base import executor_of
 from pipelines.executors.local import InlineExecutor, LocalExecutor, local_cluster
 from pipelines.signals import shielded

@@ -6,76 +6,26 @@ place of the old ones when all are whole.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import SettingsError, ShardError, UsageError
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index, ShardEntry, read_index, write_index
-from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.report import REPORT_NAME, write_report
-from fv2es_prep.shards.writer import ShardHeader, ShardWriter
+from fv2es_prep.shards.tools.restage_shard import ASIDE_NAME, Additions, RestageTask
 from fv2es_prep.stages.base import INPUTS, MEDIA
-from fv2es_prep.stages.fingerprint import later_fingerprints
-from fv2es_prep.stages.registry import (
-    StageContext,
-    choose_stages,
-    load_stage,
-    media_of,
-    modalities_of,
-    sections_of,
-)
-from fv2es_prep.stages.tokens import TOKENIZER_DIR
-from fv2es_prep.types import Dropped, Example
-from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of
+from fv2es_prep.stages.registry import choose_stages, load_stage, media_of, sections_of
+from fv2es_prep.types import Dropped
+from fv2es_prep.utils.files import cannot_write, make_directory
 
-ASIDE_NAME = ".restaged"
 Report = Callable[[int], None]
-# Examples whose values are made at once.
-_GROUP = 64
-
-
-@dataclass(frozen=True)
-class Additions:
-    """How stages are made.
-
-    Attributes:
-        sections: stage -> its settings, where they are not the defaults.
-        encoders: stage -> name at the hub or directory of its encoder.
-        device: see `StageContext`.
-        batch: see `StageContext`.
-        threads: CPU threads of torch; None leaves them.
-    """
-
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    encoders: Mapping[str, str] = field(default_factory=dict)
-    device: str = "cpu"
-    batch: int = 0
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class RestageTask:
-    """One shard to write with other stages, as it travels to a worker."""
-
-    directory: Path
-    entry: ShardEntry
-    settings: PrepSettings
-    label_classes: tuple[str, ...]
-    additions: Additions
-
-    def run(self) -> ShardEntry:
-        """Write the shard aside, unless an earlier run has; returns its new entry."""
-        return _rebuilt(self)
-
-
+_NOTHING = Additions()
 Spread = Callable[[Sequence[RestageTask]], Iterable[ShardEntry]]
 
 
@@ -88,7 +38,7 @@ def add_stages(
     directory: Path,
     names: Sequence[str],
     report: Report = lambda _: None,
-    additions: Additions = Additions(),
+    additions: Additions = _NOTHING,
     spread: Spread = in_turn,
 ) -> Index:
     """Make stages of every example from its stored stages and its transcript.
@@ -164,7 +114,7 @@ def drop_stages(directory: Path, names: Sequence[str], report: Report = lambda _
         raise UsageError(f"{directory} would have no stage left", "keep at least one")
     others = {k: v for k, v in index.settings.others.items() if k not in names}
     settings = replace(index.settings, stages=choose_stages(left), others=others)
-    return _restage(directory, index, settings, report, Additions(), in_turn)
+    return _restage(directory, index, settings, report, _NOTHING, in_turn)
 
 
 def finish_exchange(directory: Path) -> None:
@@ -194,92 +144,6 @@ def _restage(
     new = replace(index, settings=settings, shards=tuple(entries))
     write_index(aside, new)
     return _exchange(directory, new)
-
-
-def _rebuilt(task: RestageTask) -> ShardEntry:
-    entry, additions = task.entry, task.additions
-    made_from = {"shard": entry.task_digest, "settings": task.settings.to_json()}
-    task_digest, target = digest_of(made_from), task.directory / ASIDE_NAME / entry.name
-    if not (target.exists() and _is_made(target, task_digest)):
-        context = StageContext(
-            task.settings,
-            str(task.directory / TOKENIZER_DIR),
-            task.label_classes,
-            additions.device,
-            tuple(additions.encoders.items()),
-            additions.batch,
-        )
-        with ShardReader(task.directory / entry.name) as reader, threads(additions.threads):
-            header = ShardHeader(
-                reader.attribute("corpus"),
-                reader.label_classes,
-                tuple(json.loads(reader.attribute("rating_names"))),
-                context.settings,
-                reader.media_hashes(),
-                task_digest,
-            )
-            with ShardWriter(target, header) as writer:
-                for first in range(0, len(reader), _GROUP):
-                    rows = range(first, min(first + _GROUP, len(reader)))
-                    made = _restaged([reader.read(row) for row in rows], context)
-                    for row, example in zip(rows, made, strict=True):
-                        known = reader.fingerprints(row)
-                        fingerprints = later_fingerprints(
-                            known, example.utterance, context.settings
-                        )
-                        writer.append(example, fingerprints)
-                for dropped in reader.dropped():
-                    writer.drop(dropped)
-                writer.close()
-    return replace(
-        entry,
-        sha256=sha256_of(target),
-        size_bytes=target.stat().st_size,
-        task_digest=task_digest,
-    )
-
-
-def _is_made(path: Path, task_digest: str) -> bool:
-    try:
-        with ShardReader(path) as reader:
-            return reader.attribute("task_digest") == task_digest
-    except ShardError:
-        return False
-
-
-def _restaged(examples: Sequence[Example], context: StageContext) -> list[Example]:
-    parts: list[dict[str, Any]] = [{} for _ in examples]
-    for stage in context.stages:
-        todo = []
-        for example, made in zip(examples, parts, strict=True):
-            if stage.name in example:
-                made[stage.name] = example[stage.name]
-            elif not {*modalities_of(stage)} & example.missing.keys():
-                inputs = {"transcript": example.utterance.transcript, **made}
-                todo.append((made, tuple(inputs[need] for need in stage.needs)))
-        values = context.make_many(stage, [inputs for _, inputs in todo]) if todo else []
-        for (made, _), value in zip(todo, values, strict=True):
-            made[stage.name] = stage.store(value, context.settings)
-    return [
-        Example(example.utterance, example.label, example.missing, **made)
-        for example, made in zip(examples, parts, strict=True)
-    ]
-
-
-@contextlib.contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Run torch on so many threads; None leaves them."""
-    if count is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _exchange(directory: Path, index: Index) -> Index:
