@@ -143,9 +143,12 @@ def test_another_value_makes_a_column_anew(here: Here) -> None:
 
 
 @pytest.mark.parametrize("here", fields_that("classes"))
-def test_another_value_gives_other_classes(here: Here, demo: Path, text_model: Path) -> None:
+def test_another_value_gives_other_classes(
+    here: Here, demo: Path, text_model: Path, tmp_path: Path
+) -> None:
     def classes(**given: str) -> tuple[str, ...]:
-        config = prep_config("iemocap", raw=demo, out="out", tokenizer=str(text_model), **given)
+        places = {"raw": demo, "out": tmp_path, "tokenizer": str(text_model)}
+        config = prep_config("iemocap", **places, **given)
         return plan_corpus(config).inventory.label_classes
 
     assert len(classes()) == 6 and ",".join(classes(**{here.field: here.value})) == here.value
