@@ -38,6 +38,7 @@ class ModelConfig:
         ratings: the ratings that it learns, in the order of the outputs after the logits.
         rating_scale: mean and standard deviation of each rating in train; outputs are in units of
             the deviation from the mean.
+        rating_range: the lowest and the highest value of each rating in train.
         mel_rows: rows of one mel chunk in a batch; 32 rows of 12.5 ms are 0.4 s.
     """
 
@@ -47,6 +48,7 @@ class ModelConfig:
     label_classes: tuple[str, ...] = field(default=(), metadata={"derived": True})
     ratings: tuple[str, ...] = field(default=(), metadata={"derived": True})
     rating_scale: tuple[tuple[float, float], ...] = field(default=(), metadata={"derived": True})
+    rating_range: tuple[tuple[float, float], ...] = field(default=(), metadata={"derived": True})
     mel_rows: int = 32
 
     def __post_init__(self) -> None:

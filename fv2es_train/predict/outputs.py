@@ -12,6 +12,7 @@ from fv2es_train.predict.request import parse_view
 
 if TYPE_CHECKING:
     from fv2es_train.models.decision import Decision
+    from fv2es_train.predict.rating_scales import RatingScale
 
 TEXT, VIDEO, AUDIO = "t", "v", "a"
 # Modality -> why the recording's file failed to decode; it is not decoded again.
@@ -59,6 +60,10 @@ class UtterancePrediction:
         seconds: step -> wall time: ``asr``, ``prepare`` and ``model``.
         unfamiliar: letter -> score of a used modality that is unlike the training data: its
             distance in limits, see `models.familiarity`. If all are, nothing is decided.
+        ratings: rating -> its value on the scale of the corpus; empty like `probability`, or if the
+            run learned none. An estimate without a calibrated probability.
+        rating_contribution: rating -> modality letter -> what it adds to the mean of the training
+            data; they add up to the value.
         top: the most probable class, computed; empty if nothing was scored.
     """
 
@@ -80,6 +85,8 @@ class UtterancePrediction:
     seconds: dict[str, float] = field(default_factory=dict)
     undecided: str = ""
     unfamiliar: dict[str, float] = field(default_factory=dict)
+    ratings: dict[str, float] = field(default_factory=dict)
+    rating_contribution: dict[str, dict[str, float]] = field(default_factory=dict)
     top: str = ""
 
     def __post_init__(self) -> None:
@@ -102,6 +109,7 @@ class SpeakerPrediction:
     share: dict[str, float]
     decided: tuple[str, ...]
     top: str
+    ratings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,7 @@ class VideoPrediction:
         notes: what was missing and what was done instead, one sentence each.
         speakers: each speaker or face, if there are several: the means of the whole video mix
             them.
+        ratings: rating -> mean over the scored utterances, weighted by their length.
         top: the class with the highest mean, computed; empty if nothing was scored.
     """
 
@@ -135,6 +144,7 @@ class VideoPrediction:
     rule: Literal["thresholds", "largest"] = "thresholds"
     notes: tuple[str, ...] = ()
     speakers: tuple[SpeakerPrediction, ...] = ()
+    ratings: dict[str, float] = field(default_factory=dict)
     top: str = ""
 
     def __post_init__(self) -> None:
@@ -148,6 +158,14 @@ def video_json(
     names = [one.name for one in fields(UtterancePrediction)]
     values = map(asdict, utterances)
     return {**asdict(summary), "utterances": [{n: one[n] for n in names} for one in values]}
+
+
+def run_json(
+    run: str, classes: Sequence[str], ratings: Sequence[RatingScale], videos: Sequence[Any]
+) -> dict[str, Any]:
+    """What a run found in some videos, each as `video_json` gives it, as plain JSON values."""
+    scales = [asdict(scale) for scale in ratings]
+    return {"run": run, "classes": list(classes), "ratings": scales, "videos": list(videos)}
 
 
 def _most_probable(probability: Mapping[str, float]) -> str:
@@ -195,11 +213,13 @@ def _means(scored: Sequence[UtterancePrediction], decision: Decision) -> dict[st
 
     names = tuple(decision.thresholds) if scored else ()
     probability = {name: mean([one.probability[name] for one in scored]) for name in names}
+    rated = scored[0].ratings if scored else ()
     return {
         "scored": len(scored),
         "spoken_s": total_s,
         "probability": probability,
         "share": {name: mean([float(name in one.decided) for one in scored]) for name in names},
+        "ratings": {name: mean([one.ratings[name] for one in scored]) for name in rated},
         "decided": () if all(one.undecided for one in scored) else decision.names(probability),
     }
 

@@ -37,6 +37,7 @@ from fv2es_train.predict.outputs import (
     FailedMedia,
     UtterancePrediction,
 )
+from fv2es_train.predict.rating_scales import rating_scales
 from fv2es_train.predict.recognisers import load_recogniser
 from fv2es_train.predict.request import Request, Span
 from fv2es_train.predict.scoring import Scorer
@@ -76,6 +77,7 @@ class Predictor:
     Attributes:
         settings: settings of the stages, with these limits.
         classes: class names in the order of the model's outputs.
+        ratings: the scales of the ratings that it predicts beside the classes.
         decision: how logits become probabilities and decided classes.
         modalities: letters of the model's modalities, some of ``tva``.
         scorer: runs the model on one example.
@@ -100,6 +102,7 @@ class Predictor:
         self.settings = settings = without_unread(settings, model.config)
         self.decision = checkpoint.decision
         self.classes, self.modalities = model.config.label_classes, model.modalities
+        self.ratings = rating_scales(model.config)
         self.recogniser = recogniser if TEXT in self.modalities else None
         self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity
         shared = (tokenizer or settings.text.tokenizer, self.classes, "cpu", (*encoders.items(),))
@@ -257,7 +260,7 @@ class Predictor:
         with timed(seconds, "model"):
             utterance = Utterance(one.id, "", one.start_s, one.end_s, text or "", ())
             example = text_example(utterance, self.stages, known)
-            scores = self.scorer.reword(one.contribution, example, known)
+            scores = self.scorer.reword(one, example, known)
         missing = {m: reason for m, reason in one.missing.items() if m != TEXT}
         if not known:
             missing[TEXT] = UNKNOWN_TEXT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fv2es_prep.utils.csv_text import csv_line, neutral
 from fv2es_train.predict.outputs import (
@@ -11,6 +11,7 @@ from fv2es_train.predict.outputs import (
     UtterancePrediction,
     VideoPrediction,
 )
+from fv2es_train.predict.rating_scales import RatingScale
 from fv2es_train.predict.request import Form
 from fv2es_train.predict.subtitles import write_srt
 
@@ -18,7 +19,11 @@ _TEXT_WIDTH = 44
 
 
 def lines(
-    form: Form, video: str, utterances: Iterable[UtterancePrediction], classes: Sequence[str]
+    form: Form,
+    video: str,
+    utterances: Iterable[UtterancePrediction],
+    classes: Sequence[str],
+    ratings: Sequence[RatingScale] = (),
 ) -> Iterator[str]:
     """The text of a video's utterances, each part as soon as its utterance is known.
 
@@ -28,12 +33,15 @@ def lines(
         yield from (block.rstrip("\n") + "\n" for block in srt_blocks(utterances))
         return
     if form == "table":
-        yield f"{video}\n{table_head(classes)}"
+        yield video
+        if ratings:
+            yield f"ratings: {'; '.join(map(str, ratings))}"
+        yield table_head(classes)
     for one in utterances:
         if form == "table":
             yield "\n".join(table_lines(one, classes))
         elif form == "csv":
-            yield csv_row(video, one, classes)
+            yield csv_row(video, one, classes, ratings)
 
 
 def table_head(classes: Sequence[str]) -> str:
@@ -55,6 +63,8 @@ def table_lines(one: UtterancePrediction, classes: Sequence[str]) -> Iterator[st
     for letter in one.used if len(one.used) > 1 else "":
         terms = " ".join(f"{one.contribution[name][letter]:+6.2f}" for name in classes)
         yield f"{'':>25}{letter:<4} {terms}"
+    if one.ratings:
+        yield f"{'':>18}{_rated(one.ratings)}"
     for letter, reason in one.missing.items():
         # The column `used` shows missing text; most videos have no transcript.
         if letter != TEXT:
@@ -83,6 +93,12 @@ def _mean_lines(one: VideoPrediction | SpeakerPrediction) -> Iterator[str]:
     for name, value in one.probability.items():
         mark = "  decided" if name in one.decided else ""
         yield f"  {name:<10} mean {value:.3f}  share of the time {one.share[name]:6.1%}{mark}"
+    if one.ratings:
+        yield f"  means of the ratings: {_rated(one.ratings)}"
+
+
+def _rated(ratings: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in ratings.items())
 
 
 def decided_names(one: UtterancePrediction) -> str:
@@ -97,15 +113,24 @@ def shortened(text: str, width: int = _TEXT_WIDTH) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def csv_head(classes: Sequence[str]) -> str:
+def csv_head(classes: Sequence[str], ratings: Sequence[RatingScale] = ()) -> str:
     """The header of the CSV table; each utterance has one row."""
     columns = "video id start_s end_s speaker text text_from faces_seen faces_found used top"
     named = [f"{kind}_{name}" for kind in ("p", "t", "v", "a") for name in classes]
+    named += [f"rating_{scale.name}" for scale in ratings]
     return _row([*columns.split(), "decided", "undecided", "missing", *named])
 
 
-def csv_row(video: str, one: UtterancePrediction, classes: Sequence[str]) -> str:
-    """One row: after the probabilities ``p_`` the terms of each modality ``t_``, ``v_``, ``a_``."""
+def csv_row(
+    video: str,
+    one: UtterancePrediction,
+    classes: Sequence[str],
+    ratings: Sequence[RatingScale] = (),
+) -> str:
+    """One row: after the probabilities ``p_`` the terms of each modality ``t_``, ``v_``, ``a_``.
+
+    The last are the ratings ``rating_``.
+    """
     missing = "; ".join(f"{letter}: {reason}" for letter, reason in one.missing.items())
     return _row(
         [
@@ -114,6 +139,7 @@ def csv_row(video: str, one: UtterancePrediction, classes: Sequence[str]) -> str
             *(one.undecided, missing),
             *(one.probability.get(name, "") for name in classes),
             *(one.contribution.get(name, {}).get(m, "") for m in "tva" for name in classes),
+            *(one.ratings.get(scale.name, "") for scale in ratings),
         ]
     )
 

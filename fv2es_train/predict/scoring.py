@@ -1,9 +1,9 @@
-"""The model on one example: probabilities, and the contribution of each modality."""
+"""The model on one example: probabilities, ratings, and the contribution of each modality."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from fv2es_train.predict.outputs import TEXT
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.models.checkpoint import Checkpoint
+    from fv2es_train.predict.outputs import UtterancePrediction
 
 
 # Faces and audio chunks that a CPU encodes at a time: more are not faster and take more memory.
@@ -24,10 +25,12 @@ _CPU_BATCH = 8
 
 @dataclass(frozen=True)
 class Scores:
-    """Class -> probability, and class -> modality letter -> its term of the fused logit."""
+    """What a model gives for an utterance; fields as in `outputs.UtterancePrediction`."""
 
-    probability: dict[str, float]
-    contribution: dict[str, dict[str, float]]
+    probability: dict[str, float] = field(default_factory=dict)
+    contribution: dict[str, dict[str, float]] = field(default_factory=dict)
+    ratings: dict[str, float] = field(default_factory=dict)
+    rating_contribution: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Scorer:
@@ -52,6 +55,8 @@ class Scorer:
             self.model.max_rows = _CPU_BATCH
         self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
+        config = checkpoint.model.config
+        self._ratings = dict(zip(config.ratings, config.rating_scale, strict=True))
         self.unverified = checkpoint.train.unverified_faces
         self._collate = collate_of(self.model.config, checkpoint.settings.text.pad_id)
 
@@ -69,20 +74,18 @@ class Scorer:
         terms = self._terms(example, used, self.model.scale(used))
         return self._fused(terms, example.utterance.id)
 
-    def reword(
-        self, before: Mapping[str, Mapping[str, float]], example: Example, with_text: bool
-    ) -> Scores:
+    def reword(self, before: UtterancePrediction, example: Example, with_text: bool) -> Scores:
         """Score an example again with another text; only the text branch runs.
 
         Args:
-            before: `Scores.contribution` of the same utterance.
+            before: the same utterance with its earlier text.
             example: the utterance with its text; its faces and mel spectrum are ignored.
             with_text: whether the text is known now.
 
         Raises:
             TrainError: a logit is not finite.
         """
-        letters = next(iter(before.values()), {})
+        letters = next(iter(before.contribution.values()), {})
         used = [m for m in self.modalities if (with_text if m == TEXT else m in letters)]
         factor = self.model.scale(used)
         terms = self._terms(example, [m for m in used if m == TEXT], factor)
@@ -90,35 +93,43 @@ class Scorer:
         scale = factor / self.model.scale(letters)
         for m in used:
             if m != TEXT:
-                kept = [scale * before[name][m] for name in self.classes]
-                terms[m] = torch.tensor(kept, dtype=torch.double)
+                kept = [before.contribution[name][m] for name in self.classes]
+                for name, (_, deviation) in self._ratings.items():
+                    kept.append(before.rating_contribution[name][m] / deviation)
+                terms[m] = scale * torch.tensor(kept, dtype=torch.double)
         return self._fused(terms, example.utterance.id)
 
     @torch.inference_mode()
     def _terms(self, example: Example, only: Sequence[str], factor: float) -> dict[str, Tensor]:
-        """The terms of some modalities, float64 (C,) each."""
+        """The terms of some modalities, float64 (C + R,) each."""
         if not only:
             return {}
         batch = self._collate([example])
         logits = self.model.modality_logits(batch.to(self._device), only)
         weights = self.model.fusion_weights()
-        size = len(self.classes)
-        return {m: (factor * weights[m] * logits[m][0, :size]).double().cpu() for m in only}
+        return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
 
     def _fused(self, terms: dict[str, Tensor], name: str) -> Scores:
         if not terms:
-            return Scores({}, {})
+            return Scores()
         total = torch.stack(list(terms.values())).sum(0)
         if not bool(torch.isfinite(total).all()):
             raise TrainError(
                 f"the model's logits for the utterance {name!r} are not finite",
                 "training diverged: train again with a smaller --lr",
             )
-        probability = self.decision.probability(total.numpy(), "".join(terms)).tolist()
+        size = len(self.classes)
+        probability = self.decision.probability(total[:size].numpy(), "".join(terms)).tolist()
+        ratings, rating_terms = {}, {}
+        for column, (label, (mean, deviation)) in enumerate(self._ratings.items(), size):
+            ratings[label] = mean + deviation * float(total[column])
+            rating_terms[label] = {m: deviation * float(v[column]) for m, v in terms.items()}
         return Scores(
             dict(zip(self.classes, probability, strict=True)),
             {
                 label: {m: float(values[c]) for m, values in terms.items()}
                 for c, label in enumerate(self.classes)
             },
+            ratings,
+            rating_terms,
         )

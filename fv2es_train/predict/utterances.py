@@ -189,6 +189,8 @@ def model_fields(
         "undecided": undecided,
         "unfamiliar": unfamiliar,
         "contribution": scores.contribution,
+        "ratings": scores.ratings,
+        "rating_contribution": scores.rating_contribution,
     }
 
 

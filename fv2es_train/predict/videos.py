@@ -14,7 +14,7 @@ from fv2es_prep.errors import TokenizerError, TrainError, UsageError, WorkError
 from fv2es_prep.types import View
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.predict import render
-from fv2es_train.predict.outputs import UtterancePrediction, summarise, video_json
+from fv2es_train.predict.outputs import UtterancePrediction, run_json, summarise, video_json
 from fv2es_train.predict.request import PredictConfig, Request, Span, parse_view
 from fv2es_train.predict.spans import given_spans, read_spans
 from fv2es_train.predict.subtitles import Transcript, read_transcript
@@ -63,7 +63,7 @@ def predict_videos(
     if predictor.recogniser is not None or any(_has_text(request) for request in requests):
         predictor.check_tokenizer()
     if config.form == "csv":
-        yield render.csv_head(predictor.classes)
+        yield render.csv_head(predictor.classes, predictor.ratings)
     objects = []
     for request in requests:
         try:
@@ -77,7 +77,7 @@ def predict_videos(
             say(f"{request.video}: {error}")
             objects.append({"video": str(request.video), "error": error.sentence})
     if config.form == "json":
-        yield {"run": str(config.run), "classes": list(predictor.classes), "videos": objects}
+        yield run_json(str(config.run), predictor.classes, predictor.ratings, objects)
 
 
 def requests_of(config: PredictConfig) -> list[Request]:
@@ -180,7 +180,8 @@ def _predict_video(
             found.append(one)
             yield one
 
-    yield from render.lines(config.form, name, scored(), predictor.classes)
+    named = predictor.classes, predictor.ratings
+    yield from render.lines(config.form, name, scored(), *named)
     summary = summarise(name, found, predictor.decision, notes)
     if config.form == "table":
         yield "\n".join(render.video_lines(summary)) + "\n"

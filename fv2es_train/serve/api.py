@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from fv2es_prep import __version__
 from fv2es_train.models.run_files import unpacked
 from fv2es_train.predict import render
-from fv2es_train.predict.outputs import NO_TEXT, video_json
+from fv2es_train.predict.outputs import NO_TEXT, run_json, video_json
 from fv2es_train.serve.api_errors import ApiError, handle_errors
 from fv2es_train.serve.api_schema import About, Error, Health, JobAnswer, Words, job_answer
 from fv2es_train.serve.form import FIELDS, job_of, receive_form
@@ -154,10 +154,11 @@ class Api:
         model = self._pool.model
         if form == "json":
             video = video_json(job.summary(model.decision), job.utterances)
-            answer = {"run": self._run, "classes": list(model.classes), "videos": [video]}
+            answer = run_json(self._run, model.classes, model.ratings, [video])
             return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
-        lines = render.lines(form, job.task.video.name, job.utterances, model.classes)
-        head = f"{render.csv_head(model.classes)}\n" if form == "csv" else ""
+        named = model.classes, model.ratings
+        lines = render.lines(form, job.task.video.name, job.utterances, *named)
+        head = f"{render.csv_head(*named)}\n" if form == "csv" else ""
         return Response(head + "".join(f"{line}\n" for line in lines), media_type=_TEXT_TYPES[form])
 
     def preview(self, id_: Id) -> FileResponse:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from fv2es_train.models.decision import Decision, Rule
 from fv2es_train.predict.outputs import VideoPrediction
+from fv2es_train.predict.rating_scales import RatingScale
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
 from fv2es_train.serve.messages import Part, UtteranceResult
 
@@ -54,6 +55,7 @@ class About(BaseModel):
     classes: list[str]
     rule: Rule = Field(description="largest: the most probable class is decided.")
     thresholds: dict[str, float] = Field(description="Of each class, for the rule thresholds.")
+    ratings: list[RatingScale] = Field(description="Of the ratings that it predicts.")
     modalities: str = Field(description="Some of t (text), v (video), a (audio).")
     recogniser: str | None = Field(description="The speech recogniser; null if there is none.")
     trained_on: str = Field(description="The opening of the run's model card.")

@@ -9,6 +9,7 @@ from typing import Literal
 from fv2es_prep.errors import Fv2esError
 from fv2es_train.models.decision import Decision
 from fv2es_train.predict.outputs import RelativeBox, UtterancePrediction
+from fv2es_train.predict.rating_scales import RatingScale
 from fv2es_train.predict.request import Request
 
 Part = Literal["", "speech", "utterances", "preview"]
@@ -69,6 +70,7 @@ class LoadedModel:
         classes: in the order of the model's outputs.
         decision: how the run decides.
         modalities: letters of the model's modalities.
+        ratings: the scales of the ratings that it predicts.
         pictures_hz: sampled pictures per second.
     """
 
@@ -79,6 +81,7 @@ class LoadedModel:
     recogniser: str | None
     device: str
     pictures_hz: float
+    ratings: tuple[RatingScale, ...] = ()
 
 
 @dataclass(frozen=True)

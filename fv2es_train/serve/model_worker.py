@@ -102,6 +102,7 @@ def _loaded_model(predictor: Predictor) -> LoadedModel:
         recogniser=recogniser.name if recogniser is not None else None,
         device=str(next(model.parameters()).device),
         pictures_hz=1 / predictor.settings.frames.spacing_s,
+        ratings=predictor.ratings,
     )
 
 

@@ -112,9 +112,9 @@ def _train(
     names = index.label_classes
     rated = rating_loss(config, train_set)
     scale = tuple(map(tuple, rated.scale.T.tolist())) if rated else ()
-    model_config = replace(
-        config.model, label_classes=names, ratings=config.ratings, rating_scale=scale
-    )
+    learned = {"ratings": config.ratings, "rating_scale": scale}
+    learned["rating_range"] = rated.bounds if rated else ()
+    model_config = replace(config.model, label_classes=names, **learned)
     weighted = config.class_weights, config.label_smoothing, config.loss
     soft = soft_shares(config, train_set)
     criterion = make_loss(train_set.label, names, *weighted, rated, soft and soft[0])

@@ -30,12 +30,14 @@ class RatingLoss:
         scale: float32 (2, R), their means and standard deviations.
         share: share in the whole loss.
         kind: ``mse`` or ``l1``.
+        bounds: the lowest and the highest value of each in train.
     """
 
     columns: list[int]
     scale: Tensor
     share: float
     kind: str
+    bounds: tuple[tuple[float, float], ...] = ()
 
     def of_each(self, outputs: Tensor, ratings: Tensor) -> Tensor:
         """The loss of each utterance, float32 (B,): the mean over the ratings that it has, else 0.
@@ -156,7 +158,7 @@ def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None
     if not config.ratings:
         return None
     names, values = dataset.index.rating_names, dataset.ratings
-    scales = []
+    scales, bounds = [], []
     for name in config.ratings:
         if name not in names:
             raise UsageError(
@@ -171,9 +173,10 @@ def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None
                 "leave it out, or make another split",
             )
         scales.append((known.mean(), known.std()))
+        bounds.append((float(known.min()), float(known.max())))
     columns = [names.index(name) for name in config.ratings]
     scale = torch.tensor(np.array(scales).T, dtype=torch.float32)
-    return RatingLoss(columns, scale, config.rating_share, config.rating_loss)
+    return RatingLoss(columns, scale, config.rating_share, config.rating_loss, tuple(bounds))
 
 
 def make_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +14,27 @@ from sklearn.metrics import f1_score
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
-from fv2es_prep.splits import write_split
+from fv2es_prep.splits import Split, read_split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.types import Example
+from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.evaluation.evaluate import evaluate
 from fv2es_train.evaluation.measurement import Bootstrap
-from fv2es_train.evaluation.predictions import file_of, read_predictions, write_predictions
+from fv2es_train.evaluation.predictions import (
+    Predictions,
+    file_of,
+    read_predictions,
+    write_predictions,
+)
 from fv2es_train.evaluation.rating_metrics import measure_ratings
 from fv2es_train.evaluation.tables import format_metrics
-from fv2es_train.models.checkpoint import load_checkpoint
+from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint
+from fv2es_train.predict.rating_scales import rating_scales
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.training.loop import train
 from fv2es_train.training.loss import RatingLoss
 from fv2es_train.training.run_config import train_config
-from tests.train.conftest import make_examples, write_shards
+from tests.train.conftest import CLASSES, make_examples, write_shards
 
 OFF = Bootstrap(resamples=0)
 
@@ -133,7 +141,26 @@ def test_a_rating_is_learned_beside_the_classes_and_alone(
         with pytest.raises(UsageError, match="learned ratings alone"):
             Scorer(kept)
     else:
-        assert len(Scorer(kept).classes) == 6
+        check_scores(kept, ShardDataset(shards), found, read_split(split))
+
+
+def check_scores(kept: Checkpoint, dataset: ShardDataset, found: Predictions, split: Split) -> None:
+    """`predict` gives the ratings of `eval`; the parts of a rating add up to it."""
+    scorer, examples = Scorer(kept), dataset.subset(found.ids)
+    assert len(scorer.classes) == 6
+    ((mean, _),) = kept.model.config.rating_scale
+    for row in range(5):
+        scores = scorer.score(examples[row])
+        assert scores.ratings["valence"] == pytest.approx(found.rating[row, 0], abs=1e-5)
+        parts = scores.rating_contribution["valence"]
+        assert mean + sum(parts.values()) == pytest.approx(scores.ratings["valence"])
+        assert list(scores.probability) == list(scores.contribution) == [*CLASSES]
+    (scale,) = rating_scales(kept.model.config)
+    known = dataset.subset(split.train).ratings["valence"]
+    assert (scale.low, scale.high) == (np.nanmin(known), np.nanmax(known))
+    assert re.fullmatch(r"valence from \S+ \(negative\) to \S+ \(positive\)", str(scale))
+    nothing = scorer.score(examples[0], "a")
+    assert nothing.ratings == nothing.probability == {}
 
 
 def test_a_rating_that_cannot_be_learned_is_refused(

@@ -3,6 +3,7 @@
 import { byId, fill, make, show } from "./dom.js";
 import { clock, decision, MODALITIES, several } from "./format.js";
 import { ended } from "./notice.js";
+import { ratingsTable } from "./ratings.js";
 import { termsTable } from "./terms.js";
 
 /** The panel; `onWords(one, text)` is called with each change of the words. */
@@ -41,6 +42,7 @@ export class Detail {
       this.#words(one, words, old, editable && about.modalities.includes("t")),
       faces(one),
       one.top ? termsTable(one, about, most, old) : null,
+      ratingsTable(one.ratings, about.ratings, old?.ratings),
       // Without any modality, why nothing is decided is the same list.
       one.used ? missing(one) : null,
     );

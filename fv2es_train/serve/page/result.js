@@ -66,7 +66,7 @@ export class Result {
     if (before) this.#replace(job.utterances, new Before(before.utterances));
     show(true, byId("result"), byId("actions"));
     this.#describe();
-    showSummary(job.summary, this.#about.thresholds, before?.summary);
+    showSummary(job.summary, this.#about, before?.summary);
     showNotes(job.notes);
     this.#tellChanges(before);
     this.timeline.tell(this.#utterances, this.#length);

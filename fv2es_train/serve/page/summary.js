@@ -4,19 +4,21 @@ import { probabilityBar } from "./bars.js";
 import { byId, make } from "./dom.js";
 import { decision, duration, percent, probability, several, threshold } from "./format.js";
 import { ended } from "./notice.js";
+import { ratingsTable } from "./ratings.js";
 
 /**
  * Show what the server says of the whole video.
  *
- * `thresholds` has those of the classes, if the run decides by them; `old` is the summary before
- * other words.
+ * `thresholds` of the server has those of the classes, if the run decides by them; `old` is the
+ * summary before other words.
  */
-export function showSummary(summary, thresholds, old = null) {
+export function showSummary(summary, { thresholds, ratings }, old = null) {
   const box = byId("summary");
   box.replaceChildren(headline(summary, old));
   if (!summary?.top) return;
   if (!summary.speakers.length) {
     box.append(table(summary, thresholds, old));
+    box.append(ratingsTable(summary.ratings, ratings, old?.ratings) ?? "");
     return;
   }
   const before = (one) => old?.speakers.find((other) => other.speaker === one.speaker);
@@ -26,6 +28,7 @@ export function showSummary(summary, thresholds, old = null) {
       {},
       make("summary", { text: `Classes of ${one.speaker}` }),
       table(one, thresholds, before(one)),
+      ratingsTable(one.ratings, ratings, before(one)?.ratings),
     ),
   );
   box.append(speakers(summary.speakers), ...each);
