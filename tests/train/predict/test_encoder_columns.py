@@ -26,10 +26,12 @@ from fv2es_train.evaluation.inference import loader_of, run_model
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.feature_config import LinearConfig
 from fv2es_train.predict.encoder_sources import check_encoders, find_encoders, without_unread
+from fv2es_train.predict.predictor import Predictor
+from fv2es_train.predict.request import Request, Span
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import store, train_config
 from tests.train.conftest import random_split
-from tests.train.media import NAME
+from tests.train.media import LEFT, NAME
 
 _MINE = EncoderSettings(encoder="mine", architecture="bert", sha256="ab" * 32, layers=2, width=8)
 CPU = torch.device("cpu")
@@ -117,11 +119,25 @@ def test_a_run_finds_its_encoders_after_they_were_moved(
     assert "--encoder audio:a=DIR" in refused.stderr
     words = [word for pair in moved.values() for word in pair]
     assert probabilities(files, run, *view, *words) == found
+    check_other_ways(Predictor.load(run, "cpu", None, "none", encoders=words[1::2]), files)
     # Another one is known by its weights.
     weights = tmp_path / "moved-text-b" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     refused = CliRunner().invoke(app, ["predict", str(files[0]), "--run", str(run), *words])
     assert refused.exit_code == 1 and "has the digest" in refused.stderr
+
+
+def check_other_ways(predictor: Predictor, files: tuple[Path, Path]) -> None:
+    """Warm, with other words, and with each face for itself."""
+    predictor.warm()
+    spans = (Span(0, 3, "Yes.", view=LEFT),)
+    (one,) = predictor.predict(Request(*files, spans))
+    assert predictor.reword(one, "Yes.").probability == pytest.approx(one.probability, abs=1e-6)
+    assert predictor.reword(one, "I hate it!").probability != one.probability
+    assert set(predictor.reword(one, None).used) == {"a", "v"}
+    (alone,) = predictor.predict(Request(*files, spans, faces="all"))
+    assert alone.speaker.endswith("face 1")
+    assert alone.probability == pytest.approx(one.probability, abs=0.02)
 
 
 def spans_of(shards: Path, place: Path) -> Path:
