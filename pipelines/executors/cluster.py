@@ -1,6 +1,7 @@
 """A running Dask cluster: Dask starts the worker loop on each of its threads.
 
-Only the plan's path travels through the scheduler.
+Only the plan's path travels through the scheduler. Dask's own configuration applies: certificates
+for ``tls://``, and ``fv2es.wait``, how long a run waits for workers ("10m" if it is not set).
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import ExecutorError
+from fv2es_prep.utils.console import say
 from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 
 _CONNECT_TIMEOUT_S = 10
+_WAIT = "10m"
 
 
 class ClusterExecutor:
@@ -41,11 +46,45 @@ class ClusterExecutor:
                 "`dask worker ADDRESS --nthreads 1`",
             ) from error
         with client:
-            _check_workers(client, self._address)
-            run_on(client, plan, report)
+            try:
+                run_on(client, plan, report, _Absence(self._address))
+            except (OSError, TimeoutError, CancelledError) as error:
+                raise ExecutorError(
+                    f"the Dask scheduler at {self._address} is gone: {type(error).__name__}",
+                    "start it and its workers again; the same command continues",
+                ) from error
 
 
-def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
+class _Absence:
+    """How long a cluster has had no worker; it is said once, as is their return."""
+
+    def __init__(self, address: str) -> None:
+        import dask
+        from dask.utils import parse_timedelta
+
+        self._address = address
+        self._most_s = parse_timedelta(dask.config.get("fv2es.wait", _WAIT))
+        self._since: float | None = None
+
+    def check(self, threads: Mapping[str, int]) -> None:
+        """Raise ExecutorError if there has been no worker for too long."""
+        if threads and self._since is not None:
+            say(f"{len(threads)} worker(s) at {self._address}")
+            self._since = None
+        elif not threads and self._since is None:
+            say(f"waiting for workers at {self._address}, {self._most_s:g} s at most")
+            self._since = time.monotonic()
+        elif self._since is not None and time.monotonic() > self._since + self._most_s:
+            raise ExecutorError(
+                f"the Dask scheduler at {self._address} has had no worker for {self._most_s:g} s",
+                f"start some with `dask worker {self._address} --nthreads 1`, or set "
+                "DASK_FV2ES__WAIT=2h; the same command continues",
+            )
+
+
+def run_on(
+    client: Any, plan: PlanDirectory, report: Report, absence: _Absence | None = None
+) -> None:
     """Keep the worker loop running on every thread of a cluster until the plan is done.
 
     Workers find the plan under the same path.
@@ -53,6 +92,8 @@ def run_on(client: Any, plan: PlanDirectory, report: Report) -> None:
     progress, loops = PlanProgress(plan, report), dict[Any, str]()
     while not progress.update():
         threads = client.nthreads()
+        if absence is not None:
+            absence.check(threads)
         for loop, worker in list(loops.items()):
             if loop.done():
                 # An error of the loop itself ends the run.
@@ -76,11 +117,3 @@ def _work(path: Path) -> None:
             "the dataset directory must be on a file system that all workers share",
         )
     work(PlanDirectory(path))
-
-
-def _check_workers(client: Any, address: str) -> None:
-    if not client.nthreads():
-        raise ExecutorError(
-            f"the Dask scheduler at {address} has no worker",
-            f"start some with `dask worker {address} --nthreads 1`",
-        )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client
 
@@ -22,26 +25,36 @@ from tests.command_line import start
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a scheduler that has two workers."""
-    folder = tmp_path_factory.mktemp("cluster")
+@contextmanager
+def cluster(
+    folder: Path, workers: int, security: Sequence[str] = ()
+) -> Iterator[tuple[str, subprocess.Popen[bytes], list[str]]]:
+    """A scheduler with workers: its address, its process, and the command of another worker."""
     found = folder / "scheduler.json"
     # By path of the program, not of the module: this is what a user types.
-    dask = str(Path(sys.executable).parent / "dask")
-    scheduler = [dask, "scheduler", "--port", "0", "--scheduler-file", str(found), "--no-dashboard"]
-    worker = [dask, "worker", "--scheduler-file", str(found), "--nthreads", "1", "--no-dashboard"]
+    program = str(Path(sys.executable).parent / "dask")
+    common = ["--scheduler-file", str(found), "--no-dashboard", *security]
+    worker = [program, "worker", *common, "--nthreads", "1"]
     with ExitStack() as stack:
-        for command in (scheduler, worker, worker):
+        first: subprocess.Popen[bytes] | None = None
+        for command in ([program, "scheduler", "--port", "0", *common], *[worker] * workers):
             process = stack.enter_context(subprocess.Popen(command, cwd=folder))
             stack.callback(process.terminate)
+            first = first or process
             while not found.exists():
                 assert process.poll() is None, "the scheduler ended"
                 time.sleep(0.1)
+        assert first is not None
+        yield json.loads(found.read_text())["address"], first, worker
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler that has two workers."""
+    with cluster(tmp_path_factory.mktemp("cluster"), 2) as (place, _, _):
         # Closed again: the product must not live on a client of ours.
-        with Client(scheduler_file=str(found)) as client:
+        with Client(place) as client:
             client.wait_for_workers(2, timeout=60)
-            place = client.scheduler.address
         yield place
 
 
@@ -80,6 +93,70 @@ def test_a_worker_that_sees_another_disk_is_told(address, tmp_path):
         asked = client.submit(_work, tmp_path / "gone", pure=False)
         with pytest.raises(ExecutorError, match=r"a worker on .* does not see .*gone"):
             asked.result()
+
+
+def test_workers_that_are_not_there_yet_are_waited_for(
+    corpus, text_model, prepared, tmp_path, prepare, options_for, capsys, monkeypatch
+):
+    with cluster(tmp_path, 0) as (place, _, worker):
+        monkeypatch.setitem(dask.config.config, "fv2es", {"wait": "500 ms"})
+        with pytest.raises(ExecutorError, match=r"has had no worker for 0\.5 s"):
+            prepare(options_for(corpus, tmp_path / "out", text_model), place)
+        monkeypatch.setitem(dask.config.config, "fv2es", {"wait": "60 s"})
+        late = threading.Timer(1.5, lambda: started.append(subprocess.Popen(worker, cwd=tmp_path)))
+        started: list[subprocess.Popen[bytes]] = []
+        late.start()
+        try:
+            _, summary = prepare(options_for(corpus, tmp_path / "out", text_model), place)
+        finally:
+            late.join()
+            for process in started:
+                process.terminate()
+                process.wait(20)
+    assert summary.shards_built == 3
+    said = capsys.readouterr().err
+    assert said.count("waiting for workers at") == 2 and said.count("1 worker(s) at") == 1
+    made = {p.name: sha256_of(p) for p in (tmp_path / "out").glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def test_a_scheduler_that_dies_is_told_and_the_same_command_continues(
+    corpus, text_model, prepared, address, tmp_path, prepare, options_for
+):
+    out = tmp_path / "out"
+    with cluster(tmp_path, 1) as (place, scheduler, _):
+        command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model]
+        process = start(*command, "--shard-mb", "0.1", "--executor", place)
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".plan/*/claims/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        scheduler.kill()
+        ended = process.wait()
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+    assert f"the Dask scheduler at {place} is gone" in ended.stderr, ended.stderr
+    assert "the same command continues" in ended.stderr
+    _, summary = prepare(options_for(corpus, out, text_model), address)
+    assert summary.shards == 3
+    made = {p.name: sha256_of(p) for p in out.glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def test_certificates_are_those_of_dasks_configuration(
+    corpus, text_model, prepared, tmp_path, prepare, options_for
+):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    make += ["-subj", "/CN=test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    words = ["--protocol", "tls", "--tls-ca-file", certificate, "--tls-cert", certificate]
+    security = [str(word) for word in (*words, "--tls-key", key)]
+    given = {"ca-file": certificate, "client.key": key, "client.cert": certificate}
+    tls = {f"distributed.comm.tls.{name}": str(path) for name, path in given.items()}
+    with cluster(tmp_path, 1, security) as (place, _, _):
+        assert place.startswith("tls://")
+        with dask.config.set(tls):
+            _, summary = prepare(options_for(corpus, tmp_path / "out", text_model), place)
+    assert summary.shards_built == 3
 
 
 @pytest.mark.parametrize(
