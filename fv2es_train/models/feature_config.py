@@ -108,9 +108,11 @@ class SequenceConfig(FeatureConfig):
     Attributes:
         encoder: sequence encoder.
         pool: rows that are averaged to one before the encoder; tokens are not.
-        hidden: width of the encoder, in each direction.
+        hidden: width of the encoder, in each direction; 0 is that of the feature (RNN only).
         layers: layers of the encoder.
         bidirectional: whether an RNN also reads from the end.
+        summary: what the classifier reads: mean and maximum of all states, or the last state of an
+            RNN in each direction, through a layer of half that width.
         heads: attention heads of a transformer.
         dropout: dropout rate before the classifier and between layers.
     """
@@ -119,9 +121,10 @@ class SequenceConfig(FeatureConfig):
     name: str = "lf-rnn"
     encoder: Literal["lstm", "gru", "transformer"] = "gru"
     pool: _Positive = 4
-    hidden: _Positive = 64
+    hidden: Annotated[int, Meta(ge=0)] = 64
     layers: _Positive = 1
     bidirectional: bool = True
+    summary: Literal["pooled", "last"] = "pooled"
     heads: _Positive = 4
     dropout: _Rate = 0.3
 
@@ -130,6 +133,11 @@ class SequenceConfig(FeatureConfig):
         super().check(settings)
         if self.encoder == "transformer":
             _check_width(self.name, self.hidden, self.heads)
+            if self.summary == "last":
+                raise SettingsError(
+                    f"{self.name} has a transformer and summary 'last', expected 'pooled'",
+                    "choose an RNN with --set model.encoder=lstm",
+                )
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class MultConfig(FeatureConfig):
 
 
 def _check_width(name: str, hidden: int, heads: int) -> None:
-    if hidden % heads or hidden % 2:
+    if not hidden or hidden % heads or hidden % 2:
         raise SettingsError(
             f"{name} has a transformer of width {hidden} with {heads} heads, expected an even "
             "multiple of the heads"

@@ -143,7 +143,7 @@ class _Branch(Rows):
 
     def __init__(self, config: SequenceConfig, stage: str, width: int) -> None:
         super().__init__(stage, width, config.pool)
-        size, between = config.hidden, config.dropout if config.layers > 1 else 0.0
+        size, between = config.hidden or self.size, config.dropout if config.layers > 1 else 0.0
         self.encoder: nn.Module
         if config.encoder == "transformer":
             self.inward: nn.Module = nn.Linear(self.size, size)
@@ -164,7 +164,13 @@ class _Branch(Rows):
             )
             size *= 1 + config.bidirectional
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(2 * size, config.outputs)
+        # How many last states there are, one of each direction; 0: all states are pooled.
+        self.last = 1 + config.bidirectional if config.summary == "last" else 0
+        self.classifier: nn.Module = nn.Linear(2 * size, config.outputs)
+        if self.last:
+            half = nn.Linear(size, size // 2)
+            out = nn.Linear(size // 2, config.outputs)
+            self.classifier = nn.Sequential(half, nn.ReLU(), out)
 
     def forward(self, utterances: tuple[Tensor, ...]) -> Tensor:
         """Logits (B, C) of B sequences (R, D); an empty one counts as a row of means."""
@@ -175,7 +181,13 @@ class _Branch(Rows):
             states = self.encoder(inputs + positions(inputs), src_key_padding_mask=past)
         else:
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-            states, _ = pad_packed_sequence(self.encoder(packed)[0], batch_first=True)
+            every, final = self.encoder(packed)
+            if self.last:
+                hidden = final[0] if isinstance(final, tuple) else final
+                ends = hidden[-self.last :].transpose(0, 1).flatten(1)
+                chosen: Tensor = self.classifier(self.dropout(ends))
+                return chosen
+            states, _ = pad_packed_sequence(every, batch_first=True)
         mean = states.masked_fill(past[:, :, None], 0).sum(1) / lengths[:, None].to(states)
         most = states.masked_fill(past[:, :, None], -torch.inf).amax(1)
         logits: Tensor = self.classifier(self.dropout(torch.cat([mean, most], dim=1)))

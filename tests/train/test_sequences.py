@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.types import Example
@@ -72,6 +74,36 @@ def test_it_learns_and_is_read_back(corpus: Corpus, tmp_path: Path, preset: str)
     kept = load_checkpoint(tmp_path / "run")
     assert kept.model.config.name == preset
     assert float(kept.model.get_submodule("branches.mel").get_buffer("mean").abs().sum()) > 0
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_published_sizes_of_late_fusion(dataset: ShardDataset, bidirectional: bool) -> None:
+    """An LSTM as wide as the feature; its last states, a layer of half their width, the logits."""
+    sizes = {"encoder": "lstm", "hidden": 0, "summary": "last", "dropout": 0.0, "pool": 1}
+    config = replace(SMALL, bidirectional=bidirectional, **sizes)
+    torch.manual_seed(0)
+    model = build(config, dataset.index.settings).eval()
+    width, ends = 128, 128 * (1 + bidirectional)
+    lstm = nn.LSTM(width, width, bidirectional=bidirectional)
+    head = nn.Sequential(nn.Linear(ends, ends // 2), nn.ReLU(), nn.Linear(ends // 2, len(CLASSES)))
+    lstm.load_state_dict(model.get_submodule("branches.mel.encoder").state_dict())
+    head.load_state_dict(model.get_submodule("branches.mel.classifier").state_dict())
+    count = sum(p.numel() for part in (lstm, head) for p in part.parameters())
+    assert sum(p.numel() for p in model.parameters()) == count
+    logits = run_model(model, loader_of(dataset, model, 12), CPU).logits
+    with torch.no_grad():
+        rows = torch.from_numpy(dataset[0].mel.log_power.astype(np.float32))
+        expected = head(lstm(rows[:, None])[1][0].flatten()[None])[0]
+    torch.testing.assert_close(logits[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"hidden": 0}, "width 0 with 2 heads"), ({"summary": "last"}, "a transformer and summary")],
+)
+def test_a_transformer_has_no_published_sizes(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        build(replace(SMALL, encoder="transformer", **changes), SETTINGS)
 
 
 def test_a_transformer_needs_a_width_for_its_heads() -> None:
