@@ -7,6 +7,7 @@ again and again under other ids.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def write_set(directory: str, shards: int) -> dict[str, Any]:
     return {"write_s": time.perf_counter() - began, "receipt_bytes": len(values) / shards}
 
 
-def finish_set(directory: str) -> dict[str, Any]:
+def finish_set(directory: str, from_receipts: bool = True) -> dict[str, Any]:
     """The catalogue, the index and the report of a set that `write_set` wrote."""
     from fv2es_prep.shards.catalogue import write_catalogue
     from fv2es_prep.shards.dropped import write_dropped
@@ -108,7 +109,8 @@ def finish_set(directory: str) -> dict[str, Any]:
     began = time.perf_counter()
     write_dropped(place, ())
     index = make_index("many", ("neu",), (), _settings(), receipts)
-    write_index(place, write_catalogue(place, index))
+    rows = {receipt.name: receipt.rows for receipt in receipts if from_receipts}
+    write_index(place, write_catalogue(place, index, rows))
     indexed = time.perf_counter()
     write_report(place, ())
     return {"index_s": indexed - began, "report_s": time.perf_counter() - indexed}
@@ -123,6 +125,8 @@ def _settings() -> Any:
 def _write_shard(path: Path, number: int) -> Any:
     import numpy as np
 
+    from fv2es_prep.shards.catalogue_file import rows_of_shard
+    from fv2es_prep.shards.index import make_index
     from fv2es_prep.shards.writer import ShardHeader, ShardWriter
     from fv2es_prep.types import Example, Faces, MelSpectrum, ShardReceipt, Utterance
 
@@ -144,7 +148,9 @@ def _write_shard(path: Path, number: int) -> Any:
             writer.append(
                 Example(utterance, np.ones(1, np.uint8), faces=faces, mel=mel, tokens=tokens)
             )
-        return ShardReceipt(path.name, *writer.close(), _IN_SHARD, header.task_digest)
+        receipt = ShardReceipt(path.name, *writer.close(), _IN_SHARD, header.task_digest)
+    head = header.corpus, header.label_classes, header.rating_names, header.settings
+    return replace(receipt, rows=rows_of_shard(path, make_index(*head, ())))
 
 
 def read_set(directory: str, shards: int) -> dict[str, Any]:

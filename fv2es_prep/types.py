@@ -404,6 +404,7 @@ class ShardReceipt:
         counts: work done, e.g. ``frames_sampled``.
         seconds: wall time of the work.
         host: where it was built.
+        rows: its rows of the catalogue, see `catalogue_file.rows_of_shard`; empty where unknown.
     """
 
     name: str
@@ -415,3 +416,4 @@ class ShardReceipt:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     host: str = ""
+    rows: bytes = b""

@@ -16,7 +16,9 @@ from fv2es_prep.config import MODALITIES
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError, ShardError, UtteranceError
 from fv2es_prep.example import completed, prepare_example
 from fv2es_prep.media.recording import OpenRecording
+from fv2es_prep.shards.catalogue_file import rows_of_shard
 from fv2es_prep.shards.digests import digests_of
+from fv2es_prep.shards.index import make_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.writer import ShardWriter, example_row
 from fv2es_prep.stages.base import MEDIA
@@ -91,9 +93,13 @@ def _receipt(
     for entry in dropped:
         writer.drop(entry)
     examples, (digest, size) = len(writer), writer.close()
+    # So that finishing opens no shard.
+    header = task.header
+    head = header.corpus, header.label_classes, header.rating_names, header.settings
+    rows = rows_of_shard(task.path, make_index(*head, ()))
     made_from, seconds = task.header.task_digest, round(time.perf_counter() - began, 3)
     made = (task.path.name, digest, size, examples, made_from)
-    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node())
+    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node(), rows)
 
 
 @dataclass

@@ -251,7 +251,8 @@ def _write_dataset(
     )
     if contents.settings.text.is_known:
         copy_tokenizer(contents.tokenizer, out / TOKENIZER_DIR)
-    index = write_catalogue(out, index)
+    rows = {receipt.name: receipt.rows for receipt in receipts}
+    index = write_catalogue(out, index, rows)
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
     write_report(out, dropped)

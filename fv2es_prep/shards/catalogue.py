@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,8 +258,13 @@ def _from_file(directory: Path, index: Index) -> Catalogue:
     return Catalogue(index, column)
 
 
-def write_catalogue(directory: Path, index: Index) -> Index:
+def write_catalogue(directory: Path, index: Index, rows: Mapping[str, bytes] = {}) -> Index:
     """Write catalogue.parquet of the shards of an index.
+
+    Args:
+        directory: the dataset.
+        index: its index.
+        rows: see `table_from_shards`.
 
     Returns:
         The index with the counts of what is missing.
@@ -268,7 +273,7 @@ def write_catalogue(directory: Path, index: Index) -> Index:
         ShardError: a shard is missing, damaged, foreign or from the future.
         OutputError: it cannot be written.
     """
-    table = table_from_shards(directory, index)
+    table = table_from_shards(directory, index, rows)
     write_arrow(directory / CATALOGUE_NAME, table)
     return replace(index, missing=Catalogue(index, table.column).missing_counts())
 

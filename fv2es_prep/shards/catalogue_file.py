@@ -104,8 +104,13 @@ def column_names(index: Index) -> dict[str, Any]:
     }
 
 
-def table_from_shards(directory: Path, index: Index) -> Any:
+def table_from_shards(directory: Path, index: Index, rows: Mapping[str, bytes] = {}) -> Any:
     """The `pyarrow.Table` that belongs into the file.
+
+    Args:
+        directory: the dataset.
+        index: its index.
+        rows: name of a shard -> what `rows_of_shard` returned; such a shard is not opened.
 
     Raises:
         ShardError: a shard is missing, damaged, foreign or from the future.
@@ -113,8 +118,31 @@ def table_from_shards(directory: Path, index: Index) -> Any:
     import pyarrow as pa
 
     schema = pa.schema(column_names(index), {SHARDS_KEY: shards_digest(index).encode()})
-    parts = [pa.table(_of_shard(directory / s.name, index), schema) for s in index.shards]
+    parts = []
+    for entry in index.shards:
+        known = rows.get(entry.name)
+        part = pa.ipc.open_stream(known).read_all() if known else None
+        if part is None or not part.schema.equals(schema) or len(part) != entry.examples:
+            reader = ShardReader(directory / entry.name, index=index)
+            part = pa.table(_of_shard(reader, index), schema)
+        parts.append(part.replace_schema_metadata(schema.metadata))
     return pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
+
+
+def rows_of_shard(path: Path, index: Index) -> bytes:
+    """The rows of one shard as a compressed Arrow stream; of the index only its head counts.
+
+    Raises:
+        ShardError: the shard is missing, damaged, foreign or from the future.
+    """
+    import pyarrow as pa
+
+    schema = pa.schema(column_names(index))
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, schema, options=options) as stream:
+        stream.write_table(pa.table(_of_shard(ShardReader(path), index), schema))
+    return bytes(sink.getvalue())
 
 
 def content_stages(settings: PrepSettings) -> list[str]:
@@ -122,8 +150,8 @@ def content_stages(settings: PrepSettings) -> list[str]:
     return [stage.name for stage in stages_of(settings) if media_of(stage)]
 
 
-def _of_shard(path: Path, index: Index) -> dict[str, Any]:
-    with ShardReader(path, index=index) as reader:
+def _of_shard(shard: ShardReader, index: Index) -> dict[str, Any]:
+    with shard as reader:
         columns = {name: reader.column(name) for name in (*TEXTS, *TIMES)}
         some = index.settings.require != MODALITIES
         for name in MISSING.values():

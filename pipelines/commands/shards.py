@@ -12,6 +12,7 @@ from fv2es_prep.utils.console import Json
 from pipelines.commands.common import Dataset, output, progress
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 
+_SHARDS_OF_A_PROCESS = 100
 shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
 
 
@@ -36,15 +37,22 @@ def shards_verify(
         list[str] | None, typer.Option(help="As for `fv2es shards add`, if moved: audio:w=DIR.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a dataset: index, hashes, every invariant of the format. Exit status 1 on findings."""
     from fv2es_prep.shards.verify.checks import shards_in, verify
+    from fv2es_prep.utils.processes import cores
 
     if sample is not None and against is None:
         raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
-    with progress(len(shards_in(directory)), "shards") as report:
-        findings = verify(directory, report)
+    count = len(shards_in(directory))
+    with progress(count, "shards") as report:
+        # A process takes longer to start than some shards to check.
+        processes = jobs or min(cores(), 1 + count // _SHARDS_OF_A_PROCESS)
+        findings = verify(directory, report, jobs=processes)
     if against is not None and findings:
         typer.echo(f"hint: repair this first; nothing was compared with {against}", err=True)
     elif against is not None:

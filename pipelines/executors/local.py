@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from typing import Any
 
 from fv2es_prep.errors import SettingsError
+from fv2es_prep.utils.processes import cores
 from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
@@ -46,9 +46,7 @@ class LocalExecutor:
             raise SettingsError(
                 f"invalid executor {name!r}", "write local, or local:N for N processes"
             )
-        affinity = getattr(os, "sched_getaffinity", None)
-        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        self.workers = int(number) if number else cores
+        self.workers = int(number) if number else cores()
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""

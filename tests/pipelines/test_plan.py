@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from fv2es_prep.errors import SettingsError, TokenizerError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import shard_names
 from fv2es_prep.types import Recording, Utterance
+from pipelines.build import quarantine_shard
 from pipelines.cache import shards_of
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.task import cost_s, estimate_s, longest_first
@@ -85,6 +87,16 @@ class Counted(tuple):
     def __iter__(self):
         Counted.passes += 1
         return super().__iter__()
+
+
+def test_a_receipt_brings_the_rows_of_the_catalogue(tmp_path):
+    inventory = inventory_of([(0, 0.0, 3.0)])
+    receipt = quarantine_shard(
+        make_plan(inventory, PrepSettings(), "tests", tmp_path).tasks[0], "its worker died"
+    )
+    rows = pa.ipc.open_stream(receipt.rows).read_all()
+    assert (len(rows), receipt.examples, len(receipt.dropped)) == (0, 0, 1)
+    assert {"id", "label/ang", "mel", "count/faces/found"} <= {*rows.schema.names}
 
 
 def test_more_than_100_000_shards_have_names_in_order(tmp_path):

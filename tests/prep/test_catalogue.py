@@ -9,8 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from fv2es_prep.errors import ShardError
+from fv2es_prep.shards import catalogue_file
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue, write_catalogue
-from fv2es_prep.shards.catalogue_file import COUNT, is_current, table_from_shards
+from fv2es_prep.shards.catalogue_file import (
+    COUNT,
+    is_current,
+    rows_of_shard,
+    table_from_shards,
+)
 from fv2es_prep.shards.index import CATALOGUE_NAME, Index, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.merge import merge
@@ -51,6 +57,30 @@ def test_a_run_writes_what_the_shards_say(prepared):
             digests += [row.tobytes() for row in reader.column("digest/faces")]
     codes = table.content("faces")
     assert len(set(codes.tolist())) == len(set(digests))
+
+
+def test_the_rows_of_receipts_give_the_same_bytes_and_no_shard_is_opened(dataset, monkeypatch):
+    index = read_index(dataset)
+    write_catalogue(dataset, index)
+    wanted = sha256_of(dataset / CATALOGUE_NAME)
+    rows = {e.name: rows_of_shard(dataset / e.name, index) for e in index.shards}
+    first, second = index.shards[0].name, index.shards[1].name
+    opened = []
+    plain = catalogue_file._of_shard
+    monkeypatch.setattr(
+        catalogue_file,
+        "_of_shard",
+        lambda shard, i: opened.append(shard.path.name) or plain(shard, i),
+    )
+    write_catalogue(dataset, index, rows)
+    assert not opened and sha256_of(dataset / CATALOGUE_NAME) == wanted
+    # What is not known, or has other columns, comes from the shard.
+    other = pa.BufferOutputStream()
+    table = pa.table({"id": ["one"] * index.shards[1].examples})
+    with pa.ipc.new_stream(other, table.schema) as stream:
+        stream.write_table(table)
+    write_catalogue(dataset, index, rows | {first: b"", second: bytes(other.getvalue())})
+    assert opened == [first, second] and sha256_of(dataset / CATALOGUE_NAME) == wanted
 
 
 def test_equal_datasets_have_equal_catalogues(dataset, make_dataset, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fv2es_prep.errors import Fv2esError, ShardError, UsageError
+from fv2es_prep.errors import Fv2esError, ShardError, UsageError, WorkError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
@@ -24,6 +25,7 @@ from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.utils.files import sha256_of
+from fv2es_prep.utils.processes import in_order
 from tests.flips import flipped_bit
 
 DATA = Path(__file__).parents[1] / "data"
@@ -99,6 +101,22 @@ def test_truncation_is_found(kept, dataset):
     path.write_bytes(path.read_bytes()[:kept])
     assert codes(dataset).keys() >= {"size", "sha256"}
     assert "unreadable" in codes(dataset, check_hashes=False)
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same_in_the_same_order(dataset):
+    names = [entry.name for entry in read_index(dataset).shards]
+    for name in names[:2]:
+        with (dataset / name).open("r+b") as file:
+            file.seek(-40, 2)
+            file.write(b"x")
+    done = []
+    wanted = verify(dataset)
+    assert len({finding.file for finding in wanted}) >= 2
+    assert verify(dataset, done.append, jobs=2) == wanted
+    assert sum(done) == len(names)
+    with pytest.raises(WorkError, match="killed"):
+        list(in_order(os._exit, [(1,)] * 4, 2))
 
 
 def test_a_missing_shard_is_found(dataset):

@@ -25,6 +25,7 @@ from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.verify.invariants import check_rows, json_object, small_columns
 from fv2es_prep.stages.registry import is_installed, load_stage
 from fv2es_prep.utils.files import sha256_of
+from fv2es_prep.utils.processes import in_order
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def shards_in(directory: Path) -> list[str]:
 
 
 def verify(
-    directory: Path, report: Callable[[int], None] = lambda _: None, check_hashes: bool = True
+    directory: Path,
+    report: Callable[[int], None] = lambda _: None,
+    check_hashes: bool = True,
+    jobs: int = 1,
 ) -> list[Finding]:
     """Check a dataset directory: index, hashes, layout, every invariant, every example's digests.
 
@@ -60,12 +64,14 @@ def verify(
         directory: the dataset directory.
         report: called with 1 for each shard that is done.
         check_hashes: also compare each file's SHA-256 with the index.
+        jobs: processes that check shards; 1 is this process. The findings are the same.
 
     Returns:
         What is wrong; empty where the dataset is OK.
 
     Raises:
         UsageError: there is no such directory.
+        WorkError: a process was killed.
     """
     there = shards_in(directory)
     listed: dict[str, ShardEntry | None] = dict.fromkeys(there)
@@ -76,8 +82,8 @@ def verify(
     except (ShardError, UsageError) as error:
         # The shards are checked all the same, each for itself.
         findings.append(Finding("index", INDEX_NAME, error.sentence))
-    for name, entry in listed.items():
-        found, shard = _check_shard(directory / name, entry, check_hashes)
+    tasks = [(directory / name, entry, check_hashes) for name, entry in listed.items()]
+    for found, shard in in_order(_check_shard, tasks, jobs):
         findings += found
         shards += [shard] if shard else []
         report(1)
