@@ -19,8 +19,11 @@ import httpx
 import pytest
 
 from fv2es_prep.utils.claims import LOCK_NAME
+from fv2es_train.training.loop import train
 from tests.command_line import Running
 from tests.command_line import start as start_fv2es
+from tests.conftest import Once
+from tests.train.conftest import random_split, tiny_config
 
 FV2ES = str(Path(sys.executable).parent / "fv2es")
 _PATIENCE_S = 120
@@ -139,6 +142,19 @@ def hearing(serve: Serve, trained: Callable[[str], Path]) -> Serve:
 def server(serve: Serve) -> Server:
     """One for all tests that leave it as it was."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def rated_run(prepared: Path, text_model: Path, once: Once) -> Path:
+    """A short run that learned valence and activation beside the classes."""
+    split = once("split", lambda place: random_split(prepared, place)) / "split.json"
+    given = {"epochs": 1, "batch_size": 4, "text_encoder": str(text_model)}
+    given |= {"ratings": ("valence", "activation"), "modalities": "tav"}
+
+    def make(place: Path) -> None:
+        train(tiny_config(prepared, split, place / "run", **given))
+
+    return once("rated-run", make) / "run"
 
 
 def _listening(process: Running | subprocess.Popen[bytes], log: Path) -> str:

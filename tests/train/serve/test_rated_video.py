@@ -16,24 +16,11 @@ from fv2es_train.predict.outputs import UtterancePrediction
 from fv2es_train.predict.predictor import Predictor
 from fv2es_train.predict.request import Request, parse_view
 from fv2es_train.predict.subtitles import parse_transcript
-from fv2es_train.training.loop import train
-from tests.conftest import Once
-from tests.train.conftest import random_split, tiny_config
 from tests.train.serve.conftest import Serve
 
 pytestmark = pytest.mark.slow
-NAMES = ("valence", "activation")
 WORDS = "1\n00:00:00,000 --> 00:00:03,000\nI am so happy\n\n2\n00:00:03,500 --> 00:00:07,000\nno\n"
 VIEW = "left:224:0"
-
-
-@pytest.fixture(scope="module")
-def rated_run(prepared: Path, text_model: Path, once: Once) -> Path:
-    """A short run that learned two ratings beside the classes."""
-    split = once("split", lambda place: random_split(prepared, place)) / "split.json"
-    given = {"epochs": 1, "modalities": "tav", "batch_size": 4, "text_encoder": str(text_model)}
-    make = lambda place: train(tiny_config(prepared, split, place / "run", ratings=NAMES, **given))  # noqa: E731
-    return once("rated-run", make) / "run"
 
 
 def predicted(run: Path, text_model: Path, talk: Path, words: str) -> list[UtterancePrediction]:
@@ -46,7 +33,7 @@ def test_a_command_and_a_server_give_the_ratings(
     rated_run: Path, text_model: Path, talk: Path, tmp_path: Path, serve: Serve
 ) -> None:
     expected = predicted(rated_run, text_model, talk, WORDS)
-    assert [list(one.ratings) for one in expected] == [[*NAMES]] * 2
+    assert [list(one.ratings) for one in expected] == [["valence", "activation"]] * 2
     for one in expected:
         assert {letter for parts in one.rating_contribution.values() for letter in parts} == {
             *"tav"

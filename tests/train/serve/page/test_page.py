@@ -68,6 +68,23 @@ def test_a_video_is_sent_and_its_numbers_are_those_of_the_api(
         expect(page.at(f"share-{name}")).to_have_text(share)
 
 
+def test_ratings_stand_below_the_classes_with_their_scale(
+    browser: Browser, serve: Serve, rated_run: Path, playable: Path
+) -> None:
+    server = serve(run=rated_run)
+    with visit(browser, server.url) as page:
+        job = job_of(server, ask(page, playable))
+        page.row(0).click()
+        low = server.get("/v1/about").json()["ratings"][0]["low"]
+        for name, value in job["utterances"][0]["ratings"].items():
+            cell = page.at("detail").get_by_test_id(f"rating-{name}")
+            expect(cell).to_have_text(f"{value:.2f}")
+        expect(page.at("detail").get_by_test_id("ratings")).to_contain_text(f"{low:g} (negative)")
+        expect(page.at("detail").get_by_test_id("ratings")).to_contain_text("not calibrated")
+        mean = page.page.locator("#summary").get_by_test_id("rating-valence")
+        expect(mean).to_have_text(f"{job['summary']['ratings']['valence']:.2f}")
+
+
 def test_video_time_line_and_list_go_in_step(page: Visit, server: Server, playable: Path) -> None:
     job = job_of(server, ask(page, playable))
     second, slider, film = job["utterances"][1], page.at("slider"), page.at("film")
