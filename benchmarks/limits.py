@@ -6,6 +6,7 @@ again and again under other ids.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,42 @@ def measure(bench: Bench) -> Section:
     verdicts.append(Verdict(said, each[-1] / each[0], 1.5, "at most"))
     columns = ("utterances", "shards", "plan s", "dry run's figures s", "peak MB")
     table = Table("planning, without a scan and hashes", columns, tuple(rows))
-    return Section((table,), tuple(verdicts), (), {"plans": rows})
+    sets, more, found = _sets(1_000 if bench.quick else 10_000, bench)
+    return Section((table, sets), (*verdicts, *more), (), {"plans": rows, **found})
+
+
+def _sets(shards: int, bench: Bench) -> tuple[Table, list[Verdict], dict[str, Any]]:
+    """What a set of many shards costs to finish, to open and to read."""
+    with tempfile.TemporaryDirectory(dir=bench.out) as folder:
+        place = str(Path(folder) / "set")
+        bench.say(f"a set of {shards} shards")
+        call_apart("limits:write_set", directory=place, shards=shards)
+        scanned = call_apart("limits:finish_set", directory=place, from_receipts=False)
+        finished = call_apart("limits:finish_set", directory=place)
+        few = call_apart("limits:read_set", directory=place, shards=100)
+        all_of = call_apart("limits:read_set", directory=place, shards=shards)
+    scan_s, finish_s = (found["index_s"] + found["report_s"] for found in (scanned, finished))
+    rows = (
+        ("finish, reading the shards", scan_s),
+        ("finish, from receipts", finish_s),
+        ("open the dataset", all_of["open_s"]),
+        ("first read of a shard", all_of["first_s"]),
+        ("random read among 100 shards, CPU", few["read_s"]),
+        (f"random read among {shards} shards, CPU", all_of["read_s"]),
+        ("the same into batches, 100 shards", few["batch_s"]),
+        (f"the same into batches, {shards} shards", all_of["batch_s"]),
+    )
+    verdicts = [
+        Verdict(f"finish of {shards} shards, s", finish_s, 30, "at most"),
+        Verdict(f"open a dataset of {shards} shards, s", all_of["open_s"], 1, "at most"),
+        Verdict(
+            "random read, against 100 shards", all_of["read_s"] / few["read_s"], 1.5, "at most"
+        ),
+    ]
+    into = all_of["batch_s"] / few["batch_s"]
+    verdicts.append(Verdict("random read into batches, against 100 shards", into, 1.5, "at most"))
+    data = {"scanned": scanned, "finished": finished, "few": few, "all": all_of}
+    return Table(f"{shards} shards of four examples", ("what", "s"), rows), verdicts, data
 
 
 def draw(figure: Any, data: dict[str, Any]) -> None:
@@ -157,6 +193,7 @@ def read_set(directory: str, shards: int) -> dict[str, Any]:
     """Open a dataset, and read examples of its first shards in random order."""
     import numpy as np
 
+    from fv2es_train.data.batches import collate
     from fv2es_train.data.dataset import ShardDataset
 
     began = time.perf_counter()
@@ -172,8 +209,13 @@ def read_set(directory: str, shards: int) -> dict[str, Any]:
     for row in rows:
         dataset[row]
     read = time.process_time() - before
+    before = time.process_time()
+    for row in range(0, len(rows), 8):
+        collate([dataset[place] for place in rows[row : row + 8]])
+    batch = time.process_time() - before
     return {
         "open_s": opened - began,
         "first_s": (first - opened) / shards,
         "read_s": read / len(rows),
+        "batch_s": batch / len(rows),
     }
