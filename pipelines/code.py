@@ -1,20 +1,25 @@
 """The code that makes shards: a digest of our sources, and the versions of what decides bits.
 
 A worker with other code would make other bytes silently, so it refuses the tasks of a plan.
+`run.json` names the code of every shard, also of those that a later run keeps.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import fv2es_prep
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version
+from fv2es_prep.shards.index import RUN_NAME
+from fv2es_prep.utils.files import read_regular, write_json
 
 # Packages that compute stored values or write files.
 _DECISIVE = (
@@ -41,6 +46,47 @@ def check_code(planned: Mapping[str, str]) -> None:
                 f"planned with {name} {expected}",
                 "install the same fv2es and packages for every worker; nothing was built there",
             )
+
+
+def note_code(out: Path, building: Mapping[str, Set[str]], aside: Mapping[str, str]) -> None:
+    """Note in run.json that shards are made by this process's code, before they are built.
+
+    So the note also holds where the run is killed. ``building`` names each shard and the old ones
+    whose values it keeps, whose code it shares; ``aside`` where each old one is moved to.
+    """
+    here, groups = code_here(), made_by(out)
+    if not any(code == here for code, _ in groups):
+        groups.append((here, set()))
+    noted = []
+    for code, names in groups:
+        before = names | {aside[name] for name in names & aside.keys()}
+        keeps = {name for name, sources in building.items() if code == here or sources & before}
+        noted.append((code, (before - building.keys()) | keeps))
+    try:
+        about = dict(json.loads(read_regular(out / RUN_NAME)))
+    except (OSError, ValueError, TypeError):
+        about = {}
+    write_json(out / RUN_NAME, {**about, "made_by": plain(noted)})
+
+
+def made_by(out: Path) -> list[tuple[dict[str, str], set[str]]]:
+    """Each code that run.json notes, and the names of its shards; empty where nothing is noted."""
+    try:
+        noted = json.loads(read_regular(out / RUN_NAME))["made_by"]
+        return [(dict(group["code"]), set(map(str, group["shards"]))) for group in noted]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def plain(groups: list[tuple[dict[str, str], set[str]]]) -> list[dict[str, Any]]:
+    """What `made_by` returns as it stands in run.json."""
+    return [{"code": code, "shards": sorted(names)} for code, names in groups if names]
+
+
+def difference(code: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What differs between two codes, in words, e.g. ``torch 2.6.0 (now 2.7.0)``."""
+    differing = [name for name in {**code, **now} if code.get(name) != now.get(name)]
+    return ", ".join(f"{n} {code.get(n, 'none')} (now {now.get(n, 'none')})" for n in differing)
 
 
 def _sources() -> str:

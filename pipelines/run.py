@@ -30,6 +30,7 @@ from fv2es_prep.utils.files import (
     write_json,
 )
 from pipelines.cache import ASIDE_NAME, shards_of
+from pipelines.code import difference, made_by, note_code, plain
 from pipelines.executors.base import executor_of
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 from pipelines.plan import Plan
@@ -50,6 +51,8 @@ class Summary:
         recordings_failed: recordings that could not be read to their end.
         seconds: wall time of this run.
         failed_shards: name of a shard that could not be built -> the error.
+        other_code: how other code differs from this run's -> number of shards that it made, at
+            least in part, and this run kept.
     """
 
     out: Path
@@ -66,6 +69,7 @@ class Summary:
     seconds: float
     failed_shards: dict[str, str] = field(default_factory=dict)
     reconciliation: dict[str, int] = field(default_factory=dict)
+    other_code: dict[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -101,6 +105,7 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
     with locked(out) as lock:
         _make_room(out, plan)
         directory = write_plan(plan, out)
+        _note_code(out, plan)
         try:
             # A run that took the directory over has removed the plan.
             with contextlib.suppress(FileNotFoundError):
@@ -153,6 +158,8 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         found, expected = prepared + len(tried), contents.utterances
         assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
         missing = _write_dataset(contents, out, receipts, dropped)
+    still = {*contents.shards, *(path.name for path in (out / ASIDE_NAME).glob("*.h5"))}
+    code = [(each, names & still) for each, names in made_by(out)]
     summary = Summary(
         out=out,
         shards=len(contents.shards),
@@ -170,6 +177,11 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         seconds=round(time.monotonic() - began, 2),
         failed_shards={name: str(error) for name, error in failed.items()},
         reconciliation=contents.inventory.reconciliation,
+        other_code={
+            difference(each, contents.code): len(names & known.keys())
+            for each, names in code
+            if names & known.keys() and each != contents.code
+        },
     )
     # The only place for times, hosts and paths.
     about_run = {
@@ -179,7 +191,7 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         "python": platform.python_version(),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "executor": executor,
-        "code": contents.code,
+        "made_by": plain(code),
         "tokenizer": contents.tokenizer,
         "encoders": contents.encoders,
         "summary": summary.to_json(),
@@ -203,6 +215,13 @@ def note_added(
     except (OSError, ValueError, AttributeError, TypeError):
         return
     write_json(out / RUN_NAME, about)
+
+
+def _note_code(out: Path, plan: Plan) -> None:
+    building = {t.path.name: {k.path.name for k in t.kept.values()} for t in plan.todo}
+    if building:
+        aside = {old.path.name: old.aside.name for old in plan.cache.shards.values()}
+        note_code(out, building, aside)
 
 
 def _make_room(out: Path, plan: Plan) -> None:

@@ -193,6 +193,8 @@ def _print_summary(summary: Summary) -> None:
             typer.echo(f"no {name:5} {count:7} utterances: {reason}")
     for reason, count in summary.dropped.items():
         typer.echo(f"left out {count:6} {reason}")
+    for other, count in summary.other_code.items():
+        typer.echo(f"kept     {count:7} shard(s) with values of other code: {other}")
     for name, error in summary.failed_shards.items():
         _fail(f"{name}: {error}")
     if lost := summary.recordings_failed:

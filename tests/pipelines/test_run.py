@@ -12,6 +12,7 @@ from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.utils.files import sha256_of
+from pipelines.code import code_here, made_by
 from pipelines.plan import plan_corpus
 from pipelines.run import RUN_NAME, run
 
@@ -142,3 +143,50 @@ def test_another_corpus_in_the_directory_is_refused(
     write_index(shards, replace(read_index(shards), corpus="mosei"))
     with pytest.raises(UsageError, match="holds shards of mosei"):
         prepare(options_for(corpus, shards, text_model))
+
+
+def test_what_other_code_has_made_is_named_as_long_as_it_is_kept(
+    corpus, text_model, shards, prepare, options_for
+):
+    def change(*versions: str) -> None:
+        """Make each of the first shards one of another version of torch."""
+        about = json.loads((shards / RUN_NAME).read_text())
+        (group,) = about["made_by"]
+        names = group["shards"]
+        groups = [
+            {"code": {**group["code"], "torch": version}, "shards": [name]}
+            for version, name in zip(versions, names, strict=False)
+        ]
+        rest = {**group, "shards": names[len(versions) :]}
+        (shards / RUN_NAME).write_text(json.dumps({**about, "made_by": [*groups, rest]}))
+
+    def noted() -> dict[str, list[str]]:
+        groups = json.loads((shards / RUN_NAME).read_text())["made_by"]
+        return {group["code"]["torch"]: group["shards"] for group in groups}
+
+    now, options = code_here()["torch"], options_for(corpus, shards, text_model)
+    names = [f"iemocap-{number:05}.h5" for number in range(3)]
+    assert noted() == {now: names}
+    change("1.8.0", "1.9.0")
+    _, summary = prepare(options)
+    assert summary.other_code == {f"torch {v} (now {now})": 1 for v in ("1.8.0", "1.9.0")}
+    # The first one is built anew without a value of its own; the other is kept as it is.
+    (shards / names[0]).unlink()
+    _, summary = prepare(options)
+    assert summary.other_code == {f"torch 1.9.0 (now {now})": 1}
+    assert noted() == {"1.9.0": [names[1]], now: [names[0], names[2]]}
+    # Another cut keeps the values: the shard counts to both.
+    _, summary = prepare(options_for(corpus, shards, text_model, shard_mb=16))
+    assert summary.other_code == {f"torch 1.9.0 (now {now})": 1}
+    assert noted() == {"1.9.0": [names[0]], now: [names[0]]}
+
+
+def test_the_code_is_noted_before_a_shard_is_built(
+    corpus, text_model, tmp_path, prepare, options_for, monkeypatch
+):
+    monkeypatch.setattr("pipelines.executors.slurm._submit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(options_for(corpus, tmp_path, text_model), "slurm:1")
+    ((code, names),) = made_by(tmp_path)
+    assert code == code_here()
+    assert names == {f"iemocap-{number:05}.h5" for number in range(3)}
