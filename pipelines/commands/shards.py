@@ -25,6 +25,15 @@ def shards_info(directory: Dataset, as_json: Json = False) -> None:
     output(info, info_text(info), as_json)
 
 
+@shards.command("status", epilog="Example: fv2es shards status shards")
+def shards_status(directory: Dataset, as_json: Json = False) -> None:
+    """Tell how far a run is: shards done, building, left and failed, and the workers' hosts."""
+    from pipelines.executors.plan_status import status_of, status_text
+
+    status = status_of(directory)
+    output(status, status_text(status), as_json)
+
+
 @shards.command("verify", epilog="Example: fv2es shards verify shards")
 def shards_verify(
     directory: Dataset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,12 +18,13 @@ import psutil
 import pytest
 
 from fv2es_prep.errors import ExecutorError, SettingsError, UsageError
-from fv2es_prep.types import PictureFiles, Recording, Utterance
+from fv2es_prep.types import PictureFiles, Recording, ShardReceipt, Utterance
 from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard
 from pipelines.executors.base import EXECUTORS, executor_of
 from pipelines.executors.plan_directory import PlanDirectory, write_plan
+from pipelines.executors.plan_status import status_of, status_text
 from pipelines.executors.worker import work
 from pipelines.plan import plan_corpus
 from pipelines.run import finish
@@ -175,6 +177,39 @@ def test_nothing_calls_flock(
         path.name for path in prepared.iterdir()
     }
     assert not list((tmp_path / "out").glob(".[lp]*"))
+
+
+def test_the_status_names_what_is_done_and_who_works(
+    corpus, text_model, prepared, tmp_path, options_for
+):
+    plan = plan_corpus(options_for(corpus, tmp_path, text_model))
+    directory = write_plan(plan, tmp_path)
+    first, second, third = directory.contents.tasks
+    receipt = ShardReceipt(f"{first}.h5", "", 0, 6, "")
+    directory.put(first, receipt)
+    directory.put(second, OSError("no tokenizer"))
+    with Claim.take(directory.path / "claims", third) as claim:
+        directory.advance(third, 2)
+        status = status_of(tmp_path)
+        text = status_text(status)
+        dead = directory.path / "claims" / f"{third}.1" / claim.record.name
+        os.utime(dead, (0, 0))
+        stale = status_of(tmp_path)
+    assert [status[name] for name in ("done", "building", "left")] == [1, 1, 0]
+    assert (status["shards"], status["running"], status["complete"]) == (3, False, False)
+    assert status["failed"] == {second: "no tokenizer"}
+    assert status["utterances_done"] == status["utterances_to_do"] - 4 == 14
+    (worker,) = status["workers"]
+    assert (worker["process"], worker["host"], worker["live"]) == (
+        os.getpid(),
+        platform.node(),
+        True,
+    )
+    assert f"worker   {third}: process {os.getpid()} on {platform.node()}, heartbeat 0 s" in text
+    assert "no run is active" in text
+    assert (stale["building"], stale["left"], stale["workers"][0]["live"]) == (0, 1, False)
+    assert "its shard is free" in status_text(stale)
+    assert status_text(status_of(prepared)) == "complete       3 shard(s)"
 
 
 TWICE = [signal.SIGINT] * 2

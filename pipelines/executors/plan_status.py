@@ -1,0 +1,79 @@
+"""How far the run in a dataset directory is, for a process that only looks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.shards.index import read_index
+from fv2es_prep.utils.claims import LOCK_NAME, holder_of, is_live, records
+from pipelines.executors.plan_directory import PLAN_NAME, PlanDirectory
+
+
+def status_of(out: Path) -> dict[str, Any]:
+    """Shards done, being built, left and failed, and who builds what.
+
+    Raises:
+        ShardError: there is neither a run nor an index.
+    """
+    try:
+        plans = [path for path in (out / PLAN_NAME).iterdir() if (path / "plan.json").is_file()]
+        if plans:
+            return _status(PlanDirectory(plans[0]), out)
+    except FileNotFoundError:
+        # No run, or it ended while we looked.
+        pass
+    return {"running": False, "complete": True, "shards": len(read_index(out).shards)}
+
+
+def _status(plan: PlanDirectory, out: Path) -> dict[str, Any]:
+    contents, finished = plan.contents, plan.finished()
+    failed = {n: str(r) for n in sorted(finished) if isinstance(r := plan.result(n), Exception)}
+    claims = [c for c in records(plan.path / "claims") if c.parent.stem not in finished]
+    workers = sorted((_worker(claim) for claim in claims), key=lambda one: str(one["shard"]))
+    held = {worker["shard"] for worker in workers if worker["live"]}
+    return {
+        "running": any(map(is_live, records(out, LOCK_NAME))),
+        "complete": False,
+        "shards": len(contents.shards),
+        "done": len(contents.shards) - len(contents.tasks) + len(finished) - len(failed),
+        "building": len(held),
+        "left": len(contents.tasks.keys() - finished - held),
+        "failed": failed,
+        "utterances_done": plan.done(finished),
+        "utterances_to_do": sum(contents.tasks.values()),
+        "workers": workers,
+    }
+
+
+def _worker(claim: Path) -> dict[str, Any]:
+    try:
+        age_s = round(time.time() - claim.stat().st_mtime, 1)
+    except FileNotFoundError:
+        age_s = 0.0
+    holder = {"host": "?", "process": 0, **holder_of(claim)}
+    return {
+        "shard": claim.parent.stem,
+        "host": holder["host"],
+        "process": holder["process"],
+        "heartbeat_age_s": age_s,
+        "live": is_live(claim),
+    }
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """The status in lines."""
+    if status["complete"]:
+        return f"complete {status['shards']:7} shard(s)"
+    lines = [f"{name:9}{status[name]:7} shard(s)" for name in ("done", "building", "left")]
+    lines += [f"utterances {status['utterances_done']} of {status['utterances_to_do']}"]
+    for one in status["workers"]:
+        state = "" if one["live"] else ", dead: its shard is free"
+        place = f"process {one['process']} on {one['host']}"
+        age = f"heartbeat {one['heartbeat_age_s']:.0f} s ago"
+        lines += [f"worker   {one['shard']}: {place}, {age}{state}"]
+    lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
+    if not status["running"]:
+        lines += ["no run is active; the command of `fv2es prep` that began it continues it"]
+    return "\n".join(lines)
