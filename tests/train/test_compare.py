@@ -239,6 +239,7 @@ def test_the_card_of_generated_data_says_so_and_gives_its_licence(
         "model": "fv2es-tiny",
         "modalities": "tav",
         "stopped_early": False,
+        "without_votes": None,
         "device": "cpu",
         **json.loads((run / "metrics.json").read_text()),
     }
