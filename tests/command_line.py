@@ -92,6 +92,10 @@ def _run(
         os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     fork_server.share()
+    if words[:1] == ["serve"]:
+        from fv2es_train.serve import worker_pool
+
+        worker_pool._START = "forkserver"  # type: ignore[assignment]
     sys.argv = ["fv2es", *words]
     from cli import app  # noqa: TID251  # the command line itself
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Literal
 
 from fv2es_prep.errors import WorkError
 from fv2es_train.serve.jobs import Job, Jobs
@@ -26,6 +26,7 @@ from fv2es_train.serve.settings import ServeConfig
 _LOG = logging.getLogger("fv2es.serve")
 # A worker that does not stop a job within this time is killed.
 _GRACE_S = 5.0
+_START: Literal["spawn"] = "spawn"
 _POLL_S = 0.1
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 
@@ -34,7 +35,7 @@ class WorkerProcess:
     """One worker process, with a directory of its own in the workspace."""
 
     def __init__(self, config: ServeConfig, workspace: Path) -> None:
-        context = _context()
+        context = multiprocessing.get_context(_START)
         self._folder = Path(tempfile.mkdtemp(dir=workspace))
         self._connection: Connection
         self._connection, theirs = context.Pipe()
@@ -115,18 +116,6 @@ class WorkerProcess:
         self._process.join()
         self._connection.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """Processes that are forked from one that has loaded the libraries, where that can be had.
-
-    A restarted worker is ready sooner, and several share the memory of the libraries.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fv2es_train.predict.predictor"])
-    return context
 
 
 class WorkerPool:
