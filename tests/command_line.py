@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
@@ -33,7 +34,9 @@ class Running:
         return self.process.pid
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send a signal, unless the process has ended already."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self, patience_s: float = _PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """Its exit status (negative after a signal), stdout and stderr; it is killed when late."""
