@@ -71,7 +71,7 @@ def measure(bench: Bench) -> Section:
             for name, value in zip(found, best, strict=True)
         ),
         Verdict(
-            "kB of memory per additional second of a sound", growth / span / 1e3, 1000, "at most"
+            "memory for each further second of sound, kB", growth / span / 1e3, 1000, "at most"
         ),
     )
     notes = (

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read_batch(shards: Path, count: int) -> Batch:
-    """The first utterances of a dataset that have a face, sound and words."""
+    """The first ``count`` utterances of a dataset as one batch."""
     from fv2es_train.data.batches import collate
     from fv2es_train.data.dataset import ShardDataset
 

@@ -232,7 +232,7 @@ def _missing_media(name: str, parts: dict[str, dict[str, Path]]) -> tuple[DropRe
 
 
 def _rated(turn: LabelLine | None, votes: list[str]) -> Iterator[LabelLine]:
-    """Add its evaluators' votes to a turn; a vote for several classes is divided among them."""
+    """Add the evaluators' votes to a turn; a vote for n classes counts 1 / n for each."""
     if turn is not None:
         counts = dict.fromkeys(_CLASSES.values(), 0.0)
         for vote in votes:

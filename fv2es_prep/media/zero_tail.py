@@ -35,7 +35,7 @@ def _is_searched(file: BinaryIO) -> bool:
 
 
 def _before_zeros(file: BinaryIO, size: int) -> int:
-    """Offset of the trailing zeros, rounded to a block."""
+    """Offset at which the trailing zeros begin, rounded up to whole blocks from the end."""
     end, zeros = size, bytes(_BLOCK_BYTES)
     while end > 0:
         begin = max(end - _BLOCK_BYTES, 0)

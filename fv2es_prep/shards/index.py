@@ -228,7 +228,7 @@ def _index_of(value: dict[str, Any]) -> Index:
 
 
 def encoders_of(directory: Path) -> dict[str, str]:
-    """Encoder stage -> directory or hub name, as the last runs on a dataset noted; may be empty."""
+    """Encoder stage -> directory or hub name, from run.json; empty if it names none."""
     try:
         noted = json.loads(read_regular(directory / RUN_NAME))["encoders"]
         return {str(stage): str(place) for stage, place in noted.items()}

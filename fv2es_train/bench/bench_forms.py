@@ -109,7 +109,7 @@ def _printed(percent: float | None, digits: int = 4) -> str:
 
 
 def _digits(percents: Iterable[float]) -> int:
-    """Decimals that print all of them: 84.5 is 0.845, 84.77 is 0.8477."""
+    """The number of decimals that loses nothing: 3 for 84.5 % (0.845), 4 for 84.77 % (0.8477)."""
     return 3 if all(round(percent, 1) == percent for percent in percents) else 4
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.registry import Registry
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
@@ -57,6 +58,22 @@ def executor_of(name: str) -> Executor:
         SettingsError: what follows the colon is invalid.
     """
     return EXECUTORS.load(name.partition(":")[0])(name)
+
+
+def worker_count(name: str, meaning: str) -> int | None:
+    """N of ``KIND:N``, the number of workers; None of ``KIND`` alone.
+
+    Raises:
+        SettingsError: what follows the colon is no positive number; ``meaning`` says what it is.
+    """
+    kind, colon, number = name.partition(":")
+    if not colon:
+        return None
+    if not (number.isdecimal() and int(number) > 0):
+        raise SettingsError(
+            f"invalid executor {name!r}", f"write {kind}, or {kind}:N for {meaning}"
+        )
+    return int(number)
 
 
 class PlanProgress:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.processes import cores
-from pipelines.executors.base import POLL_S, PlanProgress, Report
+from pipelines.executors.base import POLL_S, PlanProgress, Report, worker_count
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
@@ -41,12 +41,7 @@ class LocalExecutor:
     """Runs the worker loop in processes of one thread each: one per core, or N of ``local:N``."""
 
     def __init__(self, name: str) -> None:
-        number = name.removeprefix("local").removeprefix(":")
-        if name != "local" and not (number.isdecimal() and int(number) > 0):
-            raise SettingsError(
-                f"invalid executor {name!r}", "write local, or local:N for N processes"
-            )
-        self.workers = int(number) if number else cores()
+        self.workers = worker_count(name, "N processes") or cores()
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from fv2es_prep.errors import ExecutorError, SettingsError
-from pipelines.executors.base import PlanProgress, Report
+from fv2es_prep.errors import ExecutorError
+from pipelines.executors.base import PlanProgress, Report, worker_count
 from pipelines.executors.plan_directory import PlanDirectory
 
 _DEFAULT = 16
@@ -28,12 +28,7 @@ class SlurmExecutor:
     """Runs the worker loop in up to N tasks of an array job, of ``slurm:N``."""
 
     def __init__(self, name: str) -> None:
-        number = name.removeprefix("slurm").removeprefix(":")
-        if name != "slurm" and not (number.isdecimal() and int(number) > 0):
-            raise SettingsError(
-                f"invalid executor {name!r}", "write slurm, or slurm:N for at most N workers"
-            )
-        self.workers = int(number) if number else _DEFAULT
+        self.workers = worker_count(name, "at most N workers") or _DEFAULT
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`; the job is cancelled when this process stops."""

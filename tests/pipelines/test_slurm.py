@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fv2es_prep.errors import ExecutorError, SettingsError
+from fv2es_prep.errors import ExecutorError, SettingsError, UsageError
 from fv2es_prep.utils.files import sha256_of
 from pipelines.code import check_code, code_here
 from pipelines.executors.base import executor_of
@@ -63,7 +63,7 @@ def hashes(directory: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["slurm:0", "slurm:x", "slurmy:2"])
 def test_a_wrong_name_is_refused(name: str) -> None:
-    with pytest.raises((SettingsError, Exception), match="invalid executor|unknown executor"):
+    with pytest.raises((SettingsError, UsageError), match="invalid executor|unknown executor"):
         executor_of(name)
 
 

@@ -49,7 +49,7 @@ class Additions:
 
 @dataclass(frozen=True)
 class RestageTask:
-    """One shard to write with other stages, as it travels to a worker."""
+    """One shard to write with other stages; it is pickled for a worker."""
 
     directory: Path
     entry: ShardEntry

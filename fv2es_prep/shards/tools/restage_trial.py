@@ -80,7 +80,7 @@ def try_stages(
 
 
 class _Trial:
-    """Examples that are made and written to a shard that is removed at once."""
+    """Makes examples and writes them to a temporary shard."""
 
     def __init__(
         self, directory: Path, index: Index, settings: PrepSettings, additions: Additions

@@ -51,7 +51,7 @@ def small_columns(stored: Mapping[str, Any], settings: PrepSettings) -> Columns:
 
 
 def check_small(columns: Columns, settings: PrepSettings) -> Iterator[tuple[str, str]]:
-    """Check what must hold before an example is read; yields code and sentence of violations."""
+    """Check what must hold before an example is read; yield each violation's code and sentence."""
     stages = _stages(columns, settings)
     yield from _check_offsets(stages)
     checks = [(rows, check) for rows in stages for check in rows.stage.checks if check.at_open]
