@@ -37,6 +37,26 @@ _SETTINGS = PrepSettings()
 
 
 @dataclass(frozen=True)
+class ClusterConfig:
+    """How executors use a cluster.
+
+    Attributes:
+        sbatch: SLURM: options of sbatch, e.g. partition=short,time=4:00:00.
+        min_workers: Dask: workers to wait for before the first task.
+        wait: Dask: how long to wait for workers where there are too few, e.g. 10m or 2h.
+        path_map: Dask: directories that workers see under another path, e.g. /data=/mnt/data.
+    """
+
+    sbatch: tuple[str, ...] = ()
+    min_workers: Annotated[int, Meta(ge=1)] = 1
+    wait: str = "10m"
+    path_map: tuple[str, ...] = ()
+
+
+NO_CLUSTER = ClusterConfig()
+
+
+@dataclass(frozen=True)
 class PrepConfig:
     """A preparation. Make one with `prep_config`, which applies ``preset`` and ``compact``.
 
@@ -68,6 +88,7 @@ class PrepConfig:
         retry_dropped: Prepare utterances again that an earlier run dropped.
         fail_fast: Stop at the first recording that cannot be read.
         executor: Where tasks run.
+        cluster: use of a cluster.
         max_dropped: Exit with status 1 if a larger share of the utterances is dropped, 0 to 1.
         frames: frames that are sampled.
         faces: face detection.
@@ -101,6 +122,7 @@ class PrepConfig:
     retry_dropped: bool = False
     fail_fast: bool = False
     executor: str = "local"
+    cluster: ClusterConfig = NO_CLUSTER
     max_dropped: float = 1.0
     frames: FrameSettings = _SETTINGS.frames
     faces: FaceSettings = _SETTINGS.faces

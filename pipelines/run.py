@@ -31,6 +31,7 @@ from fv2es_prep.utils.files import (
 )
 from pipelines.cache import ASIDE_NAME, shards_of
 from pipelines.code import difference, made_by, note_code, plain
+from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.base import executor_of
 from pipelines.executors.plan_directory import STOPPING, Contents, PlanDirectory, write_plan
 from pipelines.plan import Plan
@@ -86,7 +87,13 @@ class Summary:
         return {**asdict(self), "out": str(self.out), "complete": self.complete}
 
 
-def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> Summary:
+def run(
+    plan: Plan,
+    out: Path,
+    executor: str,
+    report: Callable[[int], None],
+    cluster: ClusterConfig = NO_CLUSTER,
+) -> Summary:
     """Build what the plan still lacks, then write the index.
 
     If a shard fails there is no index, and the same command continues. ``report`` is called with
@@ -100,7 +107,7 @@ def run(plan: Plan, out: Path, executor: str, report: Callable[[int], None]) -> 
         ExecutorError: the cluster cannot be reached or runs another version.
     """
     began = time.monotonic()
-    chosen = executor_of(executor)
+    chosen = executor_of(executor, cluster)
     make_directory(out)
     with locked(out) as lock:
         _make_room(out, plan)

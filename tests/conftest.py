@@ -194,7 +194,7 @@ def prepare() -> Callable[..., tuple[Plan, Summary]]:
         report: Callable[[int], None] = lambda _: None,
     ) -> tuple[Plan, Summary]:
         plan = plan_corpus(options)
-        return plan, run(plan, options.out, executor, report)
+        return plan, run(plan, options.out, executor, report, options.cluster)
 
     return plan_and_run
 

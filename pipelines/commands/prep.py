@@ -114,6 +114,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 help=f"Executor: {', '.join(EXECUTORS.names())}; e.g. local:4 (processes), "
                 "slurm:16 (array job) or tcp://HOST:PORT (Dask).",
             ),
+            Flag("cluster.sbatch", ("--sbatch",), metavar="OPTIONS"),
             "trust_mtime",
             "retry_dropped",
             "fail_fast",
@@ -139,14 +140,14 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         from pipelines.plan import plan_corpus
         from pipelines.run import run
 
-        workers = executor_of(config.executor).workers
+        executor = executor_of(config.executor, config.cluster)
         plan = plan_corpus(config, dry_run)
         if dry_run:
-            _print_plan(plan, workers, as_json)
+            _print_plan(plan, executor.workers, as_json)
             return
         left = sum(len(task.utterances) for task in plan.todo)
         with progress(left, "utterances") as report:
-            summary = run(plan, config.out, config.executor, report)
+            summary = run(plan, config.out, config.executor, report, config.cluster)
     if as_json:
         print_json(summary.to_json())
     else:

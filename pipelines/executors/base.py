@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.registry import Registry
+from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
 Report = Callable[[int], None]
@@ -35,7 +36,7 @@ class Executor(Protocol):
         """
 
 
-EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
+EXECUTORS: Registry[Callable[[str, ClusterConfig], Executor]] = Registry(
     "fv2es.executors",
     "executor",
     {
@@ -48,7 +49,7 @@ EXECUTORS: Registry[Callable[[str], Executor]] = Registry(
 )
 
 
-def executor_of(name: str) -> Executor:
+def executor_of(name: str, cluster: ClusterConfig = NO_CLUSTER) -> Executor:
     """The executor of a name, e.g. ``inline``, ``local:N``, ``slurm:N``, ``tcp://HOST:PORT``.
 
     It may be a package's own. The executor itself reads what follows the colon.
@@ -57,7 +58,7 @@ def executor_of(name: str) -> Executor:
         UsageError: the name is unknown.
         SettingsError: what follows the colon is invalid.
     """
-    return EXECUTORS.load(name.partition(":")[0])(name)
+    return EXECUTORS.load(name.partition(":")[0])(name, cluster)
 
 
 def worker_count(name: str, meaning: str) -> int | None:

@@ -1,7 +1,7 @@
 """A running Dask cluster: Dask starts the worker loop on each of its threads.
 
-Only the plan's path travels through the scheduler. Dask's own configuration applies: certificates
-for ``tls://``, and ``fv2es.wait``, how long a run waits for workers ("10m" if it is not set).
+Only the plan's path travels through the scheduler. Certificates for ``tls://`` are those of Dask's
+own configuration.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.console import say
+from pipelines.config import ClusterConfig
 from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 
 _CONNECT_TIMEOUT_S = 10
-_WAIT = "10m"
 
 
 class ClusterExecutor:
@@ -30,8 +30,8 @@ class ClusterExecutor:
 
     workers = 1
 
-    def __init__(self, name: str) -> None:
-        self._address = name
+    def __init__(self, name: str, cluster: ClusterConfig) -> None:
+        self._address, self._cluster = name, cluster
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
         """See `Executor`."""
@@ -47,7 +47,7 @@ class ClusterExecutor:
             ) from error
         with client:
             try:
-                run_on(client, plan, report, _Absence(self._address))
+                run_on(client, plan, report, _Absence(self._address, self._cluster.wait))
             except (OSError, TimeoutError, CancelledError) as error:
                 raise ExecutorError(
                     f"the Dask scheduler at {self._address} is gone: {type(error).__name__}",
@@ -58,12 +58,11 @@ class ClusterExecutor:
 class _Absence:
     """How long a cluster has had no worker; it is said once, as is their return."""
 
-    def __init__(self, address: str) -> None:
-        import dask
+    def __init__(self, address: str, wait: str) -> None:
         from dask.utils import parse_timedelta
 
         self._address = address
-        self._most_s = parse_timedelta(dask.config.get("fv2es.wait", _WAIT))
+        self._most_s = parse_timedelta(wait)
         self._since: float | None = None
 
     def check(self, threads: Mapping[str, int]) -> None:
@@ -77,8 +76,8 @@ class _Absence:
         elif self._since is not None and time.monotonic() > self._since + self._most_s:
             raise ExecutorError(
                 f"the Dask scheduler at {self._address} has had no worker for {self._most_s:g} s",
-                f"start some with `dask worker {self._address} --nthreads 1`, or set "
-                "DASK_FV2ES__WAIT=2h; the same command continues",
+                f"start some with `dask worker {self._address} --nthreads 1`, or pass "
+                "--set cluster.wait=2h; the same command continues",
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.processes import cores
+from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.base import POLL_S, PlanProgress, Report, worker_count
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
@@ -23,7 +24,7 @@ class InlineExecutor:
 
     workers = 1
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, _: ClusterConfig = NO_CLUSTER) -> None:
         if name != "inline":
             raise SettingsError(f"invalid executor {name!r}", "write inline")
 
@@ -40,7 +41,7 @@ class InlineExecutor:
 class LocalExecutor:
     """Runs the worker loop in processes of one thread each: one per core, or N of ``local:N``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, _: ClusterConfig = NO_CLUSTER) -> None:
         self.workers = worker_count(name, "N processes") or cores()
 
     def run(self, plan: PlanDirectory, report: Report) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -19,6 +20,7 @@ from distributed import Client
 from fv2es_prep.errors import ExecutorError
 from fv2es_prep.utils.files import sha256_of
 from pipelines.code import code_here
+from pipelines.config import ClusterConfig
 from pipelines.executors.cluster import _work
 from tests.command_line import start
 
@@ -96,18 +98,17 @@ def test_a_worker_that_sees_another_disk_is_told(address, tmp_path):
 
 
 def test_workers_that_are_not_there_yet_are_waited_for(
-    corpus, text_model, prepared, tmp_path, prepare, options_for, capsys, monkeypatch
+    corpus, text_model, prepared, tmp_path, prepare, options_for, capsys
 ):
     with cluster(tmp_path, 0) as (place, _, worker):
-        monkeypatch.setitem(dask.config.config, "fv2es", {"wait": "500 ms"})
+        options = options_for(corpus, tmp_path / "out", text_model)
         with pytest.raises(ExecutorError, match=r"has had no worker for 0\.5 s"):
-            prepare(options_for(corpus, tmp_path / "out", text_model), place)
-        monkeypatch.setitem(dask.config.config, "fv2es", {"wait": "60 s"})
+            prepare(replace(options, cluster=ClusterConfig(wait="500 ms")), place)
         late = threading.Timer(1.5, lambda: started.append(subprocess.Popen(worker, cwd=tmp_path)))
         started: list[subprocess.Popen[bytes]] = []
         late.start()
         try:
-            _, summary = prepare(options_for(corpus, tmp_path / "out", text_model), place)
+            _, summary = prepare(options, place)
         finally:
             late.join()
             for process in started:

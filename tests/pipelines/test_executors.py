@@ -135,7 +135,8 @@ from fv2es_prep.utils.claims import Claim
 from pipelines.executors.worker import work
 
 class Backwards:
-    def __init__(self, name):
+    def __init__(self, name, cluster):
+        assert cluster.sbatch == ("time=1:00",)
         self.workers = len(name.partition(":")[2]) or 1
     def run(self, plan, report):
         work(plan)
@@ -155,8 +156,8 @@ def test_an_executor_of_an_installed_package_is_found_by_name(
         "[fv2es.executors]\nbackwards = fv2es_backwards:Backwards\n"
     )
     command = ["prep", "iemocap", corpus, "--out", tmp_path / "out", "--tokenizer", text_model]
-    given = ("--shard-mb", "0.1", "--executor", "backwards:x", "--json")
-    done = fv2es(*command, *given, site=site)
+    given = ("--shard-mb", "0.1", "--executor", "backwards:x", "--sbatch", "time=1:00")
+    done = fv2es(*command, *given, "--json", site=site)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["shards_built"] == 3
     assert digests(tmp_path / "out") == digests(prepared)

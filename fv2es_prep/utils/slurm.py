@@ -1,0 +1,84 @@
+"""The commands of SLURM, run on this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fv2es_prep.errors import ExecutorError, SettingsError
+
+_TIMEOUT_S = 120
+_OPTION = re.compile(r"[a-z][a-z-]*(=[^\n]*)?")
+
+
+def slurm(*command: str, given: str | None = None) -> str:
+    """Run a command of SLURM, with a text as its standard input; what it prints.
+
+    Raises:
+        ExecutorError: the command is not on this machine, does not answer, or fails.
+    """
+    try:
+        done = subprocess.run(
+            command, check=False, input=given, capture_output=True, text=True, timeout=_TIMEOUT_S
+        )
+    except FileNotFoundError as error:
+        raise ExecutorError(
+            f"SLURM's {command[0]} is not on this machine",
+            "run fv2es where sbatch and squeue can be used, e.g. on a login node",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ExecutorError(
+            f"{command[0]} did not answer within {_TIMEOUT_S} s",
+            "look at the controller with `scontrol ping`; the same command continues",
+        ) from error
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise ExecutorError(
+            f"{command[0]} failed: {said}",
+            "pass what your cluster needs, e.g. --sbatch partition=short,time=4:00:00",
+        )
+    return done.stdout
+
+
+def submit(script: str) -> str:
+    """Submit a batch script; its job id.
+
+    Raises:
+        ExecutorError: see `slurm`.
+    """
+    return slurm("sbatch", "--parsable", given=script).partition(";")[0].strip()
+
+
+def is_queued(job: str) -> bool:
+    """Whether a task of a job waits or runs. True, too, while the controller does not answer."""
+    try:
+        return bool(slurm("squeue", "--noheader", f"--jobs={job}", "--format=%t").strip())
+    except ExecutorError as error:
+        # A job that has ended is forgotten after some minutes.
+        return "Invalid job id" not in error.sentence
+
+
+def batch_script(
+    name: str, log: Path, options: Iterable[str], commands: Sequence[str], own: Iterable[str] = ()
+) -> str:
+    """A batch script.
+
+    ``options`` and, after them, the user's ``own`` are options of ``sbatch`` without dashes, e.g.
+    ``time=4:00:00``; where one comes twice, the later one counts. ``log`` takes what it prints.
+
+    Raises:
+        SettingsError: an option has another form.
+    """
+    for option in own:
+        if not _OPTION.fullmatch(option):
+            raise SettingsError(
+                f"invalid option of sbatch {option!r}",
+                "write NAME=VALUE with commas between, e.g. partition=short,time=4:00:00",
+            )
+    # A percent sign begins a pattern.
+    pattern = str(log).replace("%", "%%")
+    given = [f"job-name={name}", "open-mode=append", f'output="{pattern}"', *options, *own]
+    lines = ["#!/bin/bash", *(f"#SBATCH --{option}" for option in given), *commands]
+    return "\n".join(lines) + "\n"
