@@ -57,11 +57,14 @@ def _result(
 ) -> ShardReceipt | Exception | None:
     """Build the shard apart, and put it in its place if the claim still holds."""
     task = plan.task(name)
-    apart = plan.path / "building" / claim.path.name
+    # Named by the claim's nonce: an orphan of an earlier run may still build the same task.
+    apart = plan.path / "building" / claim.record.name
     done = 0
 
     def report(utterances: int) -> None:
         nonlocal done
+        if not claim.held:
+            raise FileNotFoundError(claim.record)
         done += utterances
         plan.advance(name, done)
         progress()

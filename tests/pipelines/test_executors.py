@@ -105,6 +105,36 @@ def test_a_worker_that_lost_its_claim_or_its_plan_writes_nothing(
     assert directory.take() is None
 
 
+def test_an_orphan_leaves_the_equal_plan_of_the_next_run_alone(
+    corpus, text_model, tmp_path, options_for, monkeypatch
+):
+    out = tmp_path / "out"
+    plan = plan_corpus(options_for(corpus, out, text_model, limit=1, modalities="t"))
+    begun, goes_on = threading.Event(), threading.Event()
+    built, directories = [], []
+
+    def build(task, report):
+        if threading.current_thread() is orphan:
+            begun.set()
+            goes_on.wait(60)
+            return build_shard(task, lambda done: built.append(done) or report(done))
+        # The orphan goes on while its successor has made its directory, and nothing in it.
+        goes_on.set()
+        orphan.join(60)
+        directories.extend(task.path.parent.parent.iterdir())
+        return build_shard(task, report)
+
+    monkeypatch.setattr("pipelines.executors.worker.build_shard", build)
+    orphan = threading.Thread(target=work, args=(write_plan(plan, out),))
+    orphan.start()
+    assert begun.wait(60)
+    PlanDirectory(next((out / ".plan").iterdir())).remove()
+    again = write_plan(plan, out)
+    work(again)
+    assert not built and len(directories) == 1
+    assert finish(again, "inline", 0).shards_built == 1
+
+
 def test_a_task_that_a_dying_worker_still_holds_is_waited_for(
     corpus, text_model, prepared, tmp_path, prepare, options_for
 ):
