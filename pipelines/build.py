@@ -31,28 +31,43 @@ from fv2es_prep.stages.registry import (
     stages_of,
 )
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
+from pipelines.cache import Cache
 from pipelines.media_hashes import UNREADABLE, HashedMedia, hashes_of, state_of
 from pipelines.task import ShardTask, with_media
 
 Report = Callable[[int], None]
+Stop = Callable[[], bool]
 # A decoder that is killed from outside may be the kernel's choice of the moment.
 _ATTEMPTS = 3
 # Decoding a recording whose files change meanwhile.
 _VERSIONS = 2
 # Examples that wait in memory for stages that make many values at once.
 _WAITING = 64
+
+
+class Interrupted(Exception):  # noqa: N818  # no error
+    """A task was asked to stop; what it has of its shard is at the shard's path, if anything."""
+
+
 _context = functools.lru_cache(maxsize=2)(StageContext)
 
 
-def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceipt:
+def build_shard(
+    task: ShardTask,
+    report: Report = lambda _: None,
+    stop: Stop = lambda: False,
+    partial: Cache | None = None,
+) -> ShardReceipt:
     """Prepare every utterance of a task and write its shard.
 
     An utterance that cannot be prepared is dropped with its reason; a recording that cannot be
     decoded drops its remaining utterances, and one whose files change whenever they are read drops
     all. What an earlier run made from identical inputs is copied. ``report`` is called with the
-    number of utterances done since the last call.
+    number of utterances done since the last call, and ``stop`` is asked before each one.
+    ``partial`` is what earlier attempts at this task have left.
 
     Raises:
+        Interrupted: ``stop`` said so.
         MediaError: a recording cannot be decoded, and the task has ``fail_fast``.
         TokenizerError: the tokenizer cannot be loaded here.
         OutputError: the shard cannot be written.
@@ -63,9 +78,15 @@ def build_shard(task: ShardTask, report: Report = lambda _: None) -> ShardReceip
         if task.missing_for(*MEDIA):
             stack.enter_context(one_thread())
         writer = stack.enter_context(ShardWriter(task.path, task.header))
-        builder = _Builder(task, writer, stack)
+        builder = _Builder(task, writer, stack, stop, partial or Cache())
         for recording, utterances in task.by_recording():
-            dropped += builder.prepare(recording, utterances)
+            try:
+                dropped += builder.prepare(recording, utterances)
+            except Interrupted:
+                if len(writer):
+                    writer.made_from(builder.task.header.media_hashes, task.header.task_digest)
+                    writer.close()
+                raise
             report(len(utterances))
         builder.counts["recordings"] = len(task.recordings)
         return _receipt(builder.task, writer, dropped, dict(builder.counts), began)
@@ -112,13 +133,19 @@ class _Builder:
     task: ShardTask
     writer: ShardWriter
     stack: contextlib.ExitStack
+    stop: Stop
+    partial: Cache
     reads: bool = False
     readers: dict[Path, ShardReader] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def _kept(self, utterance: Utterance) -> tuple[Utterance, dict[str, Any], dict[str, str]]:
         """The span, stage -> value and missing modality -> code, of kept and undamaged values."""
-        if (kept := self.task.kept.get(utterance.id)) is None:
+        kept = self.task.kept.get(utterance.id)
+        if utterance.id in self.partial.fingerprints:
+            left = self.partial.kept(utterance, self.task.fingerprints(utterance))
+            kept = max(filter(None, (kept, left)), key=lambda one: len(one.stages), default=None)
+        if kept is None:
             return utterance, {}, {}
         try:
             if kept.path not in self.readers:
@@ -150,10 +177,11 @@ class _Builder:
         """Prepare a recording from one version of its files: the one that was hashed."""
         done, counts = len(self.writer), self.counts.copy()
         for _ in range(_VERSIONS):
-            self.reads, failed, dropped = False, None, list[Dropped]()
+            self.reads, dropped = False, list[Dropped]()
+            failed: MediaError | Interrupted | None = None
             try:
                 dropped = self._decode(recording, utterances)
-            except MediaError as error:
+            except (MediaError, Interrupted) as error:
                 failed = error
             state = self.task.states.get(recording.id)
             if not self.reads or state is None or state_of(recording) == state:
@@ -161,6 +189,8 @@ class _Builder:
                     raise failed
                 return dropped
             self.writer.rewind(done)
+            if isinstance(failed, Interrupted):
+                raise failed
             self.counts = counts.copy()
             self.counts["recordings_changed"] += 1
             self.task = with_media(self.task, recording, hashes_of(recording))
@@ -205,6 +235,9 @@ class _Builder:
         with contextlib.ExitStack() as stack:
             source: OpenRecording | None = None
             for utterance in utterances:
+                if self.stop():
+                    waiting.finish()
+                    raise Interrupted
                 # After a failure the failure is the reason, as in a run that keeps nothing.
                 if failed is None and utterance.id in task.drops:
                     yield task.drops[utterance.id]

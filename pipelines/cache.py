@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from fv2es_prep.types import Dropped, ShardReceipt, Utterance
 from fv2es_prep.utils.files import sha256_of
 
 ASIDE_NAME = ".previous"
+_PARTIAL = "-partial-"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,30 @@ class Cache:
         """The entry of an utterance that was dropped with the same inputs."""
         entries = self.drops.get(utterance.id, ())
         return next((entry for entry in entries if entry.origin == fingerprint), None)
+
+
+def partial_path(shard: Path, nonce: str) -> Path:
+    """Where a worker that is stopped leaves what it has of a shard, beside replaced shards."""
+    return shard.parent / ASIDE_NAME / f"{shard.stem}{_PARTIAL}{nonce}{shard.suffix}"
+
+
+def shard_of(name: str) -> str:
+    """The name of the shard that a partial one belongs to; of any other file its own."""
+    return f"{name.partition(_PARTIAL)[0]}.h5" if _PARTIAL in name else name
+
+
+def partial_count(out: Path) -> int:
+    """How many shards, or parts of one, stopped workers have left in a dataset directory."""
+    return sum(1 for _ in (out / ASIDE_NAME).glob(f"*{_PARTIAL}*"))
+
+
+def read_partial(shard: Path) -> Cache:
+    """What stopped workers have left of a shard."""
+    cache = Cache()
+    for path in sorted(partial_path(shard, "").parent.glob(partial_path(shard, "*").name)):
+        with contextlib.suppress(ShardError, FileNotFoundError):
+            _take(path, "", cache)
+    return cache
 
 
 def read_cache(out: Path, corpus: str) -> Cache:

@@ -29,7 +29,7 @@ from fv2es_prep.utils.files import (
     read_regular,
     write_json,
 )
-from pipelines.cache import ASIDE_NAME, shards_of
+from pipelines.cache import ASIDE_NAME, shard_of, shards_of
 from pipelines.code import difference, made_by, note_code, plain
 from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.base import executor_of
@@ -110,9 +110,7 @@ def run(
     chosen = executor_of(executor, cluster)
     make_directory(out)
     with locked(out) as lock:
-        _make_room(out, plan)
-        directory = write_plan(plan, out)
-        _note_code(out, plan)
+        directory = begin(plan, out)
         try:
             # A run that took the directory over has removed the plan.
             with contextlib.suppress(FileNotFoundError):
@@ -129,6 +127,19 @@ def run(
     return summary
 
 
+def begin(plan: Plan, out: Path) -> PlanDirectory:
+    """Write the plan into a dataset directory, which the caller has locked, and make room for it.
+
+    Raises:
+        UsageError: the directory has another corpus.
+        OutputError: the directory cannot be written.
+    """
+    _make_room(out, plan)
+    directory = write_plan(plan, out)
+    _note_code(out, plan)
+    return directory
+
+
 def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
     """Write the index and its companions, once every task of a plan has a result.
 
@@ -140,7 +151,7 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
         MediaError: a task stopped the run.
         OutputError: a task could not write, or this function cannot.
     """
-    contents, out = directory.contents, directory.path.parent.parent
+    contents, out = directory.contents, directory.out
     results = {f"{name}.h5": directory.result(name) for name in sorted(directory.finished())}
     failed = {name: found for name, found in results.items() if isinstance(found, Exception)}
     for error in failed.values():
@@ -225,7 +236,7 @@ def note_added(
 
 
 def _note_code(out: Path, plan: Plan) -> None:
-    building = {t.path.name: {k.path.name for k in t.kept.values()} for t in plan.todo}
+    building = {t.path.name: {shard_of(k.path.name) for k in t.kept.values()} for t in plan.todo}
     if building:
         aside = {old.path.name: old.aside.name for old in plan.cache.shards.values()}
         note_code(out, building, aside)

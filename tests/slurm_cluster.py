@@ -19,7 +19,8 @@ ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={place}/munge.socket
+# A requeued job waits as long as its old credential is valid.
+AuthInfo=socket={place}/munge.socket,cred_expire=5
 CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc

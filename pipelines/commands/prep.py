@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,15 +13,33 @@ from typer.main import get_command
 from fv2es_prep.config import DEFAULT_STAGES
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
-from fv2es_prep.utils.console import Json, print_json
+from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import DryRun, output, progress, said
+from pipelines.commands.common import DryRun, output, progress
+from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable
 
 if TYPE_CHECKING:
     from pipelines.plan import Plan
-    from pipelines.run import Summary
+
+
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="SLURM: submit the workers and a job that finishes the dataset after them; return.",
+        rich_help_panel="Run",
+    ),
+]
+Print = Annotated[
+    bool,
+    typer.Option(
+        "--print",
+        help="SLURM: write the plan, and print the scripts of both jobs; submit nothing.",
+        rich_help_panel="Run",
+    ),
+]
 
 
 class _Corpora(TyperGroup):
@@ -61,8 +79,18 @@ def corpus_command(corpus: Corpus) -> Any:
     Its attribute ``show`` prints the configuration instead, see `options_of`.
     """
 
-    def command(given: Given[PrepConfig], dry_run: DryRun = False, as_json: Json = False) -> None:
-        prepare(given.resolve(), dry_run, as_json)
+    def command(
+        given: Given[PrepConfig],
+        dry_run: DryRun = False,
+        detach: Detach = False,
+        print_scripts: Print = False,
+        as_json: Json = False,
+    ) -> None:
+        config = given.resolve()
+        if detach or print_scripts:
+            submit(config, print_scripts, as_json)
+        else:
+            prepare(config, dry_run, as_json)
 
     command.__doc__ = corpus.title
     return options_of(config_type(), _options(corpus), partial(preset_values, corpus.name))(command)
@@ -128,12 +156,33 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
     }
 
 
+def submit(config: PrepConfig, print_scripts: bool, as_json: bool = False) -> None:
+    """Plan a preparation and submit it to SLURM, or print the scripts that would be submitted."""
+    with stoppable():
+        from pipelines.executors.detached import Submission, scripts, submit_run
+        from pipelines.plan import plan_corpus
+
+        plan = plan_corpus(config)
+        if print_scripts:
+            workers, finisher = scripts(plan, config)
+            told = {"workers": workers, "finisher": finisher}
+            output(
+                told, f"{workers}\n# To submit with the number of that job:\n{finisher}", as_json
+            )
+            return
+        made = submit_run(plan, config)
+    if isinstance(made, Submission):
+        print_submission(made, config.out, as_json)
+    else:
+        end_with(made, config.max_dropped, as_json)
+
+
 def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) -> None:
     """Plan a preparation, run it and print its summary.
 
     Raises:
         Stopped: SIGINT or SIGTERM came.
-        typer.Exit: status 1: a shard failed, or too many utterances were dropped.
+        typer.Exit: see `end_with`.
     """
     with stoppable():
         from pipelines.executors.base import executor_of
@@ -148,20 +197,7 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         left = sum(len(task.utterances) for task in plan.todo)
         with progress(left, "utterances") as report:
             summary = run(plan, config.out, config.executor, report, config.cluster)
-    if as_json:
-        print_json(summary.to_json())
-    else:
-        _print_summary(summary)
-    allowed = summary.dropped_share <= config.max_dropped
-    if not allowed:
-        _fail(
-            f"{summary.dropped_share:.1%} of the utterances could not be prepared, at most "
-            f"{config.max_dropped:.1%} were allowed"
-        )
-    if not summary.prepared:
-        _fail("no utterance could be prepared; the codes above say why")
-    if not (summary.complete and summary.prepared and allowed):
-        raise typer.Exit(1)
+    end_with(summary, config.max_dropped, as_json)
 
 
 def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
@@ -175,35 +211,3 @@ def _lines(value: object) -> list[object]:
     if isinstance(value, dict):
         return [f"{count:7} {name}" for name, count in value.items()]
     return value if isinstance(value, list) else [value]
-
-
-def _print_summary(summary: Summary) -> None:
-    typer.echo(f"prepared {summary.prepared} utterances in {summary.shards} shard(s)")
-    typer.echo(f"         {summary.size_bytes / 1e6:.1f} MB, {summary.seconds:.1f} s")
-    frames, found = (summary.counts.get(name, 0) for name in ("frames_sampled", "faces_found"))
-    if frames:
-        typer.echo(f"         {frames} frames, a face in {found / frames:.1%}")
-    if summary.counts.get("clamped"):
-        typer.echo(f"clamped  {summary.counts['clamped']:7} utterances to the media's end")
-    if summary.counts.get("recordings_changed"):
-        typer.echo(f"changed  {summary.counts['recordings_changed']:7} recordings while being read")
-    for name, count in summary.reconciliation.items():
-        typer.echo(f"corpus   {count:6} {name}")
-    for name, reasons in summary.missing.items():
-        for reason, count in reasons.items():
-            typer.echo(f"no {name:5} {count:7} utterances: {reason}")
-    for reason, count in summary.dropped.items():
-        typer.echo(f"left out {count:6} {reason}")
-    for other, count in summary.other_code.items():
-        typer.echo(f"kept     {count:7} shard(s) with values of other code: {other}")
-    for name, error in summary.failed_shards.items():
-        _fail(f"{name}: {error}")
-    if lost := summary.recordings_failed:
-        _fail(f"{len(lost)} recording(s): see {summary.out / 'dropped.jsonl'}")
-    if summary.failed_shards:
-        typer.echo(f"hint: the same command continues: fv2es {said()}", err=True)
-    typer.echo(f"shards   {summary.out}")
-
-
-def _fail(sentence: str) -> None:
-    typer.secho(f"failed   {sentence}", fg="red", err=True)

@@ -11,6 +11,7 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json
 from pipelines.commands.common import Dataset, output, progress
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
+from pipelines.commands.shards_run import RUN_COMMANDS
 
 _SHARDS_OF_A_PROCESS = 100
 shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
@@ -25,13 +26,8 @@ def shards_info(directory: Dataset, as_json: Json = False) -> None:
     output(info, info_text(info), as_json)
 
 
-@shards.command("status", epilog="Example: fv2es shards status shards")
-def shards_status(directory: Dataset, as_json: Json = False) -> None:
-    """Tell how far a run is: shards done, building, left and failed, and the workers' hosts."""
-    from pipelines.executors.plan_status import status_of, status_text
-
-    status = status_of(directory)
-    output(status, status_text(status), as_json)
+for _name, _command in RUN_COMMANDS.items():
+    shards.command(_name, epilog=f"Example: fv2es shards {_name} shards")(_command)
 
 
 @shards.command("verify", epilog="Example: fv2es shards verify shards")

@@ -30,6 +30,7 @@ from fv2es_prep.stages.registry import is_encoder
 from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
+from pipelines.cache import partial_count
 from pipelines.code import code_here
 from pipelines.plan import Plan
 from pipelines.task import ShardTask, longest_first
@@ -103,6 +104,15 @@ class PlanDirectory:
         """Names of the tasks that have a result."""
         return {path.stem for path in (self.path / "results").iterdir() if path.suffix == ".json"}
 
+    def mark(self) -> tuple[int, int]:
+        """Number of finished tasks, and of parts that stopped workers have left."""
+        return len(self.finished()), partial_count(self.out)
+
+    @property
+    def out(self) -> Path:
+        """The dataset directory."""
+        return self.path.parent.parent
+
     def open_tasks(self) -> int:
         """How many tasks could be taken now."""
         return sum(1 for _ in self._open())
@@ -157,6 +167,21 @@ class PlanDirectory:
 
     def _result(self, name: str) -> Path:
         return self.path / "results" / f"{name}.json"
+
+
+def running_plan(out: Path) -> PlanDirectory:
+    """The plan in a dataset directory.
+
+    Raises:
+        ShardError: there is none.
+    """
+    found = sorted(path.parent for path in (out / PLAN_NAME).glob("[!.]*/plan.json"))
+    if not found:
+        raise errors.ShardError(
+            f"{out} has no plan of a run",
+            "a run that has ended leaves none; `fv2es shards status` says what is there",
+        )
+    return PlanDirectory(found[0])
 
 
 def write_plan(plan: Plan, out: Path) -> PlanDirectory:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
+from fv2es_prep.errors import ShardError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.utils.claims import LOCK_NAME, holder_of, is_live, records
-from pipelines.executors.plan_directory import PLAN_NAME, PlanDirectory
+from pipelines.executors.detached import read_submission
+from pipelines.executors.plan_directory import PlanDirectory, running_plan
+from pipelines.executors.slurm import last_words
 
 
 def status_of(out: Path) -> dict[str, Any]:
@@ -17,13 +21,9 @@ def status_of(out: Path) -> dict[str, Any]:
     Raises:
         ShardError: there is neither a run nor an index.
     """
-    try:
-        plans = [path for path in (out / PLAN_NAME).iterdir() if (path / "plan.json").is_file()]
-        if plans:
-            return _status(PlanDirectory(plans[0]), out)
-    except FileNotFoundError:
-        # No run, or it ended while we looked.
-        pass
+    # No run, or it ended while we looked.
+    with contextlib.suppress(ShardError, FileNotFoundError):
+        return _status(running_plan(out), out)
     return {"running": False, "complete": True, "shards": len(read_index(out).shards)}
 
 
@@ -33,6 +33,7 @@ def _status(plan: PlanDirectory, out: Path) -> dict[str, Any]:
     claims = [c for c in records(plan.path / "claims") if c.parent.stem not in finished]
     workers = sorted((_worker(claim) for claim in claims), key=lambda one: str(one["shard"]))
     held = {worker["shard"] for worker in workers if worker["live"]}
+    jobs = read_submission(plan)
     return {
         "running": any(map(is_live, records(out, LOCK_NAME))),
         "complete": False,
@@ -44,6 +45,8 @@ def _status(plan: PlanDirectory, out: Path) -> dict[str, Any]:
         "utterances_done": plan.done(finished),
         "utterances_to_do": sum(contents.tasks.values()),
         "workers": workers,
+        "jobs": [jobs.array, jobs.finisher] if jobs else [],
+        "said": last_words(plan.path),
     }
 
 
@@ -74,6 +77,9 @@ def status_text(status: dict[str, Any]) -> str:
         age = f"heartbeat {one['heartbeat_age_s']:.0f} s ago"
         lines += [f"worker   {one['shard']}: {place}, {age}{state}"]
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
-    if not status["running"]:
+    if status["jobs"]:
+        array, finisher = status["jobs"]
+        lines += [f"SLURM    {array} builds, {finisher} finishes{status['said']}"]
+    elif not status["running"]:
         lines += ["no run is active; the command of `fv2es prep` that began it continues it"]
     return "\n".join(lines)

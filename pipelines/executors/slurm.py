@@ -22,6 +22,8 @@ _DEFAULT = 16
 # Seconds between two looks at the plan, and at the queue.
 _POLL_S, _QUEUE_S = 1.0, 10.0
 LOG = "slurm.log"
+# Seconds before the time is over at which a worker stops, keeps what it has, and is requeued.
+_SIGNAL = "signal=B:USR1@60"
 
 
 class SlurmExecutor:
@@ -35,7 +37,7 @@ class SlurmExecutor:
         """See `Executor`; the job is cancelled when this process stops."""
         progress = PlanProgress(plan, report)
         while not progress.update():
-            before, open_tasks = len(plan.finished()), plan.open_tasks()
+            before, open_tasks = plan.mark(), plan.open_tasks()
             if not open_tasks:
                 # What is left is claimed by a worker of an earlier run: it finishes, or dies.
                 time.sleep(_POLL_S)
@@ -46,9 +48,9 @@ class SlurmExecutor:
             finally:
                 with contextlib.suppress(ExecutorError):
                     slurm("scancel", job)
-            if len(plan.finished()) == before:
+            if plan.mark() == before:
                 raise ExecutorError(
-                    f"the SLURM job {job} ended without building a shard{_last_line(plan.path)}",
+                    f"the SLURM job {job} ended without building a shard{last_words(plan.path)}",
                     "see `sacct -j` for it; the same command continues",
                 )
 
@@ -56,7 +58,7 @@ class SlurmExecutor:
 def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
     """The batch script of an array of workers; ``own`` are the user's options of sbatch."""
     worker = [sys.executable, "-m", "pipelines.executors.worker", str(plan)]
-    options = (f"array=0-{tasks - 1}", "ntasks=1", "cpus-per-task=1", "requeue")
+    options = (f"array=0-{tasks - 1}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
     commands = (
         "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
         f"cd {shlex.quote(str(Path.cwd()))}",
@@ -76,7 +78,8 @@ def _wait(job: str, progress: PlanProgress) -> None:
         time.sleep(_POLL_S)
 
 
-def _last_line(plan: Path) -> str:
+def last_words(plan: Path) -> str:
+    """What the workers of a plan said last, as the end of a sentence."""
     try:
         lines = (plan / LOG).read_text("utf-8", "replace").split("\n")
     except OSError:

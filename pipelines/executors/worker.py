@@ -1,15 +1,17 @@
 """The loop of a worker: claim the longest task left, build its shard, write its receipt.
 
-``python -m pipelines.executors.worker PLAN`` runs it, as the tasks of a SLURM array do.
+``python -m pipelines.executors.worker PLAN`` runs it, as the tasks of a SLURM array do. SIGTERM and
+SIGUSR1 stop it at the next utterance; what is done is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from fv2es_prep.errors import Fv2esError
 from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import cannot_write
-from pipelines.build import build_shard, quarantine_shard
+from fv2es_prep.utils.slurm import slurm
+from pipelines.build import Interrupted, Stop, build_shard, quarantine_shard
+from pipelines.cache import partial_path, read_partial
 from pipelines.code import check_code
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 from pipelines.task import ShardTask
@@ -25,10 +29,17 @@ from pipelines.task import ShardTask
 MOST_DEATHS = 4
 
 
-def work(plan: PlanDirectory, progress: Callable[[], object] = lambda: None) -> None:
+def work(
+    plan: PlanDirectory,
+    progress: Callable[[], object] = lambda: None,
+    stop: Stop = lambda: False,
+) -> int:
     """Build tasks of a plan until none is left, one stops the run, or the plan is removed.
 
-    ``progress`` is called whenever utterances are done.
+    ``progress`` is called whenever utterances are done, and ``stop`` is asked before each one.
+
+    Returns:
+        The number of shards that were finished, or begun and kept.
 
     Raises:
         OutputError: the plan's directory cannot be written.
@@ -36,26 +47,36 @@ def work(plan: PlanDirectory, progress: Callable[[], object] = lambda: None) -> 
     """
     with contextlib.suppress(FileNotFoundError):
         check_code(plan.contents.code)
+    built = 0
     try:
-        while taken := plan.take():
+        while not stop() and (taken := plan.take()):
             name, claim = taken
             with claim:
-                result = _result(plan, name, claim, progress)
+                try:
+                    result = _result(plan, name, claim, progress, stop)
+                except Interrupted as kept:
+                    return built + bool(kept.args)
                 # Where the plan is gone, or another worker has the task, nobody needs it.
                 if result is None:
-                    return
+                    return built
                 plan.put(name, result)
+            built += 1
             progress()
             if isinstance(result, STOPPING):
-                return
+                return built
     except OSError as error:
         raise cannot_write(plan.path, error) from error
+    return built
 
 
 def _result(
-    plan: PlanDirectory, name: str, claim: Claim, progress: Callable[[], object]
+    plan: PlanDirectory, name: str, claim: Claim, progress: Callable[[], object], stop: Stop
 ) -> ShardReceipt | Exception | None:
-    """Build the shard apart, and put it in its place if the claim still holds."""
+    """Build the shard apart, and put it in its place if the claim still holds.
+
+    Raises:
+        Interrupted: ``stop`` said so; with the path of what is kept, if anything.
+    """
     task = plan.task(name)
     # Named by the claim's nonce: an orphan of an earlier run may still build the same task.
     apart = plan.path / "building" / claim.record.name
@@ -71,10 +92,19 @@ def _result(
 
     try:
         apart.mkdir(exist_ok=True)
-        receipt = _build(replace(task, path=apart / task.path.name), claim, report)
+        receipt = _build(task, apart / task.path.name, claim, report, stop)
         if not claim.held:
             return None
         (apart / task.path.name).replace(task.path)
+    except Interrupted as stopped:
+        left = partial_path(task.path, claim.record.name)
+        with contextlib.suppress(FileNotFoundError):
+            if not claim.held:
+                return None
+            left.parent.mkdir(exist_ok=True)
+            (apart / task.path.name).replace(left)
+            stopped.args = (left,)
+        raise
     except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
         return error if claim.held else None
     finally:
@@ -82,23 +112,47 @@ def _result(
     return receipt
 
 
-def _build(task: ShardTask, claim: Claim, report: Callable[[int], None]) -> ShardReceipt:
+def _build(
+    task: ShardTask, path: Path, claim: Claim, report: Callable[[int], None], stop: Stop
+) -> ShardReceipt:
+    apart = replace(task, path=path)
     if claim.number <= MOST_DEATHS:
-        return build_shard(task, report)
-    died = f"the worker that built {task.path.name} died {MOST_DEATHS} times"
-    return quarantine_shard(task, f"{died}, as when the system runs out of memory")
+        return build_shard(apart, report, stop, read_partial(task.path))
+    died = f"the worker that built {path.name} died {MOST_DEATHS} times"
+    return quarantine_shard(apart, f"{died}, as when the system runs out of memory")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the loop on the plan at a path; the exit status."""
-    # A stopped worker gives its task back at once.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Run the loop on the plan at a path; the exit status.
+
+    After SIGUSR1, which SLURM sends before the time is over, the task of the array is requeued.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if came:
+            # The second one: at once.
+            sys.exit(128 + number)
+        came.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, stop)
     try:
-        work(PlanDirectory(Path(arguments[0])))
+        built = work(PlanDirectory(Path(arguments[0])), stop=lambda: bool(came))
+        # One that has built nothing would be requeued for ever.
+        if built and came == [signal.SIGUSR1]:
+            _requeue(os.environ)
     except Fv2esError as error:
         sys.stderr.write(f"error: {error.sentence}\n")
         return error.exit_status
-    return 0
+    return 128 + came[0] if came else 0
+
+
+def _requeue(environment: Mapping[str, str]) -> None:
+    """Put this task of an array back into the queue."""
+    job, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    if job and task:
+        slurm("scontrol", "requeue", f"{job}_{task}")
 
 
 if __name__ == "__main__":

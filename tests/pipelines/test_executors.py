@@ -95,9 +95,9 @@ def test_a_worker_that_lost_its_claim_or_its_plan_writes_nothing(
     out = tmp_path / "out"
     directory = write_plan(plan_corpus(options_for(corpus, out, text_model)), out)
 
-    def gone(task, report):
+    def gone(task, report, *more):
         directory.remove()
-        return build_shard(task, report)
+        return build_shard(task, report, *more)
 
     monkeypatch.setattr("pipelines.executors.worker.build_shard", gone)
     work(directory)
@@ -113,16 +113,16 @@ def test_an_orphan_leaves_the_equal_plan_of_the_next_run_alone(
     begun, goes_on = threading.Event(), threading.Event()
     built, directories = [], []
 
-    def build(task, report):
+    def build(task, report, *more):
         if threading.current_thread() is orphan:
             begun.set()
             goes_on.wait(60)
-            return build_shard(task, lambda done: built.append(done) or report(done))
+            return build_shard(task, lambda done: built.append(done) or report(done), *more)
         # The orphan goes on while its successor has made its directory, and nothing in it.
         goes_on.set()
         orphan.join(60)
         directories.extend(task.path.parent.parent.iterdir())
-        return build_shard(task, report)
+        return build_shard(task, report, *more)
 
     monkeypatch.setattr("pipelines.executors.worker.build_shard", build)
     orphan = threading.Thread(target=work, args=(write_plan(plan, out),))

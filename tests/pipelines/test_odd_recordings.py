@@ -154,11 +154,11 @@ def test_a_run_that_is_killed_between_shards_loses_none_of_them(
 ):
     built = []
 
-    def killed(task, report):
+    def killed(task, report, *more):
         if len(built) == finished:
             raise KeyboardInterrupt
         built.append(task)
-        return build_shard(task, report)
+        return build_shard(task, report, *more)
 
     # Where a signal comes is chosen here; test_kills sends real ones at random.
     with monkeypatch.context() as patch:
@@ -176,10 +176,10 @@ def test_a_run_that_is_killed_between_shards_loses_none_of_them(
 def stopping(error, at):
     """`build_shard`, but for the task that holds one utterance, which fails."""
 
-    def build(task, report):
+    def build(task, report, *more):
         if at in {utterance.id for utterance in task.utterances}:
             raise error
-        return build_shard(task, report)
+        return build_shard(task, report, *more)
 
     return build
 

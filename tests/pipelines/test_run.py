@@ -184,7 +184,7 @@ def test_what_other_code_has_made_is_named_as_long_as_it_is_kept(
 def test_the_code_is_noted_before_a_shard_is_built(
     corpus, text_model, tmp_path, prepare, options_for, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.executors.slurm._submit", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipelines.executors.slurm.submit", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepare(options_for(corpus, tmp_path, text_model), "slurm:1")
     ((code, names),) = made_by(tmp_path)
