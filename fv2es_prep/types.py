@@ -405,6 +405,8 @@ class ShardReceipt:
         seconds: wall time of the work.
         host: where it was built.
         rows: its rows of the catalogue, see `catalogue_file.rows_of_shard`; empty where unknown.
+        hashed: recording id -> SHA-256 of its video and its audio file, and the state that the
+            files were in.
     """
 
     name: str
@@ -417,3 +419,4 @@ class ShardReceipt:
     seconds: float = 0.0
     host: str = ""
     rows: bytes = b""
+    hashed: dict[str, tuple[str, str, str]] = field(default_factory=dict)

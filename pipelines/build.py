@@ -32,7 +32,7 @@ from fv2es_prep.stages.registry import (
 )
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.cache import Cache
-from pipelines.media_hashes import UNREADABLE, HashedMedia, hashes_of, state_of
+from pipelines.media_hashes import CHANGED, hashes_of, state_of
 from pipelines.task import ShardTask, with_media
 
 Report = Callable[[int], None]
@@ -95,11 +95,20 @@ def build_shard(
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
     """Write the shard of a task whose workers died: all of its utterances are dropped."""
     began = time.perf_counter()
+    for recording in task.recordings:
+        task = _hashed(task, recording)
     died = (Dropped.of(u, DropReason.WORKER_DIED, sentence) for u in task.utterances)
     origins = map(task.drop_fingerprint, task.utterances)
     dropped = [replace(entry, origin=origin) for entry, origin in zip(died, origins, strict=True)]
     with ShardWriter(task.path, task.header) as writer:
         return _receipt(task, writer, dropped, {}, began)
+
+
+def _hashed(task: ShardTask, recording: Recording) -> ShardTask:
+    """The task with the hashes of a recording's files, which may have been known to the planner."""
+    if recording.id in task.header.media_hashes:
+        return task
+    return with_media(task, recording, hashes_of(recording))
 
 
 def _receipt(
@@ -120,7 +129,8 @@ def _receipt(
     rows = rows_of_shard(task.path, make_index(*head, ()))
     made_from, seconds = task.header.task_digest, round(time.perf_counter() - began, 3)
     made = (task.path.name, digest, size, examples, made_from)
-    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node(), rows)
+    hashed = {name: (*header.media_hashes[name], state) for name, state in task.states.items()}
+    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node(), rows, hashed)
 
 
 @dataclass
@@ -175,6 +185,7 @@ class _Builder:
 
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
         """Prepare a recording from one version of its files: the one that was hashed."""
+        self.task = _hashed(self.task, recording)
         done, counts = len(self.writer), self.counts.copy()
         for _ in range(_VERSIONS):
             self.reads, dropped = False, list[Dropped]()
@@ -194,8 +205,7 @@ class _Builder:
             self.counts = counts.copy()
             self.counts["recordings_changed"] += 1
             self.task = with_media(self.task, recording, hashes_of(recording))
-        unknown = HashedMedia(UNREADABLE, UNREADABLE, "")
-        self.task = with_media(self.task, recording, unknown)
+        self.task = with_media(self.task, recording, CHANGED)
         changed = MediaError(
             f"a file of {recording.id} changed during every attempt to read it",
             DropReason.CHANGED_WHILE_READ,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,14 @@ def read_partial(shard: Path) -> Cache:
     return cache
 
 
-def read_cache(out: Path, corpus: str) -> Cache:
-    """Read the shards of a directory; damaged ones are left out."""
+def read_cache(out: Path, corpus: str, report: Callable[[int], None] = lambda _: None) -> Cache:
+    """Read the shards of a directory; damaged ones are left out.
+
+    ``report`` is called with the number of shards read since the last call.
+    """
     cache, listed = Cache(), _listed(out)
     for path in earlier_shards(out, corpus):
+        report(1)
         try:
             digest = sha256_of(path)
             if _is_aside(path) or listed.get(path.name, digest) == digest:

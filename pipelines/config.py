@@ -84,7 +84,7 @@ class PrepConfig:
         shard_mb: Expected size of a shard in megabytes (10^6 bytes).
         limit: Prepare only the first N utterances.
         sample: Prepare only N utterances, evenly spread over the corpus.
-        trust_mtime: Do not hash files again whose size and modification time are known.
+        rehash: Hash every media file again, also those whose size and times are known.
         retry_dropped: Prepare utterances again that an earlier run dropped.
         fail_fast: Stop at the first recording that cannot be read.
         executor: Where tasks run.
@@ -118,7 +118,7 @@ class PrepConfig:
     shard_mb: float = 16.0
     limit: int | None = None
     sample: int | None = None
-    trust_mtime: bool = False
+    rehash: bool = False
     retry_dropped: bool = False
     fail_fast: bool = False
     executor: str = "local"

@@ -1,6 +1,7 @@
 """SHA-256 of the media files of a corpus, and whether the files are still those that were hashed.
 
-A run keeps earlier values of unchanged files.
+The worker that decodes a recording hashes its files. A dataset directory remembers the hashes, so
+that planning reads names, sizes and times alone.
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from fv2es_prep.config import digest_of
 from fv2es_prep.media.picture_folder import picture_paths
 from fv2es_prep.types import PictureFiles, Recording
-from fv2es_prep.utils.files import sha256_of, write_json
+from fv2es_prep.utils.files import sha256_of, whole_file
 
 HASHES_NAME = ".sources.json"
 UNREADABLE = "unreadable"
 # A file that was written so recently may be written again without a new time: clocks of file
 # systems tick every 1 to 10 ms.
 _TICK_S = 0.05
+# Asking for times waits for file servers, hashing for processors.
+_ASKING = 8
 
 
 class HashedMedia(NamedTuple):
@@ -43,69 +48,108 @@ class HashedMedia(NamedTuple):
         return self.video, self.audio
 
 
-MediaHashes = dict[str, HashedMedia]
+MediaHashes = Mapping[str, HashedMedia]
 """By recording id."""
+CHANGED = HashedMedia(UNREADABLE, UNREADABLE, "")
+"""Of a recording whose files change whenever they are read."""
 _Media = tuple[Path | None, PictureFiles | None]
-
-
-class _Hashed(NamedTuple):
-    """``key`` is path, size and modification time; empty for what should not be remembered."""
-
-    key: str
-    sha256: str
-    state: str
-
-
-def hash_media(
-    recordings: Sequence[Recording], out: Path, trust_mtime: bool = False
-) -> MediaHashes:
-    """SHA-256 of the video and the audio file of each recording.
-
-    ``out`` keeps the hashes for the next run, which reuses them with ``trust_mtime`` if path, size
-    and modification time are the same. What is no regular file or cannot be read is
-    ``unreadable``; a file that the corpus lacks is empty. Pictures in a folder are hashed with
-    their names and their `PictureFiles`.
-    """
-    known = _read_hashes(out) if trust_mtime else {}
-    files = sorted({media for r in recordings for media in _media_of(r)}, key=repr)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        found = dict(zip(files, pool.map(lambda media: _hash(media, known), files), strict=True))
-    if out.is_dir():
-        write_json(out / HASHES_NAME, {one.key: one.sha256 for one in found.values() if one.key})
-    return {r.id: _both(*(found[media] for media in _media_of(r))) for r in recordings}
+_Facts = list[tuple[str, os.stat_result]]
 
 
 def hashes_of(recording: Recording) -> HashedMedia:
-    """The hashes of one recording, as from `hash_media`."""
-    return _both(*(_hash(media, {}) for media in _media_of(recording)))
+    """Hash the files of a recording, a file that is video and sound once.
+
+    What is no regular file or cannot be read is ``unreadable``; a file that the corpus lacks is
+    empty. Pictures in a folder are hashed with their names and their `PictureFiles`.
+    """
+    files = _media_of(recording)
+    newest = max((s.st_ctime for media in files for _, s in _facts(media) or ()), default=0.0)
+    if time.time() - newest < _TICK_S:
+        time.sleep(_TICK_S)
+    states = {media: _state(media) for media in files}
+    found = {media: _sha256(media) for media, state in states.items() if state != UNREADABLE}
+    state = "|".join(states[media] for media in files)
+    # What has changed meanwhile is another file than its state says.
+    same = state_of(recording) == state
+    video, audio = (found.get(media, UNREADABLE) for media in files)
+    return HashedMedia(video, audio, state if same else "")
 
 
 def state_of(recording: Recording) -> str:
-    """The inodes, sizes and times of a recording's files: equal states, equal bytes.
+    """The names, inodes, sizes and times of a recording's files: equal states, equal bytes.
 
     Writing through a shared memory map may escape it; everything else that writes or replaces a
     file changes its state.
     """
-    return "|".join(_state(_facts(media)) for media in _media_of(recording))
+    return "|".join(map(_state, _media_of(recording)))
+
+
+def known_media(recordings: Sequence[Recording], remembered: MediaHashes) -> MediaHashes:
+    """The remembered hashes of those recordings whose files are in the state that was hashed."""
+    asked = [recording for recording in recordings if recording.id in remembered]
+    with ThreadPoolExecutor(_ASKING) as pool:
+        states = pool.map(state_of, asked)
+        return {
+            recording.id: remembered[recording.id]
+            for recording, state in zip(asked, states, strict=True)
+            if remembered[recording.id].state == state
+        }
+
+
+def hash_media(
+    recordings: Sequence[Recording], out: Path, report: Callable[[int], None] = lambda _: None
+) -> MediaHashes:
+    """Hash the files of several recordings; ``out`` remembers what was hashed, also if this stops.
+
+    ``report`` is called with the number of recordings hashed since the last call.
+    """
+    found: dict[str, HashedMedia] = {}
+    try:
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+            for recording, hashed in zip(recordings, pool.map(hashes_of, recordings), strict=True):
+                found[recording.id] = hashed
+                report(1)
+    finally:
+        remember(out, found)
+    return found
+
+
+def remembered_hashes(out: Path) -> dict[str, HashedMedia]:
+    """What a dataset directory remembers of the media of its corpus; empty if that is damaged."""
+    try:
+        content = (out / HASHES_NAME).read_bytes()
+        return msgspec.json.decode(content, type=dict[str, HashedMedia])
+    except (OSError, ValueError):
+        return {}
+
+
+def remember(out: Path, found: MediaHashes) -> None:
+    """Let a dataset directory remember hashes of files that could be read and did not change.
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    sure = {name: one for name, one in found.items() if one.state and UNREADABLE not in one.hashes}
+    before = remembered_hashes(out)
+    if sure.items() <= before.items() or not out.is_dir():
+        return
+    with whole_file(out / HASHES_NAME) as temporary:
+        # In ASCII, so that names of files that are not UTF-8 come back as they were.
+        temporary.write_text(json.dumps({**before, **sure}, indent=1), encoding="utf-8")
 
 
 def _media_of(recording: Recording) -> tuple[_Media, _Media]:
     return (recording.video, recording.pictures), (recording.audio, None)
 
 
-def _both(video: _Hashed, audio: _Hashed) -> HashedMedia:
-    state = f"{video.state}|{audio.state}" if video.state and audio.state else ""
-    return HashedMedia(video.sha256, audio.sha256, state)
-
-
-def _paths(media: _Media) -> list[Path]:
+def _paths(media: _Media) -> Iterable[Path]:
     path, pictures = media
     if path is None:
-        return []
-    return [path] if pictures is None else list(picture_paths(path, pictures).values())
+        return ()
+    return (path,) if pictures is None else picture_paths(path, pictures).values()
 
 
-def _facts(media: _Media) -> list[tuple[str, os.stat_result]] | None:
+def _facts(media: _Media) -> _Facts | None:
     """Name and status of each file; None unless all of them are regular files."""
     try:
         facts = [(path.name, path.stat()) for path in _paths(media)]
@@ -115,36 +159,17 @@ def _facts(media: _Media) -> list[tuple[str, os.stat_result]] | None:
     return facts if all(stat.S_ISREG(found.st_mode) for _, found in facts) else None
 
 
-def _state(facts: list[tuple[str, os.stat_result]] | None) -> str:
-    if facts is None:
+def _state(media: _Media) -> str:
+    if (facts := _facts(media)) is None:
         return UNREADABLE
     # ctime: a tool may set the modification time back to that of the file it has replaced.
     seen = [(n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in facts]
-    return digest_of(seen)[:32]
+    return digest_of([_form(media), seen])[:32]
 
 
-def _key(media: _Media, facts: list[tuple[str, os.stat_result]]) -> str:
-    path, pictures = media
-    if path is None:
-        return ""
-    seen = [(name, found.st_size, found.st_mtime_ns) for name, found in facts]
-    if pictures is None:
-        return f"{path.absolute()}|{seen[0][1]}|{seen[0][2]}"
-    return f"{path.absolute()}|{digest_of([asdict(pictures), seen])}"
-
-
-def _hash(media: _Media, known: dict[str, str]) -> _Hashed:
-    facts = _facts(media)
-    if facts and time.time() - max(found.st_ctime for _, found in facts) < _TICK_S:
-        time.sleep(_TICK_S)
-        facts = _facts(media)
-    if facts is None:
-        return _Hashed("", UNREADABLE, UNREADABLE)
-    key, state = _key(media, facts), _state(facts)
-    sha256 = known.get(key) or _sha256(media)
-    # What has changed meanwhile is another file than its key says.
-    same = _state(_facts(media)) == state
-    return _Hashed(key, sha256, state) if same else _Hashed("", sha256, "")
+def _form(media: _Media) -> dict[str, object] | None:
+    """What beside the files' bytes decides what a folder of pictures holds."""
+    return asdict(media[1]) if media[1] else None
 
 
 def _sha256(media: _Media) -> str:
@@ -154,13 +179,6 @@ def _sha256(media: _Media) -> str:
     try:
         if pictures is None:
             return sha256_of(path)
-        return digest_of([asdict(pictures), [(p.name, sha256_of(p)) for p in _paths(media)]])
+        return digest_of([_form(media), [(p.name, sha256_of(p)) for p in _paths(media)]])
     except OSError:
         return UNREADABLE
-
-
-def _read_hashes(out: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads((out / HASHES_NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

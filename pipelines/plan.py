@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -32,13 +32,14 @@ from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Inventory, Recording, ShardReceipt, Utterance
 from fv2es_prep.utils.files import make_directory
 from fv2es_prep.utils.hub import is_here
+from fv2es_prep.utils.phases import Phase, silent
 from pipelines.cache import Cache, earlier_shards, read_cache
 from pipelines.config import PrepConfig, letters_of, section_of
-from pipelines.media_hashes import UNREADABLE, HashedMedia, MediaHashes, hash_media
-from pipelines.task import ShardTask, estimate_s, with_kept
+from pipelines.executors.plan_directory import earlier_hashes
+from pipelines.media_hashes import HashedMedia, MediaHashes, hash_media, known_media
+from pipelines.task import ShardTask, estimate_s, task_digest, with_kept
 
 _MB = 1_000_000
-_UNKNOWN = HashedMedia(UNREADABLE, UNREADABLE, "")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Plan:
         finished: name of a shard that is already whole -> its receipt.
         cache: what earlier runs left.
         shard_bytes: expected bytes of all shards.
+        media_hashes: what is known of the media; workers hash the files of other recordings.
     """
 
     inventory: Inventory
@@ -60,6 +62,7 @@ class Plan:
     finished: dict[str, ShardReceipt]
     cache: Cache
     shard_bytes: int = 0
+    media_hashes: MediaHashes = field(default_factory=dict)
 
     @property
     def todo(self) -> list[ShardTask]:
@@ -109,6 +112,12 @@ class Plan:
         text = self.settings.text
         if not text.is_known and any(s.section == "text" for s in stages_of(self.settings)):
             causes.append(f"the tokenizer {text.tokenizer} is not here: tokens count as changed")
+        unhashed = [r for r in _earlier(self.inventory, old) if r.id not in self.media_hashes]
+        if unhashed:
+            causes.append(
+                f"the files of {len(unhashed)} recording(s) have to be hashed first, and what "
+                f"can be kept depends on it, first {unhashed[0].id}"
+            )
         causes += _changed_settings(old, self.settings)
         for stage in self.settings.stages:
             made = [u for t in self.todo for u in t.missing(stage) if u.id in old.fingerprints]
@@ -117,10 +126,12 @@ class Plan:
         return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
 
 
-def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
+def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent) -> Plan:
     """Scan the corpus and plan its shards.
 
-    A dry run makes no dataset directory; if it has no shards, it hashes no media file.
+    Media files are hashed here only where their content is not known and decides what of earlier
+    shards can be kept. A dry run makes no dataset directory and hashes nothing. ``phase`` shows
+    what is being done.
 
     Raises:
         CorpusError: the corpus does not exist or has an unexpected layout.
@@ -128,6 +139,46 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         TokenizerError: the tokenizer cannot be loaded.
         OutputError: the dataset directory cannot be made.
     """
+    with phase("scan the corpus"):
+        inventory = _scan(config)
+    # Everything that can be refused comes before the directory is made and media are hashed.
+    stages, encoders = split_stages(config.stages)
+    settings = _settings(config, stages, encoders, inventory, dry_run)
+    # Workers may run in another directory: a tokenizer directory travels as a whole path.
+    found = Path(config.tokenizer)
+    tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
+    out = config.out.resolve()
+    if not dry_run:
+        make_directory(out)
+    earlier = len(earlier_shards(out, inventory.corpus))
+    with phase("read earlier shards", earlier, "shards") as report:
+        cache = read_cache(out, inventory.corpus, report)
+    known: MediaHashes = {}
+    if not config.rehash and (remembered := earlier_hashes(out)):
+        with phase("look at media files"):
+            known = known_media(inventory.recordings, remembered)
+    if not dry_run:
+        asked = [r for r in _earlier(inventory, cache) if r.id not in known]
+        with phase("hash media files", len(asked), "recordings") as report:
+            known = {**known, **hash_media(asked, out, report)}
+    with phase("plan shards"):
+        return make_plan(
+            inventory,
+            settings,
+            tokenizer,
+            out,
+            config.shard_mb,
+            known,
+            config.retry_dropped,
+            config.fail_fast,
+            config.device,
+            {stage: encoders[stage] for stage in settings.stages if stage in encoders},
+            config.encoder_batch,
+            cache,
+        )
+
+
+def _scan(config: PrepConfig) -> Inventory:
     corpus = CORPORA.load(config.name)
     choice = LabelChoice(config.labels, config.merge, corpus.classes)
     inventory = corpus.scan(config.raw, choice, config.corpus)
@@ -136,32 +187,14 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False) -> Plan:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:
         inventory = spread_utterances(inventory, config.sample)
-    # Everything that can be refused comes before the directory is made and media are hashed.
-    stages, encoders = split_stages(config.stages)
-    settings = _settings(config, stages, encoders, inventory, dry_run)
-    # Workers may run in another directory: a tokenizer directory travels as a whole path.
-    found = Path(config.tokenizer)
-    tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
-    out = config.out.resolve()
-    hashes = None
-    if not dry_run:
-        # The hashes are kept there, also if the run stops early.
-        make_directory(out)
-    if not dry_run or earlier_shards(out, inventory.corpus):
-        hashes = hash_media(inventory.recordings, out, config.trust_mtime)
-    return make_plan(
-        inventory,
-        settings,
-        tokenizer,
-        out,
-        config.shard_mb,
-        hashes,
-        config.retry_dropped,
-        config.fail_fast,
-        config.device,
-        {stage: encoders[stage] for stage in settings.stages if stage in encoders},
-        config.encoder_batch,
-    )
+    return inventory
+
+
+def _earlier(inventory: Inventory, cache: Cache) -> list[Recording]:
+    """The recordings of which earlier runs prepared or dropped utterances."""
+    before = cache.fingerprints.keys() | cache.drops.keys()
+    names = {u.recording_id for u in inventory.utterances if u.id in before} if before else set()
+    return [recording for recording in inventory.recordings if recording.id in names]
 
 
 def _settings(
@@ -212,34 +245,36 @@ def make_plan(
     tokenizer: str,
     out: Path,
     shard_mb: float = 16,
-    media_hashes: MediaHashes | None = None,
+    media_hashes: Mapping[str, HashedMedia] = {},
     retry_dropped: bool = False,
     fail_fast: bool = False,
     device: str = "cpu",
     encoders: Mapping[str, str] = {},
     encoder_batch: int = 0,
+    cache: Cache | None = None,
 ) -> Plan:
     """Cut an inventory into shards, and find which of them and which values exist already.
 
     Recordings are taken in order and never divided: a shard is closed as soon as its expected
     size reaches ``shard_mb`` (10^6 bytes). So the cut depends on the corpus and the settings alone.
-    Without ``media_hashes`` nothing of earlier runs is kept. ``retry_dropped`` prepares again what
-    an earlier run dropped. See `ShardTask` for the others.
+    Of recordings without ``media_hashes`` nothing of earlier runs is kept: workers hash their
+    files. ``retry_dropped`` prepares again what an earlier run dropped. ``cache`` is read from
+    ``out`` if none. See `ShardTask` for the others.
 
     Raises:
         SettingsError: the shard size is not positive.
     """
     if not shard_mb > 0:
         raise SettingsError(f"the shard size is {shard_mb} MB, expected more than 0")
-    cache = Cache() if media_hashes is None else read_cache(out, inventory.corpus)
-    hashes = media_hashes or {r.id: _UNKNOWN for r in inventory.recordings}
+    if cache is None:
+        cache = read_cache(out, inventory.corpus)
     shared = _Shared(inventory, settings, tokenizer, fail_fast, device, encoders, encoder_batch)
     cuts = list(_cut(inventory, settings, shard_mb * _MB))
     names = shard_names(inventory.corpus, len(cuts))
     tasks, finished = [], {}
     for name, (recordings, utterances, _) in zip(names, cuts, strict=True):
         path = out / name
-        task = shared.task(path, recordings, utterances, hashes)
+        task = shared.task(path, recordings, utterances, media_hashes)
         old = cache.shards[path].receipt if path in cache.shards else None
         done = old is not None and old.task_digest == task.header.task_digest
         if done and old is not None and not (retry_dropped and old.dropped):
@@ -248,7 +283,7 @@ def make_plan(
             task = with_kept(task, cache, retry_dropped)
         tasks.append(task)
     total = sum(size for _, _, size in cuts)
-    return Plan(inventory, settings, tuple(tasks), finished, cache, total)
+    return Plan(inventory, settings, tuple(tasks), finished, cache, total, media_hashes)
 
 
 @dataclass(frozen=True)
@@ -280,22 +315,24 @@ class _Shared:
         utterances: tuple[Utterance, ...],
         media: MediaHashes,
     ) -> ShardTask:
-        hashes = {r.id: media[r.id].hashes for r in recordings}
+        known = [recording.id for recording in recordings if recording.id in media]
+        hashes = {name: media[name].hashes for name in known}
         # As `asdict`, but ten times as fast. NaN ratings are written as such by json: the text is
         # the same each time.
         plain = [{**vars(utterance), "view": vars(utterance.view)} for utterance in utterances]
-        made_from = {**self._made_from, "sources": hashes, "utterances": plain}
+        made_from = digest_of({**self._made_from, "utterances": plain})
         inventory = self.inventory
         classes, ratings = inventory.label_classes, inventory.rating_names
-        digest = digest_of(made_from)
+        digest = task_digest(made_from, hashes) if len(known) == len(recordings) else ""
         header = ShardHeader(inventory.corpus, classes, ratings, self.settings, hashes, digest)
         return ShardTask(
             path,
             recordings,
             utterances,
             header,
+            made_from,
             self.tokenizer,
-            {r.id: media[r.id].state for r in recordings if media[r.id] is not _UNKNOWN},
+            {name: media[name].state for name in known},
             fail_fast=self.fail_fast,
             device=self.device,
             encoders=dict(self.encoders),

@@ -29,6 +29,7 @@ from fv2es_prep.utils.files import (
     read_regular,
     write_json,
 )
+from fv2es_prep.utils.phases import Phase, silent
 from pipelines.cache import ASIDE_NAME, shard_of, shards_of
 from pipelines.code import difference, made_by, note_code, plain
 from pipelines.config import NO_CLUSTER, ClusterConfig
@@ -93,11 +94,12 @@ def run(
     executor: str,
     report: Callable[[int], None],
     cluster: ClusterConfig = NO_CLUSTER,
+    phase: Phase = silent,
 ) -> Summary:
     """Build what the plan still lacks, then write the index.
 
     If a shard fails there is no index, and the same command continues. ``report`` is called with
-    the number of utterances done since the last call.
+    the number of utterances done since the last call; ``phase`` shows what else is being done.
 
     Raises:
         UsageError: the directory has another corpus, another run works in it, or the executor is
@@ -110,7 +112,8 @@ def run(
     chosen = executor_of(executor, cluster)
     make_directory(out)
     with locked(out) as lock:
-        directory = begin(plan, out)
+        with phase("write the plan"):
+            directory = begin(plan, out)
         try:
             # A run that took the directory over has removed the plan.
             with contextlib.suppress(FileNotFoundError):
@@ -121,7 +124,7 @@ def run(
                     f"another run has taken over {out}",
                     "wait until it ends, then run the same command again",
                 )
-            summary = finish(directory, executor, began)
+            summary = finish(directory, executor, began, phase)
         finally:
             directory.remove()
     return summary
@@ -140,7 +143,7 @@ def begin(plan: Plan, out: Path) -> PlanDirectory:
     return directory
 
 
-def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
+def finish(directory: PlanDirectory, executor: str, began: float, phase: Phase = silent) -> Summary:
     """Write the index and its companions, once every task of a plan has a result.
 
     Any process that has locked the dataset directory may do it. ``began`` is `time.monotonic` at
@@ -175,7 +178,7 @@ def finish(directory: PlanDirectory, executor: str, began: float) -> Summary:
     if not failed:
         found, expected = prepared + len(tried), contents.utterances
         assert found == expected, f"{found} utterances are prepared or dropped, not {expected}"
-        missing = _write_dataset(contents, out, receipts, dropped)
+        missing = _write_dataset(contents, out, receipts, dropped, phase)
     still = {*contents.shards, *(path.name for path in (out / ASIDE_NAME).glob("*.h5"))}
     code = [(each, names & still) for each, names in made_by(out)]
     summary = Summary(
@@ -268,7 +271,11 @@ def _make_room(out: Path, plan: Plan) -> None:
 
 
 def _write_dataset(
-    contents: Contents, out: Path, receipts: list[ShardReceipt], dropped: list[Dropped]
+    contents: Contents,
+    out: Path,
+    receipts: list[ShardReceipt],
+    dropped: list[Dropped],
+    phase: Phase,
 ) -> dict[str, dict[str, int]]:
     """Write the index and its companions; returns what examples lack, see `Index`."""
     inventory = contents.inventory
@@ -289,8 +296,10 @@ def _write_dataset(
     if contents.settings.text.is_known:
         copy_tokenizer(contents.tokenizer, out / TOKENIZER_DIR)
     rows = {receipt.name: receipt.rows for receipt in receipts}
-    index = write_catalogue(out, index, rows)
+    with phase("write the catalogue"):
+        index = write_catalogue(out, index, rows)
     write_index(out, index)
     shutil.rmtree(out / ASIDE_NAME, ignore_errors=True)
-    write_report(out, dropped)
+    with phase("write the report"):
+        write_report(out, dropped)
     return index.missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,9 @@ class ShardTask:
     Attributes:
         recordings: the recordings in it, each whole.
         utterances: ordered by recording, then start, then id.
-        header: root attributes of the shard.
+        header: root attributes of the shard. It lacks the media hashes of recordings whose files
+            the worker has to hash, and then the task digest.
+        made_from: digest of all that the shard is made from except media files.
         tokenizer: name at the hub or directory of the tokenizer.
         states: recording id -> state of the files that were hashed, see `state_of`; a recording
             that is not there is not checked.
@@ -45,6 +47,7 @@ class ShardTask:
     recordings: tuple[Recording, ...]
     utterances: tuple[Utterance, ...]
     header: ShardHeader
+    made_from: str
     tokenizer: str
     states: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
@@ -95,6 +98,8 @@ def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
     for utterance in task.utterances:
         if utterance.id not in cache.fingerprints and utterance.id not in cache.drops:
             continue
+        if utterance.recording_id not in task.header.media_hashes:
+            continue
         if found := cache.kept(utterance, task.fingerprints(utterance)):
             kept[utterance.id] = found
         elif not retry_dropped and (
@@ -105,16 +110,19 @@ def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
 
 
 def with_media(task: ShardTask, recording: Recording, media: HashedMedia) -> ShardTask:
-    """The task for other versions of a recording's files; it keeps nothing made from the planned.
+    """The task with a recording's files as they were hashed.
 
-    If the hashes differ, no plan has the new task digest: the next run looks at the shard again.
+    If they are other versions than the planned, it keeps nothing that was made from these.
     """
-    before, hashes = task.header, {**task.header.media_hashes, recording.id: media.hashes}
-    header = replace(before, media_hashes=hashes)
-    if hashes != before.media_hashes:
-        header = replace(header, task_digest=digest_of([before.task_digest, hashes]))
+    known = {**task.header.media_hashes, recording.id: media.hashes}
+    # A shard lists them in the order of its recordings.
+    hashes = {one.id: known[one.id] for one in task.recordings if one.id in known}
+    digest = task_digest(task.made_from, hashes) if len(hashes) == len(task.recordings) else ""
+    header = replace(task.header, media_hashes=hashes, task_digest=digest)
     states = {**task.states, recording.id: media.state}
     changed = replace(task, header=header, states=states)
+    if recording.id not in task.header.media_hashes:
+        return changed
     kept, drops = dict(task.kept), dict(task.drops)
     for utterance in (u for u in task.utterances if u.recording_id == recording.id):
         old, new = task.fingerprints(utterance), changed.fingerprints(utterance)
@@ -124,6 +132,11 @@ def with_media(task: ShardTask, recording: Recording, media: HashedMedia) -> Sha
         if task.drop_fingerprint(utterance) != changed.drop_fingerprint(utterance):
             drops.pop(utterance.id, None)
     return replace(changed, kept=kept, drops=drops)
+
+
+def task_digest(made_from: str, media_hashes: Mapping[str, tuple[str, str]]) -> str:
+    """The digest of all that a shard is made from, whoever hashed its media files."""
+    return digest_of([made_from, media_hashes])
 
 
 def cost_s(task: ShardTask) -> float:

@@ -165,7 +165,7 @@ class ShardWriter:
                 del values[rows:]
 
     def made_from(self, media_hashes: dict[str, tuple[str, str]], task_digest: str) -> None:
-        """Replace these in the header: media files have changed since it was written."""
+        """Replace these in the header: the worker has hashed media files since it was written."""
         self._header = replace(self._header, media_hashes=media_hashes, task_digest=task_digest)
 
     def drop(self, dropped: Dropped) -> None:

@@ -15,7 +15,7 @@ from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import DryRun, output, progress
+from pipelines.commands.common import DryRun, output, phases
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable
@@ -143,7 +143,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
                 "slurm:16 (array job) or tcp://HOST:PORT (Dask).",
             ),
             Flag("cluster.sbatch", ("--sbatch",), metavar="OPTIONS"),
-            "trust_mtime",
+            "rehash",
             "retry_dropped",
             "fail_fast",
             Flag(
@@ -162,7 +162,8 @@ def submit(config: PrepConfig, print_scripts: bool, as_json: bool = False) -> No
         from pipelines.executors.detached import Submission, scripts, submit_run
         from pipelines.plan import plan_corpus
 
-        plan = plan_corpus(config)
+        with phases() as phase:
+            plan = plan_corpus(config, phase=phase)
         if print_scripts:
             workers, finisher = scripts(plan, config)
             told = {"workers": workers, "finisher": finisher}
@@ -190,13 +191,16 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         from pipelines.run import run
 
         executor = executor_of(config.executor, config.cluster)
-        plan = plan_corpus(config, dry_run)
-        if dry_run:
-            _print_plan(plan, executor.workers, as_json)
-            return
-        left = sum(len(task.utterances) for task in plan.todo)
-        with progress(left, "utterances") as report:
-            summary = run(plan, config.out, config.executor, report, config.cluster)
+        with phases() as phase:
+            plan = plan_corpus(config, dry_run, phase)
+            left = sum(len(task.utterances) for task in plan.todo)
+            if not dry_run:
+                with phase("prepare", left, "utterances") as report:
+                    cluster = config.cluster
+                    summary = run(plan, config.out, config.executor, report, cluster, phase)
+    if dry_run:
+        _print_plan(plan, executor.workers, as_json)
+        return
     end_with(summary, config.max_dropped, as_json)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -32,8 +32,11 @@ from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
 from pipelines.cache import partial_count
 from pipelines.code import code_here
-from pipelines.plan import Plan
+from pipelines.media_hashes import HashedMedia, remember, remembered_hashes
 from pipelines.task import ShardTask, longest_first
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
 
 PLAN_NAME = ".plan"
 _PARTS = ("claims", "progress", "results", "building")
@@ -69,6 +72,16 @@ class Contents:
     decodes: bool
     encoders: dict[str, str] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
+
+
+class _Hashed(msgspec.Struct):
+    hashed: dict[str, HashedMedia] = {}
+
+
+class _Result(msgspec.Struct):
+    """What `PlanDirectory.hashed` reads of a result."""
+
+    receipt: _Hashed = msgspec.field(default_factory=_Hashed)
 
 
 class PlanDirectory:
@@ -145,8 +158,19 @@ class PlanDirectory:
         error: Exception = getattr(errors, values["error"])(*values["arguments"])
         return error
 
+    def hashed(self) -> dict[str, HashedMedia]:
+        """The hashes of media files that came with receipts."""
+        found = {}
+        for name in self.finished():
+            result = msgspec.json.decode(self._result(name).read_bytes(), type=_Result)
+            found.update(result.receipt.hashed)
+        return found
+
     def remove(self) -> None:
-        """Remove the plan; its workers stop at their next step."""
+        """Remove the plan; its workers stop at their next step, and their hashes are kept."""
+        # Without them the next run hashes the files again.
+        with contextlib.suppress(FileNotFoundError, errors.OutputError):
+            remember(self.out, self.hashed())
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
@@ -196,7 +220,7 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
     path = out / PLAN_NAME / digest_of(json.dumps([_plain(contents), tasks]))
     for other in path.parent.glob("*"):
         if other != path:
-            shutil.rmtree(other, ignore_errors=True)
+            PlanDirectory(other).remove()
     try:
         if not path.is_dir():
             begun = path.with_name(f".{uuid.uuid4().hex}")
@@ -211,6 +235,15 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
     directory = PlanDirectory(path)
     directory.forget_failures()
     return directory
+
+
+def earlier_hashes(out: Path) -> dict[str, HashedMedia]:
+    """The hashes of media files that are remembered or came with receipts of a killed run."""
+    found = remembered_hashes(out)
+    for path in (out / PLAN_NAME).glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found |= PlanDirectory(path).hashed()
+    return found
 
 
 def _contents(plan: Plan) -> Contents:

@@ -127,7 +127,7 @@ def test_the_task_digest_follows_settings_and_utterances(changed):
 
 
 def _digest(inventory, chosen):
-    return make_plan(inventory, chosen, "tests", Path("no")).tasks[0].header.task_digest
+    return make_plan(inventory, chosen, "tests", Path("no")).tasks[0].made_from
 
 
 def test_a_plan_knows_how_many_frames_there_will_be(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,15 @@ from fv2es_prep.errors import MediaError, OutputError, UsageError
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.files import sha256_of
-from pipelines.build import quarantine_shard
-from pipelines.media_hashes import HASHES_NAME, UNREADABLE, hash_media
+from pipelines.build import build_shard, quarantine_shard
+from pipelines.executors.plan_directory import write_plan
+from pipelines.media_hashes import (
+    HASHES_NAME,
+    UNREADABLE,
+    hash_media,
+    known_media,
+    remembered_hashes,
+)
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.run import run
 
@@ -198,48 +206,89 @@ def test_a_shard_whose_workers_died_is_quarantined(corpus, text_model, tmp_path,
         assert {entry.recording_id for entry in reader.dropped()} == {"Ses01F_impro01"}
 
 
-def test_hashes_are_of_content_and_may_be_trusted(copy, tmp_path, corpus, text_model, options_for):
-    plan = plan_corpus(options_for(copy, tmp_path, text_model))
-    first = hash_media(plan.inventory.recordings, tmp_path)
-    assert first["Ses02F_impro01"][0] == sha256_of(copy / VIDEO)
-    cache = tmp_path / HASHES_NAME
-    cache.write_text(cache.read_text().replace(first["Ses02F_impro01"][0], "0" * 64))
-    trusted = hash_media(plan.inventory.recordings, tmp_path, trust_mtime=True)
-    assert trusted["Ses02F_impro01"][0] == "0" * 64
-    assert hash_media(plan.inventory.recordings, tmp_path) == first
-    (copy / VIDEO).unlink()
-    gone = hash_media(plan.inventory.recordings, tmp_path)
-    assert gone["Ses02F_impro01"][0] == UNREADABLE
-
-
-def test_digests_outlive_a_run_that_does_not_get_far(
-    copy, text_model, tmp_path, options_for, monkeypatch
+def test_hashes_are_of_content_and_remembered_for_a_state(
+    copy, corpus, tmp_path, text_model, options_for
 ):
-    options = options_for(copy, tmp_path / "out", text_model, trust_mtime=True)
-    first = plan_corpus(options)
+    recordings = plan_corpus(options_for(copy, tmp_path, text_model), dry_run=True).inventory
+    recordings, name, video = recordings.recordings, "Ses02F_impro01", copy / VIDEO
+    first = hash_media(recordings, tmp_path)
+    assert first[name].video == sha256_of(video)
+    assert known_media(recordings, remembered_hashes(tmp_path)) == first
+    # Another file of the same size under the name and the time of the first, as `cp -p` writes it.
+    before, other = video.stat(), video.with_suffix(".new")
+    other.write_bytes(bytes(before.st_size))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(video)
+    found = known_media(recordings, remembered_hashes(tmp_path))
+    assert found.keys() == first.keys() - {name}
+    video.unlink()
+    assert hash_media(recordings, tmp_path)[name].video == UNREADABLE
+    assert remembered_hashes(tmp_path) == first, "what cannot be read now may be readable later"
+    (tmp_path / HASHES_NAME).write_text('{"key": "an earlier form"}')
+    assert remembered_hashes(tmp_path) == {}
 
-    def hashed(path):
-        raise AssertionError(f"{path} is hashed again")
 
-    monkeypatch.setattr("pipelines.media_hashes.sha256_of", hashed)
-    assert plan_corpus(options).tasks == first.tasks
-
-
-def test_a_dry_run_hashes_only_where_something_could_be_kept(
-    corpus, text_model, shards, tmp_path, options_for, monkeypatch
+def test_planning_reads_no_media_file_and_knows_what_a_killed_run_has_hashed(
+    corpus, text_model, tmp_path, prepare, options_for, monkeypatch
 ):
+    options = options_for(corpus, tmp_path / "out", text_model, modalities="a")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.media_hashes.sha256_of", _never)
+        first = plan_corpus(options)
+    assert [task.header.media_hashes for task in first.tasks] == [{}, {}, {}]
+    # A killed run leaves its plan and the results of its workers.
+    left = write_plan(first, options.out)
+    name, claim = left.take()
+    left.put(name, build_shard(left.task(name)))
+    claim.release()
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.media_hashes.sha256_of", _never)
+        second = plan_corpus(options)
+    assert [task.path.stem for task in second.tasks if task not in second.todo] == [name]
+    run(second, options.out, "inline", silent)
+    assert len(remembered_hashes(options.out)) == 3
+    # Hashes that are known when planning and those of workers make the same shards.
+    known = replace(options, out=tmp_path / "known")
+    known.out.mkdir()
+    hash_media(first.inventory.recordings, known.out)
+    plan, _ = prepare(known)
+    assert all(len(task.header.media_hashes) == len(task.recordings) for task in plan.tasks)
+    assert digests(known.out) == digests(options.out)
+
+
+def _never(path: Path) -> str:
+    raise AssertionError(f"{path} is hashed")
+
+
+def test_only_what_earlier_shards_hold_is_hashed_while_planning(
+    copy, text_model, shards, tmp_path, prepare, options_for, monkeypatch
+):
+    """The copy has other inodes and times than the corpus, so nothing of it is known."""
+    options = options_for(copy, shards, text_model)
+    assert len(plan_corpus(options).todo) == 0
     asked = []
 
-    def hashing(*arguments):
-        asked.append(arguments)
-        return hash_media(*arguments)
+    def hashed(path: Path) -> str:
+        asked.append(path.name)
+        return sha256_of(path)
 
-    monkeypatch.setattr("pipelines.plan.hash_media", hashing)
-    plan = plan_corpus(options_for(corpus, tmp_path / "new", text_model), dry_run=True)
-    assert (len(plan.todo), asked) == (3, [])
-    assert not (tmp_path / "new").exists()
-    plan = plan_corpus(options_for(corpus, shards, text_model), dry_run=True)
-    assert (len(plan.todo), len(asked)) == (0, 1)
+    monkeypatch.setattr("pipelines.media_hashes.sha256_of", hashed)
+    assert (plan_corpus(options).todo, asked) == ([], [])
+    (copy / VIDEO).touch()
+    dry = plan_corpus(options, dry_run=True)
+    assert asked == []
+    assert "1 recording(s) have to be hashed first" in dry.describe(1)["why"][0]
+    assert len(dry.todo) == 1
+    assert plan_corpus(options).todo == []
+    assert sorted(asked) == ["Ses02F_impro01.avi", "Ses02F_impro01.wav"]
+    # What no time tells: only hashing again finds it.
+    remembered = (shards / HASHES_NAME).read_text().replace(sha256_of(copy / VIDEO), "0" * 64)
+    (shards / HASHES_NAME).write_text(remembered)
+    assert len(plan_corpus(options).todo) == 1
+    asked.clear()
+    assert plan_corpus(replace(options, rehash=True)).todo == []
+    assert len(asked) == 6
+    assert plan_corpus(options).todo == []
 
 
 def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
