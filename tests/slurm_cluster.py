@@ -28,6 +28,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
+MaxArraySize=4
 KillWait=5
 SlurmctldPort={ports[0]}
 SlurmctldPidFile={place}/slurmctld.pid

@@ -10,6 +10,7 @@ from pathlib import Path
 from fv2es_prep.errors import ExecutorError, SettingsError
 
 _TIMEOUT_S = 120
+_ARRAY = 1001
 _OPTION = re.compile(r"[a-z][a-z-]*(=[^\n]*)?")
 
 
@@ -58,6 +59,15 @@ def is_queued(job: str) -> bool:
     except ExecutorError as error:
         # A job that has ended is forgotten after some minutes.
         return "Invalid job id" not in error.sentence
+
+
+def largest_array() -> int:
+    """Most tasks that an array job may have: ``MaxArraySize``; without SLURM its default."""
+    try:
+        found = re.search(r"\nMaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"))
+    except ExecutorError:
+        found = None
+    return int(found[1]) if found else _ARRAY
 
 
 def batch_script(

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fv2es_prep.errors import ExecutorError
-from fv2es_prep.utils.slurm import batch_script, is_queued, slurm, submit
+from fv2es_prep.utils.slurm import batch_script, is_queued, largest_array, slurm, submit
 from pipelines.config import ClusterConfig
 from pipelines.executors.base import PlanProgress, Report, worker_count
 from pipelines.executors.plan_directory import PlanDirectory
@@ -56,9 +56,13 @@ class SlurmExecutor:
 
 
 def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
-    """The batch script of an array of workers; ``own`` are the user's options of sbatch."""
+    """The batch script of an array of workers; ``own`` are the user's options of sbatch.
+
+    There are at most as many workers as an array may have tasks here: each takes many shards.
+    """
+    last = min(tasks, largest_array()) - 1
     worker = [sys.executable, "-m", "pipelines.executors.worker", str(plan)]
-    options = (f"array=0-{tasks - 1}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
+    options = (f"array=0-{last}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
     commands = (
         "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
         f"cd {shlex.quote(str(Path.cwd()))}",

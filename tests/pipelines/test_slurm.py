@@ -6,8 +6,10 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,12 +200,32 @@ def test_what_a_stopped_worker_has_is_kept_by_the_next_one_and_by_another_run(
     assert not (out / ".previous").exists()
 
 
+@pytest.mark.slow
+def test_a_worker_whose_spectrum_is_another_one_refuses_and_builds_nothing(
+    corpus, text_model, tmp_path, options_for
+) -> None:
+    directory = write_plan(plan_corpus(options_for(corpus, tmp_path / "out", text_model)), tmp_path)
+    for package in ("fv2es_prep", "pipelines"):
+        shutil.copytree(ROOT / package, tmp_path / "other" / package)
+    mel = tmp_path / "other/fv2es_prep/stages/mel.py"
+    text = mel.read_text()
+    assert "np.log(" in text
+    mel.write_text(text.replace("np.log(", "np.log1p(", 1))
+    worker = [sys.executable, "-m", "pipelines.executors.worker", str(directory.path)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "other")}
+    done = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True)
+    said = r"error: the worker on .* has fv2es \w+, and the run was planned with fv2es \w+\n"
+    assert done.returncode == 1 and re.fullmatch(said, done.stderr), done.stderr
+    assert not directory.finished() and not list(tmp_path.rglob("*.h5"))
+
+
 class TestReal:
     pytestmark = real
 
     def test_an_array_gives_the_same_bytes_as_this_process(
         self, slurm, corpus, text_model, prepared, tmp_path, prepare, options_for
     ) -> None:
+        assert "#SBATCH --array=0-3\n" in script_of(tmp_path, 500)
         told: list[int] = []
         out = tmp_path / "out"
         _, summary = prepare(options_for(corpus, out, text_model), "slurm:3", told.append)
