@@ -16,7 +16,8 @@
         ├── OutputError        an output file or directory cannot be written
         ├── ExecutorError      an executor is unreachable or runs another version
         └── TrainError         training or evaluation cannot continue
-            └── StoppedError       SIGTERM stopped it; its state is saved
+            └── StoppedError       a signal stopped it; its state is saved
+                └── OutOfTimeError     SIGUSR1: the time of its batch job is nearly over
 """
 
 from __future__ import annotations
@@ -229,4 +230,8 @@ class TrainError(WorkError):
 
 
 class StoppedError(TrainError):
-    """SIGTERM stopped a training; its state is saved."""
+    """A signal stopped a training; its state is saved."""
+
+
+class OutOfTimeError(StoppedError):
+    """SIGUSR1 stopped a training, since the time of its batch job is nearly over."""

@@ -30,6 +30,7 @@ SelectTypeParameters=CR_CPU
 ReturnToService=2
 MaxArraySize=4
 KillWait=5
+SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmctldPort={ports[0]}
 SlurmctldPidFile={place}/slurmctld.pid
 SlurmctldLogFile={place}/slurmctld.log

@@ -157,15 +157,19 @@ def is_live(record: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[Claim]:
+def locked(directory: Path, outlive: bool = False) -> Iterator[Claim]:
     """Hold a directory that is written for the length of the block.
+
+    With ``outlive`` a holder that is dead on another host is waited for until its lock ends.
 
     Raises:
         UsageError: another process holds it; its number and host are named.
         OutputError: the lock cannot be written.
     """
+    until = time.monotonic() + (STALE_S + BEAT_S if outlive else 0)
     try:
-        claim = Claim.take(directory, LOCK_NAME)
+        while (claim := Claim.take(directory, LOCK_NAME)) is None and time.monotonic() < until:
+            time.sleep(1)
         found = records(directory, LOCK_NAME)
     except OSError as error:
         raise cannot_write(directory / LOCK_NAME, error) from error

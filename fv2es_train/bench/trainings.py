@@ -55,7 +55,7 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
     Raises:
         UsageError: the protocol is wrong, or ``out`` holds other runs.
         SplitError: a manifest is damaged or has no test subset, or two share test utterances.
-        StoppedError: SIGTERM was received.
+        StoppedError: a signal stopped a training.
         OutputError: the directory cannot be written.
     """
     began = time.perf_counter()

@@ -6,9 +6,11 @@ it runs.
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,9 +20,16 @@ from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.models.families import FAMILIES
 from fv2es_train.training.run_config import preset_of, resumed
+from fv2es_train.training.slurm_job import (
+    LOG,
+    JobOptions,
+    requeueing,
+    script_of,
+    submit_training,
+)
 from fv2es_train.training.slurm_step import join_step
 
-_DATA = "Data and run"
+_DATA, _JOB = "Data and run", "Batch job"
 _OPTIONS = {
     _DATA: ("shards", "split", "out", "overwrite", "save_every"),
     "Model": (
@@ -52,32 +61,95 @@ def train(
         Path | None, _own("Train on each fold-*.json instead of on a split.", "DIR")
     ] = None,
     resume: Annotated[Path | None, _own("Continue the run in this directory.", "RUN")] = None,
+    executor: Annotated[
+        Literal["local", "slurm"],
+        typer.Option(
+            help="Where to train: here, or in a batch job of SLURM, which continues by itself when "
+            "its time is over.",
+            rich_help_panel=_JOB,
+        ),
+    ] = "local",
+    nodes: Annotated[
+        int, typer.Option(help="Nodes of the job.", metavar="N", rich_help_panel=_JOB)
+    ] = 1,
+    gpus: Annotated[
+        int,
+        typer.Option(
+            help="GPUs of each node, one for each process (0 = a process on the CPU of each node).",
+            metavar="N",
+            rich_help_panel=_JOB,
+        ),
+    ] = 0,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Options of sbatch, e.g. partition=gpu,time=8:00:00.",
+            metavar="OPTIONS",
+            rich_help_panel=_JOB,
+        ),
+    ] = None,
+    print_script: Annotated[
+        bool,
+        typer.Option(
+            "--print", help="Print the job's script, and do not submit it.", rich_help_panel=_JOB
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on shards.
 
     The defaults are those of --model fv2es; `fv2es config show train --model NAME` prints others.
     `torchrun --nproc-per-node N --no-python fv2es train ...` shares each batch among N processes,
-    as do the tasks of one `srun`.
+    as do the tasks of one `srun`; `--executor slurm` submits such a job.
     """
     join_step()
     if resume is not None:
-        run(resumed(resume, **given.values), as_json)
-        return
-    if folds and "split" in given.values:
+        config = resumed(resume, **given.values)
+    elif folds and "split" in given.values:
         raise UsageError("a run needs a split or folds, not both", "pass --split or --folds")
-    config = given.resolve(split=folds)
+    else:
+        config = given.resolve(split=folds)
+    job = JobOptions(nodes, gpus, tuple(o for some in sbatch or () for o in some.split(",")))
+    if executor == "slurm":
+        values = {**given.values, **({"split": folds} if folds else {})}
+        run_job(job, config, values, print_script, as_json)
+        return
+    if print_script or job != JobOptions():
+        raise UsageError(
+            "--nodes, --gpus, --sbatch and --print are options of a job", "pass --executor slurm"
+        )
     (run_folds if config.split.is_dir() else run)(config, as_json)
+
+
+def run_job(
+    job: JobOptions,
+    config: TrainConfig,
+    values: Mapping[str, Any],
+    print_script: bool,
+    as_json: bool,
+) -> None:
+    """Submit a training, or print its script; ``values`` are the user's for it, by path."""
+    if print_script:
+        typer.echo(script_of(job, config, values), nl=False)
+        return
+    number, log = submit_training(job, config, values), config.out / LOG
+    if as_json:
+        print_json({"job": number, "run": str(config.out), "log": str(log)})
+        return
+    typer.echo(f"job {number}\nrun {config.out}")
+    say(f"follow it: tail -F {shlex.quote(str(log))}; squeue --jobs {number}")
+    say(f"stop it: scancel {number}; it continues with: fv2es train --resume {config.out}")
 
 
 def run(config: TrainConfig, as_json: bool = False) -> None:
     """Train, with progress on stderr and the metrics on stdout."""
-    from fv2es_train.evaluation.tables import format_metrics
-    from fv2es_train.training.loop import train as run_training
-    from fv2es_train.training.progress import progress_for
-
+    result = None
     try:
-        result = run_training(config, progress_for(sys.stderr))
+        with requeueing(say):
+            from fv2es_train.training.loop import train as run_training
+            from fv2es_train.training.progress import progress_for
+
+            result = run_training(config, progress_for(sys.stderr))
     except KeyboardInterrupt:
         typer.echo(f"hint: continue with: fv2es train --resume {config.out}", err=True)
         raise
@@ -87,6 +159,8 @@ def run(config: TrainConfig, as_json: bool = False) -> None:
         print_json(result)
         return
     if result["test"] is not None:
+        from fv2es_train.evaluation.tables import format_metrics
+
         typer.echo(format_metrics(result["test"]))
     typer.echo(f"run {config.out}")
 
@@ -97,11 +171,12 @@ def run_folds(config: TrainConfig, as_json: bool) -> None:
     Raises:
         typer.Exit: with status 1 if a fold failed.
     """
-    from fv2es_train.evaluation.tables import format_folds
-    from fv2es_train.training.folds import train_folds
-    from fv2es_train.training.progress import progress_for
+    with requeueing(say):
+        from fv2es_train.evaluation.tables import format_folds
+        from fv2es_train.training.folds import train_folds
+        from fv2es_train.training.progress import progress_for
 
-    result = train_folds(config, lambda: progress_for(sys.stderr), say)
+        result = train_folds(config, lambda: progress_for(sys.stderr), say)
     show_trainings(result, format_folds(result), f"runs {config.out}", as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -141,11 +142,18 @@ def loader_of(
         # A generator of its own: creating an iterator draws a number from it.
         generator=generator or torch.Generator(),
         num_workers=workers,
+        worker_init_fn=_ignore_signals,
         collate_fn=join,
         pin_memory=next(model.parameters()).is_cuda,
         prefetch_factor=_READ_AHEAD if workers else None,
         persistent_workers=workers > 0,
     )
+
+
+def _ignore_signals(_: int) -> None:
+    """Clusters stop all processes of a job: the one that trains still needs what workers read."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def subset_of(dataset: ShardDataset, ids: tuple[str, ...], subset: str) -> ShardDataset:

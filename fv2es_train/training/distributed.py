@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_train.evaluation.inference import Outputs, choose_device, loader_of
+from fv2es_train.training.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -129,8 +130,8 @@ def join_world(device: str) -> Iterator[World]:
 
 
 def sum_loss(
-    world: World, loss: Tensor, epoch: int, batch: Batch, stopping: bool
-) -> tuple[float, bool]:
+    world: World, loss: Tensor, epoch: int, batch: Batch, received: int
+) -> tuple[float, int]:
     """Sum a batch's loss over all processes, and stop all before a bad gradient is applied.
 
     Args:
@@ -138,17 +139,17 @@ def sum_loss(
         loss: the loss of this process's part, so weighted that the sum is the batch's.
         epoch: number of the epoch.
         batch: this process's part.
-        stopping: whether this process received SIGTERM.
+        received: the signal of `stopping` that this process received, or 0.
 
     Returns:
-        The batch's summed loss, and whether any process received SIGTERM.
+        The batch's summed loss, and the signal that any process received, or 0.
 
     Raises:
         TrainError: the loss is not finite; the utterances of the batch are named.
     """
     value = loss.item()
     diverged = not math.isfinite(value)
-    total, failed, stop = world.total(value, diverged, stopping)
+    total, failed, *asked = world.total(value, diverged, *_asked(received))
     if failed:
         ids = [name for part in world.gather(batch.ids if diverged else ()) for name in part]
         raise TrainError(
@@ -156,7 +157,12 @@ def sum_loss(
             f"batch of the utterances {', '.join(ids)}",
             "check the faces and spectra of these utterances, or train with a smaller --lr",
         )
-    return total, stop > 0
+    return total, _signal(asked)
+
+
+def any_signal(world: World, received: int) -> int:
+    """The signal that any process received, or 0; ``received`` is this one's."""
+    return _signal(world.total(*_asked(received)))
 
 
 def valid_loader(
@@ -243,3 +249,11 @@ def _local_device(device: str) -> str:
             "pass --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES",
         )
     return device
+
+
+def _asked(received: int) -> list[bool]:
+    return [received == number for number in SIGNALS]
+
+
+def _signal(asked: Sequence[float]) -> int:
+    return next((int(number) for number, count in zip(SIGNALS, asked, strict=True) if count), 0)

@@ -26,6 +26,7 @@ from fv2es_train.models.checkpoint import CONFIG
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import resumed, stored_config
 from fv2es_train.training.run_dir import METRICS_FILE
+from fv2es_train.training.slurm_step import is_restarted
 from fv2es_train.training.state import NAME as STATE
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def train_folds(
     done = [is_finished(fold, digest) for fold, digest in zip(mine, digests, strict=True)]
     make_directory(config.out)
     found = []
-    with locked(config.out):
+    with locked(config.out, is_restarted()):
         for fold, digest, finished in zip(mine, digests, done, strict=True):
             say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
             error = "" if finished else train_or_continue(fold, progress, say)
@@ -105,7 +106,7 @@ def train_or_continue(
         Why it failed, or an empty string.
 
     Raises:
-        StoppedError: SIGTERM was received.
+        StoppedError: a signal stopped a training.
     """
     try:
         train(_continued(config), progress())

@@ -35,6 +35,7 @@ from fv2es_train.training.calibration import fit_decision, rule_of, terms_before
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss, rating_loss, soft_shares
 from fv2es_train.training.progress import Progress, Step
+from fv2es_train.training.stopping import catch_signals, stopped
 
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
@@ -72,22 +73,22 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
         SplitError: the train or valid subset is empty or does not fit the shards, or the run to be
             resumed began with another split.
         TokenizerError: the text encoder cannot be loaded.
-        TrainError: a class is absent from train, training diverged, or SIGTERM was received.
+        TrainError: a class is absent from train, training diverged, or a signal stopped it.
         OutputError: the run cannot be written.
     """
     with ExitStack() as stack:
         world = stack.enter_context(distributed.join_world(config.device))
         stack.enter_context(optimization.deterministic(world.device))
-        stop_requested = stack.enter_context(states.catch_sigterm())
+        received = stack.enter_context(catch_signals())
         shown = (progress if world.first else None) or Progress()
         stack.callback(shown.close)
-        return _train(config, world, stop_requested, shown, stack)
+        return _train(config, world, received, shown, stack)
 
 
 def _train(
     config: TrainConfig,
     world: distributed.World,
-    stop_requested: Callable[[], bool],
+    received: Callable[[], int],
     progress: Progress,
     stack: ExitStack,
 ) -> dict[str, Any] | None:
@@ -195,9 +196,7 @@ def _train(
                     outputs = network(batch)
                 each = criterion.of_each(outputs, batch.label, batch.ratings)
                 loss = each.sum() * world.weight(rows)
-                total, stop = distributed.sum_loss(
-                    world, loss, state.epoch, batch, stop_requested()
-                )
+                total, stop = distributed.sum_loss(world, loss, state.epoch, batch, received())
                 # DDP averages gradients; each process has its part of a sum.
                 (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
             if ready:
@@ -207,6 +206,7 @@ def _train(
                 optimizer.step()
                 optimizer.zero_grad()
                 state.steps += 1
+                world.seed(config.seed, state.steps)
             state.batches, state.seen, state.total = number, state.seen + rows, state.total + total
             state.seconds = earlier + time.perf_counter() - started
             done += 1
@@ -224,7 +224,9 @@ def _train(
                 if events:
                     events.flush()
             if ready and stop:
-                raise states.stopped(run, state.epoch)
+                # The first one has saved: the others may end, and with them the job.
+                world.gather(None)
+                raise stopped(run, state.epoch, stop)
 
         # Validation. Thresholds belong to the model of this epoch and to valid alone.
         outputs = distributed.gather_outputs(
@@ -283,6 +285,8 @@ def _train(
             events.flush()
         left_s = (time.perf_counter() - began) / max(done, 1) * batches
         progress.epoch(record, left_s * (epochs - record["epoch"]))
+        if stop := distributed.any_signal(world, received()):
+            raise stopped(run, record["epoch"], stop)
 
     if not world.first:
         return None

@@ -25,6 +25,7 @@ from fv2es_train.evaluation.predictions import FOLDER, file_of, write_prediction
 from fv2es_train.models.checkpoint import REST, settle
 from fv2es_train.models.run_files import FAMILIARITY, IDS, write_ids
 from fv2es_train.training import run_config, shard_hashes, state
+from fv2es_train.training.slurm_step import is_restarted
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,9 @@ def refuse_existing(config: TrainConfig) -> None:
 def held(config: TrainConfig) -> Iterator[Claim]:
     """Hold the directory of a run; it is made, and removed if nothing was written to it.
 
+    A batch job that was started again waits for the lock of its own process, which died with its
+    node.
+
     Raises:
         UsageError: another process trains in it, or it holds a run, see `refuse_existing`.
         OutputError: it cannot be written.
@@ -80,7 +84,7 @@ def held(config: TrainConfig) -> Iterator[Claim]:
     new = not config.out.exists()
     make_directory(config.out)
     try:
-        with locked(config.out) as claim:
+        with locked(config.out, is_restarted()) as claim:
             if not config.resume:
                 # Another process may have trained since the first look.
                 refuse_existing(config)

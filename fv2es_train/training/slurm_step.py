@@ -1,6 +1,6 @@
 """The tasks of one `srun`, joined as the processes of one training.
 
-Owns what SLURM's variables mean for torch. Leaves the process group to `distributed`.
+Owns what SLURM's variables mean. Leaves the process group to `distributed`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def join_step(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("MASTER_ADDR", first_host(nodes))
     environment.setdefault("MASTER_PORT", str(port))
     environment.update(WORLD_SIZE=size, RANK=rank, LOCAL_RANK=_device(environment, local))
+
+
+def is_restarted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is in a batch job that ran before, and was requeued."""
+    return environment.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
 def first_host(nodes: str) -> str:

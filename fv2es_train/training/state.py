@@ -1,4 +1,4 @@
-"""The state of a run, RUN/state.pt, from which `--resume` continues, and SIGTERM that ends a run.
+"""The state of a run, RUN/state.pt, from which `--resume` continues.
 
 Leaves checkpoints to `models.checkpoint`. Read with torch's ``weights_only``, which executes
 nothing.
@@ -6,11 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-import signal
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fv2es_prep.config import digest_of
-from fv2es_prep.errors import OutputError, SplitError, StoppedError, TrainError, UsageError
+from fv2es_prep.errors import OutputError, SplitError, TrainError, UsageError
 from fv2es_prep.splits import Split
 from fv2es_prep.utils.files import whole_file
 
@@ -178,29 +174,3 @@ def _refuse_compressed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("it is compressed")
-
-
-@contextmanager
-def catch_sigterm() -> Iterator[Callable[[], bool]]:
-    """Record SIGTERM instead of dying; yields a function that tells whether it was received.
-
-    Clusters send it before they take a machine away. Python delivers signals to its main thread
-    only; in another thread nothing is caught.
-    """
-    received = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield received.is_set
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
-    try:
-        yield received.is_set
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def stopped(run: object, epoch: int) -> StoppedError:
-    """The error that ends a run after SIGTERM, once its state is saved."""
-    return StoppedError(
-        f"training was stopped by SIGTERM in epoch {epoch}; its state is saved",
-        f"continue with: fv2es train --resume {run}",
-    )

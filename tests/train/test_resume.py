@@ -19,7 +19,8 @@ from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.training.loop import train
 from fv2es_train.training.progress import Progress, Step
 from fv2es_train.training.run_config import resumed
-from fv2es_train.training.state import catch_sigterm, load_state, stopped
+from fv2es_train.training.state import load_state
+from fv2es_train.training.stopping import catch_signals, stopped
 from tests.train.conftest import Corpus, make_examples, options_of, write_shards
 from tests.train.processes import start
 
@@ -135,10 +136,10 @@ def test_a_run_that_is_told_to_stop_saves_where_it_is(
 
 def test_who_is_told_to_stop_says_how_to_go_on(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with catch_sigterm() as received:
+    with catch_signals() as received:
         assert not received()
     assert signal.getsignal(signal.SIGTERM) is before
-    error = stopped(tmp_path, 2)
+    error = stopped(tmp_path, 2, signal.SIGTERM)
     assert "stopped by SIGTERM in epoch 2" in error.sentence
     assert f"--resume {tmp_path}" in error.hint
 

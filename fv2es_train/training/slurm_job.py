@@ -1,0 +1,161 @@
+"""A training as a batch job of SLURM: its script, its submission, and its next turn.
+
+Leaves signals to `stopping` and what the tasks of a job are to torch to `slurm_step`. Imports no
+torch.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.errors import ExecutorError, OutOfTimeError, SettingsError, UsageError
+from fv2es_prep.utils.configuration import toml_value
+from fv2es_prep.utils.files import make_directory
+from fv2es_prep.utils.slurm import batch_script, slurm, submit
+from fv2es_train.config import TrainConfig
+from fv2es_train.training.run_config import NAME as CONFIG
+from fv2es_train.training.stopping import hold_back
+
+LOG = "slurm.log"
+# Before its time is over, the job's tasks get this signal so many seconds.
+_SIGNAL = "signal=USR1@120"
+_AGAIN = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]'
+# srun does not take it from the job's options.
+_CPUS = '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"'
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What a job asks for.
+
+    Attributes:
+        nodes: number of nodes.
+        gpus: GPUs of each node, one for each process; 0: one process on the CPU of each node.
+        sbatch: the user's options of ``sbatch``, without dashes.
+    """
+
+    nodes: int = 1
+    gpus: int = 0
+    sbatch: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("nodes", 1), ("gpus", 0)):
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} is {getattr(self, name)}, expected {least} or more")
+
+    @property
+    def device(self) -> str:
+        """What each process computes on."""
+        return "cuda" if self.gpus else "cpu"
+
+
+def script_of(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -> str:
+    """The batch script of a training; after a requeue it continues the run.
+
+    Args:
+        job: what it asks for.
+        config: the training.
+        values: the user's values for it by dotted path.
+
+    Raises:
+        UsageError: the training would replace an earlier run whenever it starts again, or several
+            processes would train on folds.
+        SettingsError: an option of ``sbatch`` has another form.
+    """
+    if config.overwrite:
+        raise UsageError(
+            "a job that may start again cannot overwrite a run",
+            f"remove {config.out}, or choose another --out",
+        )
+    folds = not config.resume and config.split.is_dir()
+    if folds and job.nodes * max(job.gpus, 1) > 1:
+        raise UsageError(
+            f"{config.split} holds folds, on which one process trains, not {job.nodes} nodes of "
+            f"{max(job.gpus, 1)}",
+            "submit a job for each fold with --split, or one with --nodes 1 --gpus 1",
+        )
+    asked = [f"nodes={job.nodes}", f"ntasks-per-node={max(job.gpus, 1)}"]
+    asked += [f"gres=gpu:{job.gpus}"] * bool(job.gpus)
+    run = str(config.out)
+    resume = shlex.join(["set", "--", "--resume", run])
+    given = {"device": job.device, **values}
+    first = shlex.join(["set", "--", *(w for pair in given.items() for w in _words(*pair))])
+    if config.resume:
+        first = f"{resume} {first.removeprefix('set -- ')}"
+    begun = f"{_AGAIN} && [ -e {shlex.quote(str(config.out / CONFIG))} ]"
+    # Folds continue by themselves; of a run that continued, the new values are stored.
+    choice = [first] if folds else [f"if {begun}; then", f"  {resume}", "else", f"  {first}", "fi"]
+    train = shlex.join([sys.executable, "-m", "cli", "train"])
+    commands = (
+        f"cd {shlex.quote(str(Path.cwd()))}",
+        *choice,
+        _CPUS,
+        f'exec srun --kill-on-bad-exit=1 {train} "$@"',
+    )
+    options = (*asked, "requeue", _SIGNAL)
+    return batch_script("fv2es-train", config.out.absolute() / LOG, options, commands, job.sbatch)
+
+
+def submit_training(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -> str:
+    """Check a training as far as it can be checked here, and submit it; the job's id.
+
+    Raises:
+        UsageError: see `script_of`; or RUN exists already, or shards or split cannot be read.
+        ExecutorError: it cannot be submitted.
+    """
+    from fv2es_prep.shards.index import read_index
+    from fv2es_prep.splits import read_split
+    from fv2es_train.training.folds import manifests_of
+    from fv2es_train.training.run_dir import refuse_existing
+
+    script = script_of(job, config, values)
+    folds = config.split.is_dir()
+    if not config.resume and not folds:
+        refuse_existing(config)
+    read_index(config.shards)
+    for manifest in manifests_of(config.split) if folds else (config.split,):
+        read_split(manifest)
+    make_directory(config.out)
+    return submit(script)
+
+
+@contextmanager
+def requeueing(say: Callable[[str], None]) -> Iterator[None]:
+    """Around a training: requeue its batch job where it runs out of time.
+
+    SIGUSR1 waits until the training can be stopped. In processes other than the first one, a
+    training that ran out of time counts as ended.
+    """
+    with hold_back():
+        try:
+            yield
+        except OutOfTimeError:
+            if os.environ.get("RANK", "0") != "0":
+                # If it failed, srun would end the first process before that has requeued the job.
+                return
+            _requeue(os.environ.get("SLURM_JOB_ID", ""), say)
+            raise
+
+
+def _requeue(job: str, say: Callable[[str], None]) -> None:
+    if not job:
+        return
+    # SLURM ends this process while it waits for an answer.
+    say(f"requeue the SLURM job {job}, in which the training continues")
+    try:
+        slurm("scontrol", "requeue", job)
+    except ExecutorError as error:
+        say(f"the job was not requeued: {error.sentence}")
+
+
+def _words(path: str, value: Any) -> Sequence[str]:
+    """A value as an option of the command line."""
+    plain = not isinstance(value, bool | list | tuple | Mapping)
+    return ("--set", f"{path}={value if plain else toml_value(value)}")
