@@ -42,6 +42,8 @@ class Rule:
         stratify: balance the classes of the subsets.
         folds: number of folds; ``all`` for one per group; None for a single split.
         allow_empty_class: accept a subset without an utterance of some class.
+        exclude: utterances that no subset gets; the others stay in the subsets that they have
+            without it.
     """
 
     recipe: str = "random"
@@ -53,6 +55,7 @@ class Rule:
     stratify: bool = False
     folds: int | str | None = None
     allow_empty_class: bool = False
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         recipe, folds, shares = self.recipe, self.folds, self.shares
@@ -251,6 +254,10 @@ def _by(rule: Rule) -> str:
 def _split(
     table: Catalogue, rule: Rule, parameters: dict[str, Any], rows: Sequence[NDArray[Any]]
 ) -> Split:
+    if rule.exclude:
+        out = table.rows_of(rule.exclude)
+        rows = [np.setdiff1d(chosen, out) for chosen in rows]
+        parameters = {**parameters, "excluded": int((out >= 0).sum())}
     for subset, chosen in zip(SUBSETS, rows, strict=True):
         if not len(chosen):
             raise SplitError(

@@ -54,10 +54,15 @@ def splits_build(
     allow_empty_class: Annotated[
         bool, typer.Option("--allow-empty-class", help="Accept a subset that lacks a class.")
     ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="Leave out what this review.jsonl excludes.", metavar="FILE"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build splits of a dataset by a recipe; the shards stay as they are."""
     from fv2es_prep.shards.catalogue import read_catalogue
+    from fv2es_prep.shards.review import excluded
     from fv2es_prep.splits.recipes import Rule, build_splits
 
     if recipe != "session" and test_session is not None:
@@ -74,6 +79,7 @@ def splits_build(
         stratify=stratify,
         folds=int(folds) if folds and folds.isdecimal() else folds,
         allow_empty_class=allow_empty_class,
+        exclude=excluded(exclude) if exclude else (),
     )
     _write_splits(build_splits(read_catalogue(shards), rule), out, folds is not None, as_json)
 
