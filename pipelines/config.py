@@ -43,7 +43,7 @@ class ClusterConfig:
     Attributes:
         sbatch: SLURM: options of sbatch, e.g. partition=short,time=4:00:00.
         min_workers: Dask: workers to wait for before the first task.
-        wait: Dask: how long to wait for workers where there are too few, e.g. 10m or 2h.
+        wait: Dask: how long to wait for a scheduler that is gone, or for workers, e.g. 10m or 2h.
         path_map: Dask: directories that workers see under another path, e.g. /data=/mnt/data.
     """
 

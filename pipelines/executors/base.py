@@ -84,6 +84,11 @@ class PlanProgress:
         self._plan, self._report = plan, report
         self._done, self._seen, self._stopped = 0, set[str](), False
 
+    @property
+    def left(self) -> int:
+        """How many tasks had no result at the last update."""
+        return len(self._plan.contents.tasks) - len(self._seen)
+
     def update(self) -> bool:
         """Report what is new; whether the run ends: all tasks have a result, or one stops it."""
         new = self._plan.finished() - self._seen

@@ -1,4 +1,4 @@
-"""A running Dask cluster: Dask starts the worker loop on each of its threads.
+"""A running Dask cluster: Dask decides which of its workers builds the next shard.
 
 Only the plan's path travels through the scheduler. Certificates for ``tls://`` are those of Dask's
 own configuration.
@@ -6,113 +6,183 @@ own configuration.
 
 from __future__ import annotations
 
+import functools
+import logging
 import platform
 import time
-from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import CancelledError
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import ExecutorError
+from fv2es_prep.errors import ExecutorError, SettingsError
 from fv2es_prep.utils.console import say
 from pipelines.config import ClusterConfig
 from pipelines.executors.base import POLL_S, PlanProgress, Report
+from pipelines.executors.path_map import SAME_PATHS, PathMap
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 
-_CONNECT_TIMEOUT_S = 10
+_CONNECT_S = 10.0
+# Seconds between two messages about a changed number of workers.
+_QUIET_S = 10.0
+# Tasks that Dask has at once, on a cluster of less than half as many threads.
+_MOST_TASKS = 1000
+
+
+class _LostError(ExecutorError):
+    """The connection to a Dask scheduler is lost, and with it all that it was to run."""
 
 
 class ClusterExecutor:
-    """Runs the worker loop on every thread of a Dask cluster that sees the same directories."""
+    """Builds shards on a Dask cluster that sees the same directories."""
 
     workers = 1
 
     def __init__(self, name: str, cluster: ClusterConfig) -> None:
-        self._address, self._cluster = name, cluster
-
-    def run(self, plan: PlanDirectory, report: Report) -> None:
-        """See `Executor`."""
-        from distributed import Client
-
-        try:
-            client = Client(self._address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ExecutorError(
-                f"no Dask scheduler answers at {self._address} within {_CONNECT_TIMEOUT_S} s",
-                "start one with `dask scheduler`, and workers with "
-                "`dask worker ADDRESS --nthreads 1`",
-            ) from error
-        with client:
-            try:
-                run_on(client, plan, report, _Absence(self._address, self._cluster.wait))
-            except (OSError, TimeoutError, CancelledError) as error:
-                raise ExecutorError(
-                    f"the Dask scheduler at {self._address} is gone: {type(error).__name__}",
-                    "start it and its workers again; the same command continues",
-                ) from error
-
-
-class _Absence:
-    """How long a cluster has had no worker; it is said once, as is their return."""
-
-    def __init__(self, address: str, wait: str) -> None:
         from dask.utils import parse_timedelta
 
-        self._address = address
-        self._most_s = parse_timedelta(wait)
-        self._since: float | None = None
+        self._address, self._min_workers = name, cluster.min_workers
+        self._paths = PathMap.of(cluster.path_map)
+        try:
+            self._wait_s = float(parse_timedelta(cluster.wait))
+        except (KeyError, ValueError) as error:
+            raise SettingsError(f"invalid wait {cluster.wait!r}", "write e.g. 10m or 2h") from error
 
-    def check(self, threads: Mapping[str, int]) -> None:
-        """Raise ExecutorError if there has been no worker for too long."""
-        if threads and self._since is not None:
-            say(f"{len(threads)} worker(s) at {self._address}")
-            self._since = None
-        elif not threads and self._since is None:
-            say(f"waiting for workers at {self._address}, {self._most_s:g} s at most")
-            self._since = time.monotonic()
-        elif self._since is not None and time.monotonic() > self._since + self._most_s:
-            raise ExecutorError(
-                f"the Dask scheduler at {self._address} has had no worker for {self._most_s:g} s",
-                f"start some with `dask worker {self._address} --nthreads 1`, or pass "
-                "--set cluster.wait=2h; the same command continues",
-            )
+    def run(self, plan: PlanDirectory, report: Report) -> None:
+        """See `Executor`; a scheduler that is lost is waited for."""
+        from distributed import Client
+
+        address, most_s = self._address, self._wait_s
+        progress, until = PlanProgress(plan, report), None
+        workers = _Workers(address, self._min_workers, most_s)
+        # A lost connection is told in a sentence, not in tracebacks.
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        while not progress.update():
+            timeout_s = _CONNECT_S if until is None else min(_CONNECT_S, most_s)
+            try:
+                client = Client(address, timeout=timeout_s, set_as_default=False)
+            except (OSError, TimeoutError, ValueError) as error:
+                if until is not None and time.monotonic() < until:
+                    continue
+                silent = f"no Dask scheduler answers at {address} within {_CONNECT_S:g} s"
+                gone = f"the Dask scheduler at {address} is gone, for {most_s:g} s"
+                raise ExecutorError(
+                    gone if until else silent,
+                    "start one with `dask scheduler`, and workers with "
+                    "`dask worker ADDRESS --nthreads 1`; the same command continues",
+                ) from error
+            with client:
+                try:
+                    run_on(client, plan, progress, workers, self._paths)
+                except _LostError:
+                    say(f"the Dask scheduler at {address} is gone; waiting for it, {most_s:g} s")
+                    until = time.monotonic() + most_s
+
+
+class _Workers:
+    """How many workers a cluster has, as its user is told, and how long it has had too few."""
+
+    def __init__(self, address: str, needed: int, most_s: float) -> None:
+        self._address, self._needed, self._most_s = address, needed, most_s
+        self._told: int | None = None
+        self._told_at = 0.0
+        self._few_since: float | None = None
+
+    def suffice(self, workers: int) -> bool:
+        """Whether tasks may be submitted: there have been as many workers as are needed.
+
+        Raises:
+            ExecutorError: there have been too few for too long.
+        """
+        now = time.monotonic()
+        if workers < self._needed:
+            missing = "no worker" if not workers else f"{workers} of {self._needed} workers"
+            if self._few_since is None:
+                self._few_since, self._told = now, workers
+                say(
+                    f"waiting for workers at {self._address}: {missing}, {self._most_s:g} s at most"
+                )
+            elif now > self._few_since + self._most_s:
+                raise ExecutorError(
+                    f"the Dask scheduler at {self._address} has had {missing} "
+                    f"for {self._most_s:g} s",
+                    f"start some with `dask worker {self._address} --nthreads 1`, or pass "
+                    "--set cluster.wait=2h; the same command continues",
+                )
+            # An adaptive cluster starts its first worker for a task that waits.
+            return self._needed == 1
+        changed = workers != self._told and now > self._told_at + _QUIET_S
+        if self._few_since is not None or changed:
+            if self._told is not None:
+                say(f"{workers} worker(s) at {self._address}")
+            self._told, self._told_at = workers, now
+        self._needed, self._few_since = 1, None
+        return True
 
 
 def run_on(
-    client: Any, plan: PlanDirectory, report: Report, absence: _Absence | None = None
+    client: Any,
+    plan: PlanDirectory,
+    progress: PlanProgress,
+    workers: _Workers | None = None,
+    paths: PathMap = SAME_PATHS,
 ) -> None:
-    """Keep the worker loop running on every thread of a cluster until the plan is done.
+    """Keep a task in Dask for each shard that is left, until the plan is done.
 
-    Workers find the plan under the same path.
+    Those that no worker runs yet tell an adaptive cluster how many workers it needs.
+
+    Raises:
+        ExecutorError: there are too few workers, one cannot work on the plan, or the scheduler
+            does not answer any more.
     """
-    progress, loops = PlanProgress(plan, report), dict[Any, str]()
+    tasks = list[Any]()
     while not progress.update():
-        threads = client.nthreads()
-        if absence is not None:
-            absence.check(threads)
-        for loop, worker in list(loops.items()):
-            if loop.done():
-                # An error of the loop itself ends the run.
-                loop.result()
-            if loop.done() or worker not in threads:
-                loop.cancel()
-                del loops[loop]
-        # Each worker as often as it has threads without a loop.
-        idle = (Counter(threads) - Counter(loops.values())).elements()
-        for worker in islice(idle, plan.open_tasks()):
-            # pure=False: what a loop does is on disk, Dask must not think that it has it already.
-            loop = client.submit(_work, plan.path, workers=[worker], pure=False)
-            loops[loop] = worker
+        if client.status != "running":
+            raise _LostError("the Dask scheduler is gone")
+        try:
+            threads = client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise _LostError("the Dask scheduler is gone") from error
+        _end(tasks)
+        # Where none is open, what is left is with a worker that builds it, or has died.
+        if plan.open_tasks() and (workers is None or workers.suffice(len(threads))):
+            most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
+            more = [plan.path] * (most - len(tasks))
+            # pure=False: what a task does is on disk, Dask must not think that it has it already.
+            tasks += client.map(_work, more, paths=paths, pure=False) if more else []
         time.sleep(POLL_S)
 
 
-def _work(path: Path) -> None:
-    if not path.is_dir():
+def _end(tasks: list[Any]) -> None:
+    """Remove those that have ended.
+
+    Raises:
+        ExecutorError: the connection was lost.
+        Exception: that of a task.
+    """
+    from distributed import KilledWorker
+
+    for task in [task for task in tasks if task.done()]:
+        tasks.remove(task)
+        if task.status == "cancelled":
+            raise _LostError("the Dask scheduler is gone")
+        # Workers that died while they had the task: each shard has its own count of them.
+        if task.status == "error" and not isinstance(error := task.exception(), KilledWorker):
+            raise error
+
+
+def _work(path: Path, paths: PathMap = SAME_PATHS) -> None:
+    """Build one shard of the plan, any that is left."""
+    there = Path(paths.there(str(path)))
+    if not there.is_dir():
         raise ExecutorError(
-            f"a worker on {platform.node()} does not see {path}",
-            "the dataset directory must be on a file system that all workers share",
+            f"a worker on {platform.node()} does not see {there}",
+            "the dataset directory must be on a file system that all workers share; where they "
+            "see it under another path, pass --set cluster.path_map=/here=/there",
         )
-    work(PlanDirectory(path))
+    work(_plan(there, paths), most=1)
+
+
+@functools.lru_cache(1)
+def _plan(path: Path, paths: PathMap) -> PlanDirectory:
+    return PlanDirectory(path, paths)

@@ -57,7 +57,7 @@ class LocalExecutor:
                 workers = min(self.workers, len(plan.contents.tasks))
                 cluster = stack.enter_context(local_cluster(workers))
                 client = stack.enter_context(Client(cluster, set_as_default=False))
-            run_on(client, plan, report)
+            run_on(client, plan, PlanProgress(plan, report))
 
 
 def local_cluster(workers: int) -> Any:

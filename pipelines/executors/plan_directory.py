@@ -16,7 +16,7 @@ import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import cannot_write, whole_file
 from pipelines.cache import partial_count
 from pipelines.code import code_here
+from pipelines.executors.path_map import SAME_PATHS, PathMap
 from pipelines.media_hashes import HashedMedia, remember, remembered_hashes
 from pipelines.task import ShardTask, longest_first
 
@@ -85,10 +86,10 @@ class _Result(msgspec.Struct):
 
 
 class PlanDirectory:
-    """A plan on disk."""
+    """A plan on disk; ``paths`` says where a worker finds what tasks name."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, paths: PathMap = SAME_PATHS) -> None:
+        self.path, self._paths = path, paths
 
     @cached_property
     def contents(self) -> Contents:
@@ -97,7 +98,10 @@ class PlanDirectory:
 
     def task(self, name: str) -> ShardTask:
         """The task that builds a shard."""
-        return _value(_read(self.path / "tasks" / f"{name}.json"), ShardTask)
+        there = self._paths.there
+        task = _value(_read(self.path / "tasks" / f"{name}.json"), ShardTask, there)
+        encoders = {stage: there(encoder) for stage, encoder in task.encoders.items()}
+        return replace(task, tokenizer=there(task.tokenizer), encoders=encoders)
 
     def take(self) -> tuple[str, Claim] | None:
         """Claim the longest task that is left; None if there is none, or the plan is removed."""
@@ -278,8 +282,9 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)
 
 
-def _value(values: Any, kind: type[T]) -> T:
-    return msgspec.convert(values, kind, dec_hook=lambda kind, value: kind(value))
+def _value(values: Any, kind: type[T], there: Callable[[str], str] = str) -> T:
+    """The value; all that JSON does not know is a path."""
+    return msgspec.convert(values, kind, dec_hook=lambda kind, value: kind(there(value)))
 
 
 def _read(path: Path) -> Any:

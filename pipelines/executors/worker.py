@@ -6,6 +6,7 @@ SIGUSR1 stop it at the next utterance; what is done is kept.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -23,6 +24,7 @@ from fv2es_prep.utils.slurm import slurm
 from pipelines.build import Interrupted, Stop, build_shard, quarantine_shard
 from pipelines.cache import partial_path, read_partial
 from pipelines.code import check_code
+from pipelines.executors.path_map import PathMap
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 from pipelines.task import ShardTask
 
@@ -33,10 +35,12 @@ def work(
     plan: PlanDirectory,
     progress: Callable[[], object] = lambda: None,
     stop: Stop = lambda: False,
+    most: int = sys.maxsize,
 ) -> int:
     """Build tasks of a plan until none is left, one stops the run, or the plan is removed.
 
-    ``progress`` is called whenever utterances are done, and ``stop`` is asked before each one.
+    ``progress`` is called whenever utterances are done, and ``stop`` is asked before each one. At
+    most ``most`` tasks are built.
 
     Returns:
         The number of shards that were finished, or begun and kept.
@@ -49,7 +53,7 @@ def work(
         check_code(plan.contents.code)
     built = 0
     try:
-        while not stop() and (taken := plan.take()):
+        while built < most and not stop() and (taken := plan.take()):
             name, claim = taken
             with claim:
                 try:
@@ -123,10 +127,14 @@ def _build(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the loop on the plan at a path; the exit status.
+    """Run the loop on the plan at a path, whose parts may be mapped; the exit status.
 
     After SIGUSR1, which SLURM sends before the time is over, the task of the array is requeued.
     """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.executors.worker")
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--path-map", action="append", default=[], metavar="/here=/there")
+    given = parser.parse_args(arguments)
     came: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -138,7 +146,8 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, stop)
     try:
-        built = work(PlanDirectory(Path(arguments[0])), stop=lambda: bool(came))
+        plan = PlanDirectory(given.plan, PathMap.of(given.path_map))
+        built = work(plan, stop=lambda: bool(came))
         # One that has built nothing would be requeued for ever.
         if built and came == [signal.SIGUSR1]:
             _requeue(os.environ)

@@ -15,21 +15,22 @@ from pathlib import Path
 
 import dask
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from fv2es_prep.errors import ExecutorError
+from fv2es_prep.utils.claims import holder_of, records
 from fv2es_prep.utils.files import sha256_of
 from pipelines.code import code_here
 from pipelines.config import ClusterConfig
 from pipelines.executors.cluster import _work
-from tests.command_line import start
+from tests.command_line import Running, start
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
 def cluster(
-    folder: Path, workers: int, security: Sequence[str] = ()
+    folder: Path, workers: int, security: Sequence[str] = (), port: int = 0
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], list[str]]]:
     """A scheduler with workers: its address, its process, and the command of another worker."""
     found = folder / "scheduler.json"
@@ -39,7 +40,7 @@ def cluster(
     worker = [program, "worker", *common, "--nthreads", "1"]
     with ExitStack() as stack:
         first: subprocess.Popen[bytes] | None = None
-        for command in ([program, "scheduler", "--port", "0", *common], *[worker] * workers):
+        for command in ([program, "scheduler", "--port", str(port), *common], *[worker] * workers):
             process = stack.enter_context(subprocess.Popen(command, cwd=folder))
             stack.callback(process.terminate)
             first = first or process
@@ -121,23 +122,81 @@ def test_workers_that_are_not_there_yet_are_waited_for(
     assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
 
 
-def test_a_scheduler_that_dies_is_told_and_the_same_command_continues(
-    corpus, text_model, prepared, address, tmp_path, prepare, options_for
+def test_an_adaptive_cluster_starts_workers_for_a_run(
+    corpus, text_model, prepared, tmp_path, prepare, options_for, capsys, forked
+):
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local:
+        local.adapt(minimum=0, maximum=2, interval="200ms")
+        prepare(options_for(corpus, tmp_path / "out", text_model), local.scheduler_address)
+    said = capsys.readouterr().err
+    assert "waiting for workers at" in said and "1 worker(s) at" in said, said
+    made = {p.name: sha256_of(p) for p in (tmp_path / "out").glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def begin(out: Path, corpus: Path, text_model: Path, address: str, *more: str) -> Running:
+    """A run of its own; it has begun a shard."""
+    command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model, *more]
+    process = start(*command, "--shard-mb", "0.1", "--executor", address)
+    deadline = time.monotonic() + 60
+    while not held(out) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process
+
+
+def held(out: Path) -> list[Path]:
+    return [one for claims in out.glob(".plan/*/claims") for one in records(claims)]
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_its_orphan_leaves_the_next_one_alone(
+    corpus, text_model, prepared, tmp_path, prepare, options_for
 ):
     out = tmp_path / "out"
+    with cluster(tmp_path, 0) as (place, scheduler, worker):
+        orphan = subprocess.Popen([*worker, "--no-nanny"], cwd=tmp_path)
+        try:
+            run = begin(out, corpus, text_model, place, "--set", "cluster.wait=1s")
+            (record,) = held(out)
+            assert holder_of(record)["process"] == orphan.pid
+            orphan.send_signal(signal.SIGSTOP)
+            scheduler.kill()
+            ended = run.wait()
+            assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+            assert f"error: the Dask scheduler at {place} is gone, for 1 s" in ended.stderr
+            assert "the same command continues" in ended.stderr
+            assert not (out / ".plan").exists()
+
+            def wake(_: int) -> None:
+                orphan.send_signal(signal.SIGCONT)
+                time.sleep(2)
+
+            _, summary = prepare(options_for(corpus, out, text_model), "inline", wake)
+            seen = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+            # It ends by itself once it has no scheduler and no shard.
+            assert orphan.wait(60) is not None
+        finally:
+            orphan.kill()
+    assert summary.shards == 3 and not summary.failed_shards
+    assert seen == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert not (out / ".plan").exists()
+    made = {p.name: sha256_of(p) for p in out.glob("*.h5")}
+    assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
+
+
+def test_a_run_goes_on_with_a_scheduler_that_is_started_again(
+    corpus, text_model, prepared, tmp_path
+):
+    out, again = tmp_path / "out", tmp_path / "again"
+    again.mkdir()
     with cluster(tmp_path, 1) as (place, scheduler, _):
-        command = ["prep", "iemocap", corpus, "--out", out, "--tokenizer", text_model]
-        process = start(*command, "--shard-mb", "0.1", "--executor", place)
-        deadline = time.monotonic() + 60
-        while not list(out.glob(".plan/*/claims/*")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        run = begin(out, corpus, text_model, place)
         scheduler.kill()
-        ended = process.wait()
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
-    assert f"the Dask scheduler at {place} is gone" in ended.stderr, ended.stderr
-    assert "the same command continues" in ended.stderr
-    _, summary = prepare(options_for(corpus, out, text_model), address)
-    assert summary.shards == 3
+        scheduler.wait()
+        with cluster(again, 1, port=int(place.rpartition(":")[2])) as (same, _, _):
+            assert same == place
+            ended = run.wait()
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
+    assert f"the Dask scheduler at {place} is gone; waiting for it, 600 s" in ended.stderr
     made = {p.name: sha256_of(p) for p in out.glob("*.h5")}
     assert made == {p.name: sha256_of(p) for p in prepared.glob("*.h5")}
 
