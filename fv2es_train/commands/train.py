@@ -50,49 +50,33 @@ _OPTIONS = {
 }
 
 
-def _own(text: str, metavar: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=_DATA)
+def _own(text: str, panel: str, metavar: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
 
 
 @options_of(TrainConfig, _OPTIONS, preset_of)
 def train(
     given: Given[TrainConfig],
     folds: Annotated[
-        Path | None, _own("Train on each fold-*.json instead of on a split.", "DIR")
+        Path | None, _own("Train on each fold-*.json instead of on a split.", _DATA, "DIR")
     ] = None,
-    resume: Annotated[Path | None, _own("Continue the run in this directory.", "RUN")] = None,
+    resume: Annotated[
+        Path | None, _own("Continue the run in this directory.", _DATA, "RUN")
+    ] = None,
     executor: Annotated[
         Literal["local", "slurm"],
-        typer.Option(
-            help="Where to train: here, or in a batch job of SLURM, which continues by itself when "
-            "its time is over.",
-            rich_help_panel=_JOB,
-        ),
+        _own("Executor: local, or slurm: a batch job that goes on after its time limit.", _JOB),
     ] = "local",
-    nodes: Annotated[
-        int, typer.Option(help="Nodes of the job.", metavar="N", rich_help_panel=_JOB)
-    ] = 1,
+    nodes: Annotated[int, _own("Nodes of the job.", _JOB, "N")] = 1,
     gpus: Annotated[
-        int,
-        typer.Option(
-            help="GPUs of each node, one for each process (0 = a process on the CPU of each node).",
-            metavar="N",
-            rich_help_panel=_JOB,
-        ),
+        int, _own("GPUs of each node, a process for each (0 = one process on the CPU).", _JOB, "N")
     ] = 0,
     sbatch: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Options of sbatch, e.g. partition=gpu,time=8:00:00.",
-            metavar="OPTIONS",
-            rich_help_panel=_JOB,
-        ),
+        _own("Options of sbatch, e.g. partition=gpu,time=8:00:00.", _JOB, "OPTIONS"),
     ] = None,
     print_script: Annotated[
-        bool,
-        typer.Option(
-            "--print", help="Print the job's script, and do not submit it.", rich_help_panel=_JOB
-        ),
+        bool, _own("Print the job's script, and do not submit it.", _JOB, None, "--print")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -283,7 +283,7 @@ def test_two_nodes_and_a_walltime_of_a_minute_give_the_bytes_of_an_unbroken_trai
     data += ["--batch-size", 6, "--epochs", 10, "--early-stop", 0, "--workers", 1]
     run, whole = tmp_path / "run", tmp_path / "whole"
     job = submit(
-        *(*data, "--out", run, "--nodes", 2, "--sbatch", "time=1,signal=USR1@5"), NAP_S="3"
+        *(*data, "--out", run, "--nodes", 2, "--sbatch", "time=1,signal=USR1@5"), NAP_S="4"
     )
     result = torchrun(*("train", *data, "--out", whole), packages=str(site))
     assert result.returncode == 0, result.stderr
