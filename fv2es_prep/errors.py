@@ -14,6 +14,7 @@
         ├── TokenizerError     a tokenizer or pretrained encoder cannot be loaded
         ├── ShardError         a shard or an index is damaged, foreign or of a newer format
         ├── OutputError        an output file or directory cannot be written
+        ├── StoreError         an object store cannot be reached, read or written
         ├── ExecutorError      an executor is unreachable or runs another version
         └── TrainError         training or evaluation cannot continue
             └── StoppedError       a signal stopped it; its state is saved
@@ -219,6 +220,10 @@ class ShardError(WorkError):
 
 class OutputError(WorkError):
     """An output file or directory cannot be written."""
+
+
+class StoreError(WorkError):
+    """An object store cannot be reached, read or written."""
 
 
 class ExecutorError(WorkError):

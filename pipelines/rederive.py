@@ -25,6 +25,7 @@ from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.stages.registry import StageContext
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Example, Recording, Utterance
 from fv2es_prep.utils.files import read_regular
 from pipelines.build import one_thread
@@ -65,6 +66,7 @@ def rederive(
     """
     if sample < 1:
         raise UsageError(f"the sample is {sample}, expected at least 1", "e.g. --sample 50")
+    directory = dataset_directory(directory)
     index, catalogue = read_index(directory), read_catalogue(directory)
     if index.merged:
         raise UsageError(

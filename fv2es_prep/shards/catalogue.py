@@ -32,6 +32,7 @@ from fv2es_prep.shards.index import CATALOGUE_NAME, Index, read_index
 from fv2es_prep.shards.opening import regular_size
 from fv2es_prep.shards.schema import MISSING
 from fv2es_prep.stages.stage_rows import counted_columns
+from fv2es_prep.store.shard_cache import dataset_directory, stored_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,6 +224,7 @@ def read_catalogue(directory: Path) -> Catalogue:
         ShardError: a shard is missing, has another size than the index says, or is damaged, where
             they are read. A column of the file that cannot be read raises it when it is asked for.
     """
+    directory = dataset_directory(directory)
     index = read_index(directory)
     for entry in index.shards:
         # All counts are bounded by the sizes, so these have to be true. No shard is opened.
@@ -241,7 +243,7 @@ def _has_size(path: Path, size_bytes: int) -> bool:
     try:
         found = path.stat()
     except OSError:
-        return False
+        return stored_size(path) == size_bytes
     return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
 
 

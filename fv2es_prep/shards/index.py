@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from fv2es_prep.config import PrepSettings, digest_of
-from fv2es_prep.errors import DAMAGE, SettingsError, ShardError, UsageError, words_of
+from fv2es_prep.errors import DAMAGE, SettingsError, ShardError, StoreError, UsageError, words_of
 from fv2es_prep.shards.dropped import DROPPED_NAME
 from fv2es_prep.shards.schema import FORMAT_VERSION, check_version, features_of
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import read_regular, sha256_of, write_json
 
@@ -165,12 +166,13 @@ def write_index(directory: Path, index: Index) -> Index:
 
 
 def read_index(directory: Path) -> Index:
-    """Read the index of a dataset directory.
+    """Read the index of a dataset directory or of the URL of one.
 
     Raises:
         UsageError: the directory is not there or holds no index.
         ShardError: the index is damaged or from the future.
     """
+    directory = dataset_directory(directory)
     path = directory / INDEX_NAME
     if not directory.is_dir():
         raise UsageError(
@@ -230,7 +232,8 @@ def _index_of(value: dict[str, Any]) -> Index:
 def encoders_of(directory: Path) -> dict[str, str]:
     """Encoder stage -> directory or hub name, from run.json; empty if it names none."""
     try:
+        directory = dataset_directory(directory)
         noted = json.loads(read_regular(directory / RUN_NAME))["encoders"]
         return {str(stage): str(place) for stage, place in noted.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (StoreError, UsageError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

@@ -17,6 +17,7 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.errors import DAMAGE, REBUILD_HINT, ShardError, words_of
 from fv2es_prep.shards.layout import Layout, read_layout
 from fv2es_prep.shards.verify.invariants import Columns, check_small, small_columns
+from fv2es_prep.store.shard_cache import here
 from fv2es_prep.utils.files import why_unreadable
 
 # What verify reports and a reader can live with.
@@ -95,7 +96,7 @@ def map_shard(path: Path) -> tuple[Layout, Any, tuple[int, ...]]:
     """
     import h5py
 
-    size = regular_size(path)
+    size = regular_size(here(path))
     with h5py.File(path, "r") as file:
         layout = read_layout(str(path), file, size)
     content, state = _map(path)

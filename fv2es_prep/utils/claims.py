@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running
+from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running, refuse_url
 
 LOCK_NAME = ".lock"
 BEAT_S = 10.0
@@ -163,9 +163,10 @@ def locked(directory: Path, outlive: bool = False) -> Iterator[Claim]:
     With ``outlive`` a holder that is dead on another host is waited for until its lock ends.
 
     Raises:
-        UsageError: another process holds it; its number and host are named.
+        UsageError: another process holds it, whose number and host are named; or it is a URL.
         OutputError: the lock cannot be written.
     """
+    refuse_url(directory)
     until = time.monotonic() + (STALE_S + BEAT_S if outlive else 0)
     try:
         while (claim := Claim.take(directory, LOCK_NAME)) is None and time.monotonic() < until:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, get_origin
 
 from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.utils.fields import Field, fields_of, values_of
-from fv2es_prep.utils.files import read_regular
+from fv2es_prep.utils.files import read_regular, shown_path
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     # A string, an integer or a boolean of JSON is one of TOML, but for the character DEL.
-    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    text = json.dumps(shown_path(value) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
 

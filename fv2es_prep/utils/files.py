@@ -7,20 +7,50 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import DropReason, OutputError
+from fv2es_prep.errors import DropReason, OutputError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
 _MOST_BYTES = 1 << 30
+# A path drops one of the two slashes of `s3://`. One letter is a drive of Windows.
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/*(.*)", re.DOTALL)
+
+
+def url_of(path: Path) -> str | None:
+    """The URL that a path was made of, e.g. ``s3://bucket/place``; None of a local path."""
+    # `name:` is the whole first part: other paths with a colon are local.
+    match = _URL.fullmatch(str(path)) if path.parts and path.parts[0].endswith(":") else None
+    return f"{match[1]}://{match[2]}" if match else None
+
+
+def shown_path(path: Path) -> str:
+    """A path, or the URL that it was made of."""
+    return url_of(path) or str(path)
+
+
+def refuse_url(path: Path) -> None:
+    """Raise UsageError if a path was made of a URL."""
+    if url := url_of(path):
+        raise UsageError(
+            f"{url} is in an object store, expected a local path",
+            "see the page on object storage for the commands that take a URL",
+        )
+
+
+def whole_path(path: Path) -> Path:
+    """A path that does not depend on the working directory; one made of a URL stays."""
+    return path if url_of(path) else path.resolve()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path, renamed to ``path`` if the block succeeds; OSError becomes OutputError."""
+    refuse_url(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield temporary
@@ -52,6 +82,7 @@ def is_running(process: int) -> bool:
 
 def make_directory(path: Path) -> None:
     """Make a directory and its parents; raises OutputError unless it is writable."""
+    refuse_url(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"

@@ -16,6 +16,7 @@ from fv2es_prep.config import VerifyReads
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.store.shard_cache import dataset_directory, most_open
 from fv2es_train.data.batches import shown_ids
 
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ class ShardDataset(Dataset["Example"]):
     of the shard; `batches.collate` copies them.
 
     Args:
-        directory: the shards and their index.
+        directory: the shards and their index, or their URL: shards are then fetched into a cache
+            when they are opened, see docs/object-storage.md.
         ids: utterance ids; None means all, in the order of the shards.
         verify_reads: whose digests are checked, see `ShardReader`.
 
     Raises:
         SplitError: an id is not in the shards.
         ShardError: the index is damaged, or a shard missing.
+        StoreError: the object store cannot be read.
 
     Attributes:
         catalogue: the catalogue of all shards.
@@ -62,7 +65,7 @@ class ShardDataset(Dataset["Example"]):
         ids: Iterable[str] | None = None,
         verify_reads: VerifyReads = "never",
     ) -> None:
-        self.directory, self.verify_reads = Path(directory), verify_reads
+        self.directory, self.verify_reads = dataset_directory(Path(directory)), verify_reads
         self.catalogue = read_catalogue(self.directory)
         self.index = self.catalogue.index
         self._choose(self.catalogue.ids.to_pylist() if ids is None else ids)
@@ -92,6 +95,9 @@ class ShardDataset(Dataset["Example"]):
         self.missing = {letter: codes.known[chosen] for letter, codes in catalogue.missing.items()}
         self.faceless: NDArray[np.bool_] = (catalogue.count("faces/found") == 0)[chosen]
         self._row: NDArray[np.int64] = catalogue.row[chosen]
+        shards = self.index.shards
+        largest = max((entry.size_bytes for entry in shards), default=0)
+        self._bound = most_open(self.directory, largest) or _MOST_OPEN
         self._readers: dict[int, ShardReader] = {}
         self._unmapped: dict[int, ShardReader] = {}
 
@@ -132,7 +138,7 @@ class ShardDataset(Dataset["Example"]):
 
     def _reader(self, shard: int) -> ShardReader:
         if shard not in self._readers:
-            if len(self._readers) >= _most_open(len(self.index.shards)):
+            if len(self._readers) >= min(self._bound, _most_open(len(self.index.shards))):
                 # Examples already read from it stay valid.
                 oldest = next(iter(self._readers))
                 self._unmapped[oldest] = self._readers.pop(oldest)

@@ -17,7 +17,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.splits import read_split
 from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.configuration import differences, flat_values
-from fv2es_prep.utils.files import make_directory, write_json
+from fv2es_prep.utils.files import make_directory, whole_path, write_json
 from fv2es_train.config import TrainConfig
 from fv2es_train.evaluation.agreement import agreement_of
 from fv2es_train.evaluation.measurement import Bootstrap, measurement, numbers
@@ -122,7 +122,9 @@ def _continued(config: TrainConfig) -> TrainConfig:
     """The run as it was begun, if that was with the same configuration; else one to begin again."""
     if not config.overwrite and (config.out / STATE).is_file():
         begun = resumed(config.out)
-        places = {name: getattr(config, name).resolve() for name in ("shards", "split")}
+        places: dict[str, Any] = {
+            name: whole_path(getattr(config, name)) for name in ("shards", "split")
+        }
         if begun == replace(config, **places, resume=True):
             return begun
     return replace(config, overwrite=True)

@@ -14,7 +14,7 @@ from typing import Any
 from fv2es_prep.errors import DAMAGE, TrainError, UsageError, words_of
 from fv2es_prep.utils.configuration import flat_values, flatten, read_toml, resolve, to_toml
 from fv2es_prep.utils.fields import fields_of, values_of
-from fv2es_prep.utils.files import read_regular, whole_file
+from fv2es_prep.utils.files import read_regular, whole_file, whole_path
 from fv2es_train.config import EARLIER, TrainConfig
 from fv2es_train.models import families
 
@@ -54,7 +54,7 @@ def train_config(preset: str = "fv2es", **values: Any) -> TrainConfig:
 def store(config: TrainConfig) -> None:
     """Write RUN/config.toml; OutputError if it cannot be written."""
     named = {name: getattr(config, name) for name in ("shards", "split", "out", "init")}
-    places = {name: place.resolve() for name, place in named.items() if place}
+    places: dict[str, Any] = {name: whole_path(place) for name, place in named.items() if place}
     stored = replace(config, overwrite=False, **places)
     with whole_file(config.out / NAME) as temporary:
         temporary.write_text(to_toml(fields_of(stored), flat_values(stored)), encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.utils.claims import Claim, locked
 from fv2es_prep.utils.files import cannot_write, make_directory, whole_file, write_json
 from fv2es_train.evaluation.breakdown import metadata_of
@@ -113,8 +114,9 @@ def make_run_dir(config: TrainConfig, split: Split) -> None:
         parts = [config.out / part for part in PARTS]
         for path in config.out.glob(".*.tmp") if config.resume else parts:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if not config.resume and (config.shards / TOKENIZER_DIR).is_dir():
-            shutil.copytree(config.shards / TOKENIZER_DIR, config.out / TOKENIZER_DIR)
+        tokenizer = dataset_directory(config.shards) / TOKENIZER_DIR
+        if not config.resume and tokenizer.is_dir():
+            shutil.copytree(tokenizer, config.out / TOKENIZER_DIR)
     except OSError as error:
         raise cannot_write(config.out, error) from error
     run_config.store(config)

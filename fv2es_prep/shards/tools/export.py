@@ -21,6 +21,7 @@ from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.show import Shown, example_values, file_stem
 from fv2es_prep.stages.registry import load_stage, stages_of
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
 
 FORMATS = ("webdataset", "parquet")
@@ -55,6 +56,7 @@ def export(
     """
     if kind not in FORMATS:
         raise UsageError(f"there is no format {kind!r}", f"name one of {', '.join(FORMATS)}")
+    directory = dataset_directory(directory)
     index = read_index(directory)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty", "choose a new directory with --out")

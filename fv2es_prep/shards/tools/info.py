@@ -15,6 +15,7 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.schema import columns_of
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Provenance
 from fv2es_prep.utils.configuration import flatten
 
@@ -28,6 +29,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
         UsageError: the directory holds no finished dataset.
         ShardError: a shard, the index or dropped.jsonl is missing or damaged.
     """
+    directory = dataset_directory(directory)
     index, catalogue = read_index(directory), read_catalogue(directory)
     bytes_, clamped = _bytes_and_clamped(directory, index)
     columns = catalogue.label.sum(axis=0, dtype=int)

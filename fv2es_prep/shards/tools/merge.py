@@ -19,7 +19,7 @@ from fv2es_prep.shards.dropped import read_dropped, write_dropped
 from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, shard_names, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
-from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, whole_file
+from fv2es_prep.utils.files import cannot_write, make_directory, refuse_url, sha256_of, whole_file
 
 _NAMED = 3
 
@@ -43,6 +43,8 @@ def merge(
         ShardError: a part is damaged.
         OutputError: the directory cannot be written.
     """
+    for directory in (*parts, out):
+        refuse_url(directory)
     if len(parts) < 2:
         raise UsageError("there is only one dataset to merge", "name at least two directories")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running
+from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running, refuse_url
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def prune(directory: Path, dry_run: bool = False) -> list[Pruned]:
         ShardError: the index is damaged.
         OutputError: a file cannot be removed.
     """
+    refuse_url(directory)
     listed = {entry.name for entry in read_index(directory).shards}
     found = []
     for path in sorted(directory.iterdir()):

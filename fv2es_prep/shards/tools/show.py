@@ -16,6 +16,7 @@ from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.registry import load_stage
+from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
 
@@ -37,6 +38,7 @@ def find_example(directory: Path, name: str) -> Shown:
         UsageError: there is no such utterance, or no dataset.
         ShardError: a shard is missing or damaged.
     """
+    directory = dataset_directory(directory)
     index, catalogue = read_index(directory), read_catalogue(directory)
     place = int(catalogue.rows_of([name])[0])
     if place < 0:

@@ -24,6 +24,7 @@ from fv2es_prep.shards.opening import map_shard, regular_size
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.verify.invariants import check_rows, json_object, small_columns
 from fv2es_prep.stages.registry import is_installed, load_stage
+from fv2es_prep.store.shard_cache import dataset_directory, here, shards_of_mirror
 from fv2es_prep.utils.files import sha256_of
 from fv2es_prep.utils.processes import in_order
 
@@ -45,11 +46,13 @@ def shards_in(directory: Path) -> list[str]:
     Raises:
         UsageError: it is not a directory.
     """
+    directory = dataset_directory(directory)
     if not directory.is_dir():
         raise UsageError(
             f"{directory} is no directory", "pass the directory that `fv2es prep` wrote to"
         )
-    return sorted(path.name for path in directory.glob("*.h5"))
+    names = {path.name for path in directory.glob("*.h5")}
+    return sorted(names | shards_of_mirror(directory))
 
 
 def verify(
@@ -58,10 +61,10 @@ def verify(
     check_hashes: bool = True,
     jobs: int = 1,
 ) -> list[Finding]:
-    """Check a dataset directory: index, hashes, layout, every invariant, every example's digests.
+    """Check a dataset: index, hashes, layout, every invariant, every example's digests.
 
     Args:
-        directory: the dataset directory.
+        directory: the dataset directory, or the URL of one.
         report: called with 1 for each shard that is done.
         check_hashes: also compare each file's SHA-256 with the index.
         jobs: processes that check shards; 1 is this process. The findings are the same.
@@ -73,6 +76,7 @@ def verify(
         UsageError: there is no such directory.
         WorkError: a process was killed.
     """
+    directory = dataset_directory(directory)
     there = shards_in(directory)
     listed: dict[str, ShardEntry | None] = dict.fromkeys(there)
     index, findings, shards = None, [], []
@@ -105,10 +109,10 @@ def _check_shard(
     path: Path, entry: ShardEntry | None, check_hashes: bool
 ) -> tuple[list[Finding], _ShardMetadata | None]:
     name = path.name
-    if not path.exists():
-        return [Finding("missing", name, "it is not there")], None
     findings: list[Finding] = []
     try:
+        if not here(path).exists():
+            return [Finding("missing", name, "it is not there")], None
         size = regular_size(path)
         if entry and size != entry.size_bytes:
             sentence = f"it has {size} bytes, expected {entry.size_bytes}"
