@@ -155,15 +155,13 @@ def _run(
 ) -> Summary:
     """Plan and run, with a shard for each recording."""
     from fv2es_prep.stages.tokens import describe_tokenizer
-    from pipelines.media_hashes import hash_media
     from pipelines.plan import make_plan
     from pipelines.run import run
 
     shutil.rmtree(out, ignore_errors=True)
     text = describe_tokenizer(tokenizer, 100)
     settings = PrepSettings(faces=face_settings(detector), text=text)
-    hashes = hash_media(inventory.recordings, out)
-    plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB, hashes)
+    plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB)
     summary = run(plan, out, executor, report)
     if not summary.complete or summary.dropped_in_preparation:
         raise RuntimeError(f"not everything was prepared: {summary.to_json()}")

@@ -120,7 +120,12 @@ class Plan:
             )
         causes += _changed_settings(old, self.settings)
         for stage in self.settings.stages:
-            made = [u for t in self.todo for u in t.missing(stage) if u.id in old.fingerprints]
+            made = [
+                utterance
+                for task in self.todo
+                for utterance in task.missing(stage)
+                if utterance.id in old.fingerprints and utterance.recording_id in self.media_hashes
+            ]
             if made:
                 causes.append(f"{len(made)} utterance(s) need other {stage}, first {made[0].id}")
         return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
