@@ -86,9 +86,9 @@ class World:
         cuda = self.device.type == "cuda"
         if cuda:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # torch
-        # Statistics are computed over all processes, so buffers are equal without being broadcast.
+        # Statistics are computed over all processes, so buffers stay equal without being broadcast.
         return nn.parallel.DistributedDataParallel(
-            model, device_ids=[self.device] if cuda else None, broadcast_buffers=False
+            model, device_ids=[self.device] if cuda else None, forward_sync_buffers=False
         )
 
     def sync_norms(self, model: nn.Module, rows: int) -> None:
