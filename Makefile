@@ -39,7 +39,7 @@ test: setup ## the default tests
 test-slow: setup ## the tests that take minutes
 	$(PYTEST) $(PARALLEL) -m slow
 
-test-browser: setup ## drive the page of `fv2es serve` in Chromium; installs one where there is none
+test-browser: setup ## drive the pages in Chromium; installs one where there is none
 	FV2ES_CHROMIUM=$$(tests/browser.sh $(BIN)/python) $(BIN)/python -m pytest -m browser
 
 fuzz: setup ## mutated files for each reader; FUZZ is the seconds for each, 3600 for a night

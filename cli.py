@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.utils.console import say
 from fv2es_train.commands.bench import bench
+from fv2es_train.commands.browse import browse
 from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
@@ -33,7 +34,7 @@ from pipelines.signals import Stopped, ignore_further
 
 # Panels of `fv2es --help`, and the commands in them, in the order of work.
 _PANELS = {
-    "Prepare": ("demo", "prep", "splits", "shards"),
+    "Prepare": ("demo", "prep", "splits", "shards", "browse"),
     "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
     "Other": ("config", "pack", "convert-checkpoint"),
@@ -95,6 +96,7 @@ app.command(
 )(bench)
 app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
 app.command(epilog="Example: fv2es pack run emotions.fv2es")(pack)
+app.command(epilog="Example: fv2es browse shards --run run")(browse)
 app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")(predict)
 app.command(epilog="Example: fv2es serve --run run")(serve)
 

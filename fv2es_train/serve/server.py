@@ -10,9 +10,13 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import UsageError, WorkError
 from fv2es_train.serve.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 # Of the extra `serve`.
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -29,20 +33,29 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         UsageError: the address is not available, or there is no such run.
         WorkError: the extra is not installed, or the model cannot be loaded.
     """
-    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
-        sentence = f"fv2es serve needs the packages {', '.join(missing)}"
-        raise WorkError(sentence, "install them with `pip install 'fv2es[serve]'`")
-    from fv2es_train.serve.workspace import private_workspace
+    with bound(config, "fv2es serve", say) as listener:
+        from fv2es_train.serve.workspace import private_workspace
 
+        with private_workspace(config.temporary) as workspace:
+            _run(config, listener, workspace, say)
+
+
+@contextlib.contextmanager
+def bound(config: ServeConfig, command: str, say: Callable[[str], None]) -> Iterator[socket.socket]:
+    """A bound socket; SIGINT or SIGTERM ends the block in order.
+
+    Raises:
+        UsageError: the address is not available.
+        WorkError: the extra is not installed.
+    """
+    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+        sentence = f"{command} needs the packages {', '.join(missing)}"
+        raise WorkError(sentence, "install them with `pip install 'fv2es[serve]'`")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     for one in _ENDING:
         signal.signal(one, _interrupt)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        _listening(config) as listener,
-        private_workspace(config.temporary) as workspace,
-    ):
-        _run(config, listener, workspace, say)
+    with contextlib.suppress(KeyboardInterrupt), _listening(config) as listener:
+        yield listener
     say("server stopped")
 
 
@@ -73,11 +86,7 @@ def _listening(config: ServeConfig) -> Iterator[socket.socket]:
 def _run(
     config: ServeConfig, listener: socket.socket, workspace: Path, say: Callable[[str], None]
 ) -> None:
-    import uvicorn
-
-    from fv2es_train.serve.access import AccessControl
     from fv2es_train.serve.api import Api
-    from fv2es_train.serve.connections import connections_within
     from fv2es_train.serve.jobs import Jobs
     from fv2es_train.serve.prometheus import ServerMetrics
     from fv2es_train.serve.worker_pool import WorkerPool
@@ -88,27 +97,39 @@ def _run(
     say(f"loading {config.run}")
     pool.start()
     try:
-        app = AccessControl(Api(config, jobs, pool, metrics, workspace).app(), config)
-        settings = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            # Addresses of jobs are secrets and must not be logged.
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            backlog=_BACKLOG,
-            http=connections_within(config.limits),
-            ws="none",
-            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-        )
-        host, port = listener.getsockname()[:2]
-        if config.is_public and config.token is None:
-            say("anyone who can reach this machine may use it: restrict it with --token-file")
+        app = Api(config, jobs, pool, metrics, workspace).app()
         say(f"speech recogniser: {pool.model.recogniser or 'none; send transcripts'}")
-        shown = f"[{host}]" if ":" in host else host
-        say(f"listening on http://{shown}:{port}  (Ctrl-C to stop)")
-        uvicorn.Server(settings).run(sockets=[listener])
+        listen(app, config, listener, say)
     finally:
         pool.close()
+
+
+def listen(
+    app: ASGIApp, config: ServeConfig, listener: socket.socket, say: Callable[[str], None]
+) -> None:
+    """Serve an application on a socket until a signal comes, behind `AccessControl`."""
+    import uvicorn
+
+    from fv2es_train.serve.access import AccessControl
+    from fv2es_train.serve.connections import connections_within
+
+    settings = uvicorn.Config(
+        AccessControl(app, config),
+        log_config=None,
+        log_level="warning",
+        # Addresses of jobs are secrets and must not be logged.
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        backlog=_BACKLOG,
+        http=connections_within(config.limits),
+        ws="none",
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    host, port = listener.getsockname()[:2]
+    if config.is_public and config.token is None:
+        say("anyone who can reach this machine may use it: restrict it with --token-file")
+    shown = f"[{host}]" if ":" in host else host
+    say(f"listening on http://{shown}:{port}  (Ctrl-C to stop)")
+    uvicorn.Server(settings).run(sockets=[listener])

@@ -1,0 +1,1 @@
+"""A local page that shows the utterances of a dataset, and takes marks of a person."""
