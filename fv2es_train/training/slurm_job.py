@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,13 @@ def submit_training(job: JobOptions, config: TrainConfig, values: Mapping[str, A
     for manifest in manifests_of(config.split) if folds else (config.split,):
         read_split(manifest)
     make_directory(config.out)
-    return submit(script)
+    try:
+        return submit(script)
+    except ExecutorError:
+        # It stays if it holds anything.
+        with suppress(OSError):
+            config.out.rmdir()
+        raise
 
 
 @contextmanager

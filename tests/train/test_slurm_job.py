@@ -136,6 +136,7 @@ def test_a_job_needs_sbatch_and_a_new_run(
     assert isinstance(error, UsageError) and "already holds a run" in error.sentence
     error = typed(*data, "--out", tmp_path / "run").exception
     assert isinstance(error, ExecutorError) and "SLURM's sbatch is not" in error.sentence
+    assert not (tmp_path / "run").exists()
     data = ("--shards", corpus.shards, "--out", tmp_path / "run", *JOB, "--nodes", 2)
     error = typed(*data, "--folds", tmp_path).exception
     assert isinstance(error, UsageError) and "holds folds, on which one process" in error.sentence
