@@ -147,7 +147,7 @@ def run_on(
         # Where none is open, what is left is with a worker that builds it, or has died.
         if plan.open_tasks() and (workers is None or workers.suffice(len(threads))):
             most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
-            more = [plan.path] * (most - len(tasks))
+            more = [plan.path.absolute()] * (most - len(tasks))
             # pure=False: what a task does is on disk, Dask must not think that it has it already.
             tasks += client.map(_work, more, paths=paths, pure=False) if more else []
         time.sleep(POLL_S)

@@ -279,7 +279,8 @@ def _count(path: Path) -> int:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value, enc_hook=str)
+    # Workers may run in another directory.
+    return msgspec.to_builtins(value, enc_hook=lambda path: str(path.absolute()))
 
 
 def _value(values: Any, kind: type[T], there: Callable[[str], str] = str) -> T:

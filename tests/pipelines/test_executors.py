@@ -54,7 +54,9 @@ def test_an_executor_is_named_right_or_refused():
 def test_a_task_comes_back_from_its_file_as_it_was(corpus, text_model, tmp_path, options_for):
     plan = plan_corpus(options_for(corpus, tmp_path, text_model))
     odd = Utterance("o", "r", 0.1, 1 / 3, "\u00e9", ("ang",), ratings=(float("inf"), 1e-300))
-    named = Recording("r", Path("a\udcff.avi"), Path("b.wav"), PictureFiles("image_", 29.97))
+    named = Recording(
+        "r", tmp_path / "a\udcff.avi", tmp_path / "b.wav", PictureFiles("image_", 29.97)
+    )
     first = replace(plan.tasks[0], utterances=(odd,), recordings=(named,))
     plan = replace(plan, tasks=(first, *plan.tasks[1:]))
     directory = write_plan(plan, tmp_path)

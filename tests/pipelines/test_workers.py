@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -41,15 +42,17 @@ def test_a_wrong_option_is_refused_before_the_run(changes, sentence):
 
 
 def test_a_worker_builds_a_plan_whose_directories_it_sees_elsewhere(
-    corpus, text_model, tmp_path, options_for
+    corpus, text_model, tmp_path, options_for, monkeypatch
 ):
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(corpus, here / "raw")
     shutil.copytree(text_model, here / "albert")
-    plan = plan_corpus(
-        options_for(here / "raw", here / "out", here / "albert", limit=1, modalities="ta")
-    )
-    directory = write_plan(plan, here / "out").path
+    monkeypatch.chdir(here)
+    raw, out, albert = Path("raw"), Path("out"), Path("albert")
+    plan = plan_corpus(options_for(raw, out, albert, limit=1, modalities="ta"))
+    directory = write_plan(plan, out).path.absolute()
+    # Workers run in another directory, too.
+    monkeypatch.chdir(tmp_path)
     here.rename(there)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
