@@ -93,13 +93,14 @@ def draw(figure: Any, data: dict[str, Any]) -> None:
 def plan(count: int) -> dict[str, Any]:
     """Plan a corpus with ten utterances to a recording, as a dry run does."""
     from fv2es_prep.config import PrepSettings
+    from pipelines.commands.plan_text import describe
     from pipelines.plan import make_plan
 
     inventory = _inventory(count)
     began = time.perf_counter()
     made = make_plan(inventory, PrepSettings(), "none", Path("no-such-directory"))
     planned = time.perf_counter()
-    made.describe(2)
+    describe(made, 2)
     seconds = {"plan_s": planned - began, "describe_s": time.perf_counter() - planned}
     return {"shards": len(made.tasks), **seconds}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -37,7 +36,7 @@ from pipelines.cache import Cache, earlier_shards, read_cache
 from pipelines.config import PrepConfig, letters_of, section_of
 from pipelines.executors.plan_directory import earlier_hashes
 from pipelines.media_hashes import HashedMedia, MediaHashes, hash_media, known_media
-from pipelines.task import ShardTask, estimate_s, task_digest, with_kept
+from pipelines.task import ShardTask, task_digest, with_kept
 
 _MB = 1_000_000
 
@@ -68,67 +67,6 @@ class Plan:
     def todo(self) -> list[ShardTask]:
         """The shards still to build."""
         return [task for task in self.tasks if task.path.name not in self.finished]
-
-    def describe(self, workers: int) -> dict[str, object]:
-        """The plan in numbers, with an estimate of the time on so many workers."""
-        todo = self.todo
-        seen = (u for task in todo for u in task.missing_for("video"))
-        missing = {
-            f"{stage}_to_make": sum(len(task.missing(stage)) for task in todo)
-            for stage in self.settings.stages
-        }
-        return {
-            "recordings": len(self.inventory.recordings),
-            "utterances": len(self.inventory.utterances),
-            "dropped_by_scan": len(self.inventory.dropped),
-            "left_out": dict(Counter(d.reason.value for d in self.inventory.dropped).most_common()),
-            "without_text": self.inventory.without_text,
-            "reconciliation": self.inventory.reconciliation,
-            "shards": len(self.tasks),
-            "shards_finished": len(self.finished),
-            **missing,
-            "why": self.reasons(),
-            "frames": sum(self.settings.frames.count(u.duration_s) for u in seen),
-            "shard_bytes": self.shard_bytes,
-            "workers": workers,
-            "estimated_s": round(estimate_s(todo, workers), 1),
-        }
-
-    def reasons(self) -> list[str]:
-        """Why shards have to be built, one sentence for each cause."""
-        if not self.todo:
-            return []
-        old = self.cache
-        if not old.shards:
-            return ["there are no shards yet"]
-        causes = []
-        known = old.fingerprints.keys() | old.drops.keys()
-        new = [utterance for utterance in self.inventory.utterances if utterance.id not in known]
-        if new:
-            causes.append(f"{len(new)} utterance(s) are new, first {new[0].id}")
-        names = {utterance.id for utterance in self.inventory.utterances}
-        if gone := sorted(known - names):
-            causes.append(f"{len(gone)} utterance(s) are gone, first {gone[0]}")
-        text = self.settings.text
-        if not text.is_known and any(s.section == "text" for s in stages_of(self.settings)):
-            causes.append(f"the tokenizer {text.tokenizer} is not here: tokens count as changed")
-        unhashed = [r for r in _earlier(self.inventory, old) if r.id not in self.media_hashes]
-        if unhashed:
-            causes.append(
-                f"the files of {len(unhashed)} recording(s) have to be hashed first, and what "
-                f"can be kept depends on it, first {unhashed[0].id}"
-            )
-        causes += _changed_settings(old, self.settings)
-        for stage in self.settings.stages:
-            made = [
-                utterance
-                for task in self.todo
-                for utterance in task.missing(stage)
-                if utterance.id in old.fingerprints and utterance.recording_id in self.media_hashes
-            ]
-            if made:
-                causes.append(f"{len(made)} utterance(s) need other {stage}, first {made[0].id}")
-        return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
 
 
 def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent) -> Plan:
@@ -163,7 +101,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
         with phase("look at media files"):
             known = known_media(inventory.recordings, remembered)
     if not dry_run:
-        asked = [r for r in _earlier(inventory, cache) if r.id not in known]
+        asked = [r for r in earlier_recordings(inventory, cache) if r.id not in known]
         with phase("hash media files", len(asked), "recordings") as report:
             known = {**known, **hash_media(asked, out, report)}
     with phase("plan shards"):
@@ -195,7 +133,7 @@ def _scan(config: PrepConfig) -> Inventory:
     return inventory
 
 
-def _earlier(inventory: Inventory, cache: Cache) -> list[Recording]:
+def earlier_recordings(inventory: Inventory, cache: Cache) -> list[Recording]:
     """The recordings of which earlier runs prepared or dropped utterances."""
     before = cache.fingerprints.keys() | cache.drops.keys()
     names = {u.recording_id for u in inventory.utterances if u.id in before} if before else set()
@@ -367,19 +305,3 @@ def _cut(inventory: Inventory, settings: PrepSettings, shard_bytes: float) -> It
             recordings, held, size = [], [], 0
     if held:
         yield tuple(recordings), tuple(held), size
-
-
-def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
-    """Each setting that differs from that of most of the old shards."""
-    all_settings = [old.settings for old in cache.shards.values()]
-    counts = Counter(str(sorted(settings.items())) for settings in all_settings)
-    usual = counts.most_common(1)[0][0]
-    old = next(s for s in all_settings if str(sorted(s.items())) == usual)
-    new = PrepSettings.from_json(settings.to_json()).flat()
-    return [
-        f"{name} was {old[name]!r} and is {value!r}"
-        for name, value in new.items()
-        if name in old
-        and old[name] != value
-        and (settings.text.is_known or not name.startswith("text."))
-    ]

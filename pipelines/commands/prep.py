@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,10 +19,6 @@ from pipelines.commands.common import DryRun, output, phases
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable
-
-if TYPE_CHECKING:
-    from pipelines.plan import Plan
-
 
 Detach = Annotated[
     bool,
@@ -186,6 +182,7 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         typer.Exit: see `end_with`.
     """
     with stoppable():
+        from pipelines.commands.plan_text import print_plan
         from pipelines.executors.base import executor_of
         from pipelines.plan import plan_corpus
         from pipelines.run import run
@@ -199,19 +196,6 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
                     cluster = config.cluster
                     summary = run(plan, config.out, config.executor, report, cluster, phase)
     if dry_run:
-        _print_plan(plan, executor.workers, as_json)
+        print_plan(plan, executor.workers, as_json)
         return
     end_with(summary, config.max_dropped, as_json)
-
-
-def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
-    described = plan.describe(workers)
-    lines = [f"{name:16} {line}" for name, value in described.items() for line in _lines(value)]
-    output(described, "\n".join(lines), as_json)
-
-
-def _lines(value: object) -> list[object]:
-    """The printed lines of a value."""
-    if isinstance(value, dict):
-        return [f"{count:7} {name}" for name, count in value.items()]
-    return value if isinstance(value, list) else [value]

@@ -31,6 +31,7 @@ from fv2es_prep.types import Faces
 from fv2es_train.models.families import preset
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
+from pipelines.commands.plan_text import describe
 from pipelines.rederive import rederive
 from tests import command_line
 from tests.encoder_models import make_encoder, plain_rows
@@ -292,7 +293,7 @@ def test_faces_of_another_size_go_all_the_way(
     plan, _ = prepare(replace(options, faces=faces, stages=stages))
     (one,) = examples(out)
     assert one.faces.rgb.shape[1:] == (224, 224, 3)
-    assert plan.describe(1)["shard_bytes"] > len(one.faces.rgb) * 3 * 224**2
+    assert describe(plan, 1)["shard_bytes"] > len(one.faces.rgb) * 3 * 224**2
     assert_close(one["video-c"], plain_rows("video", encoder("clip"), one.faces.rgb))
     assert verify(out) == []
     with pytest.raises(SettingsError, match=r"faces\.image_size_px is 224, fv2es-tiny expects 48"):

@@ -17,6 +17,7 @@ from fv2es_prep.shards.index import shard_names
 from fv2es_prep.types import Recording, Utterance
 from pipelines.build import quarantine_shard
 from pipelines.cache import shards_of
+from pipelines.commands.plan_text import describe
 from pipelines.plan import make_plan, plan_corpus
 from pipelines.task import cost_s, estimate_s, longest_first
 
@@ -139,7 +140,7 @@ def test_a_plan_knows_how_many_frames_there_will_be(
     assert planned == dict(
         zip(catalogue.ids.to_pylist(), catalogue.counts["faces"].tolist(), strict=True)
     )
-    described = plan.describe(2)
+    described = describe(plan, 2)
     assert described["frames"] == catalogue.counts["faces"].sum()
     assert described["shard_bytes"] / sum(p.stat().st_size for p in prepared.glob("*.h5")) > 0.9
 
@@ -164,7 +165,7 @@ def test_a_dry_run_needs_no_tokenizer_and_tells_what_the_scan_left_out(
     with pytest.raises(TokenizerError):
         plan_corpus(options)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", asked)
-    described = plan_corpus(options, dry_run=True).describe(1)
+    described = describe(plan_corpus(options, dry_run=True), 1)
     left_out = described["left_out"]
     assert left_out["label_not_chosen"] > 0
     assert sum(left_out.values()) == described["dropped_by_scan"]

@@ -17,6 +17,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard, quarantine_shard
+from pipelines.commands.plan_text import describe
 from pipelines.executors.plan_directory import write_plan
 from pipelines.media_hashes import (
     HASHES_NAME,
@@ -52,7 +53,7 @@ def test_another_tokenizer_makes_tokens_alone(
     rules["normalizer"] = None
     (other / "tokenizer.json").write_text(json.dumps(rules))
     options = options_for(corpus, shards, other)
-    planned = plan_corpus(options).describe(1)
+    planned = describe(plan_corpus(options), 1)
     assert (planned["faces_to_make"], planned["tokens_to_make"]) == (0, 18)
     assert any("text.vocabulary_sha256 was" in line for line in planned["why"])
     _, summary = prepare(options)
@@ -169,7 +170,7 @@ def test_fail_fast_stops_at_the_first_recording(copy, text_model, tmp_path, prep
 
 def test_a_plan_says_why_it_builds(corpus, text_model, shards, tmp_path, options_for):
     def why(out: Path, **changes: object) -> list[str]:
-        described = plan_corpus(options_for(corpus, out, text_model, **changes)).describe(1)
+        described = describe(plan_corpus(options_for(corpus, out, text_model, **changes)), 1)
         return described["why"]
 
     assert why(tmp_path / "new") == ["there are no shards yet"]
@@ -277,7 +278,7 @@ def test_only_what_earlier_shards_hold_is_hashed_while_planning(
     (copy / VIDEO).touch()
     dry = plan_corpus(options, dry_run=True)
     assert asked == []
-    (why,) = dry.describe(1)["why"]
+    (why,) = describe(dry, 1)["why"]
     assert "1 recording(s) have to be hashed first" in why
     assert len(dry.todo) == 1
     assert plan_corpus(options).todo == []
@@ -315,4 +316,4 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(
 
 def test_a_text_model_made_again_is_the_same(text_model, shards, corpus, tmp_path, options_for):
     again = make_text_model(tmp_path / "again")
-    assert plan_corpus(options_for(corpus, shards, again)).describe(1)["tokens_to_make"] == 0
+    assert describe(plan_corpus(options_for(corpus, shards, again)), 1)["tokens_to_make"] == 0

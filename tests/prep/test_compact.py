@@ -304,12 +304,13 @@ def test_compact_and_plain_datasets_are_not_merged(make_dataset, compact, tmp_pa
 def test_a_corpus_is_prepared_compact_and_verified_against_its_source(
     corpus, text_model, prepared, tmp_path, prepare, options_for
 ):
+    from pipelines.commands.plan_text import describe
     from pipelines.plan import plan_corpus
     from pipelines.rederive import rederive
 
     out = tmp_path / "out"
     options = options_for(corpus, out, text_model, compact=True)
-    planned = plan_corpus(options).describe(1)
+    planned = describe(plan_corpus(options), 1)
     _, summary = prepare(options)
     assert verify(out) == []
     assert rederive(out, corpus, 6) == []

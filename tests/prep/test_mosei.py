@@ -31,6 +31,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Dropped, Example, Inventory, View
+from pipelines.commands.plan_text import describe
 from pipelines.commands.prep import prep
 from pipelines.config import PrepConfig, prep_config
 from pipelines.plan import plan_corpus
@@ -417,10 +418,10 @@ def test_shards_are_sound_and_are_derived_again(shards, mosei, text_model):
 
 def test_other_labels_decode_nothing(asked, shards, mosei):
     for own in (CSD, MoseiOptions(label_threshold=1.5)):
-        described = plan_corpus(dataclasses.replace(asked, corpus=own)).describe(1)
+        described = describe(plan_corpus(dataclasses.replace(asked, corpus=own)), 1)
         assert described["faces_to_make"] == described["mel_to_make"] == 0
     published = MoseiOptions(picture="published")
-    described = plan_corpus(dataclasses.replace(asked, corpus=published)).describe(1)
+    described = describe(plan_corpus(dataclasses.replace(asked, corpus=published)), 1)
     # Another view may show more: the four that were dropped on the way are tried again.
     assert (described["faces_to_make"], described["mel_to_make"]) == (12, 4)
 

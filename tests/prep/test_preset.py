@@ -35,6 +35,7 @@ from fv2es_prep.shards.index import read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.types import Example, Recording, Utterance, View
+from pipelines.commands.plan_text import describe
 from pipelines.commands.prep import prep
 from pipelines.config import prep_config
 from pipelines.plan import plan_corpus
@@ -279,7 +280,7 @@ def test_iemocap_by_the_preset_is_sound_and_derived_again(
         # A picture on which the two detectors differ in a last bit may differ more.
         assert np.median(apart) == 0 and apart.mean() < 1
     # Going back to ours makes faces alone.
-    described = plan_corpus(options_for(corpus, out, text_model)).describe(1)
+    described = describe(plan_corpus(options_for(corpus, out, text_model)), 1)
     assert (described["faces_to_make"], described["mel_to_make"]) == (18, 0)
 
 
