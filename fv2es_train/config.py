@@ -33,7 +33,7 @@ class TrainConfig:
     """One training: data, model and how it learns; the defaults are the published ones.
 
     Attributes:
-        shards: Directory that ``fv2es prep`` wrote.
+        shards: Directory that ``fv2es prep`` wrote, or its URL.
         split: Split manifest; or a directory with fold-0.json, fold-1.json ... to train on each.
         out: New directory for the run.
         overwrite: Replace the run in the output directory.

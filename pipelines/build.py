@@ -30,6 +30,7 @@ from fv2es_prep.stages.registry import (
     needs_media,
     stages_of,
 )
+from fv2es_prep.store.raw_files import staging
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
 from pipelines.cache import Cache
 from pipelines.media_hashes import CHANGED, hashes_of, state_of
@@ -183,6 +184,7 @@ class _Builder:
             )
         return utterance, made, missing
 
+    @staging()
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
         """Prepare a recording from one version of its files: the one that was hashed."""
         self.task = _hashed(self.task, recording)

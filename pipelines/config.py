@@ -62,8 +62,8 @@ class PrepConfig:
 
     Attributes:
         name: Corpus to prepare.
-        raw: Path of the raw corpus.
-        out: Dataset directory.
+        raw: Path or URL of the raw corpus.
+        out: Dataset directory, or its URL in an object store, e.g. s3://bucket/shards.
         labels: Classes that become label columns, in order, e.g. ang,hap,neu,sad; empty: all
             classes that occur.
         merge: Count one class as another, e.g. exc=hap.

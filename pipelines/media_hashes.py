@@ -21,6 +21,7 @@ import msgspec
 
 from fv2es_prep.config import digest_of
 from fv2es_prep.media.picture_folder import picture_paths
+from fv2es_prep.store.raw_files import Status, sha256_of_raw, status_of
 from fv2es_prep.types import PictureFiles, Recording
 from fv2es_prep.utils.files import sha256_of, whole_file
 
@@ -54,7 +55,7 @@ MediaHashes = Mapping[str, HashedMedia]
 CHANGED = HashedMedia(UNREADABLE, UNREADABLE, "")
 """Of a recording whose files change whenever they are read."""
 _Media = tuple[Path | None, PictureFiles | None]
-_Facts = list[tuple[str, os.stat_result]]
+_Facts = list[tuple[str, os.stat_result | Status]]
 
 
 def hashes_of(recording: Recording) -> HashedMedia:
@@ -156,7 +157,7 @@ def _paths(media: _Media) -> Iterable[Path]:
 def _facts(media: _Media) -> _Facts | None:
     """Name and status of each file; None unless all of them are regular files."""
     try:
-        facts = [(path.name, path.stat()) for path in _paths(media)]
+        facts = [(path.name, status_of(path)) for path in _paths(media)]
     except OSError:
         return None
     # Reading a pipe or a device would never end.
@@ -178,7 +179,7 @@ def _sha256(media: _Media) -> str:
         return ""
     try:
         if pictures is None:
-            return sha256_of(path)
+            return sha256_of_raw(path)
         return digest_of([asdict(pictures), [(p.name, sha256_of(p)) for p in _paths(media)]])
     except OSError:
         return UNREADABLE

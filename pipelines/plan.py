@@ -12,7 +12,7 @@ from typing import Any
 
 from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.corpora import CORPORA
-from fv2es_prep.corpora.base import provenance_of, stored_options
+from fv2es_prep.corpora.base import scan_raw, stored_options
 from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards.index import read_index, shard_names
@@ -29,7 +29,7 @@ from fv2es_prep.stages.registry import (
 )
 from fv2es_prep.stages.tokens import describe_tokenizer
 from fv2es_prep.types import Inventory, Recording, ShardReceipt, Utterance
-from fv2es_prep.utils.files import make_directory
+from fv2es_prep.utils.files import make_directory, refuse_url
 from fv2es_prep.utils.hub import is_here
 from fv2es_prep.utils.phases import Phase, silent
 from pipelines.cache import Cache, earlier_shards, read_cache
@@ -82,6 +82,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
         TokenizerError: the tokenizer cannot be loaded.
         OutputError: the dataset directory cannot be made.
     """
+    refuse_url(config.out)
     with phase("scan the corpus"):
         inventory = _scan(config)
     # Everything that can be refused comes before the directory is made and media are hashed.
@@ -124,8 +125,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
 def _scan(config: PrepConfig) -> Inventory:
     corpus = CORPORA.load(config.name)
     choice = LabelChoice(config.labels, config.merge, corpus.classes)
-    inventory = corpus.scan(config.raw, choice, config.corpus)
-    inventory = replace(inventory, provenance=provenance_of(corpus, config.raw))
+    inventory = scan_raw(corpus, config.raw, choice, config.corpus)
     if config.limit is not None:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fv2es_prep.corpora import corpus_of
+from fv2es_prep.corpora.base import scan_raw
 from fv2es_prep.corpora.inventory import LabelChoice, merged_votes
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import prepare_example
@@ -25,6 +26,7 @@ from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.shards.verify.finding import Finding
 from fv2es_prep.shards.writer import example_row
 from fv2es_prep.stages.registry import StageContext
+from fv2es_prep.store.raw_files import staging
 from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Example, Recording, Utterance
 from fv2es_prep.utils.files import read_regular
@@ -89,7 +91,8 @@ def rederive(
         # The catalogue is in the order of recordings, so that each is opened once.
         for name, group in groupby(drawn, key=lambda place: recordings[place]):
             places = list(group)
-            findings += source.check(name, places)
+            with staging():
+                findings += source.check(name, places)
             report(len(places))
     return findings
 
@@ -108,7 +111,7 @@ def _scan(
     """The corpus's recordings and utterances by id, with the labels that the dataset has."""
     corpus = corpus_of(index.corpus)
     options = corpus.read_options(index.settings.corpus)
-    inventory = corpus.scan(raw, _AllLabels(index.label_classes), options)
+    inventory = scan_raw(corpus, raw, _AllLabels(index.label_classes), options)
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
     for name, utterance in known.items():

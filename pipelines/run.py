@@ -27,6 +27,7 @@ from fv2es_prep.utils.files import (
     cannot_write,
     make_directory,
     read_regular,
+    shown_path,
     write_json,
 )
 from fv2es_prep.utils.phases import Phase, silent
@@ -85,7 +86,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
-        return {**asdict(self), "out": str(self.out), "complete": self.complete}
+        return {**asdict(self), "out": shown_path(self.out), "complete": self.complete}
 
 
 def run(

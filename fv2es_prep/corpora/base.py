@@ -6,7 +6,7 @@ docs/adding-a-corpus.md shows a whole one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import msgspec
 
 from fv2es_prep.corpora.inventory import LabelChoice
 from fv2es_prep.errors import CorpusError, SettingsError
+from fv2es_prep.store.raw_files import mirrored, stored_recording
 from fv2es_prep.types import Inventory, Provenance, View
+from fv2es_prep.utils.files import refuse_url
 
 PROVENANCE_NAME = "provenance.json"
 
@@ -45,6 +47,8 @@ class Corpus:
         version: its version, if it has one.
         require: letters of the modalities that an utterance must have by default; ``tav`` drops
             an utterance that lacks words, sound or picture, and ``""`` only one without any.
+        opens_media: whether ``scan`` opens media files itself; such a corpus is read from local
+            disks alone.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Corpus:
     licence: str = ""
     version: str = ""
     require: str = "tav"
+    opens_media: bool = False
 
     def read_options(self, stored: Mapping[str, Any]) -> Any:
         """The options of a dataset from what `stored_options` returned; other names are ignored.
@@ -89,6 +94,24 @@ def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
             f"{path.name} cannot be read: {error}",
             'write {"name": "...", "generated": false, "licence": "...", "version": "..."}',
         ) from error
+
+
+def scan_raw(corpus: Corpus, raw: Path, choice: LabelChoice, options: Any) -> Inventory:
+    """The inventory and provenance of a raw corpus, which may be a URL of an object store.
+
+    Raises:
+        CorpusError: it does not exist or has an unexpected layout.
+        UsageError: it is a URL, and the corpus opens media files.
+        StoreError: the store cannot be read.
+    """
+    if corpus.opens_media:
+        refuse_url(raw)
+    with mirrored(raw) as place:
+        found = corpus.scan(place, choice, options)
+        found = replace(found, provenance=provenance_of(corpus, place))
+        if place != raw:
+            found = replace(found, recordings=tuple(map(stored_recording, found.recordings)))
+    return found
 
 
 def stored_options(options: Any) -> dict[str, Any]:

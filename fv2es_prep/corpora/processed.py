@@ -239,6 +239,7 @@ PROCESSED = Corpus(
     title="Prepare a published processed tree: a folder of JPEGs and sound per utterance.",
     raw="Directory that holds meta.pkl.",
     example="IEMOCAP_RAW_PROCESSED --corpus iemocap",
+    opens_media=True,
     scan=scan,
     options=ProcessedOptions,
 )

@@ -21,6 +21,7 @@ from fv2es_prep.corpora.table_rows import Row, TableRows, read_rows
 from fv2es_prep.errors import CorpusError, DropReason, MediaError, UtteranceError
 from fv2es_prep.media.ffmpeg import Kind
 from fv2es_prep.media.probe import duration_s
+from fv2es_prep.store.raw_files import staging
 from fv2es_prep.types import Dropped, Half, Inventory, Recording, Utterance, View
 
 COLUMNS = (
@@ -291,6 +292,7 @@ def _put_ends(found: Found, file: str) -> None:
             found.utterances.append(replace(utterance, end_s=length or utterance.end_s))
 
 
+@staging()
 def _length(recording: Recording) -> float | MediaError:
     """Duration of the longest of its files."""
     found: list[float | MediaError] = []

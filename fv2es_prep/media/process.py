@@ -21,6 +21,7 @@ from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
 from fv2es_prep.media.ffmpeg import INPUT, Kind, environment, ffmpeg_path
 from fv2es_prep.media.zero_tail import end_of_data
+from fv2es_prep.store.raw_files import staged
 from fv2es_prep.types import plain_text
 from fv2es_prep.utils.files import why_unreadable
 
@@ -86,6 +87,8 @@ class Process:
         mark: str = "",
         others: Mapping[str, Path] = {},
     ) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path = staged(path)
         problem = why_unreadable(path)
         if problem is not None:
             reason, sentence = problem

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -83,16 +84,25 @@ def sha256_of_url(url: str) -> str:
 
 
 def fetch(url: str, places: Mapping[str, Path]) -> None:
-    """Copy files of a directory, several at a time: path in it -> local path, which is replaced.
+    """Copy files of a directory, several at a time: path in it -> local path; each appears whole.
 
     Errors as of `about`; a local one is a StoreError, too.
     """
-    for place in places.values():
-        place.parent.mkdir(parents=True, exist_ok=True)
+    begun = {
+        name: place.with_name(f".{place.name}.{os.getpid()}.tmp") for name, place in places.items()
+    }
     with _told("read", url):
         system, base = _open(url)
-        if places:
-            system.get([f"{base}/{name}" for name in places], [str(p) for p in places.values()])
+        for place in places.values():
+            place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if places:
+                system.get([f"{base}/{name}" for name in begun], [str(p) for p in begun.values()])
+            for name, place in places.items():
+                begun[name].replace(place)
+        finally:
+            for temporary in begun.values():
+                temporary.unlink(missing_ok=True)
 
 
 def send(directory: Path, names: Sequence[str], url: str) -> None:

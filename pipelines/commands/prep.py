@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -182,20 +182,21 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         typer.Exit: see `end_with`.
     """
     with stoppable():
+        from fv2es_prep.store.dataset_upload import sent_dataset
         from pipelines.commands.plan_text import print_plan
         from pipelines.executors.base import executor_of
         from pipelines.plan import plan_corpus
         from pipelines.run import run
 
         executor = executor_of(config.executor, config.cluster)
-        with phases() as phase:
-            plan = plan_corpus(config, dry_run, phase)
+        with phases() as phase, sent_dataset(config.out, dry_run) as out:
+            plan = plan_corpus(replace(config, out=out), dry_run, phase)
             left = sum(len(task.utterances) for task in plan.todo)
             if not dry_run:
                 with phase("prepare", left, "utterances") as report:
                     cluster = config.cluster
-                    summary = run(plan, config.out, config.executor, report, cluster, phase)
+                    summary = run(plan, out, config.executor, report, cluster, phase)
     if dry_run:
         print_plan(plan, executor.workers, as_json)
         return
-    end_with(summary, config.max_dropped, as_json)
+    end_with(replace(summary, out=config.out), config.max_dropped, as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fv2es_prep.utils.console import print_json
+from fv2es_prep.utils.files import shown_path
 from pipelines.commands.common import output, said
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def _print(summary: Summary) -> None:
     for name, error in summary.failed_shards.items():
         _fail(f"{name}: {error}")
     if lost := summary.recordings_failed:
-        _fail(f"{len(lost)} recording(s): see {summary.out / 'dropped.jsonl'}")
+        _fail(f"{len(lost)} recording(s): see {shown_path(summary.out / 'dropped.jsonl')}")
     if summary.failed_shards:
         typer.echo(f"hint: the same command continues: fv2es {said()}", err=True)
-    typer.echo(f"shards   {summary.out}")
+    typer.echo(f"shards   {shown_path(summary.out)}")
 
 
 def _fail(sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fv2es_prep.errors import ShardError
 from fv2es_prep.shards.index import read_index
+from fv2es_prep.store.dataset_upload import local_dataset
 from fv2es_prep.utils.claims import LOCK_NAME, holder_of, is_live, records
 from pipelines.executors.detached import read_submission
 from pipelines.executors.plan_directory import PlanDirectory, running_plan
@@ -23,7 +24,8 @@ def status_of(out: Path) -> dict[str, Any]:
     """
     # No run, or it ended while we looked.
     with contextlib.suppress(ShardError, FileNotFoundError):
-        return _status(running_plan(out), out)
+        copy = local_dataset(out)
+        return _status(running_plan(copy), copy)
     return {"running": False, "complete": True, "shards": len(read_index(out).shards)}
 
 

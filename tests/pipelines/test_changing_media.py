@@ -177,7 +177,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(
             replaced(path, other)
         return sha256_of(path)
 
-    monkeypatch.setattr("pipelines.media_hashes.sha256_of", late)
+    monkeypatch.setattr("pipelines.media_hashes.sha256_of_raw", late)
     assert hash_media(recordings, tmp_path / "out")[NAME].state == ""
     assert NAME not in remembered_hashes(tmp_path / "out")
     monkeypatch.undo()

@@ -234,7 +234,7 @@ def test_planning_reads_no_media_file_and_knows_what_a_killed_run_has_hashed(
 ):
     options = options_for(corpus, tmp_path / "out", text_model, modalities="a")
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.media_hashes.sha256_of", _never)
+        patch.setattr("pipelines.media_hashes.sha256_of_raw", _never)
         first = plan_corpus(options)
     assert [task.header.media_hashes for task in first.tasks] == [{}, {}, {}]
     # A killed run leaves its plan and the results of its workers.
@@ -243,7 +243,7 @@ def test_planning_reads_no_media_file_and_knows_what_a_killed_run_has_hashed(
     left.put(name, build_shard(left.task(name)))
     claim.release()
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.media_hashes.sha256_of", _never)
+        patch.setattr("pipelines.media_hashes.sha256_of_raw", _never)
         second = plan_corpus(options)
     assert [task.path.stem for task in second.tasks if task not in second.todo] == [name]
     run(second, options.out, "inline", silent)
@@ -273,7 +273,7 @@ def test_only_what_earlier_shards_hold_is_hashed_while_planning(
         asked.append(path.name)
         return sha256_of(path)
 
-    monkeypatch.setattr("pipelines.media_hashes.sha256_of", hashed)
+    monkeypatch.setattr("pipelines.media_hashes.sha256_of_raw", hashed)
     assert (plan_corpus(options).todo, asked) == ([], [])
     (copy / VIDEO).touch()
     dry = plan_corpus(options, dry_run=True)
