@@ -28,6 +28,7 @@ SECTIONS = {
     "i": "index",
     "k": "features",
     "l": "limits",
+    "m": "browsing",
     "p": "predict",
 }
 

@@ -106,7 +106,7 @@ class BrowseApi:
         return {
             **example_values(shown),
             "neighbours": [row | {"this": row["id"] == id_} for row in table.rows(same)],
-            "scores": table.scores(id_),
+            "scores": table.scores(number),
             "marks": review.marks,
             "note": review.note,
             "sound": "waveform" in shown.example or "mel" in shown.example,

@@ -124,9 +124,8 @@ class Table:
         """All marks, in the order of ids."""
         return [r for _, r in sorted(self._reviews.items()) if not r.is_empty]
 
-    def scores(self, id_: str) -> dict[str, dict[str, Any]]:
-        """Run -> what it predicts for an utterance; runs that did not see it are left out."""
-        number = self.number_of(id_)
+    def scores(self, number: int) -> dict[str, dict[str, Any]]:
+        """Run -> what it predicts for an example; without runs that were not measured on it."""
         found = {name: run.of(number) for name, run in self.runs.items()}
         return {name: score for name, score in found.items() if score}
 
@@ -245,7 +244,7 @@ class Table:
             "seconds": round(float(table.seconds[number]), 3),
             "faces": round(float(self._face_share[number]), 3),
             "pictures": int(table.count("faces")[number]),
-            "scores": self.scores(id_),
+            "scores": self.scores(number),
             "marks": review.marks,
             "note": review.note,
         }
@@ -282,7 +281,7 @@ class _Scores:
 
     def of(self, row: int) -> dict[str, Any]:
         """What is predicted for a row; empty if it was not measured."""
-        place = int(self._places[row]) if row >= 0 else -1
+        place = int(self._places[row])
         if place < 0:
             return {}
         found, classes = self._found, self._found.classes
