@@ -13,6 +13,7 @@ from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.utils.console import say
 from fv2es_train.commands.bench import bench
 from fv2es_train.commands.browse import browse
+from fv2es_train.commands.check import check
 from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
@@ -83,6 +84,7 @@ app = typer.Typer(
 app.add_typer(prep, name="prep")
 app.add_typer(splits, name="splits")
 app.add_typer(shards, name="shards")
+shards.command("check", epilog="Example: fv2es shards check shards --max 20")(check)
 show_config.add_typer(show_prep, name="prep")
 app.add_typer(config, name="config")
 app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)

@@ -22,6 +22,7 @@ import numpy as np
 from fv2es_prep.config import COMPACT, DEFAULT_STAGES, PrepSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.schema import ATTRIBUTES, columns_of
+from fv2es_prep.shards.suspects.suspect import KINDS
 from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.stages.base import Column
 from fv2es_prep.stages.registry import STAGES, load_stage
@@ -136,6 +137,11 @@ def codes_table() -> str:
     return _table(("code", "meaning"), (*((f"`{n}`", t) for n, t in CODES.items()), *numbered))
 
 
+def suspects_table() -> str:
+    """What `fv2es shards check` looks for."""
+    return _table(("kind", "what is suspected"), ((f"`{n}`", t) for n, t in KINDS.items()))
+
+
 def fields_table(kind: type, preset: Mapping[str, Any]) -> str:
     """The fields of a configuration."""
     rows = (
@@ -187,6 +193,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "attributes": attributes_table,
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
+    "suspect-kinds": suspects_table,
     "prep-fields": lambda: fields_table(PrepConfig, preset_values("iemocap", {})),
     "published-options": options_table,
     "train-fields": lambda: fields_table(TrainConfig, preset_of({})),

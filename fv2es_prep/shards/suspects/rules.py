@@ -1,0 +1,129 @@
+"""What looks wrong in one utterance by itself, or beside the middle of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fv2es_prep.shards.suspects.neighbours import nearest, robust_z, scaled
+from fv2es_prep.shards.suspects.suspect import Suspect
+from fv2es_prep.shards.suspects.traits import Traits
+
+# Frames of speech stay 9 dB and more below a square wave of full scale, a sine 3 dB.
+_CLIPPED_DB, _CLIPPED_SHARE = -3.0, 1e-3
+_SILENT_DB = -60.0
+# How much weaker than usual high frequencies are where the sampling rate was lower.
+_NARROW_DB, _SHORT = 25.0, 0.8
+_EMPTY_CONTRAST, _FROZEN_CHANGE = 3.0, 0.05
+# Speech fades in and out; within a word the first frame is nearly as loud as the loud ones.
+_CUT_DB, _ABOVE_NOISE_DB = -14.5, 10.0
+# Robust deviations of the distance to the nearest others, and of words per second.
+_FAR, _WORDS_FAR = 6.0, 6.0
+_NEIGHBOURS, _ENOUGH = 5, 20
+
+
+def clipped(traits: Traits) -> Iterator[Suspect]:
+    """Where the waveform is stored, from its samples; else from the level of frames."""
+    numbers = traits.numbers
+    share, peak = numbers["clipped"], numbers["peak_db"]
+    for row in np.flatnonzero(share > _CLIPPED_SHARE):
+        yield _of(
+            traits, row, "clipped", share[row], f"{share[row]:.1%} of samples are at the peak"
+        )
+    for row in np.flatnonzero(np.isnan(share) & (peak > _CLIPPED_DB)):
+        sentence = f"frames reach {peak[row]:.1f} dB of full scale, speech stays below -9"
+        yield _of(traits, row, "clipped", peak[row] - _CLIPPED_DB, sentence)
+
+
+def silent(traits: Traits) -> Iterator[Suspect]:
+    """Utterances whose loudest frame is hardly above nothing."""
+    peak = traits.numbers["peak_db"]
+    for row in np.flatnonzero(peak < _SILENT_DB):
+        sentence = f"its loudest frame is at {peak[row]:.0f} dB of full scale"
+        yield _of(traits, row, "silent", _SILENT_DB - peak[row], sentence)
+
+
+def rate(traits: Traits) -> Iterator[Suspect]:
+    """Utterances of another sampling rate than the others, or than their files say."""
+    high, seconds = traits.numbers["high_db"], traits.catalogue.seconds
+    below = np.nanmedian(high) - high if np.isfinite(high).any() else high
+    audible = traits.numbers["peak_db"] >= _SILENT_DB
+    for row in np.flatnonzero(audible & (below > _NARROW_DB)):
+        sentence = f"its high frequencies are {below[row]:.0f} dB weaker than is usual here"
+        yield _of(traits, row, "rate", below[row], sentence)
+    share = traits.numbers["sound_s"] / seconds
+    for row in np.flatnonzero(share < _SHORT):
+        sentence = f"{share[row]:.0%} of its span of {seconds[row]:.2f} s have sound"
+        yield _of(traits, row, "rate", 100 * (1 - share[row]), sentence)
+
+
+def pictures(traits: Traits) -> Iterator[Suspect]:
+    """Utterances whose pictures show nothing, or do not move."""
+    contrast, change = traits.numbers["contrast"], traits.numbers["change"]
+    empty = contrast < _EMPTY_CONTRAST
+    for row in np.flatnonzero(empty):
+        sentence = f"its pixels deviate by {contrast[row]:.1f} of 255 from one colour"
+        yield _of(traits, row, "pictures", _EMPTY_CONTRAST - contrast[row], sentence)
+    for row in np.flatnonzero(~empty & (change < _FROZEN_CHANGE)):
+        yield _of(traits, row, "pictures", 1.0, "its pictures are all the same")
+
+
+def cut(traits: Traits) -> Iterator[Suspect]:
+    """Spans whose first or last frame is nearly as loud as speech, and above the noise."""
+    numbers = traits.numbers
+    start, end = (numbers[name] for name in ("start_db", "end_db"))
+    level = np.maximum(start, end)
+    edge = level - numbers["loud_db"]
+    recordings = traits.catalogue.recordings
+    noise = np.full(len(recordings.values), np.inf, np.float32)
+    np.fmin.at(noise, recordings.codes, numbers["quiet_db"])
+    within = (edge > _CUT_DB) & (level > noise[recordings.codes] + _ABOVE_NOISE_DB)
+    for row in np.flatnonzero(within & (numbers["peak_db"] >= _SILENT_DB)):
+        place = "starts" if start[row] >= end[row] else "ends"
+        sentence = f"it {place} {-edge[row]:.0f} dB below its loud frames, others fade to silence"
+        yield _of(traits, row, "cut", edge[row] - _CUT_DB, sentence)
+
+
+def outlier_sound(traits: Traits) -> Iterator[Suspect]:
+    """Spectra far from their nearest."""
+    yield from _outliers(traits, "tone", "outlier-sound", "spectrum")
+
+
+def outlier_faces(traits: Traits) -> Iterator[Suspect]:
+    """Mean faces far from their nearest."""
+    yield from _outliers(traits, "face", "outlier-faces", "face")
+
+
+def outlier_words(traits: Traits) -> Iterator[Suspect]:
+    """Utterances that would be spoken much faster or slower than the others."""
+    texts = traits.catalogue.texts.to_pylist()
+    words = np.array([len(text.split()) for text in texts], np.float32)
+    speed = words / traits.catalogue.seconds.astype(np.float32)
+    speed[words == 0] = np.nan
+    # Words alone have a nominal span.
+    speed[np.isnan(traits.numbers["sound_s"]) & np.isnan(traits.numbers["contrast"])] = np.nan
+    if np.count_nonzero(np.isfinite(speed)) < _ENOUGH:
+        return
+    far, usual = robust_z(np.log(speed)), np.nanmedian(speed)
+    for row in np.flatnonzero(np.abs(far) > _WORDS_FAR):
+        sentence = f"{speed[row]:.1f} words per second, {usual:.1f} are usual here"
+        yield _of(traits, row, "outlier-words", abs(far[row]), sentence)
+
+
+def _outliers(traits: Traits, name: str, kind: str, noun: str) -> Iterator[Suspect]:
+    vectors = traits.vectors[name]
+    known = np.flatnonzero(np.isfinite(vectors[:, 0]))
+    if len(known) < _ENOUGH:
+        return
+    distances = nearest(scaled(vectors[known]), _NEIGHBOURS)[1].mean(1)
+    far = robust_z(np.log(np.maximum(distances, 1e-6)))
+    factor = distances / np.median(distances)
+    for place in np.flatnonzero(far > _FAR):
+        sentence = f"its {noun} is {factor[place]:.1f} times as far from the nearest as is usual"
+        yield _of(traits, known[place], kind, far[place], sentence)
+
+
+def _of(traits: Traits, row: Any, kind: str, score: Any, sentence: str) -> Suspect:
+    return Suspect(kind, traits.catalogue.ids[int(row)].as_py(), float(score), sentence)

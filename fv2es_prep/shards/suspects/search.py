@@ -1,0 +1,66 @@
+"""All checks that need no model, over one reading of the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.suspects import rules
+from fv2es_prep.shards.suspects.duplicates import duplicates
+from fv2es_prep.shards.suspects.suspect import KINDS, Suspect
+from fv2es_prep.shards.suspects.traits import Traits, read_traits
+
+Check = Callable[[Path, Traits], Iterator[Suspect]]
+
+
+def _alone(rule: Callable[[Traits], Iterator[Suspect]]) -> Check:
+    return lambda _, traits: rule(traits)
+
+
+CHECKS: dict[str, Check] = {
+    "duplicate": duplicates,
+    "outlier-sound": _alone(rules.outlier_sound),
+    "outlier-faces": _alone(rules.outlier_faces),
+    "outlier-words": _alone(rules.outlier_words),
+    "clipped": _alone(rules.clipped),
+    "silent": _alone(rules.silent),
+    "rate": _alone(rules.rate),
+    "pictures": _alone(rules.pictures),
+    "cut": _alone(rules.cut),
+}
+"""Kind -> what finds it."""
+
+
+def find_suspects(
+    directory: Path,
+    kinds: Collection[str] = tuple(CHECKS),
+    report: Callable[[int], None] = lambda _: None,
+    jobs: int = 1,
+) -> list[Suspect]:
+    """Utterances that look wrong, by kind, the worst first.
+
+    Args:
+        directory: the dataset.
+        kinds: which of `CHECKS` to run.
+        report: receives the number of shards read since its last call.
+        jobs: processes that read them.
+
+    Raises:
+        UsageError: there is no dataset, or no such kind.
+        ShardError: a shard is missing or damaged.
+    """
+    if unknown := sorted({*kinds} - {*KINDS}):
+        raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
+    chosen = [check for kind, check in CHECKS.items() if kind in kinds]
+    if not chosen:
+        return []
+    traits = read_traits(directory, read_catalogue(directory), report, jobs)
+    return in_order_of_kinds(suspect for check in chosen for suspect in check(directory, traits))
+
+
+def in_order_of_kinds(suspects: Iterable[Suspect]) -> list[Suspect]:
+    """Suspicions by kind, in the order of `KINDS`, the worst of each first."""
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    return sorted(suspects, key=lambda s: (order[s.kind], -s.score, s.utterance))

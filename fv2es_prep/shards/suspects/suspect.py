@@ -1,0 +1,43 @@
+"""An utterance that looks wrong: what is suspected, how strongly, and a sentence."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KINDS: dict[str, str] = {
+    "duplicate": "sound, pictures or words of another utterance, nearly the same",
+    "outlier-sound": "a spectrum far from all others",
+    "outlier-faces": "faces far from all others",
+    "outlier-words": "far more or far fewer words per second than others",
+    "clipped": "sound that exceeds full scale",
+    "silent": "sound that is nearly silent",
+    "rate": "no high frequencies where others have some, or sound shorter than the span",
+    "pictures": "pictures of one colour, or all the same",
+    "cut": "a span that starts or ends within speech",
+}
+"""Kind -> what is suspected; the text of the documentation."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One suspicion.
+
+    Attributes:
+        kind: one of `KINDS`.
+        utterance: its id.
+        score: larger is worse; comparable within a kind only.
+        sentence: what was found.
+    """
+
+    kind: str
+    utterance: str
+    score: float
+    sentence: str
+
+    def to_json(self, directory: Path) -> dict[str, Any]:
+        """As plain JSON values; ``show`` is the command to look at it."""
+        show = f"fv2es shards show {shlex.quote(str(directory))} {shlex.quote(self.utterance)}"
+        return {**vars(self), "score": round(self.score, 4), "show": f"{show} --image look.png"}

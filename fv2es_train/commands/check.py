@@ -1,0 +1,46 @@
+"""`fv2es shards check`: its options and its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2es_prep.utils.console import Json, print_json
+
+
+def check(
+    directory: Annotated[
+        Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
+    ],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Kind to look for, repeatable; all if none.")
+    ] = None,
+    most: Annotated[int, typer.Option("--max", help="Exit status 1 if more are found.", min=0)] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find utterances that look wrong: duplicates, outliers, cut spans, broken sound."""
+    from fv2es_prep.shards.index import read_index
+    from fv2es_prep.shards.suspects.search import CHECKS, find_suspects
+    from fv2es_prep.utils.processes import cores
+
+    # A process takes longer to start than a few shards to read.
+    processes = jobs or min(cores(), 1 + len(read_index(directory).shards) // 20)
+    found = find_suspects(directory, only or tuple(CHECKS), jobs=processes)
+    values = [suspect.to_json(directory) for suspect in found]
+    if as_json:
+        print_json({"shards": str(directory), "count": len(found), "suspects": values})
+    else:
+        typer.echo(_table(values) or f"{directory}: nothing found")
+    if len(found) > most:
+        raise typer.Exit(1)
+
+
+def _table(values: list[dict[str, object]]) -> str:
+    width = max((len(str(value["utterance"])) for value in values), default=0)
+    row = "{kind:13} {utterance:{width}} {score:8.3f}  {sentence}\n{blank:13} {show}"
+    return "\n".join(row.format(**value, width=width, blank="") for value in values)
