@@ -42,8 +42,13 @@ def refuse_url(path: Path) -> None:
         )
 
 
+def absolute(path: Path) -> Path:
+    """A path that does not depend on the working directory, links as they are; a URL stays."""
+    return path if url_of(path) else path.absolute()
+
+
 def whole_path(path: Path) -> Path:
-    """A path that does not depend on the working directory; one made of a URL stays."""
+    """As `absolute`, with links resolved."""
     return path if url_of(path) else path.resolve()
 
 

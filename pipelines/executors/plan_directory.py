@@ -29,7 +29,7 @@ from fv2es_prep.config import PrepSettings, digest_of
 from fv2es_prep.stages.registry import is_encoder
 from fv2es_prep.types import Inventory, ShardReceipt
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
-from fv2es_prep.utils.files import cannot_write, whole_file
+from fv2es_prep.utils.files import absolute, cannot_write, whole_file
 from pipelines.cache import partial_count
 from pipelines.code import code_here
 from pipelines.executors.path_map import SAME_PATHS, PathMap
@@ -280,7 +280,7 @@ def _count(path: Path) -> int:
 
 def _plain(value: Any) -> Any:
     # Workers may run in another directory.
-    return msgspec.to_builtins(value, enc_hook=lambda path: str(path.absolute()))
+    return msgspec.to_builtins(value, enc_hook=lambda path: str(absolute(path)))
 
 
 def _value(values: Any, kind: type[T], there: Callable[[str], str] = str) -> T:

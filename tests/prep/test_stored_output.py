@@ -16,6 +16,7 @@ from fv2es_prep.store.dataset_upload import sent_dataset
 from fv2es_prep.store.raw_files import sha256_of_raw, staged, staging, status_of
 from fv2es_prep.utils.files import sha256_of
 from pipelines.config import prep_config
+from pipelines.executors.plan_directory import write_plan
 from pipelines.media_hashes import hashes_of
 from pipelines.plan import plan_corpus
 
@@ -135,6 +136,18 @@ def test_a_scan_of_stored_files_is_that_of_local_ones(url: str, demo: Path) -> N
     for one, other in zip(remote.recordings, local.recordings, strict=True):
         assert other.video is not None and one.video == Path(url) / other.video.relative_to(demo)
         assert hashes_of(one).hashes == hashes_of(other).hashes
+
+
+def test_a_plan_on_disk_names_stored_media_by_their_urls(
+    url: str, demo: Path, text_model: Path, tmp_path: Path
+) -> None:
+    _put(demo, url)
+    given = {"out": tmp_path / "out", "tokenizer": str(text_model), "limit": 1}
+    plan = plan_corpus(prep_config("iemocap", raw=url, **given))
+    directory = write_plan(plan, tmp_path / "out")
+    (name,) = directory.contents.tasks
+    assert directory.task(name).recordings == plan.tasks[0].recordings
+    assert str(plan.tasks[0].recordings[0].audio).startswith("memory:/")
 
 
 def test_a_file_is_copied_once_and_again_when_it_changes(
