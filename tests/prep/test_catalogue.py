@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from cli import app  # noqa: TID251  # the command line itself
 from fv2es_prep.errors import ShardError
 from fv2es_prep.shards import catalogue_file
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue, write_catalogue
@@ -196,3 +198,21 @@ def test_an_empty_column_has_its_type(make_dataset, tmp_path, turns):
     assert table.label.shape == (turns, 2)
     assert len(table.content("mel")) == turns
     assert table.missing_counts() == {}
+
+
+def test_splits_audits_and_statistics_need_no_shard(shards, tmp_path):
+    runner = CliRunner()
+    for entry in read_index(shards).shards:
+        # What opened such a file would refuse it.
+        (shards / entry.name).write_bytes(bytes(entry.size_bytes))
+    with pytest.raises(ShardError, match="cannot be read"), ShardReader(shards / entry.name) as one:
+        one.read(0)
+    split = tmp_path / "split.json"
+    build = "build", str(shards), "--recipe", "random", "--allow-empty-class", "--out", str(split)
+    for arguments in (
+        build,
+        ("audit", str(shards), str(split)),
+        ("stats", str(shards), str(split)),
+    ):
+        result = runner.invoke(app, ["splits", *arguments])
+        assert result.exit_code == 0, result.output
