@@ -9,13 +9,22 @@ from pathlib import Path
 from fv2es_prep.utils.files import whole_file
 
 _STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --line: #d9dee6 }
+@media (prefers-color-scheme: dark) { :root { --paper: #11151b; --ink: #e6eaf0; --line: #2c3542 } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1c2430; background: #fff }
+       color: var(--ink); background: var(--paper) }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+h1, h2, p { overflow-wrap: anywhere }
+.wide { overflow-x: auto }
 table { border-collapse: collapse; margin: .5rem 0 }
-th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d9dee6 }
+th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
+         border-bottom: 1px solid var(--line); white-space: pre-line }
+td:last-child:not(.n) { overflow-wrap: anywhere; min-width: 6rem }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; border: 1px solid #d9dee6; margin: .4rem 0 } code { font-size: .9em }
+img { max-width: 100%; border: 1px solid var(--line); margin: .4rem 0 } code { font-size: .9em }
+@media (max-width: 30rem) { body { margin: 1rem auto; font-size: 14px }
+                            th, td { padding-right: .4rem; font-size: 13px }
+                            td:first-child { overflow-wrap: anywhere; min-width: 4rem } }
 """
 
 
@@ -23,6 +32,7 @@ def write_page(path: Path, title: str, body: Iterable[str]) -> None:
     """Write a page of HTML parts; raises OutputError if it cannot be written."""
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
         + "\n".join(body)
         + "</html>\n"
@@ -40,7 +50,8 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
 
     lines = ["<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows]
     header = "<tr>" + "".join(cell("th", name) for name in head) + "</tr>" if any(head) else ""
-    return f"<h2>{html.escape(title)}</h2><table>{header}{''.join(lines)}</table>"
+    table = f"<table>{header}{''.join(lines)}</table>"
+    return f"<h2>{html.escape(title)}</h2><div class=wide>{table}</div>"
 
 
 def text_table(rows: Sequence[Sequence[object]]) -> str:

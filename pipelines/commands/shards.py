@@ -104,6 +104,38 @@ def shards_show(
     output(example_values(shown), example_text(shown), as_json)
 
 
+@shards.command("diff", epilog="Example: fv2es shards diff shards-old shards --html diff.html")
+def shards_diff(
+    a: Annotated[Path, typer.Argument(help="Dataset.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Dataset to compare.", metavar="B")],
+    split: Annotated[
+        Path | None, typer.Option(help="Manifest: count for each subset.", metavar="FILE")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two datasets: settings, utterances, their parts. Exit status 1 if they differ."""
+    from fv2es_prep.shards.index import read_index
+    from fv2es_prep.shards.tools.diff.dataset_diff import diff_datasets
+    from fv2es_prep.shards.tools.diff.diff_page import diff_text, write_diff_page
+    from fv2es_prep.splits.manifest import SUBSETS, read_split
+    from fv2es_prep.utils.processes import cores
+
+    manifest = read_split(split) if split else None
+    subsets = {name: manifest.ids(name) for name in SUBSETS} if manifest else {}
+    count = sum(len(read_index(directory).shards) for directory in (a, b))
+    jobs = min(cores(), 1 + count // _SHARDS_OF_A_PROCESS)
+    with progress(count, "shards") as report:
+        diff = diff_datasets(a, b, subsets, report, jobs)
+    if page is not None:
+        write_diff_page(page, a, b, diff)
+    output({"a": str(a), "b": str(b), **diff.to_json()}, diff_text(diff), as_json)
+    if not diff.equal:
+        raise typer.Exit(1)
+
+
 _Stages = Annotated[list[str], typer.Argument(help="Stages.", metavar="STAGE...")]
 
 
