@@ -92,7 +92,7 @@ def script_of(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -
     begun = f"{_AGAIN} && [ -e {shlex.quote(str(config.out / CONFIG))} ]"
     # Folds continue by themselves; of a run that continued, the new values are stored.
     choice = [first] if folds else [f"if {begun}; then", f"  {resume}", "else", f"  {first}", "fi"]
-    train = shlex.join([sys.executable, "-m", "cli", "train"])
+    train = shlex.join([sys.executable, "-P", "-m", "fv2es", "train"])
     commands = (
         f"cd {shlex.quote(str(Path.cwd()))}",
         *choice,

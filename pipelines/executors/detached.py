@@ -150,7 +150,7 @@ def _scripts(directory: PlanDirectory, new: Submission, array: str) -> tuple[str
     """The script of the workers, and that of the job after them."""
     workers = executor_of(new.executor).workers
     most = max(min(workers, directory.open_tasks()), 1)
-    program = [sys.executable, "-m", "fv2es", "shards", "finish", str(directory.out)]
+    program = [sys.executable, "-P", "-m", "fv2es", "shards", "finish", str(directory.out)]
     options = ("ntasks=1", "requeue", f"dependency=afterany:{array}")
     commands = (f"cd {shlex.quote(str(Path.cwd()))}", f"exec {shlex.join(program)}")
     finisher = batch_script("fv2es-finish", directory.path / LOG, options, commands, new.sbatch)

@@ -61,7 +61,8 @@ def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
     There are at most as many workers as an array may have tasks here: each takes many shards.
     """
     last = min(tasks, largest_array()) - 1
-    worker = [sys.executable, "-m", "pipelines.executors.worker", str(plan)]
+    # -P: a folder `pipelines` where the command was given is not ours.
+    worker = [sys.executable, "-P", "-m", "pipelines.executors.worker", str(plan)]
     options = (f"array=0-{last}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
     commands = (
         "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",

@@ -57,8 +57,8 @@ def asked(script: str, **environment: str) -> list[str]:
         env=environment,
     )
     words = done.stdout.split("\0")[:-1]
-    assert words[:4] == [sys.executable, "-m", "cli", "train"]
-    return words[4:]
+    assert words[:5] == [sys.executable, "-P", "-m", "fv2es", "train"]
+    return words[5:]
 
 
 def test_the_script_begins_a_run_and_after_a_requeue_continues_it(
