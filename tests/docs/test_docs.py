@@ -74,6 +74,11 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_each_generated_part_stands_in_a_page() -> None:
+    text = "".join(path.read_text("utf-8") for path in DOCS.rglob("*.md"))
+    assert [name for name in generate.BLOCKS if f"<!-- generated:{name} -->" not in text] == []
+
+
 def test_generated_parts_are_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--check"]) == 0, capsys.readouterr().err
 
