@@ -66,11 +66,11 @@ def test_from_s3_to_s3_and_into_a_training(
     prep = ["prep", "iemocap", raw, "--out", shards, "--tokenizer", str(text_model)]
     prep += ["--shard-mb", "0.1", "--executor"]
 
-    # An upload that is killed after its first file.
+    # An upload that is killed after some of its files.
     command = [sys.executable, "-W", "ignore", "-c", _ONE_BY_ONE, *prep, "inline"]
     with (tmp_path / "log").open("w") as log:
         first = subprocess.Popen(command, stdout=log, stderr=log)
-    while first.poll() is None and not object_store.files_in(shards):
+    while first.poll() is None and len(object_store.files_in(shards)) < 4:
         time.sleep(0.005)
     first.kill()
     assert first.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
@@ -79,7 +79,7 @@ def test_from_s3_to_s3_and_into_a_training(
     refused = fv2es("shards", "verify", shards)
     assert refused.returncode == 2 and "is not a finished dataset" in refused.stderr
 
-    # The same command sends the rest, and only that.
+    # The same command sends the rest, and what was being sent when it was killed.
     done = fv2es(*prep, "local:2")
     assert done.returncode == 0, done.stderr
     assert f"shards   {shards}" in done.stdout
@@ -89,7 +89,8 @@ def test_from_s3_to_s3_and_into_a_training(
     for path in local:
         assert object_store.read(f"{shards}/{path.name}") == path.read_bytes()
     kept = [name for name in sent if name not in ("report.html", "run.json", ".sources.json")]
-    assert all(stored[name] == sent[name] for name in kept)
+    assert len(kept) >= 2
+    assert len([name for name in kept if stored[name] != sent[name]]) <= 1
     checked = fv2es("shards", "verify", shards, "--against", raw, "--sample", "4")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     split = tmp_path / "split.json"
