@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fv2es_prep.utils.files import whole_file
+
+# What a column of numbers holds; a dash where there is none.
+_NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?|-|")
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --line: #d9dee6 }
@@ -42,14 +46,17 @@ def write_page(path: Path, title: str, body: Iterable[str]) -> None:
 
 
 def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table under a heading; integers are right-aligned."""
+    """A table under a heading; columns of numbers are right-aligned."""
+    columns = [[str(value) for value in column] for column in zip(*rows, strict=True)]
+    numbers = [all(map(_NUMBER.fullmatch, column)) for column in columns]
 
-    def cell(tag: str, value: object) -> str:
-        kind = " class=n" if isinstance(value, int) else ""
-        return f"<{tag}{kind}>{html.escape(str(value))}</{tag}>"
+    def line(tag: str, values: Sequence[object]) -> str:
+        kinds = [" class=n" if number else "" for number in numbers] or [""] * len(values)
+        cells = zip(kinds, values, strict=True)
+        return "".join(f"<{tag}{kind}>{html.escape(str(v))}</{tag}>" for kind, v in cells)
 
-    lines = ["<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows]
-    header = "<tr>" + "".join(cell("th", name) for name in head) + "</tr>" if any(head) else ""
+    lines = [f"<tr>{line('td', row)}</tr>" for row in rows]
+    header = f"<tr>{line('th', head)}</tr>" if any(head) else ""
     table = f"<table>{header}{''.join(lines)}</table>"
     return f"<h2>{html.escape(title)}</h2><div class=wide>{table}</div>"
 
