@@ -1,4 +1,4 @@
-"""Section m: what the page of `fv2es browse` waits for, at 30 thousand and a million utterances."""
+"""Section m: response times of `fv2es browse` for 30,000 and 1,000,000 utterances."""
 
 from __future__ import annotations
 

@@ -47,7 +47,12 @@ _WAITING = 64
 
 
 class Interrupted(Exception):  # noqa: N818  # no error
-    """A task was asked to stop; what it has of its shard is at the shard's path, if anything."""
+    """A task was asked to stop; what it has of its shard is at the shard's path, if anything.
+
+    ``kept`` is set by whoever has put that where the next attempt finds it.
+    """
+
+    kept = False
 
 
 _context = functools.lru_cache(maxsize=2)(StageContext)

@@ -230,7 +230,7 @@ def _index_of(value: dict[str, Any]) -> Index:
 
 
 def encoders_of(directory: Path) -> dict[str, str]:
-    """Encoder stage -> directory or hub name, from run.json; empty if it names none."""
+    """The encoders that run.json names: stage -> directory or hub name."""
     try:
         directory = dataset_directory(directory)
         noted = json.loads(read_regular(directory / RUN_NAME))["encoders"]

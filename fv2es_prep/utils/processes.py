@@ -23,6 +23,16 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def worth_starting(tasks: int, of_one: int) -> int:
+    """How many processes to start for some tasks, at most one for each core.
+
+    Args:
+        tasks: number of tasks.
+        of_one: tasks that a process should have at least, since starting it takes time.
+    """
+    return min(cores(), 1 + tasks // of_one)
+
+
 def in_order(call: Callable[[*A], R], tasks: Sequence[tuple[*A]], jobs: int) -> Iterator[R]:
     """The results of a function of a module, in the order of its arguments; they are pickled.
 

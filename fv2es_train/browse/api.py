@@ -12,9 +12,8 @@ from fastapi.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
-from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.review import MARKS, MOST_NOTE
-from fv2es_prep.shards.tools.show import Shown, draw_example, example_values
+from fv2es_prep.shards.tools.show import Shown, draw_example, example_at, example_values
 from fv2es_prep.types import Example
 from fv2es_prep.utils.csv_text import csv_line, neutral
 from fv2es_train.browse.sound import wav_of
@@ -26,7 +25,7 @@ _PAGE = Path(__file__).parent / "page"
 _SHARED = Path(__file__).parents[1] / "serve" / "page"
 _MOST_ROWS = 500
 _NEIGHBOURS = 3
-Id = Annotated[str, Query(max_length=1000, description="Utterance id.")]
+Id = Annotated[str, Query(alias="id", description="Utterance id.")]
 
 
 class BrowseApi:
@@ -94,7 +93,7 @@ class BrowseApi:
         shown = found[offset : offset + limit].tolist()
         return {"total": len(found), "rows": self._table.rows(shown)}
 
-    def utterance(self, id_: Annotated[str, Query(alias="id")]) -> dict[str, Any]:
+    def utterance(self, id_: Id) -> dict[str, Any]:
         """One utterance: its values, those before and after it, predictions and marks."""
         table, shown = self._table, self._shown(id_)
         number, names = table.number_of(id_), table.catalogue.recordings
@@ -113,21 +112,21 @@ class BrowseApi:
             "estimated": "waveform" not in shown.example,
         }
 
-    def picture(self, id_: Annotated[str, Query(alias="id")]) -> Response:
+    def picture(self, id_: Id) -> Response:
         """Its faces, spectrum and words as one picture."""
         shown, target = self._shown(id_), io.BytesIO()
         with self._lock:
             draw_example(shown.example, target)
         return Response(target.getvalue(), media_type="image/png")
 
-    def face(self, id_: Annotated[str, Query(alias="id")]) -> Response:
+    def face(self, id_: Id) -> Response:
         """Its first face as a small picture."""
         picture = _first_face(self._shown(id_).example)
         if picture is None:
             raise ApiError(404, "the utterance has no picture")
         return Response(picture, media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
-    def sound(self, id_: Annotated[str, Query(alias="id")]) -> Response:
+    def sound(self, id_: Id) -> Response:
         """Its sound, see `wav_of`."""
         made = wav_of(self._shown(id_).example, self._table.catalogue.index.settings)
         if made is None:
@@ -141,8 +140,7 @@ class BrowseApi:
         note: Annotated[str, Body(max_length=MOST_NOTE)] = "",
     ) -> dict[str, Any]:
         """Mark an utterance; its earlier marks no longer count."""
-        if self._table.number_of(id_) < 0:
-            raise ApiError(404, f"there is no utterance {id_[:80]!r}")
+        self._number(id_)
         if unknown := {*marks} - MARKS.keys():
             sentence = f"unknown mark {min(unknown)[:80]!r}"
             raise ApiError(422, sentence, f"choose from {', '.join(MARKS)}")
@@ -161,14 +159,14 @@ class BrowseApi:
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     def _shown(self, id_: str) -> Shown:
-        table = self._table
-        number, catalogue = table.number_of(id_), table.catalogue
-        if number < 0:
+        number = self._number(id_)
+        with self._lock:
+            return example_at(self._table.directory, self._table.catalogue, number)
+
+    def _number(self, id_: str) -> int:
+        if (number := self._table.number_of(id_)) < 0:
             raise ApiError(404, f"there is no utterance {id_[:80]!r}")
-        index, row = catalogue.index, int(catalogue.row[number])
-        name = index.shards[int(catalogue.shard[number])].name
-        with self._lock, ShardReader(table.directory / name, "first", index) as reader:
-            return Shown(reader.read(row), name, row, index.rating_names)
+        return number
 
 
 def _first_face(example: Example) -> bytes | None:

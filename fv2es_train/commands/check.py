@@ -9,6 +9,8 @@ import typer
 
 from fv2es_prep.utils.console import Json, print_json
 
+_SHARDS_OF_A_PROCESS = 20
+
 
 def check(
     directory: Annotated[
@@ -26,10 +28,9 @@ def check(
     """Find utterances that look wrong: duplicates, outliers, cut spans, broken sound."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.suspects.search import CHECKS, find_suspects
-    from fv2es_prep.utils.processes import cores
+    from fv2es_prep.utils.processes import worth_starting
 
-    # A process takes longer to start than a few shards to read.
-    processes = jobs or min(cores(), 1 + len(read_index(directory).shards) // 20)
+    processes = jobs or worth_starting(len(read_index(directory).shards), _SHARDS_OF_A_PROCESS)
     found = find_suspects(directory, only or tuple(CHECKS), jobs=processes)
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:

@@ -20,6 +20,9 @@ from fv2es_prep.utils.phases import Phase, Report
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
 ]
+Page = Annotated[
+    Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 _LINE_EVERY_S = 10.0
 # A shorter phase leaves no line.

@@ -83,7 +83,7 @@ def corpus_command(corpus: Corpus) -> Any:
         as_json: Json = False,
     ) -> None:
         config = given.resolve()
-        if detach or print_scripts:
+        if (detach or print_scripts) and not dry_run:
             submit(config, print_scripts, as_json)
         else:
             prepare(config, dry_run, as_json)

@@ -9,7 +9,7 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json
-from pipelines.commands.common import Dataset, output, progress
+from pipelines.commands.common import Dataset, Page, output, progress
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 from pipelines.commands.shards_run import RUN_COMMANDS
 
@@ -49,14 +49,13 @@ def shards_verify(
 ) -> None:
     """Check a dataset: index, hashes, every invariant of the format. Exit status 1 on findings."""
     from fv2es_prep.shards.verify.checks import shards_in, verify
-    from fv2es_prep.utils.processes import cores
+    from fv2es_prep.utils.processes import worth_starting
 
     if sample is not None and against is None:
         raise UsageError("--sample needs the raw corpus", "pass it with --against RAW")
     count = len(shards_in(directory))
     with progress(count, "shards") as report:
-        # A process takes longer to start than some shards to check.
-        processes = jobs or min(cores(), 1 + count // _SHARDS_OF_A_PROCESS)
+        processes = jobs or worth_starting(count, _SHARDS_OF_A_PROCESS)
         findings = verify(directory, report, jobs=processes)
     if against is not None and findings:
         typer.echo(f"hint: repair this first; nothing was compared with {against}", err=True)
@@ -111,9 +110,7 @@ def shards_diff(
     split: Annotated[
         Path | None, typer.Option(help="Manifest: count for each subset.", metavar="FILE")
     ] = None,
-    page: Annotated[
-        Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
-    ] = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Compare two datasets: settings, utterances, their parts. Exit status 1 if they differ."""
@@ -121,12 +118,12 @@ def shards_diff(
     from fv2es_prep.shards.tools.diff.dataset_diff import diff_datasets
     from fv2es_prep.shards.tools.diff.diff_page import diff_text, write_diff_page
     from fv2es_prep.splits.manifest import SUBSETS, read_split
-    from fv2es_prep.utils.processes import cores
+    from fv2es_prep.utils.processes import worth_starting
 
     manifest = read_split(split) if split else None
     subsets = {name: manifest.ids(name) for name in SUBSETS} if manifest else {}
     count = sum(len(read_index(directory).shards) for directory in (a, b))
-    jobs = min(cores(), 1 + count // _SHARDS_OF_A_PROCESS)
+    jobs = worth_starting(count, _SHARDS_OF_A_PROCESS)
     with progress(count, "shards") as report:
         diff = diff_datasets(a, b, subsets, report, jobs)
     if page is not None:

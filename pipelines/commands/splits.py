@@ -9,7 +9,7 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json
-from pipelines.commands.common import Dataset, output, without_pandas
+from pipelines.commands.common import Dataset, Page, output, without_pandas
 
 splits = typer.Typer(
     no_args_is_help=True, help="Build, import, audit and compare splits: train, valid, test."
@@ -139,9 +139,7 @@ def splits_audit(
         list[str] | None,
         typer.Option(help="The most of a kind, e.g. transcript=1%; repeat it.", metavar="KIND=N"),
     ] = None,
-    page: Annotated[
-        Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
-    ] = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""

@@ -64,7 +64,7 @@ def submit_run(plan: Plan, config: PrepConfig) -> Submission | Summary:
     make_directory(config.out)
     with locked(config.out):
         directory = begin(plan, config.out)
-        if not directory.open_tasks() and not plan.todo:
+        if not plan.todo:
             return _finished(directory, new)
         before = read_submission(directory)
         if before and is_queued(before.finisher):
@@ -86,7 +86,8 @@ def scripts(plan: Plan, config: PrepConfig) -> list[str]:
     new = _submission(config)
     make_directory(config.out)
     with locked(config.out):
-        return list(_scripts(begin(plan, config.out), new, "ARRAY"))
+        directory = begin(plan, config.out)
+        return [_workers_script(directory, new), _finisher_script(directory, new, "ARRAY")]
 
 
 def finish_run(out: Path) -> tuple[Summary | Submission, float]:
@@ -134,27 +135,29 @@ def _submission(config: PrepConfig) -> Submission:
 
 def _submit(directory: PlanDirectory, new: Submission) -> Submission:
     directory.forget_failures()
-    workers, finisher = _scripts(directory, new, "ARRAY")
-    array = submit(workers)
+    mark = directory.mark()
+    array = submit(_workers_script(directory, new))
     try:
-        job = submit(finisher.replace("afterany:ARRAY", f"afterany:{array}"))
+        job = submit(_finisher_script(directory, new, array))
     except ExecutorError:
         slurm("scancel", array)
         raise
-    made = replace(new, mark=directory.mark(), array=array, finisher=job)
+    made = replace(new, mark=mark, array=array, finisher=job)
     write_json(directory.path / _NAME, asdict(made))
     return made
 
 
-def _scripts(directory: PlanDirectory, new: Submission, array: str) -> tuple[str, str]:
-    """The script of the workers, and that of the job after them."""
-    workers = executor_of(new.executor).workers
-    most = max(min(workers, directory.open_tasks()), 1)
+def _workers_script(directory: PlanDirectory, new: Submission) -> str:
+    tasks = min(executor_of(new.executor).workers, directory.open_tasks())
+    return script_of(directory.path, max(tasks, 1), new.sbatch)
+
+
+def _finisher_script(directory: PlanDirectory, new: Submission, array: str) -> str:
+    """The script of the job that runs when the array has ended."""
     program = [sys.executable, "-P", "-m", "fv2es", "shards", "finish", str(directory.out)]
     options = ("ntasks=1", "requeue", f"dependency=afterany:{array}")
     commands = (f"cd {shlex.quote(str(Path.cwd()))}", f"exec {shlex.join(program)}")
-    finisher = batch_script("fv2es-finish", directory.path / LOG, options, commands, new.sbatch)
-    return script_of(directory.path, most, new.sbatch), finisher
+    return batch_script("fv2es-finish", directory.path / LOG, options, commands, new.sbatch)
 
 
 def _finished(directory: PlanDirectory, made: Submission) -> Summary:

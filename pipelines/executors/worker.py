@@ -58,8 +58,8 @@ def work(
             with claim:
                 try:
                     result = _result(plan, name, claim, progress, stop)
-                except Interrupted as kept:
-                    return built + bool(kept.args)
+                except Interrupted as stopped:
+                    return built + stopped.kept
                 # Where the plan is gone, or another worker has the task, nobody needs it.
                 if result is None:
                     return built
@@ -79,7 +79,7 @@ def _result(
     """Build the shard apart, and put it in its place if the claim still holds.
 
     Raises:
-        Interrupted: ``stop`` said so; with the path of what is kept, if anything.
+        Interrupted: ``stop`` said so.
     """
     task = plan.task(name)
     # Named by the claim's nonce: an orphan of an earlier run may still build the same task.
@@ -101,13 +101,13 @@ def _result(
             return None
         (apart / task.path.name).replace(task.path)
     except Interrupted as stopped:
+        if not claim.held:
+            return None
         left = partial_path(task.path, claim.record.name)
         with contextlib.suppress(FileNotFoundError):
-            if not claim.held:
-                return None
             left.parent.mkdir(exist_ok=True)
             (apart / task.path.name).replace(left)
-            stopped.args = (left,)
+            stopped.kept = True
         raise
     except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
         return error if claim.held else None

@@ -156,6 +156,14 @@ def test_only_slurm_can_be_submitted(corpus, text_model, tmp_path, options_for) 
             function(plan, options)
 
 
+def test_a_dry_run_submits_nothing(corpus, text_model, tmp_path) -> None:
+    words = prep_command(corpus, tmp_path / "out", text_model)
+    for option in ("--detach", "--print"):
+        done = fv2es(*words, "--dry-run", option)
+        assert done.returncode == 0 and "estimated_s" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
 def test_scripts_are_printed_of_a_plan_that_any_worker_can_build(
     corpus, text_model, prepared, tmp_path, options_for
 ) -> None:

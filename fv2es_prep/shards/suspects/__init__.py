@@ -1,1 +1,1 @@
-"""Utterances of a sound dataset that look wrong to a person: what `fv2es shards check` finds."""
+"""Utterances that look wrong in a dataset that is not damaged: `fv2es shards check`."""

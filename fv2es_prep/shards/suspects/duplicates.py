@@ -126,7 +126,7 @@ def _ordered(one: int, other: int) -> tuple[int, int]:
 
 
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32], most: int) -> float:
-    """The highest correlation of two courses (T, G) that are shifted by at most so many rows."""
+    """The highest correlation of two courses (T, G) over all shifts of at most ``most`` rows."""
     best, enough = -1.0, _OVERLAP * max(len(one), len(other))
     for shift in range(-most, most + 1):
         first, second = one[max(shift, 0) :], other[max(-shift, 0) :]

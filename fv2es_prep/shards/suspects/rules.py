@@ -25,7 +25,7 @@ _NEIGHBOURS, _ENOUGH = 5, 20
 
 
 def clipped(traits: Traits) -> Iterator[Suspect]:
-    """Where the waveform is stored, from its samples; else from the level of frames."""
+    """Clipped sound, found in the samples of a stored waveform, else in the levels of frames."""
     numbers = traits.numbers
     share, peak = numbers["clipped"], numbers["peak_db"]
     for row in np.flatnonzero(share > _CLIPPED_SHARE):
@@ -46,7 +46,7 @@ def silent(traits: Traits) -> Iterator[Suspect]:
 
 
 def rate(traits: Traits) -> Iterator[Suspect]:
-    """Utterances of another sampling rate than the others, or than their files say."""
+    """Utterances whose sampling rate differs from that of the others, or of their files."""
     high, seconds = traits.numbers["high_db"], traits.catalogue.seconds
     below = np.nanmedian(high) - high if np.isfinite(high).any() else high
     audible = traits.numbers["peak_db"] >= _SILENT_DB
@@ -71,7 +71,7 @@ def pictures(traits: Traits) -> Iterator[Suspect]:
 
 
 def cut(traits: Traits) -> Iterator[Suspect]:
-    """Spans whose first or last frame is nearly as loud as speech, and above the noise."""
+    """Spans that start or end within speech: the first or the last frame is loud."""
     numbers = traits.numbers
     start, end = (numbers[name] for name in ("start_db", "end_db"))
     level = np.maximum(start, end)

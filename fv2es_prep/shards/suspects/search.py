@@ -1,4 +1,4 @@
-"""All checks that need no model, over one reading of the shards."""
+"""Run the checks that need no model; the shards are read once."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ KINDS: dict[str, str] = {
     "outlier-words": "far more or far fewer words per second than others",
     "clipped": "sound that exceeds full scale",
     "silent": "sound that is nearly silent",
-    "rate": "no high frequencies where others have some, or sound shorter than the span",
+    "rate": "missing high frequencies, or sound shorter than the span",
     "pictures": "pictures of one colour, or all the same",
     "cut": "a span that starts or ends within speech",
 }

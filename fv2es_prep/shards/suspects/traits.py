@@ -142,7 +142,10 @@ def _grouped(bands: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _means(rows: NDArray[np.float32], parts: int) -> NDArray[np.float32]:
-    """The means of equal parts of the rows (R, D): (parts, D); parts of few rows repeat them."""
+    """Split the rows (R, D) into equal parts; the mean of each, (parts, D).
+
+    With fewer rows than parts, rows are repeated.
+    """
     edges = np.linspace(0, len(rows), parts + 1)
     begin = np.minimum(edges[:-1].astype(int), len(rows) - 1)
     sums = np.add.reduceat(rows, begin, axis=0)

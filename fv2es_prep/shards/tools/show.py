@@ -12,8 +12,7 @@ from typing import Any
 
 from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import UsageError
-from fv2es_prep.shards.catalogue import read_catalogue
-from fv2es_prep.shards.index import read_index
+from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.store.shard_cache import dataset_directory
@@ -39,7 +38,7 @@ def find_example(directory: Path, name: str) -> Shown:
         ShardError: a shard is missing or damaged.
     """
     directory = dataset_directory(directory)
-    index, catalogue = read_index(directory), read_catalogue(directory)
+    catalogue = read_catalogue(directory)
     place = int(catalogue.rows_of([name])[0])
     if place < 0:
         near = difflib.get_close_matches(name, catalogue.ids.to_pylist(), 3)
@@ -47,7 +46,17 @@ def find_example(directory: Path, name: str) -> Shown:
             f"is it one of {', '.join(near)}?" if near else "dropped.jsonl says what was left out"
         )
         raise UsageError(f"{directory} has no example {name!r}", hint)
-    shard, row = index.shards[catalogue.shard[place]].name, int(catalogue.row[place])
+    return example_at(directory, catalogue, place)
+
+
+def example_at(directory: Path, catalogue: Catalogue, place: int) -> Shown:
+    """The example at a place of the catalogue of a dataset.
+
+    Raises:
+        ShardError: its shard is missing or damaged.
+    """
+    index, row = catalogue.index, int(catalogue.row[place])
+    shard = index.shards[catalogue.shard[place]].name
     with ShardReader(directory / shard, "first", index) as reader:
         return Shown(reader.read(row), shard, row, index.rating_names)
 

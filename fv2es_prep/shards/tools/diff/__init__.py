@@ -1,1 +1,1 @@
-"""Comparing two datasets: what is stored of each part, what differs, how it is told."""
+"""The comparison of two datasets."""

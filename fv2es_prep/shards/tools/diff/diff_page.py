@@ -1,4 +1,4 @@
-"""How the difference of two datasets is told: as text and as a page."""
+"""Text and HTML page of the difference of two datasets."""
 
 from __future__ import annotations
 
