@@ -29,6 +29,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 MaxArraySize=4
+FirstJobId={first}
 KillWait=5
 SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmctldPort={ports[0]}
@@ -61,7 +62,10 @@ def cluster(place: Path) -> Iterator[dict[str, str]]:
         for n in range(1, NODES + 1)
     )
     file = place / "slurm.conf"
-    file.write_text(_CONFIGURATION.format(host=host, place=place, ports=ports, nodes=nodes))
+    # A training's port follows from its job's number, and clusters run beside each other here.
+    first = 1 + 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    values = {"host": host, "place": place, "ports": ports, "nodes": nodes, "first": first}
+    file.write_text(_CONFIGURATION.format(**values))
     for name in ("state", *(f"spool-n{n}" for n in range(1, NODES + 1))):
         (place / name).mkdir()
     (place / "key").write_bytes(os.urandom(128))
