@@ -67,8 +67,8 @@ guard: setup ## compare what this checkout produces with a revision: make guard 
 docs: setup ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
 
-wheel-test: setup ## build the wheel, and run it from an environment of its own
-	tests/wheel.sh $(BIN)/python
+wheel-test: setup ## build the wheel, and run it beside modules of the same names
+	$(BIN)/python -m pytest tests/test_installed.py -m slow
 
 lock: setup ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import fv2es_prep
 import fv2es_train
 from fv2es_prep import __version__
+from fv2es_prep.utils.private_modules import find_private_modules
 
 if TYPE_CHECKING:
     from fv2es_prep import *  # noqa: F403  # for type checkers and editors
@@ -28,6 +29,7 @@ def main() -> None:
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    find_private_modules()
     from cli import app  # noqa: TID251  # the floor above this one does not exist
 
     if interruptible:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fv2es_prep.errors import ExecutorError, SettingsError
 from fv2es_prep.utils.console import say
+from fv2es_prep.utils.private_modules import call_private
 from pipelines.config import ClusterConfig
 from pipelines.executors.base import POLL_S, PlanProgress, Report
 from pipelines.executors.path_map import SAME_PATHS, PathMap
@@ -26,6 +27,10 @@ _CONNECT_S = 10.0
 _QUIET_S = 10.0
 # Tasks that Dask has at once, on a cluster of less than half as many threads.
 _MOST_TASKS = 1000
+
+
+# By name, and with plain arguments: a Dask worker of an installed fv2es does not find `pipelines`.
+_ONE_SHARD = functools.partial(call_private, f"{__name__}:build_one")
 
 
 class _LostError(ExecutorError):
@@ -149,7 +154,7 @@ def run_on(
             most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
             more = [plan.path.absolute()] * (most - len(tasks))
             # pure=False: what a task does is on disk, Dask must not think that it has it already.
-            tasks += client.map(_work, more, paths=paths, pure=False) if more else []
+            tasks += client.map(_ONE_SHARD, more, pairs=paths.pairs, pure=False) if more else []
         time.sleep(POLL_S)
 
 
@@ -171,8 +176,9 @@ def _end(tasks: list[Any]) -> None:
             raise error
 
 
-def _work(path: Path, paths: PathMap = SAME_PATHS) -> None:
+def build_one(path: Path, pairs: tuple[tuple[str, str], ...] = ()) -> None:
     """Build one shard of the plan, any that is left."""
+    paths = PathMap(pairs)
     there = Path(paths.there(str(path)))
     if not there.is_dir():
         raise ExecutorError(

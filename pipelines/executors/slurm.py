@@ -62,7 +62,8 @@ def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
     """
     last = min(tasks, largest_array()) - 1
     # -P: a folder `pipelines` where the command was given is not ours.
-    worker = [sys.executable, "-P", "-m", "pipelines.executors.worker", str(plan)]
+    start = [sys.executable, "-P", "-m", "fv2es_prep.utils.private_modules"]
+    worker = [*start, "pipelines.executors.worker", str(plan)]
     options = (f"array=0-{last}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
     commands = (
         "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",

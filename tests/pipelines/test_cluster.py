@@ -22,7 +22,7 @@ from fv2es_prep.utils.claims import holder_of, records
 from fv2es_prep.utils.files import sha256_of
 from pipelines.code import code_here
 from pipelines.config import ClusterConfig
-from pipelines.executors.cluster import _work
+from pipelines.executors.cluster import build_one
 from tests.command_line import Running, start
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_scheduler_that_is_not_there_is_told(corpus, text_model, tmp_path, pre
 
 def test_a_worker_that_sees_another_disk_is_told(address, tmp_path):
     with Client(address) as client:
-        asked = client.submit(_work, tmp_path / "gone", pure=False)
+        asked = client.submit(build_one, tmp_path / "gone", pure=False)
         with pytest.raises(ExecutorError, match=r"a worker on .* does not see .*gone"):
             asked.result()
 

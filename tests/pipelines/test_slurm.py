@@ -108,7 +108,8 @@ def test_a_wrong_name_is_refused(name: str) -> None:
 def test_the_script_is_an_array_of_workers() -> None:
     script = script_of(Path("/data/out/.plan/ab c"), 7)
     assert "#SBATCH --array=0-6\n" in script
-    assert re.search(r"exec \S+ -P -m pipelines.executors.worker '/data/out/.plan/ab c'\n", script)
+    module = "fv2es_prep.utils.private_modules pipelines.executors.worker"
+    assert re.search(rf"exec \S+ -P -m {module} '/data/out/.plan/ab c'\n", script)
 
 
 def test_without_slurm_it_is_one_sentence(
