@@ -64,8 +64,9 @@ bench-full: setup ## the same on long material: an hour and more
 guard: setup ## compare what this checkout produces with a revision: make guard AGAINST=REV
 	$(BIN)/python -m benchmarks.guard against $(or $(AGAINST),HEAD)
 
-docs: setup ## write the generated pages of docs/ anew
+docs: setup ## write the generated parts of docs/ anew, and all pages as a site into build/site
 	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build --quiet --fail-on-warning -c docs . build/site
 
 wheel-test: setup ## build the wheel, and run it beside modules of the same names
 	$(BIN)/python -m pytest tests/test_installed.py -m slow

@@ -81,7 +81,7 @@ class EmotionModel(nn.Module):
     def scale(self, letters: Collection[str]) -> float:
         """Factor of the terms of some modalities where the others are missing.
 
-        It is sum(|w|) over the fusion weights of all modalities / sum(|w|) over those of
+        It is sum(abs(w)) over the fusion weights of all modalities, divided by that over those of
         ``letters``, so that the logits stay on the scale for which the decision was fitted.
         """
         weights = self.fusion_weights()

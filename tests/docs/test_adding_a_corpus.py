@@ -15,7 +15,7 @@ from fv2es_prep.media.ffmpeg import ffmpeg_path
 
 PAGE = Path(__file__).parents[2] / "docs/adding-a-corpus.md"
 TEXT = PAGE.read_text("utf-8")
-TABLES = dict(re.findall(r"### ([^\n]+)\n(?:(?!###).)*?```csv\n(.*?)```", TEXT, re.DOTALL))
+TABLES = dict(re.findall(r"### ([^\n]+)\n(?:(?!###).)*?```text\n(.*?)```", TEXT, re.DOTALL))
 CLASSES = {
     "MELD": ("fear", "neutral"),
     "CREMA-D": ("ANG", "HAP", "SAD"),
