@@ -92,6 +92,7 @@ class DropReason(StrEnum):
     NO_VIDEO = "no_video", "the corpus has no picture of it"
     NO_AUDIO = "no_audio", "the corpus has no sound of it"
     NO_FACE = "no_face", "no face was detected in its sampled pictures"
+    EXCLUDED = "excluded", "a person marked it as `exclude` (`fv2es prep --exclude`)"
     WORKER_DIED = "worker_died", "worker processes died on its shard at every attempt"
 
     @property

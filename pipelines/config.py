@@ -84,6 +84,7 @@ class PrepConfig:
         shard_mb: Expected size of a shard in megabytes (10^6 bytes).
         limit: Prepare only the first N utterances.
         sample: Prepare only N utterances, evenly spread over the corpus.
+        exclude: review.jsonl of `fv2es browse`: leave out the utterances that it excludes.
         rehash: Hash every media file again, also those whose size and times are known.
         retry_dropped: Prepare utterances again that an earlier run dropped.
         fail_fast: Stop at the first recording that cannot be read.
@@ -118,6 +119,7 @@ class PrepConfig:
     shard_mb: float = 16.0
     limit: int | None = None
     sample: int | None = None
+    exclude: Path | None = None
     rehash: bool = False
     retry_dropped: bool = False
     fail_fast: bool = False

@@ -13,9 +13,15 @@ from typing import Any
 from fv2es_prep.config import PrepSettings, TextSettings, digest_of
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import scan_raw, stored_options
-from fv2es_prep.corpora.inventory import LabelChoice, first_utterances, spread_utterances
+from fv2es_prep.corpora.inventory import (
+    LabelChoice,
+    first_utterances,
+    spread_utterances,
+    without_utterances,
+)
 from fv2es_prep.errors import SettingsError, ShardError, UsageError
 from fv2es_prep.shards.index import read_index, shard_names
+from fv2es_prep.shards.review import excluded
 from fv2es_prep.shards.schema import FORMAT_VERSION
 from fv2es_prep.shards.writer import ShardHeader
 from fv2es_prep.stages.encoders.encoder_source import encoder_sections, split_stages
@@ -83,6 +89,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
         OutputError: the dataset directory cannot be made.
     """
     refuse_url(config.out)
+    left_out = excluded(config.exclude) if config.exclude else {}
     with phase("scan the corpus"):
         inventory = _scan(config)
     # Everything that can be refused comes before the directory is made and media are hashed.
@@ -119,6 +126,7 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
             {stage: encoders[stage] for stage in settings.stages if stage in encoders},
             config.encoder_batch,
             cache,
+            left_out,
         )
 
 
@@ -195,6 +203,7 @@ def make_plan(
     encoders: Mapping[str, str] = {},
     encoder_batch: int = 0,
     cache: Cache | None = None,
+    left_out: Mapping[str, str] = {},
 ) -> Plan:
     """Cut an inventory into shards, and find which of them and which values exist already.
 
@@ -202,7 +211,8 @@ def make_plan(
     size reaches ``shard_mb`` (10^6 bytes). So the cut depends on the corpus and the settings alone.
     Of recordings without ``media_hashes`` nothing of earlier runs is kept: workers hash their
     files. ``retry_dropped`` prepares again what an earlier run dropped. ``cache`` is read from
-    ``out`` if none. See `ShardTask` for the others.
+    ``out`` if none. ``left_out`` is dropped as `without_utterances` says, after the cut: the shards
+    of the others stay as they are. See `ShardTask` for the others.
 
     Raises:
         SettingsError: the shard size is not positive.
@@ -211,8 +221,9 @@ def make_plan(
         raise SettingsError(f"the shard size is {shard_mb} MB, expected more than 0")
     if cache is None:
         cache = read_cache(out, inventory.corpus)
+    cuts = [_without(cut, left_out) for cut in _cut(inventory, settings, shard_mb * _MB)]
+    inventory = without_utterances(inventory, left_out)
     shared = _Shared(inventory, settings, tokenizer, fail_fast, device, encoders, encoder_batch)
-    cuts = list(_cut(inventory, settings, shard_mb * _MB))
     names = shard_names(inventory.corpus, len(cuts))
     tasks, finished = [], {}
     for name, (recordings, utterances, _) in zip(names, cuts, strict=True):
@@ -305,3 +316,10 @@ def _cut(inventory: Inventory, settings: PrepSettings, shard_bytes: float) -> It
             recordings, held, size = [], [], 0
     if held:
         yield tuple(recordings), tuple(held), size
+
+
+def _without(cut: _Cut, left_out: Mapping[str, str]) -> _Cut:
+    recordings, utterances, size = cut
+    kept = tuple(utterance for utterance in utterances if utterance.id not in left_out)
+    used = {utterance.recording_id for utterance in kept}
+    return tuple(recording for recording in recordings if recording.id in used), kept, size

@@ -199,6 +199,23 @@ def spread_utterances(inventory: Inventory, count: int) -> Inventory:
     return _only(inventory, [inventory.utterances[place] for place in places])
 
 
+def without_utterances(inventory: Inventory, left_out: Mapping[str, str]) -> Inventory:
+    """The inventory without those that a person excludes: utterance id -> the person's note.
+
+    Raises:
+        SettingsError: no utterance is left.
+    """
+    gone = [utterance for utterance in inventory.utterances if utterance.id in left_out]
+    if not gone:
+        return inventory
+    kept = [utterance for utterance in inventory.utterances if utterance.id not in left_out]
+    if not kept:
+        raise SettingsError(f"all {len(gone)} utterances are excluded, expected some to be left")
+    sentences = (": ".join(filter(None, ("marked as exclude", left_out[u.id]))) for u in gone)
+    dropped = (Dropped.of(u, DropReason.EXCLUDED, s) for u, s in zip(gone, sentences, strict=True))
+    return replace(_only(inventory, kept), dropped=(*inventory.dropped, *dropped))
+
+
 def _only(inventory: Inventory, utterances: Sequence[Utterance]) -> Inventory:
     used = {utterance.recording_id for utterance in utterances}
     recordings = tuple(r for r in inventory.recordings if r.id in used)

@@ -26,7 +26,7 @@ MARKS = {
     "face": "wrong face",
     EXCLUDE: "exclude",
 }
-"""Mark -> what it means. ``exclude`` keeps an utterance out of splits."""
+"""Mark -> what it means. ``exclude`` keeps an utterance out of splits and preparations."""
 MOST_NOTE = 2000
 _MOST_BYTES = 256 << 20
 
@@ -109,6 +109,7 @@ def add_review(path: Path, id_: str, marks: Iterable[str], note: str = "") -> Re
     return review
 
 
-def excluded(path: Path) -> tuple[str, ...]:
-    """The ids that a review file keeps out of splits, sorted; see `read_review`."""
-    return tuple(sorted(n for n, review in read_review(path).items() if EXCLUDE in review.marks))
+def excluded(path: Path) -> dict[str, str]:
+    """Id -> note of what a review file excludes, in the order of ids; see `read_review`."""
+    found = sorted(read_review(path).items())
+    return {name: review.note for name, review in found if EXCLUDE in review.marks}

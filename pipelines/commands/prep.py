@@ -106,6 +106,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
             "merge",
             "limit",
             "sample",
+            Flag("exclude", metavar="FILE"),
         ),
         "Examples": (
             Flag("preset", help=f"Preset: {', '.join((OURS, *corpus.presets))}."),

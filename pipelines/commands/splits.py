@@ -79,7 +79,7 @@ def splits_build(
         stratify=stratify,
         folds=int(folds) if folds and folds.isdecimal() else folds,
         allow_empty_class=allow_empty_class,
-        exclude=excluded(exclude) if exclude else (),
+        exclude=tuple(excluded(exclude)) if exclude else (),
     )
     _write_splits(build_splits(read_catalogue(shards), rule), out, folds is not None, as_json)
 

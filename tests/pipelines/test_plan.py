@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fv2es_prep.config import FrameSettings, MelSettings, PrepSettings
 from fv2es_prep.corpora.inventory import LabelChoice, make_inventory
-from fv2es_prep.errors import SettingsError, TokenizerError
+from fv2es_prep.errors import DropReason, SettingsError, TokenizerError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.index import shard_names
 from fv2es_prep.types import Recording, Utterance
@@ -63,6 +63,25 @@ def test_the_cut_follows_the_expected_size():
     assert sizes == [6, 3, 1]
     with pytest.raises(SettingsError, match="0 MB"):
         make_plan(inventory_of(spans), PrepSettings(), "tests", Path("no"), 0)
+
+
+def test_what_a_person_excludes_changes_no_other_shard():
+    inventory = inventory_of([(n, float(k), 9.0) for n in range(6) for k in range(3)])
+    every = make_plan(inventory, PrepSettings(), "tests", Path("no"), 0.6)
+    gone = {u.id: "" for u in every.tasks[1].utterances} | {"utt0": "a note", "unknown": ""}
+    less = make_plan(inventory, PrepSettings(), "tests", Path("no"), 0.6, left_out=gone)
+    assert [task.path for task in less.tasks] == [task.path for task in every.tasks]
+    assert less.tasks[2:] == every.tasks[2:]
+    assert not less.tasks[1].utterances and not less.tasks[1].recordings
+    assert less.tasks[0].made_from != every.tasks[0].made_from
+    left = [u.id for task in less.tasks for u in task.utterances]
+    assert left == [u.id for u in inventory.utterances if u.id not in gone]
+    said = {entry.id: (entry.reason, entry.sentence) for entry in less.inventory.dropped}
+    assert said.keys() == gone.keys() - {"unknown"}
+    assert said["utt0"] == (DropReason.EXCLUDED, "marked as exclude: a note")
+    everything = {u.id: "" for u in inventory.utterances}
+    with pytest.raises(SettingsError, match="all 18 utterances are excluded"):
+        make_plan(inventory, PrepSettings(), "tests", Path("no"), left_out=everything)
 
 
 def test_planning_is_linear_and_reads_the_settings_once(monkeypatch):

@@ -13,7 +13,10 @@ import pytest
 from fv2es_prep.config import MelSettings
 from fv2es_prep.demo import make_text_model
 from fv2es_prep.errors import MediaError, OutputError, UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.review import REVIEW_NAME, add_review
 from fv2es_prep.utils.claims import locked
 from fv2es_prep.utils.files import sha256_of
 from pipelines.build import build_shard, quarantine_shard
@@ -115,6 +118,26 @@ def test_a_recording_that_comes_or_goes_leaves_the_others(
     _, all_again = prepare(options_for(corpus, shards, text_model))
     assert (all_again.prepared, all_again.counts["videos_decoded"]) == (18, 1)
     assert digests(shards) == digests(prepared)
+
+
+def test_what_is_excluded_goes_without_decoding_and_may_come_back(
+    corpus, text_model, prepared, shards, prepare, options_for
+):
+    first = read_catalogue(shards).ids[0].as_py()
+    review = shards / REVIEW_NAME
+    add_review(review, first, ["exclude", "words"], "another's words")
+    marks = review.read_bytes()
+    _, summary = prepare(options_for(corpus, shards, text_model, exclude=review))
+    assert (summary.prepared, summary.shards_built, summary.dropped["excluded"]) == (17, 1, 1)
+    assert summary.counts["videos_decoded"] == summary.counts["sounds_decoded"] == 0
+    before, after = digests(prepared), digests(shards)
+    assert before.keys() == after.keys()
+    assert sum(before[name] != after[name] for name in before) == 1
+    (entry,) = (one for one in read_dropped(shards) if one["reason"] == "excluded")
+    assert (entry["id"], entry["sentence"]) == (first, "marked as exclude: another's words")
+    assert review.read_bytes() == marks
+    again = plan_corpus(options_for(corpus, shards, text_model))
+    assert [task.path.name for task in again.todo] == [n for n in before if before[n] != after[n]]
 
 
 def test_a_changed_file_is_noticed_by_its_content(copy, text_model, shards, prepare, options_for):
