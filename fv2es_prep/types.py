@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fv2es_prep.errors import DropReason
+from fv2es_prep.utils.licences import OPEN, spdx_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,14 +189,32 @@ class Provenance:
     Attributes:
         name: its name.
         generated: whether a program made it, so that it shows no real person.
-        licence: what its licence says about shards and models, in one sentence.
+        licence: an SPDX identifier, or what its licence says about shards and models, in one
+            sentence.
         version: its version, if it has one.
+        redistributable: whether its owner lets others have what is made from it, where ``licence``
+            is a sentence; see `may_be_handed_on`.
     """
 
     name: str = ""
     generated: bool = False
     licence: str = ""
     version: str = ""
+    redistributable: bool = False
+
+    @property
+    def spdx(self) -> str:
+        """The SPDX identifier of its licence; empty where the licence is a sentence or unknown."""
+        return spdx_of(self.licence)
+
+    @property
+    def may_be_handed_on(self) -> bool:
+        """Whether its licence lets others have shards, exports and models that are made from it."""
+        return self.redistributable or self.spdx in OPEN
+
+    def under(self, licence: str) -> Provenance:
+        """The same under another licence, which alone says whether it may be handed on."""
+        return replace(self, licence=spdx_of(licence) or licence, redistributable=False)
 
     @property
     def sentence(self) -> str:

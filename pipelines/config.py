@@ -82,6 +82,8 @@ class PrepConfig:
         encoder_batch: Rows (20 ms of sound, faces, tokens) that an encoder takes at once; 0: as
             many as suit its kind.
         shard_mb: Expected size of a shard in megabytes (10^6 bytes).
+        licence: Licence of the corpus: an SPDX identifier, e.g. CC-BY-NC-SA-4.0, or one sentence;
+            empty: as provenance.json or the corpus says.
         limit: Prepare only the first N utterances.
         sample: Prepare only N utterances, evenly spread over the corpus.
         exclude: review.jsonl of `fv2es browse`: leave out the utterances that it excludes.
@@ -117,6 +119,7 @@ class PrepConfig:
     encoders: dict[str, str | int | float] = field(default_factory=dict)
     encoder_batch: Annotated[int, Meta(ge=0)] = 0
     shard_mb: float = 16.0
+    licence: str = ""
     limit: int | None = None
     sample: int | None = None
     exclude: Path | None = None

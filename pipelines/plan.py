@@ -134,6 +134,8 @@ def _scan(config: PrepConfig) -> Inventory:
     corpus = CORPORA.load(config.name)
     choice = LabelChoice(config.labels, config.merge, corpus.classes)
     inventory = scan_raw(corpus, config.raw, choice, config.corpus)
+    if config.licence:
+        inventory = replace(inventory, provenance=inventory.provenance.under(config.licence))
     if config.limit is not None:
         inventory = first_utterances(inventory, config.limit)
     if config.sample is not None:

@@ -43,7 +43,8 @@ class Corpus:
             an option named ``layout`` is part of an example's fingerprint by itself.
         presets: name -> the configuration it sets, path -> value; the user's own values win.
         view_of: utterance id -> the view of its speaker, where ids alone decide it.
-        licence: what its licence says about shards and models, in one sentence.
+        licence: an SPDX identifier, or what its licence says about shards and models, in one
+            sentence.
         version: its version, if it has one.
         require: letters of the modalities that an utterance must have by default; ``tav`` drops
             an utterance that lacks words, sound or picture, and ``""`` only one without any.
@@ -92,7 +93,7 @@ def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
     except (OSError, msgspec.MsgspecError) as error:
         raise CorpusError(
             f"{path.name} cannot be read: {error}",
-            'write {"name": "...", "generated": false, "licence": "...", "version": "..."}',
+            'write {"name": "...", "generated": false, "licence": "CC-BY-4.0", "version": "..."}',
         ) from error
 
 

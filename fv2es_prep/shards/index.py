@@ -95,6 +95,12 @@ class Index:
         return sum(shard.examples for shard in self.shards)
 
     @property
+    def may_be_handed_on(self) -> bool:
+        """Whether the licences of all parts let others have the dataset; False if unknown."""
+        known = len(self.provenance) == len(self.parts)
+        return known and all(source.may_be_handed_on for source in self.provenance)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all shards."""
         return sum(shard.size_bytes for shard in self.shards)

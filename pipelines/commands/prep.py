@@ -104,6 +104,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
             *own,
             Flag("labels", help=f"Classes in the order of the columns{classes}.", metavar="NAMES"),
             "merge",
+            Flag("licence", ("--license",), metavar="LICENCE"),
             "limit",
             "sample",
             Flag("exclude", metavar="FILE"),

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from fv2es_prep.config import PrepSettings
+from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import provenance_of
 from fv2es_prep.corpora.iemocap import IEMOCAP
 from fv2es_prep.corpora.inventory import LabelChoice
@@ -22,6 +25,7 @@ from fv2es_prep.errors import CorpusError, DropReason
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 from fv2es_prep.media.probe import duration_s
 from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.index import make_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.splits import Split, read_split, write_split
 from fv2es_prep.splits.audit import audit_split
@@ -31,6 +35,8 @@ from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
 from pipelines.commands.prep import prep
 from pipelines.commands.shards import shards
+from pipelines.config import prep_config
+from pipelines.plan import plan_corpus
 
 FIRST, SECOND = "Ses01F_impro01", "Ses02F_impro01"
 
@@ -290,6 +296,40 @@ def test_provenance_is_that_of_the_file_beside_the_table_else_of_the_corpus(
     demo = provenance_of(IEMOCAP, corpus)
     assert demo.generated
     assert "Southern California" not in demo.licence
+    assert demo.may_be_handed_on
+
+
+@pytest.mark.parametrize(
+    ("licence", "spdx", "handed_on"),
+    [
+        ("cc-by-nc-sa-4.0", "CC-BY-NC-SA-4.0", True),
+        ("CC-BY-NC-ND-4.0", "CC-BY-NC-ND-4.0", False),
+        ("Free for any use.", "", False),
+        ("", "", False),
+    ],
+)
+def test_an_open_licence_lets_shards_be_handed_on(licence, spdx, handed_on):
+    source = Provenance("mine", licence=licence)
+    assert (source.spdx, source.may_be_handed_on) == (spdx, handed_on)
+    assert replace(source, redistributable=True).may_be_handed_on
+    other = Provenance("mine", licence="As I say.", redistributable=True).under(licence)
+    assert other == Provenance("mine", licence=spdx or licence)
+
+
+@pytest.mark.parametrize("corpus", CORPORA.builtin)
+def test_no_corpus_of_ours_may_be_handed_on_by_itself(corpus, tmp_path):
+    assert not provenance_of(CORPORA.load(corpus), tmp_path).may_be_handed_on
+
+
+def test_a_licence_of_the_command_line_takes_the_place_of_the_corpus_s(table, text_model, tmp_path):
+    path = table("text,labels", ("Yes.", "joy"))
+    given = {"tokenizer": str(text_model), "stages": ("tokens",), "modalities": "t"}
+    config = prep_config("table", raw=path, out=tmp_path / "out", licence="cc0-1.0", **given)
+    source = plan_corpus(config, dry_run=True).inventory.provenance
+    assert source == Provenance("table", licence="CC0-1.0")
+    head = "table", ("joy",), (), PrepSettings(), []
+    assert make_index(*head, provenance=source).may_be_handed_on
+    assert not make_index(*head).may_be_handed_on
 
 
 def test_one_column_for_each_class(table):
