@@ -26,6 +26,10 @@ th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
 td:last-child:not(.n) { overflow-wrap: anywhere; min-width: 6rem }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 img { max-width: 100%; border: 1px solid var(--line); margin: .4rem 0 } code { font-size: .9em }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
+          gap: 1rem 2rem }
+figure { margin: 0; break-inside: avoid } figure svg { width: 100%; height: auto; display: block }
+figcaption { font-weight: 600; margin: .5rem 0 } summary { cursor: pointer; font-size: .85em }
 @media (max-width: 30rem) { body { margin: 1rem auto; font-size: 14px }
                             th, td { padding-right: .4rem; font-size: 13px }
                             td:first-child { overflow-wrap: anywhere; min-width: 4rem } }

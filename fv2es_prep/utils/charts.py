@@ -1,0 +1,183 @@
+"""Charts of self-contained pages: Vega-Lite drawn to SVG when the page is written.
+
+`bars`, `histogram`, `lines`, `matrix` and `waterfall` make a `Chart`; `charts_html` draws some side
+by side, each with its figures as a table. A page needs no script and no network, follows the
+reader's light or dark colours, and prints.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# For classes: told apart by people who do not see all colours, on light and on dark (Okabe, Ito).
+_COLOURS = ("#3b82c4", "#e08a00", "#2a9d78", "#d1495b", "#a05fb4", "#8a8f3c", "#56a8d6", "#b5651d")
+_WIDTH, _HEIGHT = 330, 190
+_INK = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"}
+_CONFIG = {
+    "background": None,
+    "font": "sans-serif",
+    "range": {"category": list(_COLOURS)},
+    "mark": {"color": _COLOURS[0]},
+    "view": {"stroke": None},
+    "axis": {
+        **_INK,
+        **{f"{part}Color": "currentColor" for part in ("domain", "grid", "tick")},
+        "domainOpacity": 0.4,
+        "gridOpacity": 0.15,
+        "tickOpacity": 0.4,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "labelLimit": 140,
+    },
+    "axisX": {"grid": False},
+    "legend": {**_INK, "orient": "top", "title": None, "labelFontSize": 11, "columns": 4},
+    "text": {"color": "currentColor"},
+}
+_DESCRIBED = re.compile(r'<path aria-label="([^"]*)"([^>]*)/>')
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn, and the figures that are drawn.
+
+    Attributes:
+        title: What the chart shows, in words.
+        spec: Vega-Lite without its data: mark and encoding, or layers.
+        rows: One figure each, by the names that ``spec`` uses.
+    """
+
+    title: str
+    spec: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+
+
+def bars(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    x: str,
+    y: str,
+    colour: str = "",
+    flat: bool = False,
+) -> Chart:
+    """A bar for each ``x``, in the rows' order; ``colour`` stacks, ``flat`` lays the bars down."""
+    across = {"field": x, "type": "nominal", "sort": None, "axis": {"labelAngle": 0}}
+    along = {"field": y, "type": "quantitative", "axis": {"tickCount": 5}}
+    encoding = {"x": along, "y": across} if flat else {"x": across, "y": along}
+    if colour:
+        encoding["color"] = {"field": colour, "type": "nominal", "sort": None}
+    spec: dict[str, Any] = {"mark": "bar", "encoding": encoding}
+    if flat:
+        spec["height"] = {"step": 22}
+    return Chart(title, spec, rows)
+
+
+def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: int = 30) -> Chart:
+    """How many values lie in each of equally wide bins; those that are no numbers are left out."""
+    numbers = np.asarray(values, np.float64)
+    counts, edges = np.histogram(numbers[np.isfinite(numbers)], bins)
+    rows = [
+        {x: float(f"{a:.6g}"), "to": float(f"{b:.6g}"), "utterances": int(n)}
+        for a, b, n in zip(edges, edges[1:], counts, strict=False)
+    ]
+    encoding = {
+        "x": {"field": x, "type": "quantitative", "bin": "binned", "title": x},
+        "x2": {"field": "to"},
+        "y": {"field": "utterances", "type": "quantitative", "axis": {"tickCount": 5}},
+    }
+    return Chart(title, {"mark": "bar", "encoding": encoding}, rows)
+
+
+def lines(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, colour: str = "") -> Chart:
+    """A line with its points; ``colour`` makes one for each of its values."""
+    encoding: dict[str, Any] = {
+        "x": {"field": x, "type": "quantitative", "axis": {"tickMinStep": 1}},
+        "y": {"field": y, "type": "quantitative", "scale": {"zero": False}},
+    }
+    if colour:
+        encoding["color"] = {"field": colour, "type": "nominal", "sort": None}
+    return Chart(title, {"mark": {"type": "line", "point": True}, "encoding": encoding}, rows)
+
+
+def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value: str) -> Chart:
+    """A cell for each pair, the darker the larger its value, which is written into it."""
+    place = {
+        "x": {"field": x, "type": "nominal", "sort": None, "axis": {"labelAngle": 0}},
+        "y": {"field": y, "type": "nominal", "sort": None},
+    }
+    opacity = {"field": value, "type": "quantitative", "legend": None, "scale": {"range": [0, 0.8]}}
+    layers = [
+        {"mark": "rect", "encoding": {**place, "opacity": opacity}},
+        {"mark": "text", "encoding": {**place, "text": {"field": value, "type": "nominal"}}},
+    ]
+    return Chart(title, {"height": {"step": 26}, "layer": layers}, rows)
+
+
+def waterfall(
+    title: str, whole: tuple[str, int], less: Iterable[tuple[str, int]], rest: str
+) -> Chart:
+    """From a whole through what is taken off it to the ``rest``, one bar below the other."""
+    name, left = whole
+    rows = [{"step": name, "utterances": left, "from": 0, "to": left}]
+    for name, number in less:
+        rows.append({"step": name, "utterances": -number, "from": left - number, "to": left})
+        left -= number
+    rows.append({"step": rest, "utterances": left, "from": 0, "to": left})
+    encoding = {
+        "y": {"field": "step", "type": "nominal", "sort": None, "title": None},
+        "x": {"field": "from", "type": "quantitative", "title": "utterances"},
+        "x2": {"field": "to"},
+        "opacity": {
+            "condition": {"test": "datum.utterances < 0", "value": 0.5},
+            "value": 1,
+        },
+    }
+    return Chart(title, {"mark": "bar", "height": {"step": 22}, "encoding": encoding}, rows)
+
+
+def charts_html(charts: Iterable[Chart]) -> str:
+    """The charts side by side as far as the page is wide."""
+    return f"<div class=charts>{''.join(map(chart_html, charts))}</div>"
+
+
+def chart_html(chart: Chart) -> str:
+    """One chart as a figure: its title, the picture, and its figures as a table to unfold."""
+    heads = list(dict.fromkeys(name for row in chart.rows for name in row))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    lines = (
+        "".join(f"<td>{html.escape(str(row.get(name, '')))}</td>" for name in heads)
+        for row in chart.rows
+    )
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return (
+        f"<figure><figcaption>{html.escape(chart.title)}</figcaption>{chart_svg(chart)}"
+        f"<details><summary>Figures</summary><div class=wide><table><tr>{head}</tr>{body}"
+        "</table></div></details></figure>"
+    )
+
+
+def chart_svg(chart: Chart) -> str:
+    """The picture alone; pointing at a mark tells its figures."""
+    # Takes half a second to start, and most commands draw nothing.
+    import vl_convert
+
+    spec = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        **chart.spec,
+        "data": {"values": list(chart.rows)},
+        "config": _CONFIG,
+    }
+    picture = vl_convert.vegalite_to_svg(spec)
+    picture = _DESCRIBED.sub(r'<path aria-label="\1"\2><title>\1</title></path>', picture)
+    label = html.escape(chart.title)
+    return picture.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
