@@ -156,7 +156,8 @@ def _build(place: Path, rule: Any, out: Path) -> None:
 
 def _audit(place: Path) -> None:
     from fv2es_prep.shards.catalogue import read_catalogue
-    from fv2es_prep.splits.audit import audit_split, audit_text
+    from fv2es_prep.splits.audit import audit_split
+    from fv2es_prep.splits.audit_page import audit_text
     from fv2es_prep.splits.manifest import read_split
 
     split = read_split(place / "build random.json", allow_repeats=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
-import io
 import os
-import pickle
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -22,8 +20,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fv2es_prep.demo import make_corpus, make_text_model
-from fv2es_prep.shards.tools import report
-from fv2es_prep.types import Example
 from pipelines.config import PrepConfig, prep_config
 from pipelines.plan import Plan, plan_corpus
 from pipelines.run import Summary, run
@@ -41,24 +37,6 @@ PATHS = {
     "max_tokens": "text.max_tokens",
     "detector": "faces.detector",
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def drawn_once() -> Iterator[None]:
-    """Reports share the pictures of equal examples: drawing them takes a third of a preparation."""
-    draw_example, pictures = report.draw_example, {}
-
-    def draw(example: Example, target: io.BytesIO) -> None:
-        key = hashlib.sha256(pickle.dumps(example)).digest()
-        if key not in pictures:
-            picture = io.BytesIO()
-            draw_example(example, picture)
-            pictures[key] = picture.getvalue()
-        target.write(pictures[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "draw_example", draw)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,15 +1,13 @@
-"""Audit of a split: what its subsets share, limits of it, and the report.
+"""Audit of a split: what its subsets share, and limits of it.
 
-Leaves the measures to `shared` and `transcripts`.
+Leaves the measures to `shared` and `transcripts`, and what a person reads to `audit_page`.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,6 @@ from fv2es_prep.splits.shared import (
     sharing_values,
 )
 from fv2es_prep.splits.transcripts import Transcripts
-from fv2es_prep.utils.pages import html_table, text_table, write_page
 
 # Kind -> what utterances of one subset share with an utterance of another.
 KINDS = {
@@ -203,73 +200,3 @@ def exceeded(audit: Audit, limits: Iterable[Limit]) -> Iterator[str]:
                     f"{found.count} of {found.of} {pair.of} utterance(s) ({found.share:.2%}) share "
                     f"{KINDS[found.kind]} with {pair.within}; the limit is {limit}"
                 )
-
-
-def audit_text(audit: Audit, above: Sequence[str]) -> str:
-    """An audit for the terminal; ``above`` holds what `exceeded` yields."""
-    tables = [text_table([[title, *head[1:]], *rows]) for title, head, rows in _tables(audit)]
-    return "\n\n".join([*tables, *(f"limit exceeded: {sentence}" for sentence in above)])
-
-
-def write_audit_page(path: Path, title: str, audit: Audit, above: Sequence[str]) -> None:
-    """Write an audit as an HTML page; ``above`` holds what `exceeded` yields.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    kinds = html_table("Kinds", ("kind", "utterances that share"), list(KINDS.items()))
-    body = [
-        f"<h1>Audit of {html.escape(title)}</h1>",
-        *(f"<p><b>Limit exceeded:</b> {html.escape(sentence)}</p>" for sentence in above),
-        *(html_table(*table) for table in _tables(audit)),
-        kinds,
-    ]
-    write_page(path, f"fv2es audit: {title}", body)
-
-
-def _tables(audit: Audit) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
-    """Title, head and rows of each table."""
-    pairs = [f"{pair.of} with {pair.within}" for pair in audit.pairs]
-    shared = [
-        [kind, *(_share(pair.shared[place]) for pair in audit.pairs)]
-        for place, kind in enumerate(KINDS)
-    ]
-    yield "Shared", ("kind", *pairs), shared
-    yield "Extent", ("", *pairs), [list(row) for row in zip(*_extents(audit), strict=True)]
-    yield "Classes", ("class", *SUBSETS), list(_class_rows(audit))
-    yield "Ids", ("", "count", "first"), list(_id_rows(audit))
-
-
-def _share(shared: Shared) -> str:
-    if shared.of and shared.unknown == shared.of:
-        return "unknown"
-    return f"{shared.count} of {shared.of} {shared.share:7.2%}"
-
-
-def _extents(audit: Audit) -> Iterator[Sequence[str]]:
-    """The columns of the table: the names of its rows, then each pair."""
-    covered = ("overlap", "covered by half or more", "mean coverage")
-    yield (*covered, "identical transcripts of five words")
-    for pair in audit.pairs:
-        detail = {name: value for shared in pair.shared for name, value in shared.detail.items()}
-        yield (
-            f"{detail['seconds']:.1f} s {detail['share_of_seconds']:7.2%}",
-            str(detail["half_covered"]),
-            f"{detail['mean_coverage']:.2%}",
-            str(detail["five_words"]),
-        )
-
-
-def _class_rows(audit: Audit) -> Iterator[list[str]]:
-    yield ["utterances", *(str(audit.listed[subset]) for subset in SUBSETS)]
-    for name, trained in audit.classes["train"].items():
-        drift = [f"{audit.classes[s][name]} {audit.drift[s][name]:+.1%}" for s in SUBSETS[1:]]
-        yield [name, str(trained), *drift]
-
-
-def _id_rows(audit: Audit) -> Iterator[list[str]]:
-    lacking = {f"{subset}, not in the dataset": ids for subset, ids in audit.not_in_shards.items()}
-    others = {"in no subset": audit.in_no_subset, "listed more than once": audit.repeated}
-    for what, ids in (lacking | others).items():
-        more = ", …" if ids.count > len(ids.named) else ""
-        yield [what, str(ids.count), ", ".join(ids.named) + more]

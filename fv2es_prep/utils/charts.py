@@ -69,11 +69,11 @@ def bars(
     flat: bool = False,
 ) -> Chart:
     """A bar for each ``x``, in the rows' order; ``colour`` stacks, ``flat`` lays the bars down."""
-    across = {"field": x, "type": "nominal", "sort": None, "axis": {"labelAngle": 0}}
-    along = {"field": y, "type": "quantitative", "axis": {"tickCount": 5}}
+    across = {**_field(x, "nominal"), "sort": None, "axis": {"labelAngle": 0}}
+    along = {**_field(y, "quantitative"), "axis": {"tickCount": 5}}
     encoding = {"x": along, "y": across} if flat else {"x": across, "y": along}
     if colour:
-        encoding["color"] = {"field": colour, "type": "nominal", "sort": None}
+        encoding["color"] = {**_field(colour, "nominal"), "sort": None, "title": None}
     spec: dict[str, Any] = {"mark": "bar", "encoding": encoding}
     if flat:
         spec["height"] = {"step": 22}
@@ -89,7 +89,7 @@ def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: 
         for a, b, n in zip(edges, edges[1:], counts, strict=False)
     ]
     encoding = {
-        "x": {"field": x, "type": "quantitative", "bin": "binned", "title": x},
+        "x": {**_field(x, "quantitative"), "bin": "binned"},
         "x2": {"field": "to"},
         "y": {"field": "utterances", "type": "quantitative", "axis": {"tickCount": 5}},
     }
@@ -99,24 +99,24 @@ def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: 
 def lines(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, colour: str = "") -> Chart:
     """A line with its points; ``colour`` makes one for each of its values."""
     encoding: dict[str, Any] = {
-        "x": {"field": x, "type": "quantitative", "axis": {"tickMinStep": 1}},
-        "y": {"field": y, "type": "quantitative", "scale": {"zero": False}},
+        "x": {**_field(x, "quantitative"), "axis": {"tickMinStep": 1}},
+        "y": {**_field(y, "quantitative"), "scale": {"zero": False}},
     }
     if colour:
-        encoding["color"] = {"field": colour, "type": "nominal", "sort": None}
+        encoding["color"] = {**_field(colour, "nominal"), "sort": None, "title": None}
     return Chart(title, {"mark": {"type": "line", "point": True}, "encoding": encoding}, rows)
 
 
 def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value: str) -> Chart:
     """A cell for each pair, the darker the larger its value, which is written into it."""
     place = {
-        "x": {"field": x, "type": "nominal", "sort": None, "axis": {"labelAngle": 0}},
-        "y": {"field": y, "type": "nominal", "sort": None},
+        "x": {**_field(x, "nominal"), "sort": None, "axis": {"labelAngle": 0}},
+        "y": {**_field(y, "nominal"), "sort": None},
     }
-    opacity = {"field": value, "type": "quantitative", "legend": None, "scale": {"range": [0, 0.8]}}
+    opacity = {**_field(value, "quantitative"), "legend": None, "scale": {"range": [0, 0.8]}}
     layers = [
         {"mark": "rect", "encoding": {**place, "opacity": opacity}},
-        {"mark": "text", "encoding": {**place, "text": {"field": value, "type": "nominal"}}},
+        {"mark": "text", "encoding": {**place, "text": {**_field(value, "nominal")}}},
     ]
     return Chart(title, {"height": {"step": 26}, "layer": layers}, rows)
 
@@ -141,6 +141,11 @@ def waterfall(
         },
     }
     return Chart(title, {"mark": "bar", "height": {"step": 22}, "encoding": encoding}, rows)
+
+
+def _field(name: str, kind: str) -> dict[str, str]:
+    """A column of the rows; Vega takes some characters of a plain name for a path."""
+    return {"field": re.sub(r"([\\.\[\]'\"])", r"\\\1", name), "type": kind, "title": name}
 
 
 def charts_html(charts: Iterable[Chart]) -> str:
@@ -179,5 +184,6 @@ def chart_svg(chart: Chart) -> str:
     }
     picture = vl_convert.vegalite_to_svg(spec)
     picture = _DESCRIBED.sub(r'<path aria-label="\1"\2><title>\1</title></path>', picture)
-    label = html.escape(chart.title)
-    return picture.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    # In HTML the names of XML's spaces have no use.
+    begin = picture.index(' class="marks"')
+    return f'<svg role="img" aria-label="{html.escape(chart.title)}"{picture[begin:]}'

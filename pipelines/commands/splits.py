@@ -144,13 +144,8 @@ def splits_audit(
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
     from fv2es_prep.shards.catalogue import read_catalogue
-    from fv2es_prep.splits.audit import (
-        audit_split,
-        audit_text,
-        exceeded,
-        parse_limits,
-        write_audit_page,
-    )
+    from fv2es_prep.splits.audit import audit_split, exceeded, parse_limits
+    from fv2es_prep.splits.audit_page import audit_text, write_audit_page
     from fv2es_prep.splits.manifest import read_split
 
     limits = parse_limits(allow or [])

@@ -20,11 +20,10 @@ from fv2es_prep.splits.audit import (
     PAIRS,
     Audit,
     audit_split,
-    audit_text,
     exceeded,
     parse_limits,
-    write_audit_page,
 )
+from fv2es_prep.splits.audit_page import audit_text, write_audit_page
 from fv2es_prep.splits.imported import read_lists
 from fv2es_prep.splits.manifest import SUBSETS, Split
 from fv2es_prep.splits.recipes import Rule, build_splits
@@ -228,6 +227,7 @@ def test_what_is_above_a_limit_is_said_and_shown(tmp_path):
     write_audit_page(tmp_path / "a.html", "a <b>", audit, sentences)
     page = (tmp_path / "a.html").read_text()
     assert "a &lt;b&gt;" in page and "time_overlap" in page and "the limit is recording=50%" in page
+    assert page.count("<svg") == 2 and "<h2>Shared</h2>" in page and "http" not in page
     for wrong in (
         "dialogue=0",
         "recording",

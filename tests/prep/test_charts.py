@@ -30,7 +30,7 @@ ROWS = [
 def told(chart: Chart) -> list[str]:
     """What pointing at each mark tells."""
     picture = ElementTree.fromstring(chart_svg(chart))
-    return [title.text or "" for title in picture.iter("{http://www.w3.org/2000/svg}title")]
+    return [title.text or "" for title in picture.iter("title")]
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -57,6 +57,12 @@ def test_a_waterfall_ends_with_what_is_left() -> None:
     assert len(told(chart)) == 4
 
 
+@pytest.mark.parametrize("name", ["a.b", "a[0]", "it's", 'say "x"', "back\\slash", "%"])
+def test_a_name_may_hold_any_character(name: str) -> None:
+    (text,) = told(bars("t", [{name: "one", "n": 3}], name, "n"))
+    assert "one" in text and "3" in text
+
+
 def test_lines_and_a_matrix_are_drawn() -> None:
     curve = [{"epoch": n, "f1": n / 4, "run": run} for n in range(3) for run in ("a", "b")]
     assert chart_svg(lines("F1", curve, "epoch", "f1", "run")).count("<title>") >= 6
@@ -68,6 +74,4 @@ def test_a_figure_has_its_table_and_nothing_from_elsewhere() -> None:
     figure = chart_html(bars("1 < 2", ROWS, "session", "utterances", "class"))
     assert "<figcaption>1 &lt; 2</figcaption>" in figure and "<td>a&lt;b</td>" in figure
     assert 'aria-label="1 &lt; 2"' in figure
-    links = re.findall(r'(?:href|src|xmlns[:a-z]*)="([^"]*)"', figure)
-    assert all(link.startswith("http://www.w3.org/") for link in links)
-    assert "<script" not in figure
+    assert not any(word in figure for word in ("<script", "http", "href", "src="))

@@ -229,5 +229,8 @@ def test_an_example_can_be_looked_at(prepared, tmp_path):
         draw_example(reader.read(0), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     page = (prepared / "report.html").read_text()
-    assert page.count("<img") == 6
-    assert "http" not in page
+    # A strip of faces and a spectrum for each of the few utterances; nothing from elsewhere.
+    assert page.count("<img") == 2 * len(read_catalogue(prepared))
+    assert page.count("<svg") >= 6
+    assert "http" not in page and "<script" not in page and "anger (ang)" in page
+    assert len(page) < 3e6

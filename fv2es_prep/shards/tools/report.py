@@ -1,12 +1,10 @@
-"""The report of a dataset: one self-contained HTML page with counts, coverage and pictures."""
+"""The report of a dataset: one page with charts, counts and a wall of examples."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,56 +12,124 @@ import numpy as np
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
-from fv2es_prep.shards.reader import ShardReader
-from fv2es_prep.shards.tools.show import draw_example
+from fv2es_prep.shards.tools.wall import wall_html
 from fv2es_prep.types import Dropped
+from fv2es_prep.utils.charts import Chart, bars, charts_html, histogram, matrix, waterfall
+from fv2es_prep.utils.emotions import emotion_name, named
 from fv2es_prep.utils.pages import html_table, write_page
 
 REPORT_NAME = "report.html"
-_MOST_SESSIONS = 50
+_MOST_SESSIONS, _MOST_SPEAKERS = 12, 30
 
 
 def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
     """Write report.html of a finished dataset and of all that was dropped, beside its index."""
     index, catalogue = read_index(directory), read_catalogue(directory)
     body = [
-        f"<h1>fv2es dataset: {html.escape(index.corpus)}</h1>",
+        f"<h1>Dataset {html.escape(index.corpus)}</h1>",
+        *(f"<p>{html.escape(source.sentence)}</p>" for source in index.provenance),
         html_table("Content", ("", ""), _content(index, catalogue)),
+        "<h2>At a glance</h2>",
+        charts_html(_charts(catalogue, dropped)),
+        html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
     ]
     if index.reconciliation:
         body.append(html_table("Reconciliation", ("", ""), list(index.reconciliation.items())))
     if missing := catalogue.missing_counts():
         head = ("modality", "code", "utterances", "meaning")
         body.append(html_table("Missing modalities", head, list(_missing(missing))))
-    body.append(html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)))
-    if len(catalogue.sessions.values) <= _MOST_SESSIONS:
-        columns = ("session", *catalogue.label_classes)
-        body.append(html_table("Sessions", columns, _sessions(catalogue)))
+    settings = html_table("Settings", ("", ""), list(index.settings.flat().items()))
     body += [
-        html_table("Dropped", ("code", "count", "meaning"), _reasons(dropped)),
-        "<h2>One example of each class</h2>",
-        *_pictures(directory, index, catalogue),
-        html_table("Settings", ("setting", "value"), list(index.settings.flat().items())),
+        html_table("Left out", ("code", "utterances", "meaning"), _reasons(dropped)),
+        wall_html(directory, catalogue),
+        f"<details><summary>How it was prepared: all settings</summary>{settings}</details>",
     ]
     path = directory / REPORT_NAME
     write_page(path, f"fv2es: {index.corpus}", body)
     return path
 
 
+def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]:
+    if not len(catalogue):
+        return
+    names = [emotion_name(name) for name in catalogue.label_classes]
+    sessions, speakers = catalogue.sessions, catalogue.speakers
+    if names and 1 < len(sessions.values) <= _MOST_SESSIONS:
+        yield bars(
+            "Classes by session",
+            [
+                {"session": session or "unknown", "class": name, "utterances": int(number)}
+                for code, session in enumerate(sessions.values)
+                for name, number in zip(
+                    names, _sums(catalogue, sessions.codes == code), strict=True
+                )
+            ],
+            *("session", "utterances", "class"),
+        )
+    elif names:
+        sums = zip(names, catalogue.label.sum(axis=0, dtype=int).tolist(), strict=True)
+        rows = [{"class": name, "utterances": number} for name, number in sums]
+        yield bars("Classes", rows, "class", "utterances", flat=True)
+    if names and 1 < len(speakers.values) <= _MOST_SPEAKERS:
+        yield matrix(
+            "Classes by speaker",
+            [
+                {"speaker": speaker or "unknown", "class": name, "utterances": int(number)}
+                for code, speaker in enumerate(speakers.values)
+                for name, number in zip(
+                    names, _sums(catalogue, speakers.codes == code), strict=True
+                )
+            ],
+            *("class", "speaker", "utterances"),
+        )
+    reasons = Counter(entry.reason.value for entry in dropped).most_common()
+    whole = ("in the corpus", len(catalogue) + len(dropped))
+    yield waterfall("From the corpus to the shards", whole, reasons, "prepared")
+    yield histogram("Length of utterances", catalogue.seconds, "seconds")
+    if (counts := catalogue.count("faces")).any():
+        share = 100 * catalogue.count("faces/found")[counts > 0] / counts[counts > 0]
+        yield histogram("Pictures with a face", share, "% of an utterance's pictures", 20)
+    if (rate := _words_per_second(catalogue)).size:
+        yield histogram("Rate of speech", rate, "words per second")
+    for name, values in catalogue.ratings.items():
+        # Votes are counts of raters for a class; their mean tells nothing.
+        if not name.startswith(("votes_", "raters")) and np.isfinite(values).any():
+            yield histogram(f"Ratings: {name}", values, name, 20)
+
+
+def _sums(catalogue: Catalogue, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[int]:
+    sums: list[int] = catalogue.label[rows].sum(axis=0, dtype=int).tolist()
+    return sums
+
+
+def _words_per_second(catalogue: Catalogue) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Of the utterances that have words and last."""
+    import pyarrow.compute as pc
+
+    words = pc.list_value_length(pc.utf8_split_whitespace(catalogue.texts)).to_numpy()
+    spoken = (pc.utf8_length(catalogue.texts).to_numpy() > 0) & (catalogue.seconds > 0)
+    return np.asarray(words[spoken] / catalogue.seconds[spoken])
+
+
 def _content(index: Index, catalogue: Catalogue) -> list[tuple[object, ...]]:
     hours = float(catalogue.seconds.sum()) / 3600
     return [
-        *(("source", source.sentence) for source in index.provenance),
         ("utterances", len(catalogue)),
         ("recordings", len(catalogue.recordings.values)),
         ("sessions", len(catalogue.sessions.values)),
         ("speakers", len(catalogue.speakers.values)),
         ("hours of utterances", f"{hours:.2f}"),
-        ("utterances without text", sum(not text for text in catalogue.texts.to_pylist())),
+        ("utterances without text", _without_text(catalogue)),
         *_counted(catalogue),
         ("shards", len(index.shards)),
         ("megabytes", f"{index.size_bytes / 1e6:.1f}"),
     ]
+
+
+def _without_text(catalogue: Catalogue) -> int:
+    import pyarrow.compute as pc
+
+    return int((pc.utf8_length(catalogue.texts).to_numpy() == 0).sum())
 
 
 def _counted(catalogue: Catalogue) -> Iterator[tuple[object, ...]]:
@@ -80,16 +146,8 @@ def _classes(catalogue: Catalogue) -> list[tuple[object, ...]]:
     sums = catalogue.label.sum(axis=0, dtype=int)
     total = max(len(catalogue), 1)
     return [
-        (name, int(count), f"{count / total:.1%}")
+        (named(name), int(count), f"{count / total:.1%}")
         for name, count in zip(catalogue.label_classes, sums, strict=True)
-    ]
-
-
-def _sessions(catalogue: Catalogue) -> list[tuple[object, ...]]:
-    sessions = catalogue.sessions
-    return [
-        (session, *map(int, catalogue.label[sessions.codes == code].sum(axis=0, dtype=int)))
-        for code, session in enumerate(sessions.values)
     ]
 
 
@@ -102,22 +160,3 @@ def _missing(found: dict[str, dict[str, int]]) -> Iterator[tuple[object, ...]]:
 def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
     counts = Counter(entry.reason for entry in dropped)
     return [(reason.value, count, reason.meaning) for reason, count in counts.most_common()]
-
-
-def _pictures(directory: Path, index: Index, catalogue: Catalogue) -> Iterable[str]:
-    """The first example of each class, if possible with a counted row, as an image in the page."""
-    counted = [counts > 0 for name, counts in catalogue.counts.items() if "/" in name]
-    shown = np.logical_and.reduce([np.ones(len(catalogue), np.bool_), *counted])
-    for column, name in enumerate(catalogue.label_classes):
-        rows = np.flatnonzero(catalogue.label[:, column] & shown)
-        if not len(rows) and catalogue.missing_counts():
-            rows = np.flatnonzero(catalogue.label[:, column])
-        if not len(rows):
-            continue
-        shard = index.shards[catalogue.shard[rows[0]]]
-        with ShardReader(directory / shard.name) as reader:
-            example = reader.read(int(catalogue.row[rows[0]]))
-        picture = io.BytesIO()
-        draw_example(example, picture)
-        data = base64.b64encode(picture.getvalue()).decode()
-        yield f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">'
