@@ -6,16 +6,15 @@ import dataclasses
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fv2es_prep.corpora import corpus_of
-from fv2es_prep.corpora.base import scan_raw
-from fv2es_prep.corpora.inventory import LabelChoice, merged_votes
+from fv2es_prep.corpora import scan_again
+from fv2es_prep.corpora.inventory import merged_votes
 from fv2es_prep.errors import MediaError, UsageError, UtteranceError
 from fv2es_prep.example import prepare_example
 from fv2es_prep.media.recording import OpenRecording
@@ -32,14 +31,6 @@ from fv2es_prep.types import Example, Recording, Utterance
 from fv2es_prep.utils.files import read_regular
 from pipelines.build import one_thread
 from pipelines.media_hashes import hashes_of
-
-
-@dataclasses.dataclass(frozen=True)
-class _AllLabels(LabelChoice):
-    """Takes every label in corpus words: a shard does not say which were merged."""
-
-    def of(self, labels: Iterable[str]) -> tuple[str, ...]:
-        return tuple(sorted(labels))
 
 
 def rederive(
@@ -109,9 +100,7 @@ def _scan(
     raw: Path, index: Index, catalogue: Catalogue
 ) -> tuple[dict[str, Recording], dict[str, Utterance]]:
     """The corpus's recordings and utterances by id, with the labels that the dataset has."""
-    corpus = corpus_of(index.corpus)
-    options = corpus.read_options(index.settings.corpus)
-    inventory = scan_raw(corpus, raw, _AllLabels(index.label_classes), options)
+    inventory = scan_again(index.corpus, raw, index.label_classes, index.settings.corpus)
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
     for name, utterance in known.items():

@@ -6,7 +6,13 @@ of the group ``fv2es.corpora`` whose object is a `Corpus`.
 
 from __future__ import annotations
 
-from fv2es_prep.corpora.base import Corpus
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fv2es_prep.corpora.base import Corpus, scan_raw
+from fv2es_prep.corpora.inventory import EveryLabel
+from fv2es_prep.types import Inventory
 from fv2es_prep.utils.registry import Registry
 
 CORPORA: Registry[Corpus] = Registry(
@@ -37,3 +43,23 @@ def corpus_of(dataset: str) -> Corpus:
     """
     known = dataset in CORPORA.names()
     return CORPORA.load(dataset if known else dataset.rpartition("-")[2])
+
+
+def scan_again(
+    dataset: str, raw: Path, classes: Sequence[str], options: Mapping[str, Any]
+) -> Inventory:
+    """The raw corpus of a dataset, with every label in corpus words.
+
+    Args:
+        dataset: the corpus' name that the dataset stores.
+        raw: the corpus, or its URL.
+        classes: the label columns of the dataset.
+        options: the corpus' options that the dataset stores.
+
+    Raises:
+        UsageError: no installed corpus has that name.
+        CorpusError: the corpus does not exist or has an unexpected layout.
+        StoreError: the store cannot be read.
+    """
+    corpus = corpus_of(dataset)
+    return scan_raw(corpus, raw, EveryLabel(tuple(classes)), corpus.read_options(options))

@@ -75,6 +75,15 @@ class LabelChoice:
         return tuple(name for name in self.columns() if name in renamed)
 
 
+@dataclass(frozen=True)
+class EveryLabel(LabelChoice):
+    """Takes every label in corpus words: a shard does not say which were merged."""
+
+    def of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """All of these labels, sorted."""
+        return tuple(sorted(labels))
+
+
 @dataclass
 class Found:
     """What a scan has found so far; recordings by their id."""

@@ -73,8 +73,11 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (99, 0)
 
 
-def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
-    """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread."""
+def input_of(kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float = 0.0) -> Any:
+    """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
+
+    What lies before ``start_s`` is skipped; times count from there.
+    """
     import ffmpeg
 
     return ffmpeg.input(
@@ -86,6 +89,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT) -> Any:
         sn=None,
         dn=None,
         **_OFF[kind],
+        **({"ss": f"{start_s:.6f}"} if start_s else {}),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Query
-from fastapi.responses import FileResponse, Response
+from fastapi import Body, Depends, FastAPI, Query
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
@@ -16,7 +17,8 @@ from fv2es_prep.shards.review import MARKS, MOST_NOTE
 from fv2es_prep.shards.tools.show import Shown, draw_example, example_at, example_values
 from fv2es_prep.types import Example
 from fv2es_prep.utils.csv_text import csv_line, neutral
-from fv2es_train.browse.sound import wav_of
+from fv2es_train.browse.excerpts import Corpus
+from fv2es_train.browse.playing import Id, Playing
 from fv2es_train.browse.table import Order, State, Table
 from fv2es_train.browse.table import Query as Wanted
 from fv2es_train.serve.api_errors import ApiError, handle_errors
@@ -25,16 +27,45 @@ _PAGE = Path(__file__).parent / "page"
 _SHARED = Path(__file__).parents[1] / "serve" / "page"
 _MOST_ROWS = 500
 _NEIGHBOURS = 3
-Id = Annotated[str, Query(alias="id", description="Utterance id.")]
+_CSV = "text/csv; charset=utf-8"
+_COLUMNS = (
+    *("id", "recording", "speaker", "session", "seconds", "faces", "labels", "text", "reason"),
+    *("marks", "note"),
+)
+
+
+def _query(  # each is a filter of the page
+    text: Annotated[str, Query(max_length=200)] = "",
+    label: str = "",
+    speaker: str = "",
+    session: str = "",
+    reason: str = "",
+    missing: str = "",
+    state: State = "",
+    most_faces: Annotated[float, Query(ge=0, le=1)] = 1.0,
+    least_s: Annotated[float, Query(ge=0)] = 0.0,
+    most_s: Annotated[float, Query(ge=0)] = float("inf"),
+    order: Order = "corpus",
+    descending: bool = False,
+) -> Wanted:
+    """The query of an address."""
+    return Wanted(
+        *(text, label, speaker, session, reason, missing, state),
+        *(most_faces, least_s, most_s, order, descending),
+    )
+
+
+_Asked = Annotated[Wanted, Depends(_query)]
 
 
 class BrowseApi:
-    """The endpoints over one table."""
+    """The endpoints over one table, and the corpus behind it if it is there."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, corpus: Corpus | None = None) -> None:
         self._table = table
         # matplotlib and HDF5 are asked from several threads.
         self._lock = threading.Lock()
+        self._playing = Playing(self._example, table.catalogue.index.settings, corpus)
 
     def app(self) -> FastAPI:
         """The application."""
@@ -42,10 +73,14 @@ class BrowseApi:
         app.get("/", include_in_schema=False)(_page)
         app.get("/v1/about")(self.about)
         app.get("/v1/rows")(self.rows)
+        app.get("/v1/rows.csv", response_class=StreamingResponse)(self.table)
         app.get("/v1/utterance")(self.utterance)
         app.get("/v1/picture.png", response_class=Response)(self.picture)
         app.get("/v1/face.png", response_class=Response)(self.face)
-        app.get("/v1/sound.wav", response_class=Response)(self.sound)
+        app.get("/v1/sound.wav", response_class=Response)(self._playing.sound)
+        app.get("/v1/waveform")(self._playing.waveform)
+        app.get("/v1/recording", response_class=Response)(self._playing.recording)
+        app.get("/v1/film.webm", response_class=Response)(self._playing.film)
         app.put("/v1/marks")(self.mark)
         app.get("/v1/marks.csv", response_class=Response)(self.marks)
         app.mount("/browse", StaticFiles(directory=_PAGE))
@@ -67,36 +102,36 @@ class BrowseApi:
             "marks": MARKS,
         }
 
-    def rows(  # each is a filter of the page
+    def rows(
         self,
-        text: Annotated[str, Query(max_length=200)] = "",
-        label: str = "",
-        speaker: str = "",
-        session: str = "",
-        reason: str = "",
-        missing: str = "",
-        state: State = "",
-        most_faces: Annotated[float, Query(ge=0, le=1)] = 1.0,
-        least_s: Annotated[float, Query(ge=0)] = 0.0,
-        most_s: Annotated[float, Query(ge=0)] = float("inf"),
-        order: Order = "corpus",
-        descending: bool = False,
+        query: _Asked,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 100,
     ) -> dict[str, Any]:
         """Some rows of a query, and how many there are."""
-        query = Wanted(
-            *(text, label, speaker, session, reason, missing, state),
-            *(most_faces, least_s, most_s, order, descending),
-        )
         found = self._table.find(query)
         shown = found[offset : offset + limit].tolist()
         return {"total": len(found), "rows": self._table.rows(shown)}
 
+    def table(self, query: _Asked) -> StreamingResponse:
+        """All rows of a query as a table."""
+        found = self._table.find(query)
+
+        def lines() -> Iterator[str]:
+            yield csv_line([*_COLUMNS, *self._table.runs]) + "\n"
+            for start in range(0, len(found), _MOST_ROWS):
+                rows = self._table.rows(found[start : start + _MOST_ROWS].tolist())
+                yield "".join(f"{csv_line(_cells(row, self._table.runs))}\n" for row in rows)
+
+        return StreamingResponse(lines(), media_type=_CSV, headers=_named("utterances.csv"))
+
     def utterance(self, id_: Id) -> dict[str, Any]:
         """One utterance: its values, those before and after it, predictions and marks."""
-        table, shown = self._table, self._shown(id_)
-        number, names = table.number_of(id_), table.catalogue.recordings
+        table, number = self._table, self._number(id_)
+        if number >= len(table.catalogue):
+            (row,) = table.rows([number])
+            return row | {"playing": self._playing.told(id_)}
+        shown, names = self._shown(id_), table.catalogue.recordings
         around = range(
             max(number - _NEIGHBOURS, 0), min(number + _NEIGHBOURS + 1, len(table.catalogue))
         )
@@ -108,8 +143,7 @@ class BrowseApi:
             "scores": table.scores(number),
             "marks": review.marks,
             "note": review.note,
-            "sound": "waveform" in shown.example or "mel" in shown.example,
-            "estimated": "waveform" not in shown.example,
+            "playing": self._playing.told(id_),
         }
 
     def picture(self, id_: Id) -> Response:
@@ -125,13 +159,6 @@ class BrowseApi:
         if picture is None:
             raise ApiError(404, "the utterance has no picture")
         return Response(picture, media_type="image/png", headers={"Cache-Control": "max-age=3600"})
-
-    def sound(self, id_: Id) -> Response:
-        """Its sound, see `wav_of`."""
-        made = wav_of(self._shown(id_).example, self._table.catalogue.index.settings)
-        if made is None:
-            raise ApiError(404, "the utterance has no sound")
-        return Response(made[0], media_type="audio/wav")
 
     def mark(
         self,
@@ -154,12 +181,18 @@ class BrowseApi:
         for review in self._table.reviews():
             held = ["1" if mark in review.marks else "0" for mark in MARKS]
             lines.append(csv_line([neutral(review.id), *held, neutral(review.note), review.at]))
-        headers = {"Content-Disposition": 'attachment; filename="review.csv"'}
         text = "".join(f"{line}\n" for line in lines)
-        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+        return Response(text, media_type=_CSV, headers=_named("review.csv"))
+
+    def _example(self, id_: str) -> Example | None:
+        """The example of an utterance; None if it was left out."""
+        left_out = self._number(id_) >= len(self._table.catalogue)
+        return None if left_out else self._shown(id_).example
 
     def _shown(self, id_: str) -> Shown:
         number = self._number(id_)
+        if number >= len(self._table.catalogue):
+            raise ApiError(404, f"{id_[:80]!r} was left out of the dataset")
         with self._lock:
             return example_at(self._table.directory, self._table.catalogue, number)
 
@@ -179,6 +212,19 @@ def _first_face(example: Example) -> bytes | None:
     target = io.BytesIO()
     Image.fromarray(faces.rgb[place]).save(target, "png")
     return target.getvalue()
+
+
+def _cells(row: Mapping[str, Any], runs: Iterable[str]) -> list[Any]:
+    """A row as the cells of a table; classes and marks are joined by ``+``."""
+    scores = row.get("scores", {})
+    lists = {name: "+".join(row.get(name, ())) for name in ("labels", "marks")}
+    cells = [{**row, **lists}.get(name, "") for name in _COLUMNS]
+    predicted = ["+".join(scores[run]["predicted"]) if run in scores else "" for run in runs]
+    return [neutral(cell) if isinstance(cell, str) else cell for cell in (*cells, *predicted)]
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def _page() -> FileResponse:

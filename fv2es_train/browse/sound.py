@@ -1,4 +1,4 @@
-"""The sound of an example as a WAV file: as it is stored, or estimated from its spectrum."""
+"""The sound of an example: as it is stored, or estimated from its spectrum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from fv2es_prep.config import MelSettings, PrepSettings
 from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.stages.waveform import FULL_SCALE
-from fv2es_prep.types import Example
+from fv2es_prep.types import Example, Waveform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,16 +21,20 @@ _ROUNDS = 24
 _LOUDEST = 0.9
 
 
-def wav_of(example: Example, settings: PrepSettings) -> tuple[bytes, bool] | None:
-    """A WAV file, mono, 16 bit, and whether it is only an estimate; None without sound."""
-    if "waveform" in example:
-        rate_hz = load_stage("waveform").settings_of(settings).rate_hz
-        return _wav(np.float32(1 / FULL_SCALE) * example["waveform"], rate_hz), False
+def stored_sound(example: Example, settings: PrepSettings) -> Waveform | None:
+    """What the stage ``waveform`` has stored; None without it."""
+    if "waveform" not in example:
+        return None
+    rate_hz = load_stage("waveform").settings_of(settings).rate_hz
+    return Waveform(np.float32(1 / FULL_SCALE) * example["waveform"], rate_hz)
+
+
+def estimated_sound(example: Example, settings: PrepSettings) -> Waveform | None:
+    """Sound with about the example's spectrum; None without one."""
     if "mel" not in example:
         return None
     mel = settings.mel
-    samples = from_spectrum(example["mel"].log_power, mel)
-    return _wav(samples, mel.rate_hz), True
+    return Waveform(from_spectrum(example["mel"].log_power, mel), mel.rate_hz)
 
 
 def from_spectrum(log_power: NDArray[np.floating], settings: MelSettings) -> NDArray[np.float32]:
@@ -59,13 +63,27 @@ def from_spectrum(log_power: NDArray[np.floating], settings: MelSettings) -> NDA
     return samples
 
 
-def _wav(samples: NDArray[np.float32], rate_hz: int) -> bytes:
-    loudest = float(np.abs(samples).max(initial=0.0))
+def wav_of(sound: Waveform) -> bytes:
+    """A WAV file, mono, 16 bit; sound that is too loud for it is made softer."""
+    loudest = float(np.abs(sound.samples).max(initial=0.0))
     scale = _LOUDEST / loudest if loudest > _LOUDEST else 1.0
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes((samples * scale * 32767).astype("<i2").tobytes())
+        file.setframerate(sound.rate_hz)
+        file.writeframes((sound.samples * scale * 32767).astype("<i2").tobytes())
     return target.getvalue()
+
+
+def outline_of(sound: Waveform, columns: int) -> NDArray[np.float32]:
+    """Smallest and largest sample of each of at most ``columns`` equal parts, float32 (columns, 2).
+
+    Full scale is [-1, 1].
+    """
+    count = min(columns, len(sound.samples))
+    if not count:
+        return np.zeros((0, 2), np.float32)
+    starts = np.arange(count) * len(sound.samples) // count
+    ends = (np.minimum, np.maximum)
+    return np.stack([end.reduceat(sound.samples, starts) for end in ends], axis=1)

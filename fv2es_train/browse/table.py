@@ -95,8 +95,9 @@ class Table:
         return [self._row(int(number)) for number in numbers]
 
     def number_of(self, id_: str) -> int:
-        """The row of an example; -1 if there is none."""
-        return int(self.catalogue.rows_of([id_])[0])
+        """The row of an utterance; -1 if there is none."""
+        number = int(self.catalogue.rows_of([id_])[0])
+        return self._left_out_rows.get(id_, -1) if number < 0 else number
 
     def choices(self) -> dict[str, list[str]]:
         """The values of each filter that is a list of words."""
@@ -135,6 +136,10 @@ class Table:
         pictures = self.catalogue.count("faces")
         found = self.catalogue.count("faces/found")
         return np.where(pictures > 0, found / np.maximum(pictures, 1), 1.0)
+
+    @functools.cached_property
+    def _left_out_rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self._left_out_ids, len(self.catalogue))}
 
     @functools.cached_property
     def _left_out_ids(self) -> list[str]:

@@ -17,6 +17,9 @@ def browse(
     run: Annotated[
         list[Path] | None, typer.Option(help="Run whose predictions are shown.", metavar="RUN")
     ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Raw corpus, to play its recordings.", metavar="RAW")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for any free one.", min=0, max=65535)] = 7861,
 ) -> None:
@@ -27,6 +30,11 @@ def browse(
     config = ServeConfig(shards, host, port)
     with bound(config, "fv2es browse", say) as listener:
         from fv2es_train.browse.api import BrowseApi
+        from fv2es_train.browse.excerpts import Corpus
         from fv2es_train.browse.table import Table
+        from fv2es_train.serve.workspace import private_workspace
 
-        listen(BrowseApi(Table(shards, run or ())).app(), config, listener, say)
+        table = Table(shards, run or ())
+        with private_workspace() as folder:
+            corpus = Corpus(raw, table.catalogue.index, folder) if raw else None
+            listen(BrowseApi(table, corpus).app(), config, listener, say)

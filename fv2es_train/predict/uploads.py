@@ -1,10 +1,11 @@
-"""What a server does with an uploaded file: decode its beginning, and encode a preview of it."""
+"""What a server does with a media file: decode its beginning or a span, encode a preview of it."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fv2es_prep.media.ffmpeg import Kind, input_of
 from fv2es_prep.media.probe import announced_s
 from fv2es_prep.media.process import Process
 from fv2es_prep.media.video import PictureReader
+from fv2es_prep.types import Waveform
 from fv2es_prep.utils.files import whole_file
 
 _SOUND_S = 0.5
@@ -43,6 +45,14 @@ def check_media(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> MediaInfo:
     """
     size = _picture_size(path, media)
     return MediaInfo(announced_s(path, "picture" if size else "sound", media), size)
+
+
+def read_sound(
+    path: Path, span: tuple[float, float], channel: int | None, media: MediaSettings = DEFAULT_MEDIA
+) -> Waveform:
+    """The sound of a span as it is prepared; see `SoundReader.span`."""
+    with contextlib.closing(SoundReader(path, media)) as reader:
+        return reader.span(*span, channel)
 
 
 def _picture_size(path: Path, media: MediaSettings) -> tuple[int, int] | None:
@@ -88,12 +98,13 @@ def make_preview(
     media: MediaSettings = DEFAULT_MEDIA,
     sound: Path | None = None,
     on_progress: Callable[[float], None] = lambda _: None,
+    span: tuple[float, float] = (0.0, math.inf),
 ) -> Path:
     """Encode a video as VP8 and Opus: at most 360 lines and 15 pictures a second, seekable.
 
-    Times count from the beginning of the file, as in the video. The preview ends at the limit of
-    length. Video or audio that cannot be decoded is left out. ``on_progress`` is called now and
-    then with the seconds that are encoded.
+    ``span`` is the part that is encoded, start and end in seconds; times count from its start. The
+    preview ends at the limit of length. Video or audio that cannot be decoded is left out.
+    ``on_progress`` is called now and then with the seconds that are encoded.
 
     Raises:
         MediaError: neither video nor audio can be decoded, or a limit is exceeded.
@@ -104,7 +115,8 @@ def make_preview(
         temporary.touch()
         for modalities in _ATTEMPTS:
             try:
-                _encode(video, sound or video, temporary, modalities, media, on_progress)
+                files = {_SOUND: sound or video, _OUT: temporary}
+                _encode(video, files, modalities, span, media, on_progress)
             except MediaError as error:
                 _raise_final(error, video)
                 failed = failed or error
@@ -127,14 +139,14 @@ def _raise_final(error: MediaError, video: Path) -> None:
 
 def _encode(
     video: Path,
-    sound: Path,
-    out: Path,
+    files: Mapping[str, Path],
     modalities: str,
+    span: tuple[float, float],
     media: MediaSettings,
     on_progress: Callable[[float], None],
 ) -> None:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    stream, files = _stream(modalities, media), {_SOUND: sound, _OUT: out}
+    stream = _stream(modalities, span, media)
     kind: Kind = "picture" if "v" in modalities else "sound"
     with contextlib.closing(
         Process(video, kind, stream, media, lines.put, _REACHED, files)
@@ -151,20 +163,21 @@ def _encode(
                 reached_s = int(value) / 1e6
                 on_progress(reached_s)
         status = process.wait(reached_s)
-        encoded = status in (0, _DAMAGED) and out.stat().st_size > 0
+        encoded = status in (0, _DAMAGED) and files[_OUT].stat().st_size > 0
         process.finish(reached_s, anything=encoded)
 
 
-def _stream(modalities: str, media: MediaSettings) -> Any:
+def _stream(modalities: str, span: tuple[float, float], media: MediaSettings) -> Any:
     import ffmpeg
 
-    options = {"t": media.max_duration_s, "progress": "pipe:2", "stats_period": 0.5}
+    start_s, length_s = span[0], min(span[1] - span[0], media.max_duration_s)
+    options: dict[str, Any] = {"t": f"{length_s:.6f}", "progress": "pipe:2", "stats_period": 0.5}
     streams = []
     if "v" in modalities:
-        streams.append(input_of("picture", media)["V:0?"])
+        streams.append(input_of("picture", media, start_s=start_s)["V:0?"])
         options |= _picture_options()
     if "a" in modalities:
-        streams.append(input_of("sound", media, _SOUND)["a:0?"])
+        streams.append(input_of("sound", media, _SOUND, start_s)["a:0?"])
         # Gaps become silence and the audio starts with the file, as in preparation.
         options |= {"af": "aresample=async=1:first_pts=0", "ac": 2, "c:a": "libopus", "b:a": "64k"}
     return ffmpeg.output(*streams, _OUT, format="webm", **options).overwrite_output()
