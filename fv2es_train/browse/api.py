@@ -130,7 +130,7 @@ class BrowseApi:
         table, number = self._table, self._number(id_)
         if number >= len(table.catalogue):
             (row,) = table.rows([number])
-            return row | {"playing": self._playing.told(id_)}
+            return row | {"playing": self._playing.told(id_, None)}
         shown, names = self._shown(id_), table.catalogue.recordings
         around = range(
             max(number - _NEIGHBOURS, 0), min(number + _NEIGHBOURS + 1, len(table.catalogue))
@@ -143,7 +143,7 @@ class BrowseApi:
             "scores": table.scores(number),
             "marks": review.marks,
             "note": review.note,
-            "playing": self._playing.told(id_),
+            "playing": self._playing.told(id_, shown.example),
         }
 
     def picture(self, id_: Id) -> Response:

@@ -45,24 +45,23 @@ class Playing:
         self._example_of, self._settings, self._corpus = example_of, settings, corpus
         self._sound = functools.lru_cache(_KEPT_SOUNDS)(self._read_sound)
 
-    def told(self, id_: str) -> dict[str, Any]:
+    def told(self, id_: str, example: Example | None) -> dict[str, Any]:
         """What can be played of an utterance.
 
-        ``video`` is null or has: the address of the whole recording, if browsers may play it, and
-        of the excerpt; start and end in the recording; whether the excerpt ends early.
+        ``sound`` says whether there is any. ``video`` is null or says: whether browsers may play
+        the recording itself, where the utterance lies in it, and how much of it an encoded film
+        shows, null for all.
         """
         found = self._corpus.find(id_) if self._corpus else None
+        stored = example is not None and bool({"waveform", "mel"} & {*example})
+        sound = stored or (found is not None and found.audio is not None)
         if found is None or found.video is None:
-            return {"video": None}
+            return {"sound": sound, "video": None}
         start_s, end_s = found.utterance.start_s, found.utterance.end_s
-        return {
-            "video": {
-                "is_playable": bool(found.media_type),
-                "start_s": start_s,
-                "end_s": end_s,
-                "most_s": LONGEST_S if end_s - start_s > LONGEST_S else None,
-            }
-        }
+        most_s = LONGEST_S if end_s - start_s > LONGEST_S else None
+        playable = bool(found.media_type)
+        video = {"is_playable": playable, "start_s": start_s, "end_s": end_s, "most_s": most_s}
+        return {"sound": sound, "video": video}
 
     def sound(self, id_: Id) -> Response:
         """The speaker's sound as a WAV file."""

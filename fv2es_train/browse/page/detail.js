@@ -1,7 +1,10 @@
 // One utterance: what it is, what it looks and sounds like, its neighbours, and its marks.
 
 import { fill, make, show } from "../page/dom.js";
+import { Player } from "./player.js";
 import { get, put } from "./server.js";
+
+const VOTES = "votes_";
 
 export class Detail {
   constructor(place, open, marked) {
@@ -14,42 +17,36 @@ export class Detail {
     this.before ??= document.activeElement;
     const name = encodeURIComponent(id);
     const value = await get(`v1/utterance?id=${name}`);
+    this.player?.stop();
     this.id = id;
+    this.player = new Player(id, value.playing);
+    const about = value.reason
+      ? [make("p", { text: `Left out: ${value.sentence ?? ""} (${value.reason.replaceAll("_", " ")}).` })]
+      : [
+        make("p", { class: "words", text: value.text || "(no words)" }),
+        this.facts(value),
+        make("img", { src: `v1/picture.png?id=${name}`, alt: `Faces, spectrum and words of ${id}`, data: { testid: "picture" } }),
+      ];
+    const around = value.neighbours ?? [];
     fill(
       this.place,
       this.closing(),
       make("h2", { text: id, tabindex: "-1" }),
-      make("p", { class: "words", text: value.text || "(no words)" }),
-      this.facts(value),
-      make("img", { src: `v1/picture.png?id=${name}`, alt: `Faces, spectrum and words of ${id}`, data: { testid: "picture" } }),
-      ...(value.sound ? [
-        make("audio", { controls: true, preload: "none", src: `v1/sound.wav?id=${name}`, data: { testid: "sound" } }),
-        value.estimated ? make("p", { class: "hint", text: "This sound is estimated from the spectrum; the dataset stores no waveform." }) : null,
-      ] : [make("p", { class: "hint", text: "The utterance has no sound." })]),
+      ...about,
+      this.player.element,
       this.form(value),
-      make("h3", { text: "In the recording" }),
-      make("ul", { class: "around" }, ...value.neighbours.map((row) => this.neighbour(row))),
+      ...(around.length ? [
+        make("h3", { text: "In the recording" }),
+        make("ul", { class: "around" }, ...around.map((row) => this.neighbour(row))),
+      ] : []),
     );
     show(true, this.place);
     this.place.scrollTop = 0;
     this.place.querySelector("h2").focus();
   }
 
-  /** Show an utterance that is not in the dataset. */
-  leftOut(row) {
-    this.before ??= document.activeElement;
-    this.id = null;
-    fill(
-      this.place,
-      this.closing(),
-      make("h2", { text: row.id, tabindex: "-1" }),
-      make("p", { text: `Left out: ${row.sentence ?? ""} (${row.reason}).` }),
-    );
-    show(true, this.place);
-    this.place.querySelector("h2").focus();
-  }
-
   close() {
+    this.player?.stop();
     show(false, this.place);
     this.before?.focus();
     this.before = undefined;
@@ -68,7 +65,8 @@ export class Detail {
       ["speaker", value.speaker],
       ["session", value.session],
       ["span", `${value.start_s.toFixed(2)} to ${value.end_s.toFixed(2)} s of ${value.recording_id}`],
-      ["ratings", Object.entries(value.ratings).filter(([, rated]) => rated !== null).map(([name, rated]) => `${name} ${rated}`).join(", ")],
+      ["ratings", this.rated(value.ratings, (name) => !name.startsWith(VOTES))],
+      ["raters", this.rated(value.ratings, (name, rated) => name.startsWith(VOTES) && rated > 0)],
       ["missing", Object.entries(value.missing ?? {}).map(([name, why]) => `${name} (${why})`).join(", ")],
       ...Object.entries(value.scores).map(([run, score]) => [
         run,
@@ -78,6 +76,11 @@ export class Detail {
     ];
     const shown = lines.filter(([, text]) => text);
     return make("dl", {}, ...shown.flatMap(([name, text]) => [make("dt", { text: name }), make("dd", { text })]));
+  }
+
+  rated(ratings, isShown) {
+    const shown = Object.entries(ratings).filter(([name, rated]) => rated !== null && isShown(name, rated));
+    return shown.map(([name, rated]) => `${name.replace(VOTES, "")} ${+rated.toFixed(2)}`).join(", ");
   }
 
   form(value) {
@@ -115,8 +118,10 @@ export class Detail {
     if (event.key === "Escape") {
       event.preventDefault();
       this.close();
-    } else if (this.id && /^[1-9]$/.test(event.key) && !event.target.matches("input:not([type=checkbox]), textarea, select")) {
-      this.boxes[Number(event.key) - 1]?.click();
+    } else if (this.id && !event.target.matches("input:not([type=checkbox]), textarea, select")) {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (/^[1-9]$/.test(event.key)) this.boxes[Number(event.key) - 1]?.click();
+      if (event.key === "p") this.player.toggle();
     }
   }
 }

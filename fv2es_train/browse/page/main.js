@@ -10,7 +10,7 @@ const WORDS = { text: "words", audio: "sound", video: "pictures" };
 const filters = byId("filters");
 const total = byId("total");
 const detail = new Detail(byId("detail"), (id) => open(id), () => list.refresh());
-const list = new List(byId("list"), byId("room"), (row) => (row.reason ? detail.leftOut(row) : open(row.id)));
+const list = new List(byId("list"), byId("room"), (row) => open(row.id));
 
 function open(id) {
   detail.open(id).catch(fail);
@@ -30,8 +30,11 @@ function fail(error) {
 async function search() {
   fill(byId("notice"));
   try {
-    const count = await list.ask(query());
-    if (count !== null) total.textContent = `${count.toLocaleString("en")} utterances`;
+    const asked = query();
+    const count = await list.ask(asked);
+    if (count === null) return;
+    total.textContent = `${count.toLocaleString("en")} utterances`;
+    byId("rows-csv").href = `v1/rows.csv?${asked}`;
   } catch (error) {
     fail(error);
   }
@@ -64,7 +67,7 @@ async function start() {
       return;
     }
     clearTimeout(timer);
-    timer = setTimeout(search, event.target.type === "search" ? 150 : 0);
+    timer = setTimeout(search, ["search", "number"].includes(event.target.type) ? 150 : 0);
   });
   filters.addEventListener("reset", () => setTimeout(() => {
     list.setGrid(false);
