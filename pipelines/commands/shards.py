@@ -192,7 +192,7 @@ def shards_export(
     kind: Annotated[
         str,
         typer.Option(
-            "--to", "--format", help="datasets, lhotse, parquet or webdataset.", metavar="FORMAT"
+            "--to", "--format", help="datasets, parquet or webdataset.", metavar="FORMAT"
         ),
     ],
     out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],

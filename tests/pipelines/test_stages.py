@@ -77,7 +77,7 @@ def check_tools(out: Path, tmp_path: Path) -> None:
     assert "landmarks" in example_text(shown)
     draw_to_file(shown, tmp_path / "one.png")
     export(out, "parquet", tmp_path / "parquet")
-    table = pq.read_table(next((tmp_path / "parquet").glob("*.parquet")))
+    table = pq.read_table(next((tmp_path / "parquet/data").glob("*.parquet")))
     stored = np.frombuffer(table["landmarks"][0].as_py(), np.float32)
     assert np.array_equal(stored, example["landmarks"].ravel(), equal_nan=True)
     tars = export(out, "webdataset", tmp_path / "tars")

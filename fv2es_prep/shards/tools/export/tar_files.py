@@ -33,8 +33,8 @@ import webdataset
 
 tars = sorted(glob.glob("DIR/data/*.tar"))
 examples = webdataset.WebDataset(tars, shardshuffle=False).decode()
-example = next(iter(examples))
-example["json"]["text"], example["mel.npy"].shape"""
+for example in examples:
+    example["json"]["text"], example["mel.npy"].shape"""
 
 
 def _write(source: Export) -> list[ExportedFile]:
@@ -66,7 +66,7 @@ def _members(shown: Shown, index: Index) -> Iterator[tuple[str, bytes]]:
         yield f"{name}.npy", file.getvalue()
 
 
-def _fields(source: Export) -> list[ExportedField]:
+def _fields(_: Export) -> list[ExportedField]:
     return [
         *small_fields(),
         ExportedField("labels", "Text", "names of the classes that hold", repeated=True),
