@@ -181,7 +181,7 @@ def test_a_stage_of_another_package_works_from_the_command_line(tmp_path):
     # Exit status 0: the dataset is whole, and derived again it is the same.
     fv2es("shards", "verify", shards, "--sample", 2, "--against", table, "--tokenizer", "none")
     fv2es("shards", "export", shards, "--format", "parquet", "--out", tars)
-    level = pq.read_table(next(tars.glob("*.parquet")))["loudness"].to_pylist()
+    level = pq.read_table(next(tars.glob("data/*.parquet")))["loudness"].to_pylist()
     assert level == pytest.approx([-21.07, -21.07], abs=0.1)
     info = json.loads(fv2es("shards", "info", shards, "--json"))
     assert info["stages"]["softness"] == {"rows": 6}
