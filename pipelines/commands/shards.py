@@ -191,9 +191,7 @@ def shards_export(
     directory: Dataset,
     kind: Annotated[
         str,
-        typer.Option(
-            "--to", "--format", help="datasets, parquet or webdataset.", metavar="FORMAT"
-        ),
+        typer.Option("--to", "--format", help="datasets, parquet or webdataset.", metavar="FORMAT"),
     ],
     out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],
     split: Annotated[
