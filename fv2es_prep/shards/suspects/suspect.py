@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "rate": "missing high frequencies, or sound shorter than the span",
     "pictures": "pictures of one colour, or all the same",
     "cut": "a span that starts or ends within speech",
+    "words": "other words in the sound than in the transcript; with `--words` only",
 }
 """Kind -> what is suspected; the text of the documentation."""
 

@@ -1,0 +1,43 @@
+"""Transcripts that belong to another sound, as suspicions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fv2es_prep.shards.suspects.offsets import Candidates, Fits, compare
+from fv2es_prep.shards.suspects.suspect import Suspect
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def wrong_words(
+    ids: Sequence[str], fits: Fits, candidates: Candidates, most: float
+) -> tuple[list[Suspect], NDArray[np.float64]]:
+    """Utterances in which other words are said than in their transcript.
+
+    Args:
+        ids: of the N utterances, in the order of the corpus.
+        fits: how well words fit.
+        candidates: whose.
+        most: the probability of a mismatch up to which nothing is suspected.
+
+    Returns:
+        The suspicions, and the probability of all, float64 (N,), NaN where nothing is compared.
+    """
+    found = compare(fits, candidates)
+    return list(_suspects(ids, found.probability, found.said, most)), found.probability
+
+
+def _suspects(
+    ids: Sequence[str], probability: NDArray[np.float64], said: NDArray[np.int64], most: float
+) -> Iterator[Suspect]:
+    for row in np.flatnonzero(probability > most).tolist():
+        if said[row] >= 0:
+            sentence = f"the words of {ids[said[row]]} fit its sound better than its own"
+        else:
+            sentence = "its words fit its sound no better than words of others"
+        yield Suspect("words", ids[row], float(probability[row]), sentence)

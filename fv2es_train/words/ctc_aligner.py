@@ -1,0 +1,81 @@
+"""Words against sound by a model of characters that was trained with CTC (Graves et al. 2006)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import ctc_loss
+
+from fv2es_prep.errors import TokenizerError, WorkError
+from fv2es_prep.utils.hub import is_local
+from fv2es_train.words.aligner import RATE_HZ, Aligner
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_HINT = "pass a CTC model, such as wav2vec 2.0, that transformers' save_pretrained wrote: --asr DIR"
+
+
+class CtcAligner(Aligner):
+    """A model in transformers' format, of any language; characters that it lacks are left out.
+
+    The probability is of all alignments (`torch.nn.functional.ctc_loss`). No language is modelled,
+    so words are not more or less usual in themselves.
+    """
+
+    def __init__(self, name_or_dir: str) -> None:
+        """Load it.
+
+        Raises:
+            WorkError: it cannot be loaded, or is no CTC model.
+        """
+        import transformers
+
+        try:
+            is_local(name_or_dir, "speech recogniser", "--asr")
+        except TokenizerError as error:
+            raise WorkError(error.sentence, _HINT) from error
+        self.name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            self._processor = transformers.AutoProcessor.from_pretrained(name_or_dir)
+            self._model = transformers.AutoModelForCTC.from_pretrained(
+                name_or_dir, use_safetensors=True
+            ).eval()
+        except Exception as error:  # those of several libraries, which vary with the damage
+            first = next(iter(str(error).strip().splitlines()), repr(error))
+            raise WorkError(
+                f"no CTC model can be read from {name_or_dir}: {first}", _HINT
+            ) from error
+        tokenizer = self._processor.tokenizer
+        vocabulary = tokenizer.get_vocab()
+        self._upper = "A" in vocabulary
+        self._unknown = tokenizer.unk_token_id
+        self._blank = self._model.config.pad_token_id
+
+    def alone(self, text: str) -> float:  # noqa: ARG002
+        """No difference."""
+        return 0.0
+
+    def _fits(self, samples: NDArray[np.float32], texts: Sequence[str]) -> Sequence[float]:
+        inputs = self._processor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
+        with torch.no_grad():
+            steps = self._model(**inputs).logits[0].log_softmax(-1)
+        return [self._of(steps, text) for text in texts]
+
+    def _of(self, steps: torch.Tensor, text: str) -> float:
+        """``steps``: logarithms of probabilities (T, V)."""
+        cased = text.upper() if self._upper else text.lower()
+        ids = self._processor.tokenizer(cased, add_special_tokens=False).input_ids
+        known = torch.tensor([k for k in ids if k not in (self._unknown, self._blank)])
+        if not len(known):
+            return float("nan")
+        lengths = torch.tensor([len(steps)]), torch.tensor([len(known)])
+        loss = ctc_loss(steps[:, None], known[None], *lengths, blank=self._blank, reduction="sum")
+        # More characters than steps have no alignment.
+        return -float(loss) if torch.isfinite(loss) else float("nan")

@@ -1,0 +1,124 @@
+"""`fv2es shards check --words`: shifted transcripts are found with a model and without one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+import typer
+from typer.testing import CliRunner
+
+from fv2es_prep.errors import WorkError
+from fv2es_prep.types import Example, Waveform
+from fv2es_train.commands.check import check
+from fv2es_train.words.aligner import load_aligner
+from fv2es_train.words.ctc_aligner import CtcAligner
+from tests.prep.suspicious import CLASSES, make_examples, write_examples
+
+SHIFTED = range(60, 100)
+_NOUNS = {"ang": "liar idiot fool", "hap": "smile party gift", "sad": "tears loss grave"}
+
+
+def _worded(count: int) -> list[Example]:
+    """Utterances whose words go with their length and class."""
+    rng = np.random.default_rng(7)
+    examples = []
+    for example in make_examples(count, seed=3):
+        said = example.utterance
+        nouns = _NOUNS[CLASSES[int(example.label.argmax())]].split()
+        length = round(2.4 * (said.end_s - said.start_s))
+        words = " ".join(rng.choice([*nouns, *nouns, "a", "the", "my"], length))
+        changed = replace(said, transcript=words)
+        examples.append(Example(changed, example.label, **dict(example)))
+    return examples
+
+
+def _shifted(examples: list[Example]) -> tuple[list[Example], set[str]]:
+    """The words of the next in a run; the ids of those that now have others."""
+    wrong = set()
+    said = [example.utterance.transcript for example in examples]
+    for row in SHIFTED:
+        example = examples[row]
+        changed = replace(example.utterance, transcript=said[row + 1])
+        examples[row] = Example(changed, example.label, **dict(example))
+        wrong |= {changed.id} if said[row] != said[row + 1] else set()
+    return examples, wrong
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory) -> tuple[Path, set[str]]:
+    examples, wrong = _shifted(_worded(160))
+    return write_examples(tmp_path_factory.mktemp("words") / "shards", examples), wrong
+
+
+def _run(*arguments: str) -> tuple[int, dict, str]:
+    app = typer.Typer()
+    app.command()(check)
+    told = CliRunner().invoke(app, [*arguments, "--only", "words", "--json"])
+    return told.exit_code, json.loads(told.stdout), told.stderr
+
+
+def test_length_and_tone_find_a_run_of_shifted_transcripts(planted):
+    directory, wrong = planted
+    status, found, said = _run(str(directory), "--asr", "none")
+    named = {suspect["utterance"] for suspect in found["suspects"]}
+    assert status == 1 and "160 utterances compared by length and tone of the sound" in said
+    assert len(named & wrong) >= 0.9 * len(wrong) and len(named - wrong) <= 3
+    scores = found["words"]["mismatch"]
+    assert len(scores) == 160 and all((scores[name] > 0.5) == (name in named) for name in scores)
+    highest = _run(str(directory), "--asr", "none", "--max-mismatch", "1")
+    assert highest[:2] == (0, {**found, "count": 0, "suspects": []})
+
+
+def _ctc(directory: Path, letters: str = "ab", **sizes) -> Path:
+    """A small CTC model with random weights, of letters and a blank."""
+    directory.mkdir(exist_ok=True)
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "|": 2} | {c: 3 + k for k, c in enumerate(letters)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    tokenizer = hf.Wav2Vec2CTCTokenizer(
+        str(directory / "vocab.json"),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        word_delimiter_token="|",
+    )
+    extractor = hf.Wav2Vec2FeatureExtractor(do_normalize=False)
+    hf.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(directory)
+    config = hf.Wav2Vec2Config(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, conv_dim=(16,) * 3, conv_stride=(8, 8, 5), conv_kernel=(16, 8, 5),
+        num_feat_extract_layers=3, pad_token_id=0, **sizes,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    hf.Wav2Vec2ForCTC(config).save_pretrained(directory)
+    return directory
+
+
+def test_a_ctc_model_sums_over_all_alignments(tmp_path):
+    aligner = load_aligner(str(_ctc(tmp_path / "ctc")))
+    samples = np.random.default_rng(0).normal(0, 0.1, 2000).astype(np.float32)
+    inputs = torch.from_numpy(samples)[None]
+    with torch.no_grad():
+        steps = aligner._model(inputs).logits[0].softmax(-1).numpy().astype(float)
+    assert 4 <= len(steps) <= 6
+    summed = {"ab": 0.0, "a": 0.0, "b a": 0.0, "aa": 0.0}
+    for path in itertools.product(range(steps.shape[1]), repeat=len(steps)):
+        merged = "".join("-?|ab"[k] for k, _ in itertools.groupby(path)).replace("-", "")
+        for text in summed:
+            if merged == text.replace(" ", "|"):
+                summed[text] += np.prod(steps[np.arange(len(steps)), path])
+    found = aligner.fits(Waveform(samples, 16_000), [*summed, "ccc", "ab" * 50, "A B"])
+    np.testing.assert_allclose(found[: len(summed)], np.log([*summed.values()]), rtol=1e-4)
+    # No letter of the model; more letters than steps; another case.
+    assert np.isnan(found[4:6]).all() and np.isfinite(found[6]) and aligner.alone("ab") == 0
+
+
+def test_what_is_no_ctc_model_is_refused(tmp_path):
+    with pytest.raises(WorkError, match="no CTC model can be read from") as error:
+        CtcAligner(str(tmp_path))
+    assert "--asr DIR" in error.value.hint
