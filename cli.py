@@ -21,6 +21,7 @@ from fv2es_train.commands.eval import compare, eval_, runs
 from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.predict import run as run_predict
+from fv2es_train.commands.publish import pull, push
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
@@ -38,6 +39,7 @@ _PANELS = {
     "Prepare": ("demo", "prep", "splits", "shards", "browse"),
     "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
+    "Publish": ("push", "pull"),
     "Other": ("config", "pack", "convert-checkpoint"),
 }
 
@@ -98,6 +100,8 @@ app.command(
 )(bench)
 app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
 app.command(epilog="Example: fv2es pack run emotions.fv2es")(pack)
+app.command(epilog="Example: fv2es push run you/emotions")(push)
+app.command(epilog="Example: fv2es pull you/emotions --out run")(pull)
 app.command(epilog="Example: fv2es browse shards --run run")(browse)
 app.command(epilog="Example: fv2es predict talk.mp4 --run run --plot talk.png")(predict)
 app.command(epilog="Example: fv2es serve --run run")(serve)

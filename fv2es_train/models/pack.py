@@ -11,7 +11,7 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer, tokenize
 from fv2es_prep.utils.files import whole_file
 from fv2es_train.models.checkpoint import load_checkpoint
-from fv2es_train.models.run_files import FAMILIARITY, IDS, tokenizer_of
+from fv2es_train.models.run_files import FAMILIARITY, IDS, tokenizer_of, unpacked
 
 # State and configuration name places of one machine; predictions name utterances of a corpus.
 _PACKED = ("best", TOKENIZER_DIR, IDS, FAMILIARITY, "metrics.json", "README.md")
@@ -39,26 +39,43 @@ def pack(run: Path, out: Path, tokenizer: str | None = None) -> dict[str, Any]:
         raise UsageError(f"{out} exists already", "choose another file")
     if run.is_file():
         raise UsageError(f"{run} is a file, expected the directory of a run", "copy it as it is")
-    checkpoint = load_checkpoint(run)
-    text = checkpoint.settings.text
-    files = {name: run / name for name in _PACKED if (run / name).is_file()}
-    folders = {name: run / name for name in _PACKED if (run / name).is_dir()}
     with tempfile.TemporaryDirectory() as place:
-        if "t" in checkpoint.model.modalities and text.is_known:
-            if tokenizer is None and tokenizer_of(run) is None:
-                raise UsageError(
-                    f"{run} does not hold its tokenizer {text.tokenizer!r}",
-                    "pass the tokenizer that made its shards: --tokenizer DIR",
-                )
-            if tokenizer is not None:
-                tokenize("", tokenizer, text)
-                folders[TOKENIZER_DIR] = Path(place) / TOKENIZER_DIR
-                copy_tokenizer(tokenizer, folders[TOKENIZER_DIR])
-        for name, folder in folders.items():
-            inside = [path for path in folder.rglob("*") if path.is_file()]
-            files |= {f"{name}/{path.relative_to(folder)}": path for path in inside}
+        files = files_of(run, Path(place), tokenizer)
         with whole_file(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name, path in sorted(files.items()):
                 with path.open("rb") as source:
                     archive.writestr(zipfile.ZipInfo(name, _TIME), source.read())
     return {"file": str(out), "size_bytes": out.stat().st_size, "files": sorted(files)}
+
+
+def files_of(run: Path, place: Path, tokenizer: str | None = None) -> dict[str, Path]:
+    """The files of a run that predict, serve and eval need: name -> path.
+
+    Args:
+        run: directory of the run, or a packed run.
+        place: an empty directory; a tokenizer that the run does not hold is copied there.
+        tokenizer: its directory or hub name.
+
+    Raises:
+        UsageError: there is no such run, or it lacks its tokenizer.
+        TokenizerError: the tokenizer is not that of the run.
+    """
+    checkpoint = load_checkpoint(run)
+    run = unpacked(run)
+    text = checkpoint.settings.text
+    files = {name: run / name for name in _PACKED if (run / name).is_file()}
+    folders = {name: run / name for name in _PACKED if (run / name).is_dir()}
+    if "t" in checkpoint.model.modalities and text.is_known:
+        if tokenizer is None and tokenizer_of(run) is None:
+            raise UsageError(
+                f"{run} does not hold its tokenizer {text.tokenizer!r}",
+                "pass the tokenizer that made its shards: --tokenizer DIR",
+            )
+        if tokenizer is not None:
+            tokenize("", tokenizer, text)
+            folders[TOKENIZER_DIR] = place / TOKENIZER_DIR
+            copy_tokenizer(tokenizer, folders[TOKENIZER_DIR])
+    for name, folder in folders.items():
+        inside = [path for path in folder.rglob("*") if path.is_file()]
+        files |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in inside}
+    return files

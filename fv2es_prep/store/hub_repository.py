@@ -1,0 +1,154 @@
+"""A repository of the Hugging Face Hub: make it, list, send and fetch its files.
+
+Endpoint, token and offline mode are those of huggingface_hub (``HF_ENDPOINT``, ``HF_TOKEN``,
+``HF_HUB_OFFLINE``). Every failure becomes one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_prep.errors import Fv2esError, StoreError, UsageError, words_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_AGAIN = "check the network and HF_ENDPOINT, and run the same command again: it continues"
+_SIGN_IN = (
+    "run `hf auth login`, or set HF_TOKEN to a token of https://huggingface.co/settings/tokens"
+)
+_DOWNLOADS = 8
+_DENIED = {401: "refuses the token", 403: "does not permit this with this token"}
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository by its name.
+
+    Attributes:
+        name: ``OWNER/NAME``.
+        kind: ``model`` or ``dataset``.
+        revision: branch, tag or commit; None is the default branch.
+    """
+
+    name: str
+    kind: str
+    revision: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"{_api().endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
+
+    def is_private(self) -> bool | None:
+        """Whether it is private; None if it is not there or not for this token."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        with told("read", self.name):
+            try:
+                info = _api().repo_info(self.name, repo_type=self.kind)
+            except RepositoryNotFoundError:
+                return None
+            return bool(info.private)
+
+    def make(self, private: bool) -> None:
+        """Make the repository, and its branch, unless they are there."""
+        with told("make", self.name):
+            api = _api()
+            api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True)
+            if self.revision:
+                branch, kind = self.revision, self.kind
+                api.create_branch(self.name, branch=branch, repo_type=kind, exist_ok=True)
+
+    def names(self) -> tuple[str, list[str]]:
+        """The commit that the revision means now, and the names of its files."""
+        with told("read", self.name):
+            info: Any = _api().repo_info(self.name, repo_type=self.kind, revision=self.revision)
+            return str(info.sha), [file.rfilename for file in info.siblings or ()]
+
+    def send(self, contents: Mapping[str, Path | bytes], gone: Sequence[str], message: str) -> str:
+        """Send files and remove others, in one commit; returns the commit.
+
+        Large files go first, and those that the Hub has already are not sent again.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        operations: list[Any] = [CommitOperationAdd(n, value) for n, value in contents.items()]
+        operations += [CommitOperationDelete(name) for name in gone]
+        given: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
+        with told("write", self.name):
+            made = _api().create_commit(self.name, operations, commit_message=message, **given)
+            return str(made.oid)
+
+    def fetch(self, names: Sequence[str], directory: Path) -> None:
+        """Fetch files into a directory; those that lie there already are kept."""
+        api = _api()
+        given: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
+
+        def one(name: str) -> None:
+            api.hf_hub_download(self.name, name, local_dir=directory, **given)
+
+        with told("read", self.name), ThreadPoolExecutor(_DOWNLOADS) as threads:
+            list(threads.map(one, names))
+
+
+def refuse_without_token() -> None:
+    """Raise UsageError if no token is stored or set."""
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise UsageError("there is no token of the Hugging Face Hub on this machine", _SIGN_IN)
+
+
+@contextlib.contextmanager
+def told(what: str, name: str) -> Iterator[None]:
+    """Make one sentence of the exceptions of the client, which vary by its version."""
+    try:
+        yield
+    except Fv2esError:
+        raise
+    except Exception as error:
+        raise _told(what, name, error) from error
+
+
+def _told(what: str, name: str, error: Exception) -> Fv2esError:
+    from huggingface_hub import constants, errors
+
+    hub, said = constants.ENDPOINT, f"cannot {what} {name} on the Hugging Face Hub"
+    # A failed upload comes in an error of its thread, a failed download in one of the local cache.
+    wrapped = isinstance(error, RuntimeError | errors.LocalEntryNotFoundError)
+    cause = error.__cause__ if wrapped and error.__cause__ else error
+    if isinstance(cause, errors.HFValidationError):
+        return UsageError(f"{name!r} is no name of a repository", "give OWNER/NAME")
+    if isinstance(cause, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+        return StoreError(f"{said}: HF_HUB_OFFLINE is set", "unset it where there is a network")
+    if isinstance(cause, errors.GatedRepoError):
+        hint = f"accept them on {hub}/{name}, signed in as the owner of the token"
+        return StoreError(f"{said}: its conditions are not accepted yet", hint)
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return StoreError(f"{said}: it is not there, or private and not for this token", _SIGN_IN)
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return StoreError(f"{said}: it has no such revision", f"see the branches of {hub}/{name}")
+    if isinstance(cause, errors.HfHubHTTPError):
+        status = cause.response.status_code
+        if status in _DENIED:
+            hint = f"{_SIGN_IN}, with the right to write to {name}"
+            return StoreError(f"{said}: {hub} {_DENIED[status]} (HTTP {status})", hint)
+        server = cause.server_message or "no message"
+        return StoreError(f"{said}: {hub} answered HTTP {status}: {server}", _AGAIN)
+    return StoreError(f"{said}: {type(cause).__name__}: {words_of(cause)}", _AGAIN)
+
+
+def _api() -> HfApi:
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    return HfApi(library_name="fv2es")
