@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,14 @@ def check(
     jobs: Annotated[
         int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
     ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Run whose predictions of its test subset doubt labels, repeatable: those of a "
+            "cross-validation; regressions on sound, words and faces if none.",
+            show_default=False,
+        ),
+    ] = None,
     words: Annotated[
         bool, typer.Option("--words", help="Also compare transcripts with what is said.")
     ] = False,
@@ -41,13 +50,18 @@ def check(
     ] = 0.5,
     as_json: Json = False,
 ) -> None:
-    """Find utterances that look wrong: duplicates, outliers, cut spans, broken sound."""
+    """Find utterances that look wrong: duplicates, outliers, cut spans, labels, broken sound."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.suspects.search import CHECKS, find_suspects, in_order_of_kinds
     from fv2es_prep.utils.processes import worth_starting
 
     processes = jobs or worth_starting(len(read_index(directory).shards), _SHARDS_OF_A_PROCESS)
-    found = find_suspects(directory, only or tuple(CHECKS), jobs=processes)
+    kinds = [*(only or CHECKS)]
+    if not only and find_spec("cleanlab") is None:
+        kinds.remove("label")
+        say('labels are not checked; that needs pip install "fv2es[check]"')
+    predicted = _predicted(directory, run) if run and "label" in kinds else None
+    found = find_suspects(directory, kinds, jobs=processes, predicted=predicted)
     more: dict[str, object] = {}
     if words or "words" in (only or ()):
         from fv2es_train.words.transcript_check import check_transcripts
@@ -62,6 +76,14 @@ def check(
         typer.echo(_table(values) or f"{directory}: nothing found")
     if len(found) > most:
         raise typer.Exit(1)
+
+
+def _predicted(directory: Path, runs: list[Path]) -> Any:
+    from fv2es_prep.shards.catalogue import read_catalogue
+    from fv2es_train.evaluation.predictions import held_out
+
+    catalogue = read_catalogue(directory)
+    return held_out(runs, catalogue.ids.to_pylist(), catalogue.label_classes)
 
 
 def _table(values: list[dict[str, object]]) -> str:

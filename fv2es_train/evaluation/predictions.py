@@ -94,6 +94,42 @@ def file_of(run: Path, subset: str) -> Path:
     return run / FOLDER / f"{subset}.csv"
 
 
+def held_out(
+    runs: Sequence[Path], ids: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.float64]:
+    """Probabilities of the utterances that are in the test subset of one of some runs.
+
+    Args:
+        runs: their directories, e.g. of the folds of a cross-validation.
+        ids: the utterances.
+        classes: their classes, in this order those of each run.
+
+    Returns:
+        (N, C), the mean of the runs; NaN where the utterance is in no test subset.
+
+    Raises:
+        UsageError: a run has other classes.
+        TrainError: a run has no predictions, or damaged ones.
+    """
+    place = {name: row for row, name in enumerate(ids)}
+    sums, counts = np.zeros((len(ids), len(classes))), np.zeros(len(ids))
+    for run in runs:
+        found = read_predictions(file_of(run, "test"))
+        if found.classes != tuple(classes):
+            raise UsageError(
+                f"{run} predicts {', '.join(found.classes)}, and the dataset has "
+                f"{', '.join(classes)}",
+                "take runs that were trained on this dataset",
+            )
+        there = [row for row, name in enumerate(found.ids) if name in place]
+        rows = [place[found.ids[row]] for row in there]
+        sums[rows] += found.probability[there]
+        counts[rows] += 1
+    counts[counts == 0] = np.nan
+    mean: NDArray[np.float64] = sums / counts[:, None]
+    return mean
+
+
 def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict[str, int] | None:
     """Refuse a subset with utterances of the training, unless it goes by the name they had there.
 

@@ -72,14 +72,20 @@ def _speech(seconds: float, kind: int, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(loud - 8 * (1 - np.minimum(fade / 5, 1))[:, None], -9).astype(np.float16)
 
 
-def write_examples(directory: Path, examples: Sequence[Example]) -> Path:
+def write_examples(
+    directory: Path,
+    examples: Sequence[Example],
+    classes: tuple[str, ...] = CLASSES,
+    settings: PrepSettings = SETTINGS,
+) -> Path:
     """Write them as shards."""
     directory.mkdir(parents=True)
+    ratings = tuple(f"r{n}" for n in range(len(examples[0].utterance.ratings)))
     receipts = []
     for number, begin in enumerate(range(0, len(examples), _SHARD)):
         part = examples[begin : begin + _SHARD]
         media = dict.fromkeys(sorted({e.utterance.recording_id for e in part}), SHA)
-        header = ShardHeader("tests", CLASSES, (), SETTINGS, media, f"{number:064d}")
+        header = ShardHeader("tests", classes, ratings, settings, media, f"{number:064d}")
         path = directory / f"tests-{number:05d}.h5"
         with ShardWriter(path, header) as writer:
             for example in part:
@@ -87,7 +93,7 @@ def write_examples(directory: Path, examples: Sequence[Example]) -> Path:
             digest, size = writer.close()
         receipts.append(ShardReceipt(path.name, digest, size, len(part), header.task_digest))
     write_dropped(directory, [])
-    write_index(directory, make_index("tests", CLASSES, (), SETTINGS, receipts))
+    write_index(directory, make_index("tests", classes, ratings, settings, receipts))
     return directory
 
 
@@ -107,6 +113,13 @@ def copied(example: Example, source: Example, rng: np.random.Generator) -> Examp
     rgb = np.clip(faces.rgb + rng.normal(0, 1.5, faces.rgb.shape), 0, 255).astype(np.uint8)
     changed = Example(span, example.label, **dict(example))
     return changed.replace(mel=MelSpectrum(noisy, HOP_S), faces=replace(faces, rgb=rgb))
+
+
+def relabelled(example: Example, classes: tuple[str, ...], by: int) -> Example:
+    """With the class that comes so many later."""
+    kind = (int(example.label.argmax()) + by) % len(classes)
+    span = replace(example.utterance, labels=(classes[kind],))
+    return Example(span, np.eye(len(classes), dtype=np.uint8)[kind], **dict(example))
 
 
 def cut(example: Example, at_start: bool) -> Example:

@@ -1,16 +1,23 @@
-"""Run the checks that need no model; the shards are read once."""
+"""Run the checks of what the shards hold, which are read once."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.suspects import rules
 from fv2es_prep.shards.suspects.duplicates import duplicates
+from fv2es_prep.shards.suspects.labels import doubtful_labels
 from fv2es_prep.shards.suspects.suspect import KINDS, Suspect
 from fv2es_prep.shards.suspects.traits import Traits, read_traits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Check = Callable[[Path, Traits], Iterator[Suspect]]
 
@@ -28,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "silent": _alone(rules.silent),
     "rate": _alone(rules.rate),
     "pictures": _alone(rules.pictures),
+    "label": _alone(doubtful_labels),
     "cut": _alone(rules.cut),
 }
 """Kind -> what finds it."""
@@ -38,6 +46,7 @@ def find_suspects(
     kinds: Collection[str] = tuple(CHECKS),
     report: Callable[[int], None] = lambda _: None,
     jobs: int = 1,
+    predicted: NDArray[np.float64] | None = None,
 ) -> list[Suspect]:
     """Utterances that look wrong, by kind, the worst first.
 
@@ -46,6 +55,7 @@ def find_suspects(
         kinds: which of `CHECKS` to run.
         report: receives the number of shards read since its last call.
         jobs: processes that read them.
+        predicted: (N, C), see `doubtful_labels`.
 
     Raises:
         UsageError: there is no dataset, or no such kind.
@@ -53,7 +63,8 @@ def find_suspects(
     """
     if unknown := sorted({*kinds} - {*KINDS}):
         raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
-    chosen = [check for kind, check in CHECKS.items() if kind in kinds]
+    checks = CHECKS | {"label": _alone(functools.partial(doubtful_labels, predicted=predicted))}
+    chosen = [check for kind, check in checks.items() if kind in kinds]
     if not chosen:
         return []
     traits = read_traits(directory, read_catalogue(directory), report, jobs)

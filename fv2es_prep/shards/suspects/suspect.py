@@ -16,6 +16,7 @@ KINDS: dict[str, str] = {
     "silent": "sound that is nearly silent",
     "rate": "missing high frequencies, or sound shorter than the span",
     "pictures": "pictures of one colour, or all the same",
+    "label": "a label that sound, words and faces contradict",
     "cut": "a span that starts or ends within speech",
     "words": "other words in the sound than in the transcript; with `--words` only",
 }

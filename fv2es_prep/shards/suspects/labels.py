@@ -1,0 +1,181 @@
+"""Labels that the rest of a dataset contradicts, by cleanlab.
+
+Each modality predicts the classes by a logistic regression that has not seen the utterance's
+speaker. Where their common prediction is sure of another class, the label is doubtful.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.catalogue import Catalogue
+from fv2es_prep.shards.suspects.suspect import Suspect
+from fv2es_prep.shards.suspects.traits import Traits
+from fv2es_prep.utils.console import say
+from fv2es_prep.utils.emotions import named
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FOLDS, _ENOUGH, _WORDS = 5, 40, 2000
+# Small weights: features are hundreds, utterances of a class may be few.
+_STRENGTH = 0.1
+# A modality is never certain, so that the others are heard.
+_LEAST = 1e-6
+# Mean recall below which no label is doubted, and times that of chance of a modality that is heard.
+_TOLD_APART, _INFORMED = 0.5, 1.2
+
+
+def doubtful_labels(
+    traits: Traits, predicted: NDArray[np.float64] | None = None
+) -> Iterator[Suspect]:
+    """Utterances whose label is doubtful; where several classes may hold, each is judged by itself.
+
+    Args:
+        traits: the dataset's.
+        predicted: (N, C), probabilities of models that have not seen the utterance, NaN where there
+            are none; by default those of regressions over the traits.
+
+    Raises:
+        UsageError: the extra ``check`` is not installed.
+    """
+    rank = _cleanlab()
+    classes, label = traits.catalogue.label_classes, traits.catalogue.label
+    if len(label) < _ENOUGH or len(classes) < 2:
+        return
+    if (label.sum(1) == 1).all():
+        given = label.argmax(1).astype(np.int64)
+        if predicted is None:
+            likely = _out_of_fold(traits, given)
+        else:
+            likely = predicted / np.maximum(predicted.sum(1, keepdims=True), _LEAST)
+        if (told_apart := _recall(given, likely)) < _TOLD_APART:
+            say(
+                f"label: the classes are told apart with a mean recall of {told_apart:.0%}, too "
+                "little to doubt a label; give the runs of a cross-validation with --run"
+            )
+            return
+        for row, quality in rank(given, likely):
+            other = named(classes[int(np.argmax(likely[row]))])
+            sentence = f"labelled {named(classes[given[row]])}, but like those of {other}"
+            yield Suspect("label", traits.ids[row], 1 - quality, sentence)
+        return
+    for place, name in enumerate(classes):
+        given = label[:, place].astype(np.int64)
+        if predicted is None:
+            likely = _out_of_fold(traits, given)
+        else:
+            likely = np.stack([1 - predicted[:, place], predicted[:, place]], 1)
+        if _recall(given, likely) < _TOLD_APART + 0.1:
+            continue
+        for row, quality in rank(given, likely):
+            sentence = f"{'' if given[row] else 'not '}labelled {named(name)}, unlike its like"
+            yield Suspect("label", traits.ids[row], 1 - quality, sentence)
+
+
+def _cleanlab() -> Any:
+    """Finds label issues: gives rows, the worst first, with the probability of their labels."""
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise UsageError(
+            "doubtful labels are found by cleanlab, which is not installed",
+            'pip install "fv2es[check]", or choose other kinds with --only',
+        ) from error
+
+    def rank(given: NDArray[np.int64], likely: NDArray[np.float64]) -> Iterator[tuple[int, float]]:
+        known = np.flatnonzero(np.isfinite(likely).all(1))
+        # cleanlab wants each class at least once.
+        if len(np.unique(given[known])) < likely.shape[1]:
+            return
+        found = find_label_issues(
+            given[known], likely[known], return_indices_ranked_by="self_confidence", n_jobs=1
+        )
+        for row in known[found].tolist():
+            yield row, float(likely[row, given[row]])
+
+    return rank
+
+
+def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities (N, C) of the classes that occur, from what is known of each modality."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import StandardScaler
+
+    catalogue = traits.catalogue
+    parts: list[tuple[Any, Any]] = []
+    for name in ("tone", "face"):
+        known = np.isfinite(traits.vectors[name]).all(1)
+        if known.any():
+            parts.append((known, StandardScaler().fit_transform(traits.vectors[name][known])))
+    texts = np.array(catalogue.texts.to_pylist(), dtype=object)
+    spoken: NDArray[np.bool_] = np.array([bool(text.split()) for text in texts], np.bool_)
+    if len(set(texts[spoken])) > 1:
+        words = TfidfVectorizer(
+            min_df=2,
+            ngram_range=(1, 2),
+            max_features=_WORDS,
+            sublinear_tf=True,
+            token_pattern=r"\S+",  # noqa: S106  # of words
+        )
+        try:
+            # As large as the other parts, whose columns have a deviation of 1.
+            vectors = words.fit_transform(texts[spoken])
+            parts.append((spoken, vectors * np.sqrt(vectors.shape[1])))
+        except ValueError:
+            # No word occurs twice.
+            pass
+    logs = np.zeros((len(given), given.max() + 1))
+    heard = np.zeros(len(given))
+    for known, values in parts:
+        probabilities = _predict(values, given[known], _groups(catalogue)[known])
+        if probabilities is None:
+            continue
+        if _recall(given[known], probabilities) > _INFORMED / logs.shape[1]:
+            logs[known] += np.log(probabilities + _LEAST)
+            heard[known] += 1
+    mean = np.exp(logs / np.maximum(heard, 1)[:, None])
+    mean[heard == 0] = np.nan
+    likely: NDArray[np.float64] = mean / mean.sum(1, keepdims=True)
+    return likely
+
+
+def _recall(given: NDArray[np.int64], likely: NDArray[np.float64]) -> float:
+    """Mean recall of the classes that occur, of the rows that have a prediction."""
+    known = np.isfinite(likely).all(1)
+    hit = likely[known].argmax(1) == given[known]
+    recalls = [hit[given[known] == name].mean() for name in np.unique(given[known])]
+    return float(np.mean(recalls)) if recalls else 0.0
+
+
+def _groups(catalogue: Catalogue) -> NDArray[np.int32]:
+    """Speakers, or recordings where few speakers are known."""
+    names = catalogue.speakers if len(catalogue.speakers.values) > 2 else catalogue.recordings
+    return names.codes if len(names.values) > 2 else np.arange(len(catalogue), dtype=np.int32)
+
+
+def _predict(
+    values: Any, given: NDArray[np.int64], groups: NDArray[np.int32]
+) -> NDArray[np.float64] | None:
+    """Probabilities of rows from the rows of other groups; None where there are too few."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+    counts = np.bincount(given)
+    folds = min(_FOLDS, len(np.unique(groups)), int(counts.min()))
+    if folds < 2:
+        return None
+    model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300)
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        # Folds of few groups are uneven, and the regression need not be exact.
+        warnings.simplefilter("ignore")
+        found: NDArray[np.float64] = cross_val_predict(
+            model, values, given, groups=groups, cv=split, method="predict_proba"
+        )
+    return found
