@@ -60,8 +60,9 @@ def _map(
     words: NDArray[np.float64], sounds: NDArray[np.float64], known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """From words to sound (D, E), by ridge regression."""
-    inner = words[known] @ words[known].T + _RIDGE * np.eye(known.sum())
-    weights: NDArray[np.float64] = words[known].T @ np.linalg.solve(inner, sounds[known])
+    given, wanted = words[known], sounds[known]
+    inner = given.T @ given + _RIDGE * np.eye(given.shape[1])
+    weights: NDArray[np.float64] = np.linalg.solve(inner, given.T @ wanted)
     return weights
 
 
