@@ -19,9 +19,18 @@ from fv2es_prep.types import Example, Waveform
 from fv2es_train.commands.check import check
 from fv2es_train.words.aligner import load_aligner
 from fv2es_train.words.ctc_aligner import CtcAligner
-from tests.prep.suspicious import CLASSES, make_examples, write_examples
+from tests.prep.suspicious import CLASSES, SETTINGS, make_examples, write_examples
 
 SHIFTED = range(60, 100)
+LETTERS = "abcdef"
+# A model this small learns without what hinders large ones.
+UNDISTURBED = dict.fromkeys(
+    (
+        *("mask_time_prob", "layerdrop", "hidden_dropout", "attention_dropout"),
+        *("feat_proj_dropout", "final_dropout", "activation_dropout"),
+    ),
+    0.0,
+)
 _NOUNS = {"ang": "liar idiot fool", "hap": "smile party gift", "sad": "tears loss grave"}
 
 
@@ -41,14 +50,12 @@ def _worded(count: int) -> list[Example]:
 
 def _shifted(examples: list[Example]) -> tuple[list[Example], set[str]]:
     """The words of the next in a run; the ids of those that now have others."""
-    wrong = set()
-    said = [example.utterance.transcript for example in examples]
+    said, wrong, changed = [e.utterance.transcript for e in examples], set(), list(examples)
     for row in SHIFTED:
-        example = examples[row]
-        changed = replace(example.utterance, transcript=said[row + 1])
-        examples[row] = Example(changed, example.label, **dict(example))
-        wrong |= {changed.id} if said[row] != said[row + 1] else set()
-    return examples, wrong
+        utterance = replace(examples[row].utterance, transcript=said[row + 1])
+        changed[row] = Example(utterance, examples[row].label, **dict(examples[row]))
+        wrong |= {utterance.id} if said[row] != said[row + 1] else set()
+    return changed, wrong
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +83,7 @@ def test_length_and_tone_find_a_run_of_shifted_transcripts(planted):
     assert highest[:2] == (0, {**found, "count": 0, "suspects": []})
 
 
-def _ctc(directory: Path, letters: str = "ab", **sizes) -> Path:
+def _ctc(directory: Path, letters: str = "ab") -> Path:
     """A small CTC model with random weights, of letters and a blank."""
     directory.mkdir(exist_ok=True)
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "|": 2} | {c: 3 + k for k, c in enumerate(letters)}
@@ -92,7 +99,7 @@ def _ctc(directory: Path, letters: str = "ab", **sizes) -> Path:
     config = hf.Wav2Vec2Config(
         vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=16, conv_dim=(16,) * 3, conv_stride=(8, 8, 5), conv_kernel=(16, 8, 5),
-        num_feat_extract_layers=3, pad_token_id=0, **sizes,
+        num_feat_extract_layers=3, pad_token_id=0, **UNDISTURBED,
     )  # fmt: skip
     torch.manual_seed(0)
     hf.Wav2Vec2ForCTC(config).save_pretrained(directory)
@@ -122,3 +129,60 @@ def test_what_is_no_ctc_model_is_refused(tmp_path):
     with pytest.raises(WorkError, match="no CTC model can be read from") as error:
         CtcAligner(str(tmp_path))
     assert "--asr DIR" in error.value.hint
+
+
+def _tones(words: str, rng: np.random.Generator) -> np.ndarray:
+    """A language of six tones of 0.1 s; a space is silence."""
+    time_s = np.arange(1600) / 16_000
+    loud = [0 if c == " " else 0.3 for c in words]
+    hertz = [300 * 1.6 ** LETTERS.find(c) for c in words]
+    sound = np.outer(loud, np.hanning(1600)) * np.sin(2 * np.pi * np.outer(hertz, time_s))
+    return (sound + rng.normal(0, 0.01, sound.shape)).astype(np.float32).ravel()
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory) -> Path:
+    """A CTC model that has learned the language of tones; 5 s."""
+    directory, rng = (
+        _ctc(tmp_path_factory.mktemp("tones") / "ctc", LETTERS),
+        np.random.default_rng(0),
+    )
+    model = hf.Wav2Vec2ForCTC.from_pretrained(directory, ctc_zero_infinity=True).train()
+    model.config.ctc_loss_reduction = "mean"
+    tokenizer = hf.AutoProcessor.from_pretrained(directory).tokenizer
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(250):
+        texts = ["".join(rng.choice([*LETTERS, " "], 8)) for _ in range(16)]
+        sounds = torch.from_numpy(np.stack([_tones(text, rng) for text in texts]))
+        labels = tokenizer(
+            [text.replace(" ", "") for text in texts], return_tensors="pt", padding=True
+        )
+        targets = labels.input_ids.masked_fill(labels.attention_mask == 0, -100)
+        optimizer.zero_grad()
+        model(sounds, labels=targets).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.slow
+def test_a_ctc_model_finds_shifted_transcripts(listener, tmp_path):
+    rng, settings = np.random.default_rng(1), replace(SETTINGS, stages=("waveform", "tokens"))
+    examples = []
+    for example in make_examples(160):
+        words = [rng.choice([*LETTERS], rng.integers(2, 5)) for _ in range(rng.integers(2, 5))]
+        said = " ".join("".join(word) for word in words)
+        sound = np.rint(_tones(said, rng) * 32767).astype(np.int16)
+        start_s, length_s = example.utterance.start_s, len(sound) / 16_000
+        utterance = replace(example.utterance, transcript=said, end_s=start_s + length_s)
+        parts = {"waveform": sound, "tokens": example["tokens"]}
+        examples.append(Example(utterance, example.label, **parts))
+    clean = write_examples(tmp_path / "clean", examples, settings)
+    assert _run(str(clean), "--asr", str(listener))[1]["count"] == 0
+    shifted, wrong = _shifted(examples)
+    directory = write_examples(tmp_path / "shifted", shifted, settings)
+    status, found, said = _run(str(directory), "--asr", str(listener))
+    named = {suspect["utterance"] for suspect in found["suspects"]}
+    assert status == 1 and "160 utterances compared by ctc" in said and len(wrong) == 40
+    assert len(named & wrong) >= 38 and len(named - wrong) <= 2
