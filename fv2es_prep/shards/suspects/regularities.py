@@ -62,8 +62,7 @@ def _map(
     """From words to sound (D, E), by ridge regression."""
     given, wanted = words[known], sounds[known]
     inner = given.T @ given + _RIDGE * np.eye(given.shape[1])
-    weights: NDArray[np.float64] = np.linalg.solve(inner, given.T @ wanted)
-    return weights
+    return np.linalg.solve(inner, given.T @ wanted).astype(np.float64)
 
 
 def _words(texts: Sequence[str]) -> NDArray[np.float64]:

@@ -178,10 +178,10 @@ def test_a_ctc_model_finds_shifted_transcripts(listener, tmp_path):
         utterance = replace(example.utterance, transcript=said, end_s=start_s + length_s)
         parts = {"waveform": sound, "tokens": example["tokens"]}
         examples.append(Example(utterance, example.label, **parts))
-    clean = write_examples(tmp_path / "clean", examples, settings)
+    clean = write_examples(tmp_path / "clean", examples, settings=settings)
     assert _run(str(clean), "--asr", str(listener))[1]["count"] == 0
     shifted, wrong = _shifted(examples)
-    directory = write_examples(tmp_path / "shifted", shifted, settings)
+    directory = write_examples(tmp_path / "shifted", shifted, settings=settings)
     status, found, said = _run(str(directory), "--asr", str(listener))
     named = {suspect["utterance"] for suspect in found["suspects"]}
     assert status == 1 and "160 utterances compared by ctc" in said and len(wrong) == 40
