@@ -1,7 +1,12 @@
-"""Section m: response times of `fv2es browse` for 30,000 and 1,000,000 utterances."""
+"""Section m: `fv2es browse` over 30,000 and 1,000,000 utterances: its answers, and its page.
+
+The page needs Playwright and Chromium, as the tests marked ``browser`` do; without Playwright its
+lines have no value. `scrolling` measures it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from pathlib import Path
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.apart import call_apart
 from benchmarks.results import Section, Table, Verdict
+from benchmarks.scrolling import SCROLLED
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -25,6 +31,7 @@ _ASKED = {
     "a session, by length": "session=Session2&order=seconds&descending=true",
     "by id": "order=id",
 }
+_MEMORY_GB = 1.074
 
 
 def measure(bench: Bench) -> Section:
@@ -45,10 +52,41 @@ def measure(bench: Bench) -> Section:
             verdicts = [
                 Verdict(f"open and first page of {count}, s", first_s, 1.0, "at most"),
                 Verdict(f"slowest answer of {count}, s", slowest_s, 0.3, "at most"),
-                Verdict("peak memory, GB", found["peak_bytes"] / 1e9, 1.074, "at most"),
+                Verdict("peak memory, GB", found["peak_bytes"] / 1e9, _MEMORY_GB, "at most"),
             ]
-    table = Table("answers of the server", ("utterances", "what", "s"), tuple(rows))
-    return Section((table,), tuple(verdicts), (), data)
+    tables = [Table("answers of the server", ("utterances", "what", "s"), tuple(rows))]
+    page: dict[str, Any] = {}
+    if importlib.util.find_spec("playwright"):
+        shards = bench.out / f"browse-{SMALL}"
+        if not (shards / "index.json").is_file():
+            bench.say(f"shards of {SMALL} utterances")
+            call_apart("scrolling:make", directory=str(shards), count=SMALL)
+        bench.say("scrolling in Chromium")
+        page = data["page"] = call_apart("scrolling:scroll", directory=str(shards))
+        tables.append(_page_table(page))
+    return Section(tuple(tables), (*verdicts, *_page_verdicts(page)), (), data)
+
+
+def _page_table(page: dict[str, Any]) -> Table:
+    rows = [
+        (
+            how,
+            *(page[how][name] for name in ("frames", "slow", "longest_ms", "blank_ms", "late_ms")),
+        )
+        for how in SCROLLED
+    ]
+    names = ("scrolled by", "frames", "over 50 ms", "longest ms", "rows blank ms", "pictures ms")
+    return Table(f"the list of {SMALL} in Chromium; longest times", names, tuple(rows))
+
+
+def _page_verdicts(page: dict[str, Any]) -> list[Verdict]:
+    blank = max((page[how]["blank_ms"] for how in SCROLLED), default=None) if page else None
+    return [
+        Verdict("Chromium: first rows, s", page.get("first_s"), 1.0, "at most"),
+        Verdict("Chromium: slowest filter, s", page.get("filter_s"), 0.3, "at most"),
+        Verdict("Chromium: rows in sight are blank for, ms", blank, 50.0, "at most"),
+        Verdict("server's peak memory, GB", page.get("server_gb"), _MEMORY_GB, "at most"),
+    ]
 
 
 def draw(figure: Any, data: dict[str, Any]) -> None:

@@ -82,6 +82,8 @@ class Table:
         self._reviews = read_review(path) if path.exists() else {}
         # Marks change what a query finds.
         self._find = functools.lru_cache(_HELD)(self._rows)
+        # So that the first page does not wait for its columns.
+        self.rows(self.find(Query())[:1].tolist())
 
     def __len__(self) -> int:
         return len(self.catalogue) + len(self.left_out)

@@ -1,23 +1,24 @@
-// A list of any number of rows of which only those in sight are elements. Owns pages and selection.
+// A list of any number of rows of which only those in sight are elements. Owns selection.
 
 import { make } from "../page/dom.js";
-import { get } from "./server.js";
+import { Pages } from "./pages.js";
 
-const PAGE = 100;
 const LINE = { row: 48, grid: 122 };
 const CELL = 112;
 // Lines that are made above and below those in sight.
 const MORE = 6;
+// A row that passes by asks for no picture: those would hold up the rows.
+const PICTURE_MS = 80;
 
 export class List {
   constructor(view, room, choose) {
     Object.assign(this, { view, room, choose });
     this.total = 0;
-    this.pages = new Map();
+    this.pages = new Pages(() => this.draw());
     this.made = new Map();
     this.selected = -1;
     this.grid = false;
-    this.asked = new URLSearchParams();
+    this.timer = 0;
     view.addEventListener("scroll", () => this.draw(), { passive: true });
     view.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.lay()).observe(view);
@@ -25,26 +26,18 @@ export class List {
 
   /** Show the rows of a query; how many there are, or null if a newer query has overtaken it. */
   async ask(asked) {
-    this.stop?.abort();
-    this.stop = new AbortController();
-    const { signal } = this.stop;
-    const first = await get(`v1/rows?${this.address(asked, 0)}`, signal).catch((error) => {
-      if (signal.aborted) return null;
-      throw error;
-    });
-    if (first === null) return null;
-    this.asked = asked;
-    this.total = first.total;
-    this.pages = new Map([[0, first.rows]]);
+    const total = await this.pages.ask(asked);
+    if (total === null) return null;
+    this.total = total;
     this.selected = -1;
     this.view.scrollTop = 0;
     this.lay();
     return this.total;
   }
 
-  /** Read the rows in sight again, e.g. after a mark. */
+  /** Read the rows again, e.g. after a mark; those in sight stay until they are there. */
   refresh() {
-    this.pages.clear();
+    this.pages.refresh();
     this.draw();
   }
 
@@ -52,13 +45,6 @@ export class List {
     this.grid = grid;
     this.view.classList.toggle("grid", grid);
     this.lay();
-  }
-
-  address(asked, page) {
-    const address = new URLSearchParams(asked);
-    address.set("offset", page * PAGE);
-    address.set("limit", PAGE);
-    return address;
   }
 
   lay() {
@@ -77,15 +63,15 @@ export class List {
     const last = Math.min(this.total, bottom * this.across);
     for (const [number, element] of this.made) {
       if (number < first || number >= last) {
+        // What is still loading of its picture is no longer needed.
+        element.querySelector("img")?.removeAttribute("src");
         element.remove();
         this.made.delete(number);
       }
     }
-    for (let page = Math.floor(first / PAGE); page * PAGE < last; page += 1) {
-      if (!this.pages.has(page)) this.load(page);
-    }
+    this.pages.need(first, last);
     for (let number = first; number < last; number += 1) {
-      const row = this.pages.get(Math.floor(number / PAGE))?.[number % PAGE];
+      const row = this.pages.at(number);
       const old = this.made.get(number);
       if (old && (old.row === row || !row)) continue;
       old?.remove();
@@ -94,21 +80,27 @@ export class List {
       this.made.set(number, element);
       this.room.append(element);
     }
-    this.view.setAttribute("aria-activedescendant", this.made.has(this.selected) ? `row-${this.selected}` : "");
+    if (this.made.has(this.selected)) this.view.setAttribute("aria-activedescendant", `row-${this.selected}`);
+    else this.view.removeAttribute("aria-activedescendant");
+    this.timer ||= setTimeout(() => this.showPictures(), PICTURE_MS);
   }
 
-  async load(page) {
-    this.pages.set(page, []);
-    const asked = this.asked;
-    try {
-      const { rows } = await get(`v1/rows?${this.address(asked, page)}`, this.stop?.signal);
-      if (asked !== this.asked) return;
-      this.pages.set(page, rows);
-      this.draw();
-    } catch {
-      // The next scroll asks again.
-      this.pages.delete(page);
+  /** Ask for the pictures of rows that have been there for a while. */
+  showPictures() {
+    this.timer = 0;
+    const now = performance.now();
+    let young = false;
+    for (const element of this.made.values()) {
+      const picture = element.querySelector("img[data-src]");
+      if (!picture) continue;
+      if (now - element.madeAt < PICTURE_MS) {
+        young = true;
+        continue;
+      }
+      picture.src = picture.dataset.src;
+      delete picture.dataset.src;
     }
+    if (young) this.timer = setTimeout(() => this.showPictures(), PICTURE_MS);
   }
 
   element(number, row) {
@@ -122,6 +114,7 @@ export class List {
       "aria-posinset": number + 1,
       data: { testid: "row" },
     }, ...(row ? this.cells(row) : []));
+    element.madeAt = performance.now();
     element.style.top = `${place.top}px`;
     element.style.height = `${this.line}px`;
     if (this.grid) {
@@ -145,7 +138,7 @@ export class List {
       ];
     }
     const picture = row.pictures
-      ? make("img", { src: `v1/face.png?id=${encodeURIComponent(row.id)}`, alt: "", loading: "lazy", width: 40, height: 40 })
+      ? make("img", { data: { src: `v1/face.png?id=${encodeURIComponent(row.id)}` }, alt: "", width: 40, height: 40 })
       : make("span", { class: "none" });
     const wrong = Object.values(row.scores).filter((score) => !score.right);
     const told = wrong.length ? `${row.labels.join("+")} (${wrong[0].predicted.join("+") || "none"})` : row.labels.join("+");
@@ -169,7 +162,7 @@ export class List {
     const low = top + this.line - this.view.clientHeight;
     if (low > this.view.scrollTop) this.view.scrollTop = low;
     this.draw();
-    const row = this.pages.get(Math.floor(number / PAGE))?.[number % PAGE];
+    const row = this.pages.at(number);
     if (choose && row) this.choose(row);
   }
 
