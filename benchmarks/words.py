@@ -53,7 +53,9 @@ def main() -> None:
         kinds = sorted({*texts} - {""})
         rows = np.tile([texts.index(kind) for kind in kinds], (len(texts), 1))
         every = Candidates(rows, np.zeros(rows.shape, np.bool_))
-        whole = fits_by_model(chosen.shards, catalogue, texts, every, load_aligner(chosen.asr))
+        whole = fits_by_model(
+            chosen.shards, catalogue, texts, every, load_aligner(chosen.asr), lambda _: None
+        )
         alone = dict(zip(texts, whole.alone, strict=True))
 
         def fits_of(said: list[str], candidates: Candidates) -> Fits:

@@ -53,25 +53,30 @@ def check(
     """Find utterances that look wrong: duplicates, outliers, cut spans, labels, broken sound."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.suspects.search import CHECKS, find_suspects, in_order_of_kinds
+    from fv2es_prep.utils.phases import phases
     from fv2es_prep.utils.processes import worth_starting
+    from fv2es_train.words.transcript_check import check_transcripts
 
-    processes = jobs or worth_starting(len(read_index(directory).shards), _SHARDS_OF_A_PROCESS)
+    shards = len(read_index(directory).shards)
+    processes = jobs or worth_starting(shards, _SHARDS_OF_A_PROCESS)
     kinds = [*(only or CHECKS)]
     if not only and find_spec("cleanlab") is None:
         kinds.remove("label")
         say('labels are not checked; that needs pip install "fv2es[check]"')
     predicted = _predicted(directory, run) if run and "label" in kinds else None
-    found = find_suspects(directory, kinds, jobs=processes, predicted=predicted)
-    more: dict[str, object] = {}
-    if words or "words" in (only or ()):
-        from fv2es_train.words.transcript_check import check_transcripts
-
-        checked = check_transcripts(directory, asr, max_mismatch, jobs=processes)
-        found, more = in_order_of_kinds([*found, *checked.suspects]), {"words": checked.to_json()}
+    with phases() as phase:
+        with phase("read", shards if {*kinds} & {*CHECKS} else 0, "shards") as report:
+            found = find_suspects(directory, kinds, report, processes, predicted)
+        checked = None
+        if words or "words" in kinds:
+            checked = check_transcripts(directory, asr, max_mismatch, phase, processes)
+    if checked is not None:
+        found = in_order_of_kinds([*found, *checked.suspects])
         say(f"transcripts of {len(checked.mismatch)} utterances compared by {checked.by}")
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
-        print_json({"shards": str(directory), "count": len(found), "suspects": values, **more})
+        told = {"shards": str(directory), "count": len(found), "suspects": values}
+        print_json(told if checked is None else {**told, "words": checked.to_json()})
     else:
         typer.echo(_table(values) or f"{directory}: nothing found")
     if len(found) > most:

@@ -5,7 +5,7 @@ Owns reading; the model is an `Aligner`, the decision is made in `fv2es_prep.sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from fv2es_prep.shards.suspects.regularities import fits_by_corpus
 from fv2es_prep.shards.suspects.suspect import Suspect
 from fv2es_prep.shards.suspects.traits import read_traits
 from fv2es_prep.shards.suspects.words import wrong_words
+from fv2es_prep.utils.phases import Phase, Report, silent
 from fv2es_train.predict.recognisers import EMBEDDED, NONE, has_embedded
 from fv2es_train.words.aligner import Aligner, load_aligner
 
@@ -52,7 +53,7 @@ def check_transcripts(
     directory: Path,
     asr: str | None = None,
     most: float = 0.5,
-    report: Callable[[int], None] = lambda _: None,
+    phase: Phase = silent,
     jobs: int = 1,
 ) -> WordsChecked:
     """Find transcripts that belong to another sound.
@@ -63,8 +64,7 @@ def check_transcripts(
             the length and tone of the sound; None takes ``embedded`` where it is installed and
             hears speech.
         most: probability of a mismatch up to which nothing is suspected.
-        report: receives the number of utterances, or of shards without a model, done since its
-            last call.
+        phase: shows how far it is.
         jobs: processes that read the shards; only without a model.
 
     Raises:
@@ -77,11 +77,14 @@ def check_transcripts(
     candidates = make_candidates(texts)
     if asr not in (NONE, None) or (asr is None and has_embedded()):
         aligner = load_aligner(asr or EMBEDDED)
-        fits = fits_by_model(directory, catalogue, texts, candidates, aligner, report)
+        with phase("compare words", len(catalogue), "utterances") as report:
+            fits = fits_by_model(directory, catalogue, texts, candidates, aligner, report)
         found = _checked(catalogue, fits, candidates, most, aligner.name)
         if asr is not None or found.mismatch:
             return found
-    fits = fits_by_corpus(read_traits(directory, catalogue, report, jobs), texts, candidates)
+    with phase("read", len(catalogue.index.shards), "shards") as report:
+        traits = read_traits(directory, catalogue, report, jobs)
+    fits = fits_by_corpus(traits, texts, candidates)
     return _checked(catalogue, fits, candidates, most, NO_MODEL)
 
 
@@ -100,7 +103,7 @@ def fits_by_model(
     texts: list[str],
     candidates: Candidates,
     aligner: Aligner,
-    report: Callable[[int], None] = lambda _: None,
+    report: Report,
 ) -> Fits:
     """How probable the words of each candidate are in the sound of each utterance.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
@@ -15,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.utils.console import print_json
-from fv2es_prep.utils.phases import Phase, Report
 
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
@@ -24,9 +21,6 @@ Page = Annotated[
     Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
-_LINE_EVERY_S = 10.0
-# A shorter phase leaves no line.
-_SHORT_S = 1.0
 
 
 def said() -> str:
@@ -57,107 +51,3 @@ class _NoPandas(MetaPathFinder):
     def find_spec(self, fullname: str, *_: Any) -> None:
         if fullname == "pandas":
             raise ModuleNotFoundError(fullname)
-
-
-@contextmanager
-def progress(total: int, unit: str) -> Iterator[Report]:
-    """Show progress while the block runs.
-
-    Yields:
-        A function to call with the number of units done since its last call.
-    """
-    with phases() as phase, phase("", total, unit) as report:
-        yield report
-
-
-@contextmanager
-def phases() -> Iterator[Phase]:
-    """Show the phases of the block: bars on a terminal, else a plain line now and then."""
-    if not sys.stderr.isatty():
-        yield _plain
-        return
-    from rich import progress as rich
-    from rich.console import Console
-
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.TextColumn("{task.fields[count]}"),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-    )
-    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
-
-        @contextmanager
-        def phase(name: str, total: int | None = None, unit: str = "") -> Iterator[Report]:
-            counted = _Counted(total, unit)
-            bar = bars.add_task(name, total=total, count="", visible=total != 0)
-
-            def report(done: int) -> None:
-                counted.done += done
-                bars.update(bar, advance=done, count=str(counted))
-
-            yield report
-            if total is None:
-                bars.update(bar, total=1, completed=1)
-            if name and counted.seconds < _SHORT_S:
-                bars.remove_task(bar)
-
-        yield phase
-
-
-@contextmanager
-def _plain(name: str, total: int | None = None, unit: str = "") -> Iterator[Report]:
-    """A phase as plain lines, at most one every ten seconds and one at its end."""
-    counted, printed, title = _Counted(total, unit), time.monotonic(), f"{name}: " if name else ""
-
-    def report(done: int) -> None:
-        nonlocal printed
-        counted.done += done
-        if time.monotonic() - printed >= _LINE_EVERY_S:
-            printed = time.monotonic()
-            typer.echo(f"{title}{counted}, {counted.left_s:.0f} s left", err=True)
-
-    if total is not None:
-        yield report
-        if counted.seconds >= _SHORT_S and total:
-            typer.echo(f"{title}{counted}, {counted.seconds:.0f} s", err=True)
-        return
-    ended = threading.Event()
-
-    def tell() -> None:
-        wait_s = _SHORT_S
-        while not ended.wait(wait_s):
-            typer.echo(f"{title}{counted.seconds:.0f} s", err=True)
-            wait_s = _LINE_EVERY_S
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield report
-    finally:
-        ended.set()
-        teller.join()
-
-
-class _Counted:
-    """How many units of a phase are done, and since when."""
-
-    def __init__(self, total: int | None, unit: str) -> None:
-        self._total, self._unit = total or 0, unit
-        self._began = time.monotonic()
-        self.done = 0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return max(time.monotonic() - self._began, 1e-9)
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until all units are done."""
-        return (self._total - self.done) * self.seconds / max(self.done, 1)
-
-    def __str__(self) -> str:
-        rate = self.done / self.seconds
-        return f"{self.done}/{self._total} {self._unit}, {rate:.1f}/s"

@@ -15,7 +15,8 @@ from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from pipelines.commands.common import DryRun, output, phases
+from fv2es_prep.utils.phases import phases
+from pipelines.commands.common import DryRun, output
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable

@@ -9,7 +9,8 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json
-from pipelines.commands.common import Dataset, Page, output, progress
+from fv2es_prep.utils.phases import progress
+from pipelines.commands.common import Dataset, Page, output
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 from pipelines.commands.shards_run import RUN_COMMANDS
 

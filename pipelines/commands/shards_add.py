@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
-from fv2es_prep.utils.phases import Report
-from pipelines.commands.common import DryRun, output, progress
+from fv2es_prep.utils.phases import Report, progress
+from pipelines.commands.common import DryRun, output
 from pipelines.config import AddConfig, add_config_type, section_of
 from pipelines.signals import stoppable
 

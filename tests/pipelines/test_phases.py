@@ -10,16 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.commands import common
+from fv2es_prep.utils import phases
 from pipelines.media_hashes import HASHES_NAME
 from pipelines.plan import plan_corpus
 from pipelines.run import run
 
 
 def test_a_long_phase_leaves_lines_and_a_short_one_none(monkeypatch, capsys):
-    monkeypatch.setattr(common, "_SHORT_S", 0.02)
-    monkeypatch.setattr(common, "_LINE_EVERY_S", 0.02)
-    with common.phases() as phase:
+    monkeypatch.setattr(phases, "_SHORT_S", 0.02)
+    monkeypatch.setattr(phases, "_LINE_EVERY_S", 0.02)
+    with phases.phases() as phase:
         with phase("short"), phase("nothing to do", 0, "recordings"):
             pass
         assert capsys.readouterr().err == ""
@@ -37,8 +37,8 @@ def test_a_long_phase_leaves_lines_and_a_short_one_none(monkeypatch, capsys):
 
 
 def test_a_phase_that_fails_ends_its_lines(monkeypatch, capsys):
-    monkeypatch.setattr(common, "_SHORT_S", 0.01)
-    with common.phases() as phase, pytest.raises(OSError, match="gone"), phase("scan"):
+    monkeypatch.setattr(phases, "_SHORT_S", 0.01)
+    with phases.phases() as phase, pytest.raises(OSError, match="gone"), phase("scan"):
         raise OSError("gone")
     time.sleep(0.03)
     assert capsys.readouterr().err == ""
@@ -49,9 +49,9 @@ def test_a_terminal_shows_bars_of_what_takes_long(monkeypatch):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(common, "_SHORT_S", 0.05)
+    monkeypatch.setattr(phases, "_SHORT_S", 0.05)
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with common.phases() as phase:
+    with phases.phases() as phase:
         with phase("short"):
             pass
         with phase("prepare", 3, "utterances") as report, phase("of unknown length"):
