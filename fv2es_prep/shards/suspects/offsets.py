@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 REACH, STRANGERS = 2, 4
 _DRAWN = 64
 _SHIFTS = (0, *(sign * by for by in range(1, REACH + 1) for sign in (-1, 1)))
-# How probable a fault is before anything is heard, and that a run of faults or of none ends.
-_FAULT, _END = 0.05, 0.25
+# How probable a fault is before anything is heard, and that a run of each state ends.
+_FAULT = 0.05
+_END_OF_NONE, _END_OF_SHIFT, _END_OF_FOREIGN = 0.25, 0.03, 0.6
 # How strongly words may be foreign by their own fit alone, as a logarithm of odds.
 _MOST_FOREIGN = 15.0
 # By how much a neighbour's words must fit better to be named, as such a logarithm.
@@ -179,7 +180,9 @@ def _posterior(emissions: NDArray[np.float64]) -> NDArray[np.float64]:
     # Half of all faults are shifts.
     start = np.full(states, _FAULT / 2 / (states - 2))
     start[0], start[-1] = 1 - _FAULT, _FAULT / 2
-    change = (1 - _END) * np.eye(states) + _END * start
+    end = np.full((states, 1), _END_OF_SHIFT)
+    end[0], end[-1] = _END_OF_NONE, _END_OF_FOREIGN
+    change = (1 - end) * np.eye(states) + end * start
     likelihood = np.exp(emissions - emissions.max(1, keepdims=True))
     forward, backward = np.ones_like(likelihood), np.ones_like(likelihood)
     ahead = start

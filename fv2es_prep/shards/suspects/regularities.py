@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FOLDS, _RIDGE = 10, 20.0
 # Components of the sound that are kept, and from which share of explained variance on.
-_COMPONENTS, _EXPLAINED = 8, 0.05
+_COMPONENTS, _EXPLAINED, _CHANCE = 8, 0.05, 1.5
 # So many words that occur so often have a feature each.
 _WORDS, _OFTEN = 400, 3
 # A length counts as much as so many words.
@@ -47,8 +47,9 @@ def fits_by_corpus(traits: Traits, texts: Sequence[str], candidates: Candidates)
     expected = np.stack([_map(words[rows], sounds, folds != fold) for fold in range(_FOLDS)])
     expected = words @ expected
     own = sounds - expected[folds, rows]
-    # Sounds of one length say nothing.
-    kept = (sounds.std(0) > 0.5) & (1 - own.var(0) > _EXPLAINED)
+    # Sounds of one length say nothing, and few utterances explain something by chance.
+    least = max(_EXPLAINED, _CHANCE / np.sqrt(len(rows)))
+    kept = (sounds.std(0) > 0.5) & (1 - own.var(0) > least)
     if kept.any():
         away = (sounds[:, None] - expected[folds[:, None], candidates.rows[rows]])[:, :, kept]
         precision = np.linalg.inv(np.cov(own[:, kept].T).reshape(kept.sum(), -1))
