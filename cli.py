@@ -17,11 +17,12 @@ from fv2es_train.commands.check import check
 from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
-from fv2es_train.commands.eval import compare, eval_, runs
+from fv2es_train.commands.eval import compare, eval_
 from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.predict import run as run_predict
 from fv2es_train.commands.publish import pull, push
+from fv2es_train.commands.runs import runs
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
@@ -94,7 +95,7 @@ app.command("eval", epilog="Example: fv2es eval --shards shards --split split.js
     eval_
 )
 app.command(epilog="Example: fv2es compare run-a run-b run-c")(compare)
-app.command(epilog="Example: fv2es runs experiments")(runs)
+app.command(epilog="Example: fv2es runs experiments --live")(runs)
 app.command(
     epilog="Example: fv2es bench --shards shards --split split.json --modalities a,ta --out bench"
 )(bench)

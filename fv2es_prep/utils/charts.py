@@ -1,8 +1,8 @@
 """Charts of self-contained pages: Vega-Lite drawn to SVG when the page is written.
 
-`bars`, `histogram`, `lines`, `matrix` and `waterfall` make a `Chart`; `charts_html` draws some side
-by side, each with its figures as a table. A page needs no script and no network, follows the
-reader's light or dark colours, and prints.
+`bars`, `histogram`, `lines`, `ranges`, `matrix` and `waterfall` make a `Chart`; `charts_html` draws
+some side by side, each with its figures as a table. A page needs no script and no network, follows
+the reader's light or dark colours, and prints.
 """
 
 from __future__ import annotations
@@ -105,6 +105,29 @@ def lines(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, colour:
     if colour:
         encoding["color"] = {**_field(colour, "nominal"), "sort": None, "title": None}
     return Chart(title, {"mark": {"type": "line", "point": True}, "encoding": encoding}, rows)
+
+
+def ranges(
+    title: str, rows: Sequence[Mapping[str, Any]], y: str, value: str, low: str, high: str
+) -> Chart:
+    """A point with its interval for each ``y``, one below the other."""
+    place = {**_field(y, "nominal"), "sort": None, "title": None}
+    scale = {"zero": False}
+    layers = [
+        {
+            "mark": {"type": "rule", "color": _COLOURS[0]},
+            "encoding": {
+                "y": place,
+                "x": {**_field(low, "quantitative"), "scale": scale, "title": value},
+                "x2": {"field": _field(high, "quantitative")["field"]},
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+            "encoding": {"y": place, "x": {**_field(value, "quantitative"), "scale": scale}},
+        },
+    ]
+    return Chart(title, {"height": {"step": 22}, "layer": layers}, rows)
 
 
 def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value: str) -> Chart:

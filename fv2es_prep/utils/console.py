@@ -1,13 +1,17 @@
-"""What commands print: results on stdout, messages on stderr; the option ``--json``."""
+"""What commands print: results on stdout, messages on stderr; ``--json`` and ``--html``."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Page = Annotated[
+    Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
+]
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from fv2es_prep.utils.files import whole_file
 # What a column of numbers holds; a dash where there is none.
 _NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?|-|")
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --line: #d9dee6 }
 @media (prefers-color-scheme: dark) { :root { --paper: #11151b; --ink: #e6eaf0; --line: #2c3542 } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -38,15 +38,17 @@ figcaption { font-weight: 600; margin: .5rem 0 } summary { cursor: pointer; font
 
 def write_page(path: Path, title: str, body: Iterable[str]) -> None:
     """Write a page of HTML parts; raises OutputError if it cannot be written."""
-    page = (
+    with whole_file(path) as temporary:
+        temporary.write_text(page_html(title, body), encoding="utf-8")
+
+
+def page_html(title: str, body: Iterable[str], head: str = f"<style>{STYLE}</style>") -> str:
+    """A page of HTML parts; ``head`` is where it has its style."""
+    return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        + "\n".join(body)
-        + "</html>\n"
+        f"<title>{html.escape(title)}</title>{head}" + "\n".join(body) + "</html>\n"
     )
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

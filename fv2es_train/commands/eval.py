@@ -1,4 +1,4 @@
-"""`fv2es eval`, `fv2es compare` and `fv2es runs`: their options and what they print.
+"""`fv2es eval` and `fv2es compare`: their options and what they print.
 
 Leaves the metrics and the comparison to `evaluation`.
 """
@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.console import Json, Page, print_json, say
 
 
 def _option(text: str, metavar: str | None = None) -> Any:
@@ -67,6 +66,7 @@ def compare(
     bootstrap_by: Unit = "utterance",
     allow_seen: Seen = False,
     device: Device = "auto",
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, from their stored predictions."""
@@ -76,19 +76,9 @@ def compare(
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
     found = compare_runs(runs, subset, shards, split, device, bootstrap, allow_seen)
+    if page is not None:
+        from fv2es_prep.utils.pages import write_page
+        from fv2es_train.evaluation.run_page import comparison_body
+
+        write_page(page, "fv2es: comparison", comparison_body(found))
     print_json(found) if as_json else typer.echo(format_comparison(found))
-
-
-def runs(
-    directory: Annotated[Path, typer.Argument(help="Directory that holds runs, also deeper.")],
-    metric: Annotated[str, _option("Averaged metric to show.", "METRIC")] = "f1_binary",
-    as_json: Json = False,
-) -> None:
-    """List the runs below a directory: model, how far each is, its scores and its time."""
-    from fv2es_train.evaluation.metrics import METRICS
-    from fv2es_train.training.runs import format_runs, list_runs
-
-    if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}", f"choose from {', '.join(METRICS)}")
-    found = list_runs(directory)
-    print_json(found) if as_json else typer.echo(format_runs(found, directory, metric))

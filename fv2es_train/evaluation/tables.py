@@ -9,7 +9,7 @@ from fv2es_train.evaluation.metrics import LABEL_SETS, METRICS, SINGLE_METRICS
 from fv2es_train.evaluation.rating_metrics import RATING_METRICS, SENTIMENT_METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
 
@@ -104,9 +104,21 @@ def format_groups(by: Mapping[str, Any]) -> str:
 
 def format_comparison(found: Mapping[str, Any]) -> str:
     """The tables of `fv2es compare`: the metrics of each run, then the differences."""
+    (_, head, rows), *others = comparison_tables(found)
+    lines = [grid(head, rows)]
+    for title, head, rows in others:
+        lines += ["", title, grid(head, rows)]
+    lines.append(_drawn(found["bootstrap"]))
+    return "\n".join(lines)
+
+
+def comparison_tables(
+    found: Mapping[str, Any],
+) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+    """Title, head and rows of each table of a comparison: the runs, then the differences."""
     runs, parts = found["runs"], _kinds(found["runs"])
     rows = [[run["run"], str(run["n"]), *_both(run, parts)] for run in runs]
-    lines = [grid(["run", "n", *_headers(parts)], rows)]
+    yield "Runs", ["run", "n", *_headers(parts)], rows
     for other in found["differences"]:
         rows = [
             [f"{kind}.{metric}" if kind != "average" else metric, *_difference(other[kind][metric])]
@@ -114,10 +126,8 @@ def format_comparison(found: Mapping[str, Any]) -> str:
             if other[kind]
             for metric in metrics
         ]
-        header = ["metric", "difference", "from", "to", "p"]
-        lines += ["", f"{other['run']} minus {other['against']}", grid(header, rows)]
-    lines.append(_drawn(found["bootstrap"]))
-    return "\n".join(lines)
+        title = f"{other['run']} minus {other['against']}"
+        yield title, ["metric", "difference", "from", "to", "p"], rows
 
 
 def format_folds(found: Mapping[str, Any]) -> str:

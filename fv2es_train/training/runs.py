@@ -13,9 +13,16 @@ from typing import Any
 from fv2es_prep.errors import DAMAGE, Fv2esError, UsageError, words_of
 from fv2es_prep.utils.claims import LOCK_NAME, is_live, records
 from fv2es_prep.utils.files import read_regular
+from fv2es_train.evaluation.run_page import runs_body
 from fv2es_train.evaluation.tables import grid
 from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
 from fv2es_train.training.run_dir import HISTORY, METRICS_FILE
+
+_HEADER = (
+    *("run", "model", "modalities", "status", "epoch", "valid", "test (interval)", "minutes"),
+)
+# Also on the page.
+_MORE = ("seed", "split", "seen")
 
 
 def list_runs(directory: Path) -> list[dict[str, Any]]:
@@ -47,24 +54,32 @@ def format_runs(
     """A table of `list_runs` with one averaged metric, paths relative to ``directory``."""
     if not runs:
         return f"{directory} holds no run"
-    header = [
-        "run",
-        "model",
-        "modalities",
-        "status",
-        "epoch",
-        "valid",
-        "test (interval)",
-        "minutes",
-    ]
     rows = [_row(run, directory, metric) for run in runs]
-    lines = [grid(header, rows), f"valid and test: {metric}; epoch: best/finished"]
+    lines = [grid(_HEADER, rows), f"valid and test: {metric}; epoch: best/finished"]
     for run in runs:
         if run["error"]:
             lines.append(f"{run['run']}: {run['error']}")
         if run["seen"]:
             lines.append(f"{run['run']} has seen {run['seen']} utterances of test")
     return "\n".join(lines)
+
+
+def runs_page(directory: Path, metric: str = "f1_binary") -> list[str]:
+    """The runs below a directory as the parts of a page, with their curves.
+
+    Raises:
+        UsageError: it is not a directory.
+    """
+    runs = list_runs(directory)
+    rows = [_row(run, directory, metric) for run in runs]
+    more = [[str(run[name]) for name in _MORE] for run in runs]
+    histories = {row[0]: _history(run) for row, run in zip(rows, runs, strict=True)}
+    wide = [[*row, *cells] for row, cells in zip(rows, more, strict=True)]
+    return runs_body(directory, [*_HEADER, *_MORE], wide, runs, histories, metric)
+
+
+def _history(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [] if run["error"] else [json.loads(line) for line in _lines(Path(run["run"]) / HISTORY)]
 
 
 def _runs(directory: Path) -> Iterator[Path]:

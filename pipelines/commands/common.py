@@ -17,9 +17,6 @@ from fv2es_prep.utils.console import print_json
 Dataset = Annotated[
     Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
 ]
-Page = Annotated[
-    Path | None, typer.Option("--html", help="Also write a page.", metavar="FILE.html")
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 
 

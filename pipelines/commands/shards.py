@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.console import Json
+from fv2es_prep.utils.console import Json, Page
 from fv2es_prep.utils.phases import progress
-from pipelines.commands.common import Dataset, Page, output
+from pipelines.commands.common import Dataset, output
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 from pipelines.commands.shards_run import RUN_COMMANDS
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.utils.console import Json, print_json
-from pipelines.commands.common import Dataset, Page, output, without_pandas
+from fv2es_prep.utils.console import Json, Page, print_json
+from pipelines.commands.common import Dataset, output, without_pandas
 
 splits = typer.Typer(
     no_args_is_help=True, help="Build, import, audit and compare splits: train, valid, test."

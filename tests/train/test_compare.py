@@ -29,6 +29,7 @@ from fv2es_train.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from fv2es_train.evaluation.run_page import comparison_body
 from fv2es_train.evaluation.tables import format_comparison, format_folds, format_groups
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.decision import Decision
@@ -149,6 +150,9 @@ def test_a_worse_run_is_seen_and_the_order_of_lines_does_not_matter(
     assert "f1_binary" in table and f"{worse} minus {run}" in table
     assert "single_label.f1_macro" in table
     json.dumps(found, allow_nan=False)
+    page = "".join(comparison_body(found))
+    assert page.count("<svg") == 1 and "http" not in page
+    assert f"<h2>{worse} minus {run}</h2>" in page and f">f1_binary: {worse.name}<" in page
 
 
 def test_runs_of_other_utterances_or_labels_are_refused(run: Path, tmp_path: Path) -> None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.claims import locked
+from fv2es_train.commands.runs import runs as runs_command
 from fv2es_train.training.runs import format_runs, list_runs
+
+APP = typer.Typer()
+APP.command()(runs_command)
 
 
 def copy(run: Path, place: Path) -> Path:
@@ -50,6 +61,40 @@ def test_the_table_has_a_row_for_each_run(runs: Path) -> None:
     assert lines[2].split()[0] == "a" and " stopped " in lines[2]
     assert f"{test['average']['accuracy']:.3f} [{low:.3f}, {high:.3f}]" in lines[3]
     assert format_runs([], runs) == f"{runs} holds no run"
+
+
+def test_the_page_has_curves_and_a_row_for_each_run(runs: Path, tmp_path: Path) -> None:
+    (runs / "b/fold-0/history.jsonl").write_text("{")
+    told = CliRunner().invoke(APP, [str(runs), "--html", str(tmp_path / "runs.html")])
+    assert told.exit_code == 0, told.output
+    page = (tmp_path / "runs.html").read_text()
+    assert "f1_binary on valid" in page and "Loss in training" in page and "http" not in page
+    assert "<td>b/fold-0</td>" in page and "unreadable" in page and "Expecting" in page
+    assert page.count("<svg") == 2
+
+
+@pytest.mark.slow
+def test_the_live_page_shows_what_a_run_has_reached(runs: Path) -> None:
+    history = runs / "a/history.jsonl"
+    lines = history.read_text().splitlines(keepends=True)
+    history.write_text(lines[0])
+    command = [sys.executable, "-m", "cli", "runs", str(runs), "--live", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stderr is not None
+        said = next(line for line in it.stderr if "listening on" in line)
+        address = re.search(r"http://[^ ]+", said)
+        assert address is not None
+        one = httpx.get(address[0])
+        assert "Loss in training" in one.text and "http-equiv=refresh" in one.text
+        history.write_text("".join(lines[:3]))
+        more = httpx.get(address[0])
+        assert more.text.count("<td class=n>") == one.text.count("<td class=n>")
+        assert more.text.count('role="graphics-symbol"') > one.text.count('role="graphics-symbol"')
+        assert httpx.get(f"{address[0]}/page.css").headers["content-type"].startswith("text/css")
+        strange = {"host": "evil.example"}
+        assert httpx.get(address[0], headers=strange).status_code >= 400
+        it.send_signal(signal.SIGINT)
+        assert it.wait(20) == 0
 
 
 def test_a_run_that_a_process_holds_is_training(runs: Path) -> None:

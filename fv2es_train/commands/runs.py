@@ -1,0 +1,70 @@
+"""`fv2es runs`: the runs below a directory, as a table, a page, or a page that stays current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.console import Json, Page, print_json, say
+from fv2es_prep.utils.pages import STYLE, page_html, write_page
+
+_TITLE, _REFRESH_S = "fv2es: runs", 5
+
+
+def runs(
+    directory: Annotated[Path, typer.Argument(help="Directory that holds runs, also deeper.")],
+    metric: Annotated[
+        str, typer.Option(help="Averaged metric to show.", metavar="METRIC")
+    ] = "f1_binary",
+    page: Page = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Serve the page, and keep it current while runs train.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of --live; 0 for any.", min=0, max=65535)] = 7862,
+    as_json: Json = False,
+) -> None:
+    """List the runs below a directory: model, how far each is, its scores and its time."""
+    from fv2es_train.evaluation.metrics import METRICS
+    from fv2es_train.training.runs import format_runs, list_runs, runs_page
+
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}", f"choose from {', '.join(METRICS)}")
+    found = list_runs(directory)
+    if page is not None:
+        write_page(page, _TITLE, runs_page(directory, metric))
+    print_json(found) if as_json else typer.echo(format_runs(found, directory, metric))
+    if live:
+        _serve(directory, metric, port)
+
+
+def _serve(directory: Path, metric: str, port: int) -> None:
+    """Serve the page of the runs until Ctrl-C, on this machine only."""
+    from fv2es_train.serve.server import bound, listen
+    from fv2es_train.serve.settings import ServeConfig
+    from fv2es_train.training.runs import runs_page
+
+    config = ServeConfig(directory, port=port)
+    with bound(config, "fv2es runs --live", say) as listener:
+        from fastapi import FastAPI
+        from fastapi.responses import HTMLResponse, Response
+
+        from fv2es_train.serve.api_errors import handle_errors
+
+        app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None)
+        head = (
+            f'<meta http-equiv=refresh content={_REFRESH_S}><link rel=stylesheet href="/page.css">'
+        )
+
+        @app.get("/", response_class=HTMLResponse)
+        def page() -> str:
+            return page_html(_TITLE, runs_page(directory, metric), head)
+
+        @app.get("/page.css")
+        def style() -> Response:
+            return Response(STYLE, media_type="text/css")
+
+        handle_errors(app, lambda _: None)
+        listen(app, config, listener, say)
