@@ -45,7 +45,9 @@ class Aligner(ABC):
         """The same of a text without a sound: how usual such words are in themselves."""
 
     @abstractmethod
-    def _fits(self, samples: NDArray[np.float32], texts: Sequence[str]) -> Sequence[float]:
+    def _fits(
+        self, samples: NDArray[np.float32], texts: Sequence[str]
+    ) -> Sequence[float] | NDArray[np.float64]:
         """As `fits`, at 16 kHz."""
 
 
