@@ -80,10 +80,12 @@ def scroll(directory: str) -> dict[str, Any]:
             page.get_by_test_id("row").first.wait_for()
             first_s = time.perf_counter() - began
             filter_s = max(page.evaluate(_FILTER, name) for name in ("ang", "", "sad"))
-            # All of them again.
-            page.evaluate(_FILTER, "")
-            options = [{"how": how, "seconds": _SCROLL_S} for how in SCROLLED]
-            found = {one["how"]: page.evaluate(_SCROLL, one) for one in options}
+            found = {}
+            for how in SCROLLED:
+                # A page that has loaded nothing ahead yet.
+                page.goto(address)
+                page.get_by_test_id("row").first.wait_for()
+                found[how] = page.evaluate(_SCROLL, {"how": how, "seconds": _SCROLL_S})
             browser.close()
         status = Path(f"/proc/{server.pid}/status")
         peak = re.findall(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else []

@@ -6,6 +6,7 @@ const PAGE = 100;
 // Pages that are asked for at once ahead of time, and most that are kept: those near the ones in sight.
 const BLOCK = 5;
 const KEPT = 600;
+const MOST_LOADING = BLOCK + 2;
 const REST_MS = 150;
 
 export class Pages {
@@ -30,7 +31,7 @@ export class Pages {
       this.rows = new Map([[0, first.rows]]);
       this.loading.clear();
       this.here = 0;
-      this.soon();
+      this.ahead();
       return first.total;
     } catch (error) {
       if (signal.aborted) return null;
@@ -43,11 +44,13 @@ export class Pages {
     return this.rows.get(Math.floor(number / PAGE))?.[number % PAGE];
   }
 
-  /** Ask for the rows of a range that are not there. */
+  /** Ask for the rows of a range that are not there; `changed` may ask again. */
   need(first, last) {
     this.here = Math.floor((first + last) / 2 / PAGE);
     for (let page = Math.floor(first / PAGE); page * PAGE < last; page += 1) {
-      if (!this.rows.has(page) && !this.loading.has(page)) this.load(page, 1);
+      const isOpen = !this.rows.has(page) && !this.loading.has(page);
+      // What passes by is not asked for: its answers would hold up those of what is in sight.
+      if (isOpen && this.loading.size < MOST_LOADING) this.load(page, 1);
     }
     this.soon();
   }
@@ -70,18 +73,15 @@ export class Pages {
     const { asked } = this;
     const pages = Array.from({ length: count }, (_, n) => page + n);
     for (const one of pages) this.loading.add(one);
-    try {
-      const { rows } = await get(this.address(asked, page, count), this.stop?.signal);
-      if (asked !== this.asked) return false;
-      for (const [n, one] of pages.entries()) this.rows.set(one, rows.slice(n * PAGE, (n + 1) * PAGE));
-      this.changed();
-      return true;
-    } catch {
-      // The next scroll asks again.
-      return false;
-    } finally {
-      if (asked === this.asked) for (const one of pages) this.loading.delete(one);
+    // An error is not told: the next scroll asks again.
+    const found = await get(this.address(asked, page, count), this.stop?.signal).catch(() => null);
+    if (asked !== this.asked) return false;
+    for (const [n, one] of pages.entries()) {
+      this.loading.delete(one);
+      if (found) this.rows.set(one, found.rows.slice(n * PAGE, (n + 1) * PAGE));
     }
+    if (found) this.changed();
+    return found !== null;
   }
 
   /** Load the pages around, after those in sight. */

@@ -25,8 +25,8 @@ def dataset(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(dataset: Path) -> Iterator[str]:
-    running = start("browse", dataset, "--port", "0")
+def address(dataset: Path, demo: Path) -> Iterator[str]:
+    running = start("browse", dataset, "--raw", demo, "--port", "0")
     until, found = time.monotonic() + 60, None
     while not found and time.monotonic() < until:
         said = "".join(path.read_text() for path in Path(running.place.name).iterdir())
@@ -62,14 +62,32 @@ def test_an_utterance_is_opened_heard_marked_and_left_by_keys_alone(
     page: Visit, dataset: Path
 ) -> None:
     expect(page.at("row").first).to_be_visible()
-    page.at("list").focus()
     keys = page.page.keyboard
+
+    def tab_to(name: str, key: str = "Tab") -> None:
+        for _ in range(40):
+            keys.press(key)
+            if page.at(name).evaluate("one => one === document.activeElement"):
+                return
+        raise AssertionError(f"Tab does not reach {name}")
+
+    tab_to("state")
+    before = page.at("total").inner_text()
+    # The letter chooses what begins with it.
+    keys.press("k")
+    expect(page.at("total")).not_to_have_text(before)
+    tab_to("list")
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "Enter"):
         keys.press(key)
     expect(page.at("detail")).to_be_visible()
     name = page.page.get_by_role("heading", level=2).inner_text()
     expect(page.at("picture")).to_have_js_property("complete", True)
     assert page.at("picture").evaluate("one => one.naturalWidth") > 400
+    expect(page.at("waveform")).to_have_attribute("aria-label", re.compile(r"Waveform of \d"))
+    keys.press("p")
+    expect(page.at("film")).to_have_js_property("paused", False)
+    expect(page.at("film")).to_have_js_property("ended", True)
+    assert page.at("film").evaluate("film => film.videoWidth") == 540
     seconds = page.at("sound").evaluate(
         "one => new Promise((done) => {"
         " one.onloadedmetadata = () => done(one.duration); one.load(); one.preload = 'auto'; })"
@@ -82,9 +100,32 @@ def test_an_utterance_is_opened_heard_marked_and_left_by_keys_alone(
     expect(page.at("detail")).to_be_hidden()
     expect(page.at("list")).to_be_focused()
     expect(page.page.locator("[role=option]", has_text=name)).to_contain_text("exclude")
-    with page.page.expect_download() as download:
-        page.at("export").click()
-    assert name in Path(download.value.path()).read_text()
+    for link in ("rows-csv", "export"):
+        tab_to(link, "Shift+Tab")
+        with page.page.expect_download() as download:
+            keys.press("Enter")
+        assert name in Path(download.value.path()).read_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_has_no_barrier(browser: Browser, address: str, width: int) -> None:
+    with visit(browser, address, width=width) as page:
+        expect(page.at("row").first).to_be_visible()
+        assert page.barriers() == []
+        page.at("row").first.click()
+        expect(page.at("waveform")).to_be_visible()
+        assert page.barriers() == []
+        page.at("close").click()
+        page.at("grid").check()
+        page.at("state").select_option("left_out")
+        expect(page.at("row").first).to_have_class(re.compile("out"))
+        assert page.barriers() == []
+        page.at("row").first.click()
+        expect(page.at("detail")).to_contain_text("Left out")
+        assert page.barriers() == []
+        # What axe would find.
+        page.at("close").evaluate("one => { one.textContent = ''; }")
+        assert any("button-name" in barrier for barrier in page.barriers())
 
 
 @pytest.mark.parametrize("width", [390, 1280])

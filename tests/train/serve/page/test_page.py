@@ -47,6 +47,20 @@ def assert_numbers(one: Visit, found: dict[str, Any]) -> None:
         expect(row.locator(".sum-cell")).to_have_text(signed(total))
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_has_no_barrier(
+    browser: Browser, server: Server, playable: Path, width: int
+) -> None:
+    with visit(browser, server.url, width=width) as page:
+        expect(page.at("start")).to_be_visible()
+        page.page.get_by_text("Views and spans").click()
+        assert page.barriers() == []
+        page.page.get_by_text("Views and spans").click()
+        ask(page, playable)
+        page.row(0).click()
+        assert page.barriers() == []
+
+
 def test_a_video_is_sent_and_its_numbers_are_those_of_the_api(
     page: Visit, server: Server, playable: Path
 ) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -29,6 +30,7 @@ TOKEN = "a token for tests"
 MARKUP = "<img src=x onerror=alert(1)>"
 WORDS = "1\n00:00:00,000 --> 00:00:03,000\nI am so happy\n\n2\n00:00:03,500 --> 00:00:07,000\nno\n"
 VIEW = "left:224:0"
+_COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
     "--no-sandbox",
@@ -85,6 +87,17 @@ class Visit:
 
     def row(self, number: int) -> Locator:
         return self.at("row").nth(number)
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds that is serious or critical, in light and in dark colours."""
+        found = []
+        for colours in _COLOURS:
+            self.page.emulate_media(color_scheme=colours)
+            for one in Axe().run(self.page).response["violations"]:
+                if one["impact"] in ("serious", "critical"):
+                    places = [node["html"][:200] for node in one["nodes"]]
+                    found.append(f"{colours}: {one['id']}: {one['help']}: {places}")
+        return found
 
     def film(self, what: str) -> Any:
         """A property of the video element."""
