@@ -29,6 +29,7 @@ SECTIONS = {
     "k": "features",
     "l": "limits",
     "m": "browsing",
+    "n": "comparing",
     "p": "predict",
 }
 

@@ -17,7 +17,7 @@ SCROLLED = ("wheel", "drag", "jump")
 _SCROLL_S = 6
 
 
-def make(directory: str, count: int, per_shard: int = 500) -> dict[str, Any]:
+def make(directory: str, count: int, per_shard: int = 500, seed: int = 0) -> dict[str, Any]:
     """Whole shards of utterances with one face, eight rows of spectrum and two tokens each."""
     import numpy as np
 
@@ -31,7 +31,7 @@ def make(directory: str, count: int, per_shard: int = 500) -> dict[str, Any]:
     place, classes = Path(directory), ("ang", "exc", "fru", "hap", "neu", "sad")
     place.mkdir(parents=True, exist_ok=True)
     head = "made", classes, (), PrepSettings(text=TextSettings("none", "0" * 64, 40))
-    rng, receipts = np.random.default_rng(0), []
+    rng, receipts = np.random.default_rng(seed), []
     noise = rng.integers(0, 60, (64, 48, 48, 3), dtype=np.uint8)
     seen = np.zeros(1), np.ones(1, bool), np.zeros((1, 4), np.float32), np.ones(1, np.float32)
     mel, tokens = MelSpectrum(np.full((8, 128), -8, np.float16), 0.0125), np.array([2, 3], np.int32)
