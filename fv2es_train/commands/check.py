@@ -38,8 +38,8 @@ def check(
     asr: Annotated[
         str | None,
         typer.Option(
-            help="Speech model for --words: embedded, a directory or hub name of a CTC model, or "
-            "none (length and tone of the sound); embedded if it is installed, else none.",
+            help="Speech model for --words: embedded, a directory or hub name of Whisper or a CTC "
+            "model, or none (length and tone of the sound); embedded if installed, else none.",
             metavar="MODEL",
             show_default=False,
         ),

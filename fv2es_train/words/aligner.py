@@ -55,7 +55,8 @@ def load_aligner(name: str) -> Aligner:
     """Load a model.
 
     Args:
-        name: ``embedded``, or a directory or hub name of a CTC model in transformers' format.
+        name: ``embedded``, or a directory or hub name in transformers' format, of Whisper or of a
+            CTC model.
 
     Raises:
         WorkError: it cannot be loaded.
@@ -66,6 +67,6 @@ def load_aligner(name: str) -> Aligner:
         from fv2es_train.words.whisper_aligner import WhisperAligner
 
         return WhisperAligner()
-    from fv2es_train.words.ctc_aligner import CtcAligner
+    from fv2es_train.words.pretrained import load_pretrained
 
-    return CtcAligner(name)
+    return load_pretrained(name)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import ctc_loss
 
-from fv2es_prep.errors import TokenizerError, WorkError
-from fv2es_prep.utils.hub import is_local
 from fv2es_train.words.aligner import RATE_HZ, Aligner
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_HINT = "pass a CTC model, such as wav2vec 2.0, that transformers' save_pretrained wrote: --asr DIR"
 
 
 class CtcAligner(Aligner):
@@ -27,36 +22,11 @@ class CtcAligner(Aligner):
     so words are not more or less usual in themselves.
     """
 
-    def __init__(self, name_or_dir: str) -> None:
-        """Load it.
-
-        Raises:
-            WorkError: it cannot be loaded, or is no CTC model.
-        """
-        import transformers
-
-        try:
-            is_local(name_or_dir, "speech recogniser", "--asr")
-        except TokenizerError as error:
-            raise WorkError(error.sentence, _HINT) from error
-        self.name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            self._processor = transformers.AutoProcessor.from_pretrained(name_or_dir)
-            self._model = transformers.AutoModelForCTC.from_pretrained(
-                name_or_dir, use_safetensors=True
-            ).eval()
-        except Exception as error:  # those of several libraries, which vary with the damage
-            first = next(iter(str(error).strip().splitlines()), repr(error))
-            raise WorkError(
-                f"no CTC model can be read from {name_or_dir}: {first}", _HINT
-            ) from error
-        tokenizer = self._processor.tokenizer
-        vocabulary = tokenizer.get_vocab()
-        self._upper = "A" in vocabulary
-        self._unknown = tokenizer.unk_token_id
-        self._blank = self._model.config.pad_token_id
+    def __init__(self, name: str, processor: Any, model: Any) -> None:
+        self.name, self._processor, self._model = name, processor, model
+        tokenizer = processor.tokenizer
+        self._upper = "A" in tokenizer.get_vocab()
+        self._unknown, self._blank = tokenizer.unk_token_id, model.config.pad_token_id
 
     def alone(self, text: str) -> float:  # noqa: ARG002
         """No difference."""

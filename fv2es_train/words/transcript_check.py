@@ -60,9 +60,9 @@ def check_transcripts(
 
     Args:
         directory: the dataset.
-        asr: ``embedded``; a directory or hub name of a CTC model; ``none`` compares the words with
-            the length and tone of the sound; None takes ``embedded`` where it is installed and
-            hears speech.
+        asr: ``embedded``; a directory or hub name of Whisper or a CTC model; ``none`` compares the
+            words with the length and tone of the sound; None takes ``embedded`` where it is
+            installed and hears speech.
         most: probability of a mismatch up to which nothing is suspected.
         phase: shows how far it is.
         jobs: processes that read the shards; only without a model.

@@ -139,6 +139,9 @@ class Corpus:
         return path
 
 
+WHISPER_TOKENS = ("<|endoftext|>", "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
+
+
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
     """Small tensors are fastest on one thread; the tests beside these keep theirs."""
@@ -295,3 +298,45 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     vars(FAMILIES).pop("_points", None)
     yield str(place)
     vars(FAMILIES).pop("_points", None)
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper of random weights that knows 95 characters, as save_pretrained writes it."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+        WhisperTokenizerFast,
+    )
+
+    place = tmp_path_factory.mktemp("whisper")
+    letters = {letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    inner = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens([AddedToken(name, special=True) for name in WHISPER_TOKENS])
+    names = dict.fromkeys(("unk_token", "bos_token", "eos_token", "pad_token"), WHISPER_TOKENS[0])
+    WhisperTokenizerFast(tokenizer_object=inner, **names).save_pretrained(place)
+    ids = {name: inner.token_to_id(name) for name in WHISPER_TOKENS}
+    config = WhisperConfig(
+        vocab_size=inner.get_vocab_size(),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_target_positions=300,
+        decoder_start_token_id=ids[WHISPER_TOKENS[1]],
+        eos_token_id=ids[WHISPER_TOKENS[0]],
+        pad_token_id=ids[WHISPER_TOKENS[0]],
+        bos_token_id=ids[WHISPER_TOKENS[0]],
+        suppress_tokens=None,
+        begin_suppress_tokens=[ids[WHISPER_TOKENS[0]]],
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(place)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(place)
+    return place

@@ -18,7 +18,6 @@ from fv2es_prep.errors import WorkError
 from fv2es_prep.types import Example, Waveform
 from fv2es_train.commands.check import check
 from fv2es_train.words.aligner import load_aligner
-from fv2es_train.words.ctc_aligner import CtcAligner
 from tests.prep.suspicious import CLASSES, SETTINGS, make_examples, write_examples
 
 SHIFTED = range(60, 100)
@@ -125,10 +124,48 @@ def test_a_ctc_model_sums_over_all_alignments(tmp_path):
     assert np.isnan(found[4:6]).all() and np.isfinite(found[6]) and aligner.alone("ab") == 0
 
 
-def test_what_is_no_ctc_model_is_refused(tmp_path):
-    with pytest.raises(WorkError, match="no CTC model can be read from") as error:
-        CtcAligner(str(tmp_path))
-    assert "--asr DIR" in error.value.hint
+def test_a_whisper_gives_the_probability_of_given_words(whisper):
+    aligner = load_aligner(str(whisper))
+    samples = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    model, processor = aligner._model, aligner._processor
+    features = processor(samples, sampling_rate=16_000, return_tensors="pt").input_features
+    start = model.config.decoder_start_token_id
+    said = processor.tokenizer(" you know", add_special_tokens=False).input_ids
+    with torch.no_grad():
+        loss = model(
+            features,
+            decoder_input_ids=torch.tensor([[start, *said[:-1]]]),
+            labels=torch.tensor([said]),
+        ).loss
+    found = aligner.fits(Waveform(samples, 16_000), ["you know", "a" * 400, "no"])
+    assert found[0] == pytest.approx(-len(said) * float(loss), rel=1e-4)
+    assert np.isnan(found[1]) and np.isfinite(found[2])
+    assert np.isnan(aligner.fits(Waveform(np.zeros(31 * 16_000, np.float32), 16_000), ["no"]))
+    assert aligner.alone("no") == aligner.fits(
+        Waveform(np.zeros(48_000, np.float32), 16_000), ["no"]
+    )
+
+
+def test_a_whisper_of_many_languages_names_the_one_it_hears(whisper):
+    aligner = load_aligner(str(whisper))
+    for name, value in {
+        "is_multilingual": True,
+        "lang_to_id": {"<|en|>": 20, "<|de|>": 21},
+        "task_to_id": {"transcribe": 22},
+        "no_timestamps_token_id": 23,
+    }.items():
+        setattr(aligner._model.generation_config, name, value)
+    start, language, *others = aligner._heard(np.zeros(8000, np.float32))[1]
+    assert start == aligner._model.config.decoder_start_token_id
+    assert language in (20, 21) and others == [22, 23]
+
+
+def test_what_is_no_speech_model_is_refused(tmp_path):
+    with pytest.raises(WorkError, match="no speech recogniser can be read from") as error:
+        load_aligner(str(tmp_path))
+    assert "save_pretrained" in error.value.hint
+    with pytest.raises(WorkError, match="did not provide it"):
+        load_aligner("nobody/nothing")
 
 
 def _tones(words: str, rng: np.random.Generator) -> np.ndarray:
