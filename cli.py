@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
-from fv2es_prep.utils.console import say
+from fv2es_prep.utils.console import Json, say
 from fv2es_train.commands.bench import bench
 from fv2es_train.commands.browse import browse
 from fv2es_train.commands.check import check
@@ -41,7 +41,7 @@ _PANELS = {
     "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
     "Publish": ("push", "pull"),
-    "Other": ("config", "pack", "convert-checkpoint"),
+    "Other": ("config", "pack", "convert-checkpoint", "doctor"),
 }
 
 
@@ -162,6 +162,25 @@ def demo(
     typer.echo(f"\nreport     {shards / 'report.html'}  (open it in a browser)")
     typer.echo(f"shards     {shards}\nsplit      {split}\nrun        {out / 'run'}")
     typer.echo(f"video      {out / 'talk.avi'}\ntime line  {picture}")
+
+
+@app.command(epilog="Example: fv2es doctor")
+def doctor(
+    speed: Annotated[
+        bool, typer.Option(help="Also measure how long fv2es takes here; about 20 s.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Show what this machine has and lacks, and how long fv2es takes on it.
+
+    The text names no user, host or token: paste it into a bug report.
+    """
+    from fv2es_train.training.speed import PRESETS, seconds_per_utterance
+    from pipelines.commands.doctor import diagnose
+
+    presets = dict.fromkeys(PRESETS, seconds_per_utterance) if speed else {}
+    if not diagnose(as_json, presets):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ def _told(what: str, name: str, error: Exception) -> Fv2esError:
             return StoreError(f"{said}: {hub} {_DENIED[status]} (HTTP {status})", hint)
         server = cause.server_message or "no message"
         return StoreError(f"{said}: {hub} answered HTTP {status}: {server}", _AGAIN)
+    if "xet-" in str(cause):
+        return StoreError(f"{said}: {hub} has no Xet storage", "set HF_HUB_DISABLE_XET=1")
     return StoreError(f"{said}: {type(cause).__name__}: {words_of(cause)}", _AGAIN)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from fv2es_prep.errors import OutputError, StoreError, UsageError
 from fv2es_prep.store.hub_repository import HubRepository, refuse_without_token
 from fv2es_prep.store.publication import CARD, KINDS, MANIFEST, Manifest, Publication, read_manifest
+from fv2es_prep.utils.console import say
 from fv2es_prep.utils.files import cannot_write, make_directory
 
 _PREFIXES = {"datasets/": "dataset", "models/": "model"}
@@ -51,8 +52,9 @@ def push(
     repository.make(private)
     _, there = repository.names()
     gone = sorted(_sent_before(repository, there) & set(there) - set(contents))
-    kept = f"fv2es push: {publication.kind}, {len(publication.files)} files"
-    return repository.send(contents, gone, message or kept)
+    said = f"fv2es push: {publication.kind}, {len(publication.files)} files"
+    say(f"send {len(contents)} files, {sum(publication.sizes().values()) / 1e6:.1f} MB")
+    return repository.send(contents, gone, message or said)
 
 
 def _sent_before(repository: HubRepository, names: list[str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.console import Json, print_json
 
 if TYPE_CHECKING:
     from fv2es_prep.store.publication import Publication
@@ -51,7 +51,6 @@ def push(
         publication.refuse_places(Path.home(), Path.cwd(), place.resolve())
         sizes, commit = publication.sizes(), None
         if not dry_run:
-            say(f"send {_counted(sizes)} to {repository}")
             given: dict[str, Any] = {"revision": revision, "message": message}
             commit = hub_transfer.push(publication, repository, private=not public, **given)
     told = {"repository": repository, "kind": publication.kind, "commit": commit}
@@ -92,10 +91,10 @@ def _publication(place: Path, allowed: str) -> AbstractContextManager[Publicatio
     from fv2es_prep.utils.files import url_of
 
     if url_of(place) or (place / "index.json").is_file():
-        from fv2es_prep.shards.tools.hub_dataset import published_dataset
+        from fv2es_prep.shards.tools.published_dataset import published_dataset
 
         return nullcontext(published_dataset(place, allowed))
-    from fv2es_train.models.hub_run import published_run
+    from fv2es_train.models.published_run import published_run
 
     return published_run(place)
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cli import app  # noqa: TID251  # the command line itself
 from fv2es_prep.errors import StoreError, UsageError
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.shards.tools.hub_dataset import published_dataset
+from fv2es_prep.shards.tools.published_dataset import published_dataset
 from fv2es_prep.shards.verify.checks import verify
 from fv2es_prep.store.hub_transfer import pull, push
 from fv2es_prep.store.publication import MANIFEST, Publication, read_manifest
@@ -170,6 +170,8 @@ def test_errors_are_one_sentence_and_a_hint(
     refused(lambda: pull("a/b/c", out), "is no name of a repository", UsageError)
     refused(lambda: push(small(a=b""), "others/it"), r"does not permit .*\(HTTP 403\)")
     push(small(a=b""), "me/it")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    refused(lambda: push(small(a=LARGE), "me/it"), "has no Xet storage")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     refused(lambda: pull("me/it", out), "private and not for this token")
     refused(lambda: push(small(a=b""), "me/new"), r"refuses the token \(HTTP 401\)")
