@@ -35,7 +35,7 @@ _OPEN = 256
 _CSV = "text/csv; charset=utf-8"
 _COLUMNS = (
     *("id", "recording", "speaker", "session", "seconds", "faces", "labels", "text", "reason"),
-    *("marks", "note"),
+    *("subset", "marks", "note"),
 )
 
 
@@ -46,6 +46,7 @@ def _query(  # each is a filter of the page
     session: str = "",
     reason: str = "",
     missing: str = "",
+    subset: str = "",
     state: State = "",
     most_faces: Annotated[float, Query(ge=0, le=1)] = 1.0,
     least_s: Annotated[float, Query(ge=0)] = 0.0,
@@ -55,7 +56,7 @@ def _query(  # each is a filter of the page
 ) -> Wanted:
     """The query of an address."""
     return Wanted(
-        *(text, label, speaker, session, reason, missing, state),
+        *(text, label, speaker, session, reason, missing, subset, state),
         *(most_faces, least_s, most_s, order, descending),
     )
 
@@ -144,13 +145,11 @@ class BrowseApi:
             max(number - _NEIGHBOURS, 0), min(number + _NEIGHBOURS + 1, len(table.catalogue))
         )
         same = [row for row in around if names.codes[row] == names.codes[number]]
-        review = table.review(id_)
+        (row,) = table.rows([number])
         return {
             **example_values(shown),
+            **{name: row[name] for name in ("subset", "scores", "marks", "note")},
             "neighbours": [row | {"this": row["id"] == id_} for row in table.rows(same)],
-            "scores": table.scores(number),
-            "marks": review.marks,
-            "note": review.note,
             "playing": self._playing.told(id_, shown.example),
         }
 

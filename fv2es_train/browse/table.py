@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fv2es_prep.config import MODALITY_NAMES
-from fv2es_prep.errors import UsageError
-from fv2es_prep.shards.catalogue import Catalogue, Names, names_of, read_catalogue
+from fv2es_prep.shards.catalogue import Names, names_of, read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.review import REVIEW_NAME, Review, add_review, read_review
-from fv2es_train.evaluation.predictions import FOLDER, join, read_predictions
+from fv2es_prep.splits import SUBSETS, Split, read_split
+from fv2es_train.browse.scores import Scores
 
 Mask = NDArray[np.bool_]
 State = Literal["", "kept", "left_out", "marked", "right", "wrong"]
@@ -38,6 +38,7 @@ class Query:
         session: a session.
         reason: why utterances were left out.
         missing: modality that is missing: text, audio or video.
+        subset: subset of the split.
         state: kept, left_out, marked; or right or wrong by the first run.
         most_faces: largest share of pictures with a face.
         least_s: shortest length in seconds.
@@ -52,6 +53,7 @@ class Query:
     session: str = ""
     reason: str = ""
     missing: str = ""
+    subset: str = ""
     state: State = ""
     most_faces: float = 1.0
     least_s: float = 0.0
@@ -66,18 +68,23 @@ class Table:
     Args:
         directory: the dataset.
         runs: directories of runs, whose predictions are shown.
+        split: file of a split, whose subsets are shown.
 
     Raises:
         UsageError: there is no dataset, or a run has no predictions.
+        SplitError: the split cannot be read.
         ShardError: the dataset is damaged.
         TrainError: predictions are damaged.
     """
 
-    def __init__(self, directory: Path, runs: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, directory: Path, runs: Sequence[Path] = (), split: Path | None = None
+    ) -> None:
         self.directory = directory
         self.catalogue = read_catalogue(directory)
         self.left_out = [e for e in read_dropped(directory) if e.get("id")]
-        self.runs = {run.name or str(run): _Scores(run, self.catalogue) for run in runs}
+        self.runs = {run.name or str(run): Scores(run, self.catalogue) for run in runs}
+        self._subsets = self._subsets_of(read_split(split)) if split else None
         path = directory / REVIEW_NAME
         self._reviews = read_review(path) if path.exists() else {}
         # Marks change what a query finds.
@@ -110,6 +117,7 @@ class Table:
             "session": [name for name in table.sessions.values if name],
             "reason": sorted({str(entry["reason"]) for entry in self.left_out}),
             "missing": list(table.missing_counts()),
+            "subset": [] if self._subsets is None else list(SUBSETS),
         }
 
     def review(self, id_: str) -> Review:
@@ -147,6 +155,14 @@ class Table:
     def _left_out_ids(self) -> list[str]:
         return [str(entry["id"]) for entry in self.left_out]
 
+    def _subsets_of(self, split: Split) -> NDArray[np.int8]:
+        """Place in `SUBSETS` of each example, int8 (N,); -1 in none."""
+        found = np.full(len(self.catalogue), -1, np.int8)
+        for place, subset in enumerate(SUBSETS):
+            rows = self.catalogue.rows_of(split.ids(subset))
+            found[rows[rows >= 0]] = place
+        return found
+
     def _rows(self, query: Query) -> NDArray[np.int64]:
         keep = np.ones(len(self), bool)
         for mask in self._masks(query):
@@ -181,6 +197,10 @@ class Table:
             for letter in letters:
                 lacking |= table.missing[letter].known
             yield both(lacking)
+        if query.subset:
+            place = SUBSETS.index(query.subset) if query.subset in SUBSETS else len(SUBSETS)
+            here = self._subsets == place if self._subsets is not None else np.zeros(len(table))
+            yield both(here)
         if query.most_faces < 1:
             yield both(self._face_share <= query.most_faces)
         if query.least_s > 0 or query.most_s < float("inf"):
@@ -231,6 +251,11 @@ class Table:
             return np.concatenate([next(iter(self.runs.values())).confidence, last])
         return None
 
+    def _subset(self, number: int) -> str:
+        """The subset of an example in the split; empty without one."""
+        place = -1 if self._subsets is None else int(self._subsets[number])
+        return SUBSETS[place] if place >= 0 else ""
+
     def _row(self, number: int) -> dict[str, Any]:
         table = self.catalogue
         if number >= len(table):
@@ -251,55 +276,10 @@ class Table:
             "seconds": round(float(table.seconds[number]), 3),
             "faces": round(float(self._face_share[number]), 3),
             "pictures": int(table.count("faces")[number]),
+            "subset": self._subset(number),
             "scores": self.scores(number),
             "marks": review.marks,
             "note": review.note,
-        }
-
-
-class _Scores:
-    """What a run predicts for the examples of a catalogue.
-
-    Attributes:
-        known: bool (N,), whether the run was measured on the example.
-        right: bool (N,), whether all classes are predicted as they are labelled.
-        confidence: float64 (N,), the largest probability; infinite where unknown.
-    """
-
-    def __init__(self, run: Path, catalogue: Catalogue) -> None:
-        files = sorted((run / FOLDER).glob("*.csv"))
-        if not files:
-            raise UsageError(
-                f"{run} has no predictions",
-                f"measure it first: fv2es eval --run {run} --shards SHARDS --split FILE",
-            )
-        parts = [read_predictions(path) for path in files]
-        found = self._found = join(parts)
-        self._subsets = [f.stem for f, part in zip(files, parts, strict=True) for _ in part.ids]
-        rows = catalogue.rows_of(found.ids)
-        there = np.flatnonzero(rows >= 0)
-        # Place in the predictions; -1 where there is none.
-        self._places = np.full(len(catalogue), -1)
-        self._places[rows[there]] = there
-        self.known = self._places >= 0
-        right = (found.predicted == found.truth).all(axis=1)
-        self.right = self.known & right[self._places]
-        self.confidence = np.where(self.known, found.probability.max(axis=1)[self._places], np.inf)
-
-    def of(self, row: int) -> dict[str, Any]:
-        """What is predicted for a row; empty if it was not measured."""
-        place = int(self._places[row])
-        if place < 0:
-            return {}
-        found, classes = self._found, self._found.classes
-        return {
-            "subset": self._subsets[place],
-            "predicted": [c for c, p in zip(classes, found.predicted[place], strict=True) if p],
-            "probability": {
-                c: round(float(p), 4)
-                for c, p in zip(classes, found.probability[place], strict=True)
-            },
-            "right": bool(self.right[row]),
         }
 
 

@@ -20,6 +20,9 @@ def browse(
     raw: Annotated[
         Path | None, typer.Option(help="Raw corpus, to play its recordings.", metavar="RAW")
     ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Split whose subsets are shown.", metavar="FILE")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for any free one.", min=0, max=65535)] = 7861,
 ) -> None:
@@ -34,7 +37,7 @@ def browse(
         from fv2es_train.browse.table import Table
         from fv2es_train.serve.workspace import private_workspace
 
-        table = Table(shards, run or ())
+        table = Table(shards, run or (), split)
         with private_workspace() as folder:
             corpus = Corpus(raw, table.catalogue.index, folder) if raw else None
             listen(BrowseApi(table, corpus).app(), config, listener, say)

@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.review import read_review
+from fv2es_prep.splits import SUBSETS, read_split, write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_train.browse.api import BrowseApi
 from fv2es_train.browse.table import Query, Table
 from fv2es_train.evaluation.predictions import Predictions, file_of, write_predictions
@@ -65,7 +67,21 @@ def test_each_filter_finds_what_a_plain_loop_finds(shards: Path, run: Path) -> N
     longer = [r["id"] for r in kept if r["seconds"] >= middle]
     assert ids(table, least_s=middle - 6e-4) == longer
     assert ids(table, state="left_out") == [r["id"] for r in out]
+    assert not ids(table, subset="test")
     assert not ids(table, label="none of them") and not ids(table, missing="video")
+
+
+def test_subsets_of_a_split_are_a_filter(shards: Path, tmp_path: Path) -> None:
+    catalogue = read_catalogue(shards)
+    write_split(next(build_splits(catalogue, Rule(allow_empty_class=True))), tmp_path / "s.json")
+    split = read_split(tmp_path / "s.json")
+    table = Table(shards, split=tmp_path / "s.json")
+    assert table.choices()["subset"] == list(SUBSETS)
+    for subset in SUBSETS:
+        assert sorted(ids(table, subset=subset)) == sorted(split.ids(subset)) != []
+        rows = table.rows(table.find(Query(subset=subset)).tolist())
+        assert {row["subset"] for row in rows} == {subset}
+    assert not ids(table, subset="odd")
 
 
 def test_rows_are_sorted_and_what_was_left_out_comes_last(shards: Path, run: Path) -> None:

@@ -116,11 +116,11 @@ def test_rows_of_a_query_are_exported(client: TestClient) -> None:
     text = client.get("/v1/rows.csv", params={"label": "ang", "order": "seconds"}).text
     rows = client.get("/v1/rows", params={"label": "ang", "order": "seconds"}).json()["rows"]
     head, *lines = text.splitlines()
-    assert head.startswith("id,recording,speaker,session,seconds,faces,labels,text,reason,marks")
+    assert head.startswith("id,recording,speaker,session,seconds,faces,labels,text,reason,subset")
     assert [line.split(",")[0] for line in lines] == [row["id"] for row in rows] != []
     everything = client.get("/v1/rows.csv").text.splitlines()
     assert len(everything) == 1 + client.get("/v1/rows").json()["total"]
-    assert any(line.endswith("label_not_chosen,,") for line in everything)
+    assert any(line.endswith("label_not_chosen,,,") for line in everything)
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ export class Detail {
       ["classes", value.labels.join(", ")],
       ["speaker", value.speaker],
       ["session", value.session],
+      ["subset", value.subset],
       ["span", `${value.start_s.toFixed(2)} to ${value.end_s.toFixed(2)} s of ${value.recording_id}`],
       ["ratings", this.rated(value.ratings, (name) => !name.startsWith(VOTES))],
       ["raters", this.rated(value.ratings, (name, rated) => name.startsWith(VOTES) && rated > 0)],

@@ -33,7 +33,7 @@ async function search() {
     const asked = query();
     const count = await list.ask(asked);
     if (count === null) return;
-    total.textContent = `${count.toLocaleString("en")} utterances`;
+    total.textContent = `${count.toLocaleString("en")} ${count === 1 ? "utterance" : "utterances"}`;
     byId("rows-csv").href = `v1/rows.csv?${asked}`;
   } catch (error) {
     fail(error);
