@@ -28,6 +28,7 @@ _FILE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 @dataclass
 class Repository:
     private: bool
+    gated: bool = False
     branches: dict[str, str] = field(default_factory=lambda: {"main": "0" * 40})
     commits: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"0" * 40: {}})
     messages: list[str] = field(default_factory=list)
@@ -184,6 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _repository(self, key: str) -> Repository | None:
         found = self.hub.repositories.get(key)
         signed_in = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if found and found.gated:
+            self._json({"error": "Accept the conditions"}, 403, code="GatedRepo")
+            return None
         if found and (signed_in or not found.private):
             return found
         self._json({"error": "Repository not found"}, 404, code="RepoNotFound")

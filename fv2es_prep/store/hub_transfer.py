@@ -9,7 +9,15 @@ from pathlib import Path
 
 from fv2es_prep.errors import OutputError, StoreError, UsageError
 from fv2es_prep.store.hub_repository import HubRepository, refuse_without_token
-from fv2es_prep.store.publication import CARD, KINDS, MANIFEST, Manifest, Publication, read_manifest
+from fv2es_prep.store.publication import (
+    CARD,
+    KINDS,
+    MANIFEST,
+    NAME_IN_CARD,
+    Manifest,
+    Publication,
+    read_manifest,
+)
 from fv2es_prep.utils.console import say
 from fv2es_prep.utils.files import cannot_write, make_directory
 
@@ -42,6 +50,7 @@ def push(
     """
     refuse_without_token()
     repository = HubRepository(name, KINDS[publication.kind], revision)
+    publication = replace(publication, card=publication.card.replace(NAME_IN_CARD, name))
     contents = publication.contents()
     found = repository.is_private()
     if private and found is False:

@@ -16,6 +16,8 @@ from fv2es_prep.errors import DAMAGE, StoreError, UsageError, words_of
 from fv2es_prep.utils.files import read_regular, sha256_of
 
 MANIFEST, CARD = "fv2es.json", "README.md"
+# Stands for the name of the repository in a card.
+NAME_IN_CARD = "OWNER/NAME"
 # Kind of publication -> what the Hub calls its repository.
 KINDS = {"run": "model", "shards": "dataset"}
 _FORMAT, _VERSION = "fv2es-publication", "1.0"
@@ -33,7 +35,7 @@ class Publication:
     Attributes:
         kind: one of `KINDS`.
         files: name in the repository -> the file, or its bytes; without card and manifest.
-        card: text of README.md.
+        card: text of README.md; see `NAME_IN_CARD`.
         licence: what the licence of the data says, in one sentence.
     """
 

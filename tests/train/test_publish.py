@@ -60,7 +60,7 @@ def said(*words: object) -> Any:
 
 
 def small(**files: bytes) -> Publication:
-    return Publication("run", files, "# a card\n", "Free.")
+    return Publication("run", files, "# a card\nfv2es pull OWNER/NAME\n", "Free.")
 
 
 def held(hub: Hub, name: str, branch: str = "main") -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def test_what_was_pushed_is_pulled(hub: Hub, tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
         "small": b"1",
         "large": LARGE,
-        "README.md": b"# a card\n",
+        "README.md": b"# a card\nfv2es pull me/it\n",
         MANIFEST: held(hub, "models/me/it")[MANIFEST],
     }
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -170,6 +170,9 @@ def test_errors_are_one_sentence_and_a_hint(
     refused(lambda: pull("a/b/c", out), "is no name of a repository", UsageError)
     refused(lambda: push(small(a=b""), "others/it"), r"does not permit .*\(HTTP 403\)")
     push(small(a=b""), "me/it")
+    hub.repositories["models/me/it"].gated = True
+    refused(lambda: pull("me/it", out), "its conditions are not accepted yet")
+    hub.repositories["models/me/it"].gated = False
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     refused(lambda: push(small(a=LARGE), "me/it"), "has no Xet storage")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
