@@ -23,6 +23,7 @@ from tests.prep.suspicious import (
     copied,
     cut,
     make_examples,
+    pictured,
     relabelled,
     write_examples,
 )
@@ -55,10 +56,18 @@ def test_faults_planted_in_the_demo_corpus(
             examples[row] = change(row)
             planted[kind].add(examples[row].utterance.id)
 
+    def another(row: int) -> Example:
+        speaker = examples[row].utterance.speaker
+        others = (place for place in rows if examples[place].utterance.speaker != speaker)
+        # Each is shown once.
+        rows.remove(place := next(others))
+        return examples[place]
+
     sources = [examples[rows.pop()] for _ in range(10)]
     left = iter(sources)
     plant("duplicate", 10, lambda row: copied(examples[row], next(left), rng))
     plant("cut", 10, lambda row: cut(examples[row], row % 2 == 0))
+    plant("face", 10, lambda row: shown(examples[row], another(row)))
     classes = index.label_classes
     plant("label", 30, lambda row: relabelled(examples[row], classes, int(rng.integers(1, 6))))
     faulty = write_examples(tmp_path / "shards", examples, classes, index.settings)
@@ -70,10 +79,19 @@ def test_faults_planted_in_the_demo_corpus(
     pairs = planted["duplicate"] | {source.utterance.id for source in sources}
     assert len(pairs & {*named["duplicate"]}) == 10
     assert len(planted["cut"] & {*named["cut"]}) >= 8
+    assert len(planted["face"] & {*named["face"]}) >= 9
+    # The pictures of a duplicate may be another speaker's.
+    assert {*named["face"]} <= planted["face"] | planted["duplicate"]
 
 
-def test_a_whole_corpus_has_no_doubtful_label(whole: Path) -> None:
-    assert find_suspects(whole, ["label"]) == []
+def shown(example: Example, other: Example) -> Example:
+    """With the other's faces."""
+    rgb = other.faces.rgb[np.arange(len(example.faces.rgb)) % len(other.faces.rgb)]
+    return pictured(example, rgb)
+
+
+def test_a_whole_corpus_has_no_doubtful_label_nor_face(whole: Path) -> None:
+    assert find_suspects(whole, ["label", "face"]) == []
 
 
 def test_the_runs_of_a_cross_validation_doubt_labels(tmp_path: Path) -> None:

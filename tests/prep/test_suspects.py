@@ -48,6 +48,11 @@ def planted(tmp_path_factory) -> tuple[Path, dict[str, set[str]]]:
     checks = (np.indices((48, 48)).sum(0) // 8 % 2 * 220)[..., None]
     noise = rng.integers(0, 30, examples[67].faces.rgb.shape)
     plant("outlier-faces", 67, pictured(examples[67], checks + noise))
+    # Of the speaker before.
+    frames = len(examples[80].faces.rgb)
+    light = rng.normal(0, 14, (frames, 6, 6, 3)).repeat(8, 1).repeat(8, 2)
+    shown = np.clip(examples[71].faces.rgb.mean(0) + light, 0, 255)
+    plant("face", 80, pictured(examples[80], shown))
     return write_examples(tmp_path_factory.mktemp("suspects") / "shards", examples), ids
 
 
@@ -61,6 +66,7 @@ def found(planted) -> dict[str, set[str]]:
 
 # What is also far from all others.
 FAR = {"outlier-sound": ("silent", "clipped", "rate"), "outlier-faces": ("pictures",)}
+FAR["face"] = ("pictures", "outlier-faces")
 
 
 @pytest.mark.parametrize("kind", sorted({*CHECKS} - {"cut", "label"}))
@@ -104,6 +110,16 @@ def test_an_unknown_kind_is_refused(planted):
     with pytest.raises(UsageError, match="unknown kind 'noise'") as error:
         find_suspects(planted[0], ["noise"])
     assert all(kind in error.value.hint for kind in KINDS)
+
+
+def test_neighbours_within_groups_and_beyond():
+    vectors = np.arange(6, dtype=np.float32)[:, None]
+    groups = np.array([0, 0, 1, 1, 1, 2], np.int32)
+    rows, distances = nearest(vectors, 2, groups)
+    assert rows[0, 0] == 1 and rows[2].tolist() == [3, 4]
+    assert distances[0].tolist() == [1, np.inf] and np.isinf(distances[5]).all()
+    rows, distances = nearest(vectors, 2, groups, within=False)
+    assert rows[1].tolist() == [2, 3] and distances[1].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1500])

@@ -13,16 +13,21 @@ _BLOCK = 1024
 
 
 def nearest(
-    vectors: NDArray[np.float32], count: int
+    vectors: NDArray[np.float32],
+    count: int,
+    groups: NDArray[np.int32] | None = None,
+    within: bool = True,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The nearest other vectors by Euclidean distance, nearest first.
 
     Args:
         vectors: float32 (N, D), finite.
         count: neighbours of each; fewer if N is smaller.
+        groups: (N,), numbers of groups; None: all are one.
+        within: whether neighbours are of the same group, or of another one.
 
     Returns:
-        Their rows, int64 (N, K), and their distances, float32 (N, K).
+        Their rows, int64 (N, K), and their distances, float32 (N, K), infinite where there is none.
     """
     total, count = len(vectors), max(min(count, len(vectors) - 1), 0)
     rows = np.zeros((total, count), np.int64)
@@ -33,9 +38,12 @@ def nearest(
         found = squares - 2 * (block @ vectors.T)
         here = np.arange(len(block))
         found[here, begin + here] = np.inf
+        if groups is not None:
+            found[(groups[begin + here, None] == groups) != within] = np.inf
         chosen = np.argpartition(found, count - 1, axis=1)[:, :count]
         # Differences, because the sums of squares cancel where vectors are equal.
         exact = np.linalg.norm(vectors[chosen] - block[:, None], axis=2)
+        exact[np.isinf(np.take_along_axis(found, chosen, 1))] = np.inf
         order = np.argsort(exact, axis=1, kind="stable")
         rows[begin : begin + _BLOCK] = np.take_along_axis(chosen, order, 1)
         distances[begin : begin + _BLOCK] = np.take_along_axis(exact, order, 1)

@@ -11,6 +11,7 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.suspects import rules
 from fv2es_prep.shards.suspects.duplicates import duplicates
+from fv2es_prep.shards.suspects.identity import other_faces
 from fv2es_prep.shards.suspects.labels import doubtful_labels
 from fv2es_prep.shards.suspects.suspect import KINDS, Suspect
 from fv2es_prep.shards.suspects.traits import Traits, read_traits
@@ -36,6 +37,7 @@ CHECKS: dict[str, Check] = {
     "rate": _alone(rules.rate),
     "pictures": _alone(rules.pictures),
     "label": _alone(doubtful_labels),
+    "face": _alone(other_faces),
     "cut": _alone(rules.cut),
 }
 """Kind -> what finds it."""

@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "rate": "missing high frequencies, or sound shorter than the span",
     "pictures": "pictures of one colour, or all the same",
     "label": "a label that sound, words and faces contradict",
+    "face": "faces of another person than in the other utterances of the speaker",
     "cut": "a span that starts or ends within speech",
     "words": "other words in the sound than in the transcript; with `--words` only",
 }

@@ -1,6 +1,6 @@
 """Small numbers of every utterance, read from the shards once: what the checks compare.
 
-Per utterance some 400 numbers stay in memory, however long it is.
+Per utterance some 500 numbers stay in memory, however long it is.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ _TONE_GROUPS = 32
 _RANGE = np.float32(9.2)
 # Side in pixels of the mean face.
 _SIDE = 12
+# Side of the mean face in colour.
+_TINTS = 4
 _SOUND = ("loud_db", "quiet_db", "peak_db", "start_db", "end_db", "high_db", "sound_s")
 _PICTURES = ("contrast", "change")
 _VECTORS = {"course": _MOMENTS * _GROUPS, "tone": 2 * _TONE_GROUPS, "face": _SIDE * _SIDE}
+_VECTORS["tint"] = _TINTS * _TINTS * 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Traits:
             picture's pixels and ``change``, the largest mean difference of successive pictures,
             both in levels of 255.
         vectors: name -> float32 (N, D): ``course``, how the spectrum goes, of length 1; ``tone``,
-            mean and deviation of groups of bands; ``face``, the mean face in grey.
+            mean and deviation of groups of bands; ``face``, the mean face in grey; ``tint``, in
+            colour, but fewer pixels.
     """
 
     catalogue: Catalogue
@@ -190,7 +194,11 @@ def _of_pictures(faces: Faces) -> dict[str, Any]:
     face = np.zeros((_SIDE, _SIDE), np.float32)
     face[:side, :side] = mean
     contrast = faces.rgb.reshape(len(grey), -1, 3).std(1).max()
-    return {"contrast": contrast, "change": change, "face": face.ravel()}
+    size = faces.rgb.shape[1]
+    columns = _means(faces.rgb.mean(0, np.float32).reshape(size, -1), _TINTS)
+    lines = columns.reshape(_TINTS, size, 3).swapaxes(0, 1).reshape(size, -1)
+    tint = _means(lines, _TINTS).ravel()
+    return {"contrast": contrast, "change": change, "face": face.ravel(), "tint": tint}
 
 
 def grey_faces(faces: Faces) -> NDArray[np.float32]:
