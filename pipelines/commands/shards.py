@@ -187,20 +187,31 @@ def shards_prune(
     output(told, "\n".join(lines), as_json)
 
 
-@shards.command(
-    "export", epilog="Example: fv2es shards export shards --format webdataset --out tars"
-)
+@shards.command("export", epilog="Example: fv2es shards export shards --to datasets --out hub")
 def shards_export(
     directory: Dataset,
-    kind: Annotated[str, typer.Option("--format", help="webdataset or parquet.")],
+    kind: Annotated[
+        str,
+        typer.Option("--to", "--format", help="datasets, parquet or webdataset.", metavar="FORMAT"),
+    ],
     out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],
+    split: Annotated[
+        Path | None, typer.Option(help="Manifest: files for each subset.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a dataset in another form, for those who train elsewhere."""
+    """Write a dataset in another form, with its card, for those who train elsewhere."""
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.tools.export import export
+    from fv2es_prep.shards.tools.export.source import NO_SUBSETS, Subsets
+    from fv2es_prep.splits.manifest import SUBSETS, read_split
 
-    with progress(read_index(directory).examples, "examples") as report:
-        paths = export(directory, kind, out, report)
+    index, subsets = read_index(directory), NO_SUBSETS
+    if split is not None:
+        manifest = read_split(split)
+        ids = {name: frozenset(manifest.ids(name)) for name in SUBSETS}
+        subsets = Subsets(ids, f"Recipe {manifest.recipe}; digest `{manifest.digest()}`.")
+    with progress(index.examples, "examples") as report:
+        paths = export(directory, kind, out, report, subsets)
     told = {"out": str(out), "files": [path.name for path in paths]}
     output(told, f"exported {len(paths)} files to {out}", as_json)

@@ -77,7 +77,7 @@ def check_tools(out: Path, tmp_path: Path) -> None:
     assert "landmarks" in example_text(shown)
     draw_to_file(shown, tmp_path / "one.png")
     export(out, "parquet", tmp_path / "parquet")
-    table = pq.read_table(next((tmp_path / "parquet").glob("*.parquet")))
+    table = pq.read_table(next((tmp_path / "parquet/data").glob("*.parquet")))
     stored = np.frombuffer(table["landmarks"][0].as_py(), np.float32)
     assert np.array_equal(stored, example["landmarks"].ravel(), equal_nan=True)
     tars = export(out, "webdataset", tmp_path / "tars")
@@ -181,7 +181,7 @@ def test_a_stage_of_another_package_works_from_the_command_line(tmp_path):
     # Exit status 0: the dataset is whole, and derived again it is the same.
     fv2es("shards", "verify", shards, "--sample", 2, "--against", table, "--tokenizer", "none")
     fv2es("shards", "export", shards, "--format", "parquet", "--out", tars)
-    level = pq.read_table(next(tars.glob("*.parquet")))["loudness"].to_pylist()
+    level = pq.read_table(next(tars.glob("data/*.parquet")))["loudness"].to_pylist()
     assert level == pytest.approx([-21.07, -21.07], abs=0.1)
     info = json.loads(fv2es("shards", "info", shards, "--json"))
     assert info["stages"]["softness"] == {"rows": 6}

@@ -126,15 +126,19 @@ def test_it_is_told_shown_reported_and_exported(partial, tmp_path):
     assert len(extract_example(shown, tmp_path / "files")) == 1
     draw_to_file(shown, tmp_path / "one.png")
     export(partial, "webdataset", tmp_path / "tar")
-    with tarfile.open(tmp_path / "tar/tests-00000.tar") as tar:
+    with tarfile.open(tmp_path / "tar/data/tests-00000.tar") as tar:
         names = [name for name in tar.getnames() if name.startswith("1A_é4")]
         assert names == ["1A_é4.json", "1A_é4.mel.npy"]
         value = json.loads(tar.extractfile("1A_é4.json").read())  # type: ignore[union-attr]
     assert value["missing"] == {"video": "no_video", "text": "no_transcript"}
     export(partial, "parquet", tmp_path / "parquet")
-    table = pq.read_table(tmp_path / "parquet/tests-00000.parquet")
+    table = pq.read_table(tmp_path / "parquet/data/tests-00000.parquet")
     assert table["missing_video"].to_pylist() == [None, "black_picture", None, None, "no_video"]
-    assert [row is None for row in table["faces"].to_pylist()] == [False, True, False, False, True]
+    gone = [False, True, False, False, True]
+    assert [row is None for row in table["faces"].to_pylist()] == gone
+    export(partial, "datasets", tmp_path / "datasets")
+    table = pq.read_table(tmp_path / "datasets/data/tests-00000.parquet")
+    assert [row is None for row in table["faces"].to_pylist()] == gone
 
 
 def test_merge_keeps_it_and_the_tokenizer(tmp_path):

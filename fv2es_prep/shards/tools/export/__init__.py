@@ -1,0 +1,81 @@
+"""Datasets in other forms, to train elsewhere: one module for each, and the registry.
+
+Equal shards give equal bytes with the same libraries. `dataset.json` comes last of all: its
+presence means complete. Another installed package adds a form by an entry point of the group
+``fv2es.exports`` whose object is an `ExportFormat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME, export_card
+from fv2es_prep.shards.tools.export.source import NO_SUBSETS, Export, ExportFormat, Subsets
+from fv2es_prep.store.shard_cache import dataset_directory
+from fv2es_prep.utils.files import make_directory, whole_file, write_json
+from fv2es_prep.utils.registry import Registry
+
+_HERE = "fv2es_prep.shards.tools.export"
+FORMATS: Registry[ExportFormat] = Registry(
+    "fv2es.exports",
+    "format",
+    {
+        "datasets": f"{_HERE}.hub_dataset:DATASETS",
+        "parquet": f"{_HERE}.parquet_table:PARQUET",
+        "webdataset": f"{_HERE}.tar_files:WEBDATASET",
+    },
+)
+DESCRIPTION_NAME = "dataset.json"
+
+
+def export(
+    directory: Path,
+    kind: str,
+    out: Path,
+    report: Callable[[int], None] = lambda _: None,
+    subsets: Subsets = NO_SUBSETS,
+) -> list[Path]:
+    """Write a dataset in another form, with a card and a description of its files.
+
+    Args:
+        directory: the dataset directory.
+        kind: a name of `FORMATS`.
+        out: a new directory.
+        report: called with the number of examples done since the last call.
+        subsets: a file holds examples of one subset, and those of none are left out; without
+            subsets all are written.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        UsageError: an unknown format, a directory that is not empty, subsets of another dataset.
+        ShardError: a shard is missing or damaged.
+        OutputError: the directory cannot be written.
+    """
+    form = FORMATS.load(kind)
+    directory = dataset_directory(directory)
+    catalogue = read_catalogue(directory)
+    index = catalogue.index
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    source = Export(directory, catalogue, out, report, subsets)
+    make_directory(out)
+    files = form.write(source)
+    with whole_file(out / CARD_NAME) as temporary:
+        temporary.write_text(export_card(source, form, files), encoding="utf-8")
+    description = {
+        "format": kind,
+        "corpus": index.corpus,
+        "examples": sum(file.examples for file in files),
+        "label_classes": index.label_classes,
+        "rating_names": index.rating_names,
+        "settings": index.settings.to_json(),
+        "files": {file.name: file.examples for file in files},
+    }
+    write_json(out / DESCRIPTION_NAME, description)
+    names = (*(file.name for file in files), CARD_NAME, DESCRIPTION_NAME)
+    return [out / name for name in names]

@@ -1,0 +1,173 @@
+"""What a form of export starts from: a dataset, its subsets, and files by the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.shards.catalogue import Catalogue
+from fv2es_prep.shards.index import Index
+from fv2es_prep.shards.reader import ShardReader
+from fv2es_prep.shards.tools.show import Shown
+from fv2es_prep.utils.files import make_directory, whole_file
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Named subsets of a dataset.
+
+    Attributes:
+        ids: name of a subset -> its utterance ids.
+        described: how they were made, in one sentence.
+    """
+
+    ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    described: str = ""
+
+
+NO_SUBSETS = Subsets()
+DATA = "data"
+"""The folder of the files that hold examples."""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file of an export: its path in the directory, its examples, the subset they belong to."""
+
+    name: str
+    examples: int
+    subset: str = ""
+
+
+@dataclass(frozen=True)
+class ExportedField:
+    """A field of an exported example.
+
+    Attributes:
+        name: its name, with dots between levels.
+        kind: what one value is, as schema.org calls it: Text, Float, Integer, Boolean,
+            ImageObject or AudioObject.
+        meaning: one sentence.
+        repeated: whether it holds several values.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A form that a dataset can be exported in.
+
+    Attributes:
+        title: what it is, as a noun phrase.
+        load: lines of Python that load it from the directory ``DIR``.
+        write: writes its files and tells them, see `Export.write_files`.
+        fields: the fields of an example.
+        pattern: the files that hold examples, as a glob pattern.
+        encoding: their media type.
+        front: what the card's YAML header tells besides, name -> value.
+    """
+
+    title: str
+    load: str
+    write: Callable[[Export], list[ExportedFile]]
+    fields: Callable[[Export], list[ExportedField]]
+    pattern: str
+    encoding: str
+    front: Callable[[list[ExportedFile]], Mapping[str, object]] = lambda _: {}
+
+
+@dataclass(frozen=True)
+class Export:
+    """A dataset on its way into another form.
+
+    Attributes:
+        directory: the dataset directory.
+        catalogue: its catalogue.
+        out: the directory to write.
+        report: called with the number of examples done.
+        subsets: the subsets to write, each to files of its own.
+    """
+
+    directory: Path
+    catalogue: Catalogue
+    out: Path
+    report: Callable[[int], None] = lambda _: None
+    subsets: Subsets = NO_SUBSETS
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows.values()))
+
+    @property
+    def index(self) -> Index:
+        """Index of the dataset."""
+        return self.catalogue.index
+
+    @cached_property
+    def one_class(self) -> bool:
+        """Whether each example has exactly one class."""
+        return bool((self.catalogue.label.sum(axis=1) == 1).all())
+
+    @cached_property
+    def rows(self) -> dict[str, list[int]]:
+        """Subset -> places of its examples in the catalogue; one without a name where none is.
+
+        Raises:
+            UsageError: no example is in any subset.
+        """
+        ids = self.catalogue.ids.to_pylist()
+        if not self.subsets.ids:
+            return {"": list(range(len(ids)))}
+        chosen = self.subsets.ids.items()
+        rows = {name: [row for row, i in enumerate(ids) if i in of] for name, of in chosen}
+        if not any(rows.values()):
+            raise UsageError(
+                f"the split names no example of {self.directory}", "pass a split of these shards"
+            )
+        return rows
+
+    def write_files(
+        self, suffix: str, write: Callable[[Path, Iterator[Shown]], None]
+    ) -> list[ExportedFile]:
+        """Write a file for each shard, or for each subset of it, by ``write(path, examples)``."""
+        make_directory(self.out / DATA)
+        return [
+            self._write_file(f"{DATA}/{name}.{suffix}", number, subset, rows, write)
+            for number in range(len(self.index.shards))
+            for subset, name, rows in self._parts(number)
+        ]
+
+    def _parts(self, number: int) -> Iterator[tuple[str, str, list[int]]]:
+        """Subset, file name and rows of each part of a shard that has any."""
+        stem = Path(self.index.shards[number].name).stem
+        for subset, places in self.rows.items():
+            rows = [int(self.catalogue.row[p]) for p in places if self.catalogue.shard[p] == number]
+            if rows or not subset:
+                yield subset, f"{subset}-{stem.rpartition('-')[2]}" if subset else stem, rows
+
+    def _write_file(
+        self,
+        name: str,
+        number: int,
+        subset: str,
+        rows: list[int],
+        write: Callable[[Path, Iterator[Shown]], None],
+    ) -> ExportedFile:
+        shard = self.index.shards[number].name
+        with (
+            ShardReader(self.directory / shard, "first", self.index) as reader,
+            whole_file(self.out / name) as temporary,
+        ):
+            write(temporary, self._examples(reader, shard, rows))
+        return ExportedFile(name, len(rows), subset)
+
+    def _examples(self, reader: ShardReader, shard: str, rows: list[int]) -> Iterator[Shown]:
+        for row in rows:
+            yield Shown(reader.read(row), shard, row, self.index.rating_names)
+            self.report(1)
