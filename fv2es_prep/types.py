@@ -194,6 +194,7 @@ class Provenance:
         version: its version, if it has one.
         redistributable: whether its owner lets others have what is made from it, where ``licence``
             is a sentence; see `may_be_handed_on`.
+        citation: the publication to cite, as BibTeX or one sentence.
     """
 
     name: str = ""
@@ -201,6 +202,7 @@ class Provenance:
     licence: str = ""
     version: str = ""
     redistributable: bool = False
+    citation: str = ""
 
     @property
     def spdx(self) -> str:

@@ -46,6 +46,7 @@ class Corpus:
         licence: an SPDX identifier, or what its licence says about shards and models, in one
             sentence.
         version: its version, if it has one.
+        citation: the publication to cite, in one sentence.
         require: letters of the modalities that an utterance must have by default; ``tav`` drops
             an utterance that lacks words, sound or picture, and ``""`` only one without any.
         opens_media: whether ``scan`` opens media files itself; such a corpus is read from local
@@ -63,6 +64,7 @@ class Corpus:
     view_of: Callable[[str], View] | None = None
     licence: str = ""
     version: str = ""
+    citation: str = ""
     require: str = "tav"
     opens_media: bool = False
 
@@ -87,7 +89,8 @@ def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
     """
     path = (raw if raw.is_dir() else raw.parent) / PROVENANCE_NAME
     if not path.is_file():
-        return Provenance(corpus.name, False, corpus.licence, corpus.version)
+        head = corpus.name, False, corpus.licence, corpus.version
+        return Provenance(*head, citation=corpus.citation)
     try:
         return msgspec.json.decode(path.read_bytes(), type=Provenance)
     except (OSError, msgspec.MsgspecError) as error:

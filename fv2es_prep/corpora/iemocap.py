@@ -269,4 +269,6 @@ IEMOCAP = Corpus(
     view_of=view_of,
     licence="IEMOCAP is given by the University of Southern California on request; neither it nor "
     "shards made from it may be passed on.",
+    citation="C. Busso et al., IEMOCAP: interactive emotional dyadic motion capture database, "
+    "Language Resources and Evaluation 42, 335-359, 2008.",
 )

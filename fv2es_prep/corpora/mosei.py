@@ -279,4 +279,6 @@ MOSEI = Corpus(
     },
     licence="CMU-MOSEI is given by Carnegie Mellon University; its videos belong to those who "
     "uploaded them, and shards made from them may not be passed on.",
+    citation="A. Bagher Zadeh et al., Multimodal language analysis in the wild: CMU-MOSEI dataset "
+    "and interpretable dynamic fusion graph, ACL 2018.",
 )

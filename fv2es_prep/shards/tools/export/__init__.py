@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.tools.export.croissant import CROISSANT_NAME, write_croissant
 from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME, export_card
 from fv2es_prep.shards.tools.export.source import NO_SUBSETS, Export, ExportFormat, Subsets
 from fv2es_prep.store.shard_cache import dataset_directory
@@ -67,6 +68,7 @@ def export(
     files = form.write(source)
     with whole_file(out / CARD_NAME) as temporary:
         temporary.write_text(export_card(source, form, files), encoding="utf-8")
+    write_croissant(source, [file.name for file in files], form.records, form.fields(source))
     description = {
         "format": kind,
         "corpus": index.corpus,
@@ -77,5 +79,5 @@ def export(
         "files": {file.name: file.examples for file in files},
     }
     write_json(out / DESCRIPTION_NAME, description)
-    names = (*(file.name for file in files), CARD_NAME, DESCRIPTION_NAME)
+    names = (*(file.name for file in files), CARD_NAME, CROISSANT_NAME, DESCRIPTION_NAME)
     return [out / name for name in names]

@@ -79,14 +79,15 @@ def _card(
     source: Export, form: str, load: str, front: Mapping[str, object] = {}, fields: str = ""
 ) -> str:
     index, title = source.index, title_of(source.index)
-    generated = all(one.generated for one in sources_of(index))
+    cited = list(dict.fromkeys(f"- {o.citation}" for o in sources_of(index) if o.citation))
     parts = [
         _front(index, len(source), front),
         f"# {title}, prepared with fv2es",
         f"Utterances of {title} with emotion labels, as {form}.",
-        _GENERATED if generated else _PERSONAL,
+        people_text(index),
         "## Licence",
         licence_text(index),
+        *(("## Citation", "\n".join(cited)) if cited else ()),
         "## Content",
         _content(source),
         *(("## Fields", fields) if fields else ()),
@@ -117,6 +118,11 @@ def _front(index: Index, examples: int, front: Mapping[str, object]) -> str:
     }
     lines = (f"{name}: {json.dumps(v, ensure_ascii=False)}" for name, v in values.items())
     return "\n".join(("---", *lines, "---"))
+
+
+def people_text(index: Index) -> str:
+    """Whether the recordings show people, and what follows from it."""
+    return _GENERATED if all(one.generated for one in sources_of(index)) else _PERSONAL
 
 
 def licence_text(index: Index) -> str:

@@ -22,6 +22,7 @@ from fv2es_prep.shards.tools.export.parquet_table import small_types, write_rows
 from fv2es_prep.shards.tools.export.small_columns import small_fields, small_values
 from fv2es_prep.shards.tools.export.source import (
     DATA,
+    PARQUET_RECORDS,
     Export,
     ExportedField,
     ExportedFile,
@@ -214,7 +215,6 @@ DATASETS = ExportFormat(
     _LOAD,
     _write,
     _fields,
-    f"{DATA}/*.parquet",
-    "application/vnd.apache.parquet",
+    PARQUET_RECORDS,
     _front,
 )

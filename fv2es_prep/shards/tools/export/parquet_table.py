@@ -23,6 +23,7 @@ from fv2es_prep.shards.tools.export.small_columns import (
     small_values,
 )
 from fv2es_prep.shards.tools.export.source import (
+    PARQUET_RECORDS,
     Export,
     ExportedField,
     ExportedFile,
@@ -137,6 +138,5 @@ PARQUET = ExportFormat(
     _LOAD,
     _write,
     _fields,
-    "data/*.parquet",
-    "application/vnd.apache.parquet",
+    PARQUET_RECORDS,
 )

@@ -61,6 +61,31 @@ class ExportedField:
 
 
 @dataclass(frozen=True)
+class Records:
+    """How examples lie in the files of an export.
+
+    Attributes:
+        pattern: glob pattern of what holds records: files, or members of archives.
+        encoding: their media type.
+        by: how a field is found in a record: by its ``column`` or its ``jsonPath``.
+        archive: media type of the archives; empty where the files themselves match the pattern.
+    """
+
+    pattern: str
+    encoding: str
+    by: str = "column"
+    archive: str = ""
+
+    @property
+    def file_encoding(self) -> str:
+        """Media type of the files."""
+        return self.archive or self.encoding
+
+
+PARQUET_RECORDS = Records(f"{DATA}/*.parquet", "application/x-parquet")
+
+
+@dataclass(frozen=True)
 class ExportFormat:
     """A form that a dataset can be exported in.
 
@@ -69,8 +94,7 @@ class ExportFormat:
         load: lines of Python that load it from the directory ``DIR``.
         write: writes its files and tells them, see `Export.write_files`.
         fields: the fields of an example.
-        pattern: the files that hold examples, as a glob pattern.
-        encoding: their media type.
+        records: how examples lie in its files.
         front: what the card's YAML header tells besides, name -> value.
     """
 
@@ -78,8 +102,7 @@ class ExportFormat:
     load: str
     write: Callable[[Export], list[ExportedFile]]
     fields: Callable[[Export], list[ExportedField]]
-    pattern: str
-    encoding: str
+    records: Records
     front: Callable[[list[ExportedFile]], Mapping[str, object]] = lambda _: {}
 
 

@@ -23,6 +23,7 @@ from fv2es_prep.shards.tools.export.source import (
     ExportedField,
     ExportedFile,
     ExportFormat,
+    Records,
 )
 from fv2es_prep.shards.tools.show import Shown, example_values, file_stem
 from fv2es_prep.stages.registry import load_stage
@@ -73,6 +74,5 @@ def _fields(_: Export) -> list[ExportedField]:
     ]
 
 
-WEBDATASET = ExportFormat(
-    "tar files of WebDataset", _LOAD, _write, _fields, "data/*.tar", "application/x-tar"
-)
+_RECORDS = Records("*.json", "application/json", "jsonPath", "application/x-tar")
+WEBDATASET = ExportFormat("tar files of WebDataset", _LOAD, _write, _fields, _RECORDS)
