@@ -187,6 +187,21 @@ def shards_prune(
     output(told, "\n".join(lines), as_json)
 
 
+@shards.command("card", epilog="Example: fv2es shards card shards")
+def shards_card(
+    directory: Dataset,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory; SHARDS if none.", metavar="DIR")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write README.md and croissant.json: licence, content, what was left out, how it was made."""
+    from fv2es_prep.shards.tools.export.shards_card import write_shards_card
+
+    paths = [str(path) for path in write_shards_card(directory, out or directory)]
+    output({"written": paths}, "\n".join(paths), as_json)
+
+
 @shards.command("export", epilog="Example: fv2es shards export shards --to datasets --out hub")
 def shards_export(
     directory: Dataset,

@@ -17,14 +17,17 @@ import pytest
 from typer.testing import CliRunner
 
 from fv2es_prep.errors import UsageError
-from fv2es_prep.shards.catalogue import read_catalogue
-from fv2es_prep.shards.index import Index, read_index, write_index
+from fv2es_prep.shards.catalogue import read_catalogue, write_catalogue
+from fv2es_prep.shards.index import CATALOGUE_NAME, INDEX_NAME, Index, read_index, write_index
 from fv2es_prep.shards.tools.export import FORMATS, export
-from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME, write_shards_card
+from fv2es_prep.shards.tools.export.croissant import CROISSANT_NAME
+from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME
+from fv2es_prep.shards.tools.export.shards_card import write_shards_card
 from fv2es_prep.shards.tools.export.source import Subsets
 from fv2es_prep.shards.tools.show import find_example
 from fv2es_prep.splits.manifest import split_of_rows, write_split
 from fv2es_prep.types import Provenance
+from fv2es_prep.utils.files import sha256_of
 from pipelines.commands.shards import shards as commands
 
 SUBSETS = Subsets(
@@ -47,7 +50,7 @@ def loaded(kind: str, out: Path) -> dict[str, Any]:
 
 def from_provenance(directory: Path, *sources: Provenance) -> Index:
     index = dataclasses.replace(read_index(directory), provenance=sources)
-    return write_index(directory, index)
+    return write_index(directory, write_catalogue(directory, index))
 
 
 def test_the_types_of_the_library_travel_in_the_files(dataset, tmp_path):
@@ -114,8 +117,7 @@ def test_the_command_takes_a_split(dataset, tmp_path):
 )
 def test_a_card_tells_licence_and_people(sources, front, said, dataset, tmp_path):
     index = from_provenance(dataset, *sources)
-    write_shards_card(dataset, tmp_path / "card.md")
-    card = (tmp_path / "card.md").read_text("utf-8")
+    card = write_shards_card(dataset, tmp_path)[0].read_text("utf-8")
     assert f'license: "{front}"' in card and said in card
     assert ("Do not hand" in card) != index.may_be_handed_on
     assert "Faces, voices and words are personal data" in card
@@ -129,6 +131,55 @@ def test_the_card_of_generated_data_says_so(dataset, tmp_path):
     card = (tmp_path / "out" / CARD_NAME).read_text("utf-8")
     assert "# made 3, prepared with fv2es" in card
     assert "they show no real person" in card and "personal data" not in card
+
+
+@pytest.mark.parametrize("kind", FORMATS.builtin)
+def test_a_description_names_the_files_with_their_digests(kind, dataset, tmp_path):
+    index = from_provenance(
+        dataset, Provenance("mine", licence="CC-BY-4.0", version="2", citation="Me, 2020.")
+    )
+    paths = export(dataset, kind, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / CROISSANT_NAME).read_text("utf-8"))
+    assert found["license"] == ["https://spdx.org/licenses/CC-BY-4.0.html"]
+    assert (found["version"], found["citeAs"]) == ("2.0.0", "Me, 2020.")
+    objects = {o["contentUrl"]: o["sha256"] for o in found["distribution"] if "sha256" in o}
+    files = [path for path in paths if path.parent.name == "data"]
+    assert objects == {f"data/{path.name}": sha256_of(path) for path in files}
+    write_shards_card(dataset, tmp_path)
+    found = json.loads((tmp_path / CROISSANT_NAME).read_text("utf-8"))
+    objects = {o["contentUrl"]: o["sha256"] for o in found["distribution"] if "sha256" in o}
+    named = {*(shard.name for shard in index.shards), INDEX_NAME, CATALOGUE_NAME}
+    assert objects == {name: sha256_of(dataset / name) for name in named}
+
+
+@pytest.mark.slow
+def test_mlcroissant_validates_descriptions_and_reads_records(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROISSANT_CACHE", str(tmp_path / "cache"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlcroissant
+    from_provenance(
+        dataset, Provenance("mine", licence="CC-BY-4.0", version="2", citation="Me, 2020.")
+    )
+    ids = read_catalogue(dataset).ids.to_pylist()
+    places = {kind: tmp_path / kind for kind in FORMATS.builtin}
+    for kind, out in places.items():
+        export(dataset, kind, out)
+    write_shards_card(dataset, dataset)
+    for kind, out in (places | {"shards": dataset}).items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read = mlcroissant.Dataset(jsonld=str(out / CROISSANT_NAME))
+            records = list(read.records("examples"))
+        assert not read.metadata.issues.errors
+        assert read.metadata.conforms_to == ["http://mlcommons.org/croissant/1.1"]
+        texts = [record["examples/id"].decode() for record in records]
+        assert sorted(t.removesuffix(".json") for t in texts) == sorted(ids), kind
+        if kind == "datasets":
+            example = find_example(dataset, texts[0]).example
+            faces, mel = records[0]["examples/faces"], records[0]["examples/mel"]
+            np.testing.assert_array_equal(np.stack(list(map(np.asarray, faces))), example.faces.rgb)
+            np.testing.assert_array_equal(np.array(mel, np.float16), example.mel.log_power)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, read_index, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.tools.export import DESCRIPTION_NAME, FORMATS, export
+from fv2es_prep.shards.tools.export.croissant import CROISSANT_NAME
 from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME
 from fv2es_prep.shards.tools.info import dataset_info, info_text
 from fv2es_prep.shards.tools.merge import merge
@@ -216,7 +217,8 @@ def test_prune_touches_nothing_without_an_index(dataset, edit_index):
 
 def test_webdataset_files_hold_the_examples(dataset, tmp_path):
     paths = export(dataset, "webdataset", tmp_path / "out")
-    names = ["data/tests-00000.tar", "data/tests-00001.tar", CARD_NAME, DESCRIPTION_NAME]
+    names = ["data/tests-00000.tar", "data/tests-00001.tar", CARD_NAME]
+    names += [CROISSANT_NAME, DESCRIPTION_NAME]
     assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == names
     with tarfile.open(paths[0]) as tar:
         assert {member.mtime for member in tar} == {0}
@@ -331,7 +333,7 @@ def test_the_commands_as_typed(dataset, others, tmp_path):
     exported = fv2es(
         "shards", "export", dataset, "--format", "webdataset", "--out", tmp_path / "tars"
     )
-    assert exported.stdout == f"exported 4 files to {tmp_path / 'tars'}\n"
+    assert exported.stdout == f"exported 5 files to {tmp_path / 'tars'}\n"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def export(
     files = form.write(source)
     with whole_file(out / CARD_NAME) as temporary:
         temporary.write_text(export_card(source, form, files), encoding="utf-8")
-    write_croissant(source, [file.name for file in files], form.records, form.fields(source))
+    described = {file.name: form.records.file_encoding for file in files}
+    write_croissant(source, out, described, form.records, form.fields(source))
     description = {
         "format": kind,
         "corpus": index.corpus,

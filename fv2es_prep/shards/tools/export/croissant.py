@@ -5,7 +5,8 @@ https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html says what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fv2es_prep.utils.files import sha256_of, write_json
 from fv2es_prep.utils.licences import licence_url
 
 CROISSANT_NAME = "croissant.json"
+_FILES = "example-files"
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -42,33 +44,41 @@ _CONTEXT: dict[str, Any] = {
 
 
 def write_croissant(
-    source: Export, files: Iterable[str], records: Records, fields: Iterable[ExportedField]
+    source: Export,
+    directory: Path,
+    files: Mapping[str, str],
+    records: Records,
+    fields: Sequence[ExportedField],
 ) -> None:
-    """Write the description of the files in ``source.out``.
+    """Write the description of some files to ``source.out``.
 
     Args:
-        source: the dataset and the directory.
-        files: paths of the files that hold examples, relative to the directory.
+        source: the dataset that they were made from.
+        directory: where the files lie now.
+        files: path of a file, relative to that -> its media type.
         records: how examples lie in them.
-        fields: the fields of an example.
+        fields: the fields of an example; without any no record is described.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    objects = [_file_object(source.out, name, records) for name in files]
-    described = _head(source) | {
-        "distribution": [*objects, _file_set(objects, records)],
-        "recordSet": [
+    known = {shard.name: shard.sha256 for shard in source.index.shards} | source.index.files
+    objects = [
+        _file_object(directory / name, name, kind, known.get(name)) for name, kind in files.items()
+    ]
+    described = _head(source) | {"distribution": objects}
+    if told := _fields(fields, records):
+        objects.append(_file_set(objects, records))
+        described["recordSet"] = [
             {
                 "@type": "cr:RecordSet",
                 "@id": "examples",
                 "name": "examples",
                 "description": "one record for each utterance",
                 "key": {"@id": "examples/id"},
-                "field": [_field(field, records) for field in fields],
+                "field": told,
             }
-        ],
-    }
+        ]
     write_json(source.out / CROISSANT_NAME, described)
 
 
@@ -86,6 +96,7 @@ def _head(source: Export) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "license": sorted(licences) or ["unknown"],
         **({"citeAs": "\n".join(dict.fromkeys(cited))} if cited else {}),
+        **_version(source),
         "isAccessibleForFree": index.may_be_handed_on,
         "isLiveDataset": False,
         "keywords": ["emotion recognition", "multimodal", *index.label_classes],
@@ -93,16 +104,24 @@ def _head(source: Export) -> dict[str, Any]:
     }
 
 
-def _file_object(out: Path, name: str, records: Records) -> dict[str, Any]:
-    path = out / name
+def _version(source: Export) -> dict[str, str]:
+    """The version of the only corpus, if it is one of numbers: the form that Croissant has."""
+    versions = {origin.version for origin in sources_of(source.index)}
+    version = versions.pop() if len(versions) == 1 else ""
+    if not re.fullmatch(r"\d+(\.\d+){0,2}", version):
+        return {}
+    return {"version": version + ".0" * (2 - version.count("."))}
+
+
+def _file_object(path: Path, name: str, kind: str, sha256: str | None) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": name,
         "name": path.name,
         "contentUrl": name,
         "contentSize": f"{path.stat().st_size} B",
-        "encodingFormat": records.file_encoding,
-        "sha256": sha256_of(path),
+        "encodingFormat": kind,
+        "sha256": sha256 or sha256_of(path),
     }
 
 
@@ -110,8 +129,8 @@ def _file_set(objects: list[dict[str, Any]], records: Records) -> dict[str, Any]
     within = [{"@id": one["@id"]} for one in objects] if records.archive else []
     return {
         "@type": "cr:FileSet",
-        "@id": "example-files",
-        "name": "example-files",
+        "@id": _FILES,
+        "name": _FILES,
         "description": "the files that hold examples",
         **({"containedIn": within} if within else {}),
         "encodingFormat": records.encoding,
@@ -119,14 +138,40 @@ def _file_set(objects: list[dict[str, Any]], records: Records) -> dict[str, Any]
     }
 
 
-def _field(field: ExportedField, records: Records) -> dict[str, Any]:
-    place = f"$.{field.name}" if records.by == "jsonPath" else field.name
+def _fields(fields: Sequence[ExportedField], records: Records) -> list[dict[str, Any]]:
+    if records.by == "column":
+        return [_field(field) for field in fields]
+    # The reference implementation does not look into JSON files of an archive.
+    told = ", ".join(field.name for field in fields)
+    return [
+        _described(ExportedField("id", "Text", "file of the example")) | _property("filename"),
+        _described(ExportedField("json", "Text", f"JSON: {told}")) | _property(records.by),
+    ]
+
+
+def _property(name: str) -> dict[str, Any]:
+    return {"source": {"fileSet": {"@id": _FILES}, "extract": {"fileProperty": name}}}
+
+
+def _field(field: ExportedField) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": _FILES}}
+    source["extract"] = {"column": field.column or field.name}
+    if field.within:
+        source["transform"] = {"jsonPath": field.within}
+    return _described(field) | {"source": source}
+
+
+def _described(field: ExportedField) -> dict[str, Any]:
+    several: dict[str, Any] = {}
+    if field.shape:
+        # A list of files is no array.
+        array = {"isArray": True, "arrayShape": field.shape}
+        several = {"repeated": True} if field.within else array
     return {
         "@type": "cr:Field",
         "@id": f"examples/{field.name}",
         "name": field.name,
         "description": field.meaning,
         "dataType": f"sc:{field.kind}",
-        **({"isArray": True, "arrayShape": "-1"} if field.repeated else {}),
-        "source": {"fileSet": {"@id": "example-files"}, "extract": {records.by: place}},
+        **several,
     }

@@ -11,14 +11,12 @@ import numpy as np
 
 from fv2es_prep import __version__
 from fv2es_prep.errors import DropReason
-from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.dropped import read_dropped
 from fv2es_prep.shards.index import INDEX_NAME, Index
 from fv2es_prep.shards.tools.export.source import Export, ExportedFile, ExportFormat
-from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Provenance
 from fv2es_prep.utils.configuration import flatten
-from fv2es_prep.utils.files import sha256_of, whole_file
+from fv2es_prep.utils.files import sha256_of
 from fv2es_prep.utils.licences import licence_url
 
 CARD_NAME = "README.md"
@@ -34,34 +32,16 @@ _LIMITS = """\
   credit.
 - Speakers and recordings that train and test share make metrics too high; `fv2es splits audit`
   counts them."""
-_SHARDS_LOAD = """\
-from fv2es_prep.shards.reader import ShardReader
-
-with ShardReader("DIR/{shard}") as reader:
-    example = reader.read(0)"""
-
-
-def write_shards_card(directory: Path, path: Path) -> None:
-    """Write the card of a dataset of shards.
-
-    Raises:
-        UsageError: the directory holds no finished dataset.
-        ShardError: the index or dropped.jsonl is damaged.
-        OutputError: the file cannot be written.
-    """
-    directory = dataset_directory(directory)
-    source = Export(directory, read_catalogue(directory), directory)
-    shard = next((shard.name for shard in source.index.shards), "SHARD.h5")
-    text = _card(source, "HDF5 files (shards of fv2es)", _SHARDS_LOAD.format(shard=shard))
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def export_card(source: Export, form: ExportFormat, files: list[ExportedFile]) -> str:
     """The card of an export."""
-    fields = [[f"`{f.name}`", f.kind + " …" * f.repeated, f.meaning] for f in form.fields(source)]
+    fields = [
+        [f"`{f.name}`", f"{f.kind} ({f.shape})" if f.shape else f.kind, f.meaning]
+        for f in form.fields(source)
+    ]
     table = _table(("field", "type", "meaning"), fields)
-    return _card(source, form.title, form.load, form.front(files), table)
+    return card_text(source, form.title, form.load, form.front(files), table)
 
 
 def sources_of(index: Index) -> tuple[Provenance, ...]:
@@ -75,9 +55,10 @@ def title_of(index: Index) -> str:
     return " + ".join(dict.fromkeys(names))
 
 
-def _card(
+def card_text(
     source: Export, form: str, load: str, front: Mapping[str, object] = {}, fields: str = ""
 ) -> str:
+    """A card: ``form`` says what the files are, ``load`` how Python reads them."""
     index, title = source.index, title_of(source.index)
     cited = list(dict.fromkeys(f"- {o.citation}" for o in sources_of(index) if o.citation))
     parts = [

@@ -37,6 +37,7 @@ SPLIT_NAMES = {"valid": "validation"}
 """Subset -> what the library calls it, where that differs."""
 _NAMES = {"bool": "bool", "float": "float32", "double": "float64", "halffloat": "float16"}
 _PICTURE, _MATRIX = 3, 2
+_MEDIA = "ImageObject", "AudioObject"
 _LOAD = """\
 import datasets
 
@@ -47,11 +48,13 @@ train[0]["text"], train[0]["mel"].shape"""
 
 @dataclass(frozen=True)
 class _Hub:
-    """A column: its Arrow type, its feature as the library writes it, and what makes its value."""
+    """A column: its Arrow type, its feature as the library writes it; the others as of a field."""
 
     arrow: Any
     feature: dict[str, Any]
-    field: tuple[str, str, bool]
+    kind: str
+    meaning: str = ""
+    shape: str = ""
 
 
 def _write(source: Export) -> list[ExportedFile]:
@@ -83,7 +86,7 @@ def _columns(source: Export) -> dict[str, _Hub]:
     index = source.index
     classes = {"names": list(index.label_classes), "_type": "ClassLabel"}
     meaning = f"its class: {', '.join(index.label_classes)}"
-    one = _Hub(pa.int64(), classes, ("Integer", meaning, False))
+    one = _Hub(pa.int64(), classes, "Integer", meaning)
     columns = {name: _value(kind) for name, kind in small_types(index).items()}
     columns["label"] = one if source.one_class else _several(one)
     if index.rating_names:
@@ -101,16 +104,15 @@ def _name(stage: Stage, column: Column) -> str:
 def _value(kind: Any, meaning: str = "") -> _Hub:
     name = _NAMES.get(str(kind), str(kind))
     family = {"string": "Text", "bool": "Boolean"}.get(name, "Float" if "float" in name else "")
-    return _Hub(kind, {"dtype": name, "_type": "Value"}, (family or "Integer", meaning, False))
+    return _Hub(kind, {"dtype": name, "_type": "Value"}, family or "Integer", meaning)
 
 
 def _several(one: _Hub) -> _Hub:
     import pyarrow as pa
 
-    kind, meaning, _ = one.field
     # Versions before 4 do not know "List"; later ones read "Sequence" as that.
     feature = {"feature": one.feature, "length": -1, "_type": "Sequence"}
-    return _Hub(pa.list_(one.arrow), feature, (kind, meaning, True))
+    return _Hub(pa.list_(one.arrow), feature, one.kind, one.meaning, "-1")
 
 
 def _ratings(index: Index) -> _Hub:
@@ -118,8 +120,7 @@ def _ratings(index: Index) -> _Hub:
 
     one = _value(pa.float32())
     kind = pa.struct([pa.field(name, pa.float32()) for name in index.rating_names])
-    meaning = f"null where unknown: {', '.join(index.rating_names)}"
-    return _Hub(kind, dict.fromkeys(index.rating_names, one.feature), ("Float", meaning, False))
+    return _Hub(kind, dict.fromkeys(index.rating_names, one.feature), "Float")
 
 
 def _stage_column(stage: Stage, column: Column, settings: PrepSettings) -> _Hub:
@@ -128,11 +129,13 @@ def _stage_column(stage: Stage, column: Column, settings: PrepSettings) -> _Hub:
     file = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
     meaning = column.meaning + (f", {column.unit}" if column.unit else "")
     if _is_picture(column):
-        return _several(_Hub(file, {"_type": "Image"}, ("ImageObject", meaning, False)))
+        return _several(
+            _Hub(file, {"_type": "Image"}, "ImageObject", f"PNG files of {column.meaning}")
+        )
     if stage is WAVEFORM:
         rate = WAVEFORM.settings_of(settings).rate_hz
         feature = {"sampling_rate": rate, "_type": "Audio"}
-        return _Hub(file, feature, ("AudioObject", f"sound, WAV of {rate} Hz", False))
+        return _Hub(file, feature, "AudioObject", f"WAV file of the speaker's sound, {rate} Hz")
     kind = pa.bool_() if column.counted else pa.from_numpy_dtype(np.dtype(column.dtype))
     found = _value(kind, meaning)
     shape = (*((None,) if column.kind == "ragged" else ()), *map(int, column.row))
@@ -142,7 +145,8 @@ def _stage_column(stage: Stage, column: Column, settings: PrepSettings) -> _Hub:
     for _ in shape:
         array = pa.list_(array)
     feature = {"shape": list(shape), "dtype": dtype, "_type": f"Array{len(shape)}D"}
-    return _Hub(array, feature, (*found.field[:2], True))
+    sizes = ",".join(str(size or -1) for size in shape)
+    return _Hub(array, feature, found.kind, meaning, sizes)
 
 
 def _is_picture(column: Column) -> bool:
@@ -203,11 +207,19 @@ def _front(files: list[ExportedFile]) -> dict[str, object]:
 
 
 def _fields(source: Export) -> list[ExportedField]:
-    known = small_fields()
-    named = {field.name for field in known}
-    columns = _columns(source)
-    told = [ExportedField(name, *columns[name].field) for name in columns if name not in named]
-    return [*known, *(field for field in told if field.meaning)]
+    fields = small_fields()
+    known = {field.name for field in fields}
+    for name, column in _columns(source).items():
+        if name == "ratings":
+            fields += (
+                ExportedField(f"rating_{one}", "Float", "rating; null where unknown", "", name, one)
+                for one in source.index.rating_names
+            )
+        elif name not in known:
+            within = "bytes" if column.kind in _MEDIA else ""
+            meaning = column.meaning or "why the modality is missing; null where it is there"
+            fields.append(ExportedField(name, column.kind, meaning, column.shape, name, within))
+    return fields
 
 
 DATASETS = ExportFormat(

@@ -128,8 +128,8 @@ def _fields(source: Export) -> list[ExportedField]:
     ratings = ", ".join(source.index.rating_names)
     return [
         *small_fields(),
-        ExportedField("label", "Integer", f"1 where a class holds: {classes}", repeated=True),
-        ExportedField("ratings", "Float", f"null where unknown: {ratings}", repeated=True),
+        ExportedField("label", "Integer", f"1 where a class holds: {classes}", "-1"),
+        ExportedField("ratings", "Float", f"null where unknown: {ratings}", "-1"),
     ]
 
 

@@ -47,17 +47,22 @@ class ExportedField:
     """A field of an exported example.
 
     Attributes:
-        name: its name, with dots between levels.
+        name: its name.
         kind: what one value is, as schema.org calls it: Text, Float, Integer, Boolean,
             ImageObject or AudioObject.
         meaning: one sentence.
-        repeated: whether it holds several values.
+        shape: shape of its values, e.g. ``-1,128`` where only the second size is fixed; empty of
+            one value.
+        column: the column that holds it, where that has another name.
+        within: its place in a value of the column, where it is a part of it.
     """
 
     name: str
     kind: str
     meaning: str
-    repeated: bool = False
+    shape: str = ""
+    column: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Records:
     Attributes:
         pattern: glob pattern of what holds records: files, or members of archives.
         encoding: their media type.
-        by: how a field is found in a record: by its ``column`` or its ``jsonPath``.
+        by: how a field is found: in a ``column``, or by a property of the file, e.g. ``content``.
         archive: media type of the archives; empty where the files themselves match the pattern.
     """
 

@@ -70,9 +70,9 @@ def _members(shown: Shown, index: Index) -> Iterator[tuple[str, bytes]]:
 def _fields(_: Export) -> list[ExportedField]:
     return [
         *small_fields(),
-        ExportedField("labels", "Text", "names of the classes that hold", repeated=True),
+        ExportedField("labels", "Text", "names of the classes that hold", "-1"),
     ]
 
 
-_RECORDS = Records("*.json", "application/json", "jsonPath", "application/x-tar")
+_RECORDS = Records("*.json", "application/json", "content", "application/x-tar")
 WEBDATASET = ExportFormat("tar files of WebDataset", _LOAD, _write, _fields, _RECORDS)
