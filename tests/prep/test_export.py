@@ -133,7 +133,7 @@ def test_the_card_of_generated_data_says_so(dataset, tmp_path):
     assert "they show no real person" in card and "personal data" not in card
 
 
-@pytest.mark.parametrize("kind", FORMATS.builtin)
+@pytest.mark.parametrize("kind", [*FORMATS.builtin])
 def test_a_description_names_the_files_with_their_digests(kind, dataset, tmp_path):
     index = from_provenance(
         dataset, Provenance("mine", licence="CC-BY-4.0", version="2", citation="Me, 2020.")

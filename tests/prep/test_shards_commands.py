@@ -273,7 +273,7 @@ def test_parquet_files_hold_the_examples(dataset, tmp_path):
     assert rows[1]["ratings"] == [None]
 
 
-@pytest.mark.parametrize("kind", FORMATS.builtin)
+@pytest.mark.parametrize("kind", [*FORMATS.builtin])
 def test_equal_shards_give_equal_exports(kind, dataset, tmp_path):
     done: list[int] = []
     first = export(dataset, kind, tmp_path / "one", done.append)
