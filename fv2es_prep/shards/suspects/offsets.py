@@ -133,13 +133,13 @@ def compare(fits: Fits, candidates: Candidates) -> Mismatch:
     known = np.isfinite(own) & (np.isfinite(emissions).sum(1) > 1)
     posterior = _posterior(np.where(known[:, None], emissions, 0.0))
     same = candidates.same[:, : len(_SHIFTS)] | (np.arange(len(_SHIFTS)) == 0)
-    near = np.where(same, -np.inf, shifts)
-    best = near.argmax(1)
-    clear = np.take_along_axis(near, best[:, None], 1)[:, 0] > np.maximum(own, others) + _BETTER
-    return Mismatch(
-        np.where(known, 1 - (posterior[:, :-1] * same).sum(1), np.nan),
-        np.where(known & clear, rows[np.arange(len(rows)), best], -1),
-    )
+    # Named is the neighbour that its run shows, else one whose words are clearly better.
+    near, runs = np.where(same, -np.inf, shifts), np.where(same, 0, posterior[:, :-1])
+    place, row = np.where(runs.max(1) > 0.5, runs.argmax(1), near.argmax(1)), np.arange(len(rows))
+    clear = near[row, place] > np.maximum(own, others) + _BETTER
+    shown = known & (clear | (runs[row, place] > 0.5))
+    probability = np.where(known, 1 - (posterior[:, :-1] * same).sum(1), np.nan)
+    return Mismatch(probability, np.where(shown, rows[row, place], -1))
 
 
 def _foreign(given: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float64] | None:
