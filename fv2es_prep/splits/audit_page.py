@@ -27,6 +27,22 @@ def write_audit_page(path: Path, title: str, audit: Audit, above: Sequence[str])
         OutputError: the file cannot be written.
     """
     kinds = html_table("Kinds", ("kind", "utterances that share"), list(KINDS.items()))
+    body = [
+        f"<h1>Audit of {html.escape(title)}</h1>",
+        *(f"<p><b>Limit exceeded:</b> {html.escape(sentence)}</p>" for sentence in above),
+        _charts(audit),
+        *(html_table(*table) for table in _tables(audit)),
+        kinds,
+    ]
+    write_page(path, f"fv2es audit: {title}", body)
+
+
+def split_section(title: str, audit: Audit) -> list[str]:
+    """The charts of an audit as a section of the page of a dataset."""
+    return [f"<h2>Split {html.escape(title)}</h2>", _charts(audit)]
+
+
+def _charts(audit: Audit) -> str:
     shared = [
         {"pair": _pair(pair), "kind": one.kind, "% shared": round(100 * one.share, 1)}
         for pair in audit.pairs
@@ -38,19 +54,12 @@ def write_audit_page(path: Path, title: str, audit: Audit, above: Sequence[str])
         for subset in SUBSETS
         for name, number in audit.classes[subset].items()
     ]
-    body = [
-        f"<h1>Audit of {html.escape(title)}</h1>",
-        *(f"<p><b>Limit exceeded:</b> {html.escape(sentence)}</p>" for sentence in above),
-        charts_html(
-            [
-                matrix("Utterances that share", shared, "pair", "kind", "% shared"),
-                bars("Classes", classes, "subset", "utterances", "class"),
-            ]
-        ),
-        *(html_table(*table) for table in _tables(audit)),
-        kinds,
-    ]
-    write_page(path, f"fv2es audit: {title}", body)
+    return charts_html(
+        [
+            matrix("Utterances that share", shared, "pair", "kind", "% shared"),
+            bars("Classes by subset", classes, "subset", "utterances", "class"),
+        ]
+    )
 
 
 def _tables(audit: Audit) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:

@@ -145,21 +145,27 @@ def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value:
 
 
 def waterfall(
-    title: str, whole: tuple[str, int], less: Iterable[tuple[str, int]], rest: str
+    title: str,
+    whole: tuple[str, int],
+    less: Iterable[tuple[str, int]],
+    rest: str,
+    unit: str = "utterances",
 ) -> Chart:
     """From a whole through what is taken off it to the ``rest``, one bar below the other."""
     name, left = whole
-    rows = [{"step": name, "utterances": left, "from": 0, "to": left}]
+    rows = [{"step": name, unit: left, "from": 0, "to": left}]
     for name, number in less:
-        rows.append({"step": name, "utterances": -number, "from": left - number, "to": left})
+        rows.append({"step": name, unit: -number, "from": left - number, "to": left})
         left -= number
-    rows.append({"step": rest, "utterances": left, "from": 0, "to": left})
+    rows.append({"step": rest, unit: left, "from": 0, "to": left})
     encoding = {
         "y": {"field": "step", "type": "nominal", "sort": None, "title": None},
-        "x": {"field": "from", "type": "quantitative", "title": "utterances"},
+        "x": {"field": "from", "type": "quantitative", "title": unit},
         "x2": {"field": "to"},
+        # Else pointing at a bar tells its two ends.
+        "description": _field(unit, "nominal"),
         "opacity": {
-            "condition": {"test": "datum.utterances < 0", "value": 0.5},
+            "condition": {"test": f"datum['{unit}'] < 0", "value": 0.5},
             "value": 1,
         },
     }

@@ -134,6 +134,37 @@ def shards_diff(
         raise typer.Exit(1)
 
 
+@shards.command("report", epilog="Example: fv2es shards report shards --split split.json")
+def shards_report(
+    directory: Dataset,
+    split: Annotated[
+        Path | None, typer.Option(help="Manifest: show what its subsets share.", metavar="FILE")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page to write; report.html in SHARDS if none.", metavar="FILE.html"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the page of a dataset: charts, counts, what was left out, a wall of utterances."""
+    from fv2es_prep.shards.catalogue import read_catalogue
+    from fv2es_prep.shards.dropped import read_dropped
+    from fv2es_prep.shards.tools.report import write_report
+    from fv2es_prep.splits.audit import audit_split
+    from fv2es_prep.splits.audit_page import split_section
+    from fv2es_prep.splits.manifest import read_split
+    from fv2es_prep.types import Dropped
+
+    more: list[str] = []
+    if split is not None:
+        audit = audit_split(read_catalogue(directory), read_split(split, allow_repeats=True))
+        more = split_section(split.name, audit)
+    dropped = [*map(Dropped.from_json, read_dropped(directory))]
+    path = write_report(directory, dropped, out, more)
+    told = {"shards": str(directory), "split": str(split) if split else None, "out": str(path)}
+    output(told, f"report   {path}", as_json)
+
+
 _Stages = Annotated[list[str], typer.Argument(help="Stages.", metavar="STAGE...")]
 
 

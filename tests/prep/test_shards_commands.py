@@ -6,10 +6,12 @@ import io
 import json
 import os
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import OutputError, ShardError, UsageError
@@ -31,7 +33,10 @@ from fv2es_prep.shards.tools.show import (
     find_example,
 )
 from fv2es_prep.shards.verify.checks import verify
+from fv2es_prep.splits.manifest import write_split
+from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.utils.files import sha256_of
+from pipelines.commands.shards import shards as shards_app
 from tests.command_line import fv2es
 
 
@@ -354,3 +359,25 @@ def test_errors_are_one_sentence_and_a_hint(arguments, said):
     error, hint = result.stderr.splitlines()
     assert error.startswith("error: ") and hint.startswith("hint: ")
     assert said in result.stderr
+
+
+def test_the_report_of_a_dataset_shows_a_split(prepared, tmp_path):
+    catalogue = read_catalogue(prepared)
+    split = tmp_path / "split<1>.json"
+    write_split(next(build_splits(catalogue, Rule("random", allow_empty_class=True))), split)
+    page = tmp_path / "page.html"
+    said = CliRunner().invoke(
+        shards_app, ["report", str(prepared), "--split", str(split), "--out", str(page), "--json"]
+    )
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["out"] == str(page)
+    text = page.read_text()
+    assert "<h2>Split split&lt;1&gt;.json</h2>" in text and "valid with train" in text
+    # As many as were left out, by reason, in words.
+    reasons = Counter(entry["reason"].replace("_", " ") for entry in read_dropped(prepared))
+    for reason, number in reasons.items():
+        assert f"<td>{reason}</td><td>{-number}</td>" in text
+    settings = text[text.index("How it was prepared") :]
+    hop = read_index(prepared).settings.mel.hop
+    assert f"<td>mel.hop</td><td>{hop}</td><td>audio samples between two rows.</td>" in settings
+    assert "<h2>Split" not in (prepared / "report.html").read_text()

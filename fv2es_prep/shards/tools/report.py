@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
@@ -16,14 +17,35 @@ from fv2es_prep.shards.tools.wall import wall_html
 from fv2es_prep.types import Dropped
 from fv2es_prep.utils.charts import Chart, bars, charts_html, histogram, matrix, waterfall
 from fv2es_prep.utils.emotions import emotion_name, named
+from fv2es_prep.utils.fields import docs_of, fields_of
 from fv2es_prep.utils.pages import html_table, write_page
 
 REPORT_NAME = "report.html"
 _MOST_SESSIONS, _MOST_SPEAKERS = 12, 30
+_MOST_TEXT = 20
 
 
-def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
-    """Write report.html of a finished dataset and of all that was dropped, beside its index."""
+def write_report(
+    directory: Path,
+    dropped: Sequence[Dropped],
+    path: Path | None = None,
+    more: Iterable[str] = (),
+) -> Path:
+    """Write the page of a finished dataset and of all that was dropped.
+
+    Args:
+        directory: of the dataset.
+        dropped: what its ``dropped.jsonl`` holds.
+        path: the page; ``report.html`` beside the index if none.
+        more: parts of HTML that follow the charts.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        ShardError: the dataset is damaged.
+        OutputError: the page cannot be written.
+    """
     index, catalogue = read_index(directory), read_catalogue(directory)
     body = [
         f"<h1>Dataset {html.escape(index.corpus)}</h1>",
@@ -31,6 +53,7 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
         html_table("Content", ("", ""), _content(index, catalogue)),
         "<h2>At a glance</h2>",
         charts_html(_charts(catalogue, dropped)),
+        *more,
         html_table("Classes", ("class", "utterances", "share"), _classes(catalogue)),
     ]
     if index.reconciliation:
@@ -38,13 +61,13 @@ def write_report(directory: Path, dropped: Sequence[Dropped]) -> Path:
     if missing := catalogue.missing_counts():
         head = ("modality", "code", "utterances", "meaning")
         body.append(html_table("Missing modalities", head, list(_missing(missing))))
-    settings = html_table("Settings", ("", ""), list(index.settings.flat().items()))
+    settings = html_table("Settings", ("setting", "value", "meaning"), _settings(index.settings))
     body += [
-        html_table("Left out", ("code", "utterances", "meaning"), _reasons(dropped)),
+        html_table("Left out", ("code", "number", "meaning"), _reasons(dropped)),
         wall_html(directory, catalogue),
         f"<details><summary>How it was prepared: all settings</summary>{settings}</details>",
     ]
-    path = directory / REPORT_NAME
+    path = path or directory / REPORT_NAME
     write_page(path, f"fv2es: {index.corpus}", body)
     return path
 
@@ -82,9 +105,10 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
             ],
             *("class", "speaker", "utterances"),
         )
-    reasons = Counter(entry.reason.value for entry in dropped).most_common()
+    reasons = Counter(entry.reason.replace("_", " ") for entry in dropped).most_common()
     whole = ("in the corpus", len(catalogue) + len(dropped))
-    yield waterfall("From the corpus to the shards", whole, reasons, "prepared")
+    unit = "utterances or files" if reasons else "utterances"
+    yield waterfall("From the corpus to the shards", whole, reasons, "prepared", unit)
     yield histogram("Length of utterances", catalogue.seconds, "seconds")
     if (counts := catalogue.count("faces")).any():
         share = 100 * catalogue.count("faces/found")[counts > 0] / counts[counts > 0]
@@ -155,6 +179,20 @@ def _missing(found: dict[str, dict[str, int]]) -> Iterator[tuple[object, ...]]:
     for modality, codes in found.items():
         for code, count in codes.items():
             yield modality, code, count, DropReason(code).meaning
+
+
+def _settings(settings: PrepSettings) -> list[tuple[object, ...]]:
+    meanings = {name: field.doc for name, field in fields_of(settings).items()}
+    # What describes a tokenizer is computed, not set.
+    meanings |= {f"text.{name}": doc for name, doc in docs_of(TextSettings).items()}
+    return [
+        (name, _short(value), meanings.get(name, "")) for name, value in settings.flat().items()
+    ]
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
 
 
 def _reasons(dropped: Sequence[Dropped]) -> list[tuple[object, ...]]:
