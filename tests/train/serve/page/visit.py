@@ -129,7 +129,8 @@ def visit(
 
 def _watch(one: Visit) -> None:
     def asked(request: Any) -> None:
-        if not request.url.startswith((f"{one.origin}/", "blob:", "data:")):
+        own = (f"{one.origin}/", "blob:", "data:")
+        if request.url != one.origin and not request.url.startswith(own):
             one.faults.append(f"asked elsewhere: {request.url}")
 
     def said(message: ConsoleMessage) -> None:
