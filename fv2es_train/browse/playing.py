@@ -54,7 +54,9 @@ class Playing:
         """
         found = self._corpus.find(id_) if self._corpus else None
         stored = example is not None and bool({"waveform", "mel"} & {*example})
-        sound = stored or (found is not None and found.audio is not None)
+        # A file that the corpus names may hold no sound: the preparation knows.
+        missing = example is not None and "a" in example.missing
+        sound = stored or (found is not None and found.audio is not None and not missing)
         if found is None or found.video is None:
             return {"sound": sound, "video": None}
         start_s, end_s = found.utterance.start_s, found.utterance.end_s

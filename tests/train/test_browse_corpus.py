@@ -19,6 +19,7 @@ from fv2es_train.browse.api import BrowseApi
 from fv2es_train.browse.excerpts import Corpus
 from fv2es_train.browse.table import Table
 from fv2es_train.predict.uploads import read_sound
+from pipelines.config import prep_config
 from tests.train.media import ffmpeg
 
 VIDEO = "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
@@ -148,11 +149,25 @@ def test_a_film_is_the_span_of_the_recording_and_is_encoded_once(
 
 
 @pytest.mark.slow
+def test_a_film_without_sound_is_played_and_no_sound_is_offered(
+    prepare, text_model: Path, talk: Path, tmp_path: Path
+) -> None:
+    ffmpeg("-i", talk, "-an", "-t", "2", "-c:v", "mpeg1video", "-r", "25", tmp_path / "mute.mpg")
+    (tmp_path / "t.csv").write_text("id,video,text,labels\na,mute.mpg,hello,ang\n")
+    given = {"raw": tmp_path / "t.csv", "out": tmp_path / "s", "tokenizer": str(text_model)}
+    prepare(prep_config("table", require="none", **given))
+    client = client_of(tmp_path / "s", tmp_path / "t.csv", tmp_path)
+    playing = get(client, "utterance", "a").json()["playing"]
+    assert not playing["sound"] and not playing["video"]["is_playable"]
+    assert get(client, "film.webm", "a").status_code == 200
+    answer = get(client, "waveform", "a")
+    assert answer.status_code == 422 and "holds no sound" in answer.json()["error"]["sentence"]
+
+
+@pytest.mark.slow
 def test_a_file_that_browsers_play_is_sent_in_parts_and_a_broken_one_is_told(
     prepare, text_model: Path, talk: Path, tmp_path: Path
 ) -> None:
-    from pipelines.config import prep_config
-
     raw = tmp_path / "raw"
     raw.mkdir()
     ffmpeg("-i", talk, "-c:v", "libvpx", "-deadline", "realtime", raw / "talk.webm")
