@@ -29,6 +29,8 @@ _STRENGTH = 0.1
 _LEAST = 1e-6
 # Mean recall below which no label is doubted, and times that of chance of a modality that is heard.
 _TOLD_APART, _INFORMED = 0.5, 1.2
+# How many times as probable another class is.
+_SURE = 5
 
 
 def doubtful_labels(
@@ -94,10 +96,15 @@ def _cleanlab() -> Any:
         if len(np.unique(given[known])) < likely.shape[1]:
             return
         found = find_label_issues(
-            given[known], likely[known], return_indices_ranked_by="self_confidence", n_jobs=1
+            given[known],
+            likely[known],
+            filter_by="predicted_neq_given",
+            return_indices_ranked_by="self_confidence",
+            n_jobs=1,
         )
         for row in known[found].tolist():
-            yield row, float(likely[row, given[row]])
+            if likely[row, given[row]] * _SURE < likely[row].max():
+                yield row, float(likely[row, given[row]])
 
     return rank
 
@@ -154,8 +161,10 @@ def _recall(given: NDArray[np.int64], likely: NDArray[np.float64]) -> float:
 
 
 def _groups(catalogue: Catalogue) -> NDArray[np.int32]:
-    """Speakers, or recordings where few speakers are known."""
-    names = catalogue.speakers if len(catalogue.speakers.values) > 2 else catalogue.recordings
+    """Speakers, or recordings where few speakers are known, or one says more than half."""
+    names = catalogue.speakers
+    if len(names.values) <= 2 or 2 * np.bincount(names.codes).max() > len(catalogue):
+        names = catalogue.recordings
     return names.codes if len(names.values) > 2 else np.arange(len(catalogue), dtype=np.int32)
 
 
