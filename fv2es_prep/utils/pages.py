@@ -64,7 +64,10 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
     lines = [f"<tr>{line('td', row)}</tr>" for row in rows]
     header = f"<tr>{line('th', head)}</tr>" if any(head) else ""
     table = f"<table>{header}{''.join(lines)}</table>"
-    return f"<h2>{html.escape(title)}</h2><div class=wide>{table}</div>"
+    named = html.escape(title)
+    # Who has no mouse scrolls with the keys.
+    wide = f'<div class=wide tabindex=0 role=region aria-label="{named}">{table}</div>'
+    return f"<h2>{named}</h2>{wide}"
 
 
 def text_table(rows: Sequence[Sequence[object]]) -> str:

@@ -11,7 +11,13 @@ from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, Page, print_json, say
 from fv2es_prep.utils.pages import STYLE, page_html, write_page
 
-_TITLE, _REFRESH_S = "fv2es: runs", 5
+_TITLE = "fv2es: runs"
+_SHARED = Path(__file__).parents[1] / "serve" / "page"
+# live.js replaces what is in main.
+_HEAD = (
+    '<link rel=stylesheet href="/page.css"><link rel=icon href="/page/icon.svg">'
+    '<script type=module src="/page/live.js"></script>'
+)
 
 
 def runs(
@@ -50,21 +56,21 @@ def _serve(directory: Path, metric: str, port: int) -> None:
     with bound(config, "fv2es runs --live", say) as listener:
         from fastapi import FastAPI
         from fastapi.responses import HTMLResponse, Response
+        from starlette.staticfiles import StaticFiles
 
         from fv2es_train.serve.api_errors import handle_errors
 
         app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None)
-        head = (
-            f'<meta http-equiv=refresh content={_REFRESH_S}><link rel=stylesheet href="/page.css">'
-        )
 
         @app.get("/", response_class=HTMLResponse)
         def page() -> str:
-            return page_html(_TITLE, runs_page(directory, metric), head)
+            body = ["<main>", *runs_page(directory, metric), "</main><p role=status></p>"]
+            return page_html(_TITLE, body, _HEAD)
 
         @app.get("/page.css")
         def style() -> Response:
             return Response(STYLE, media_type="text/css")
 
+        app.mount("/page", StaticFiles(directory=_SHARED))
         handle_errors(app, lambda _: None)
         listen(app, config, listener, say)

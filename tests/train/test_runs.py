@@ -85,7 +85,7 @@ def test_the_live_page_shows_what_a_run_has_reached(runs: Path) -> None:
         address = re.search(r"http://[^ ]+", said)
         assert address is not None
         one = httpx.get(address[0])
-        assert "Loss in training" in one.text and "http-equiv=refresh" in one.text
+        assert "Loss in training" in one.text and "/live.js" in one.text
         history.write_text("".join(lines[:3]))
         more = httpx.get(address[0])
         assert more.text.count("<td class=n>") == one.text.count("<td class=n>")
