@@ -89,6 +89,21 @@ def test_a_split_gives_each_subset_files_of_its_own(dataset, tmp_path):
         export(dataset, "parquet", tmp_path / "none", subsets=none)
 
 
+@pytest.mark.slow
+def test_lhotse_reads_cuts_and_their_arrays(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export(dataset, "lhotse", tmp_path / "out", subsets=SUBSETS)
+    cuts = {cut.id: cut for cut in loaded("lhotse", tmp_path / "out")["cuts"]}
+    assert {*cuts} == set(itertools.chain(*SUBSETS.ids.values()))
+    for name, cut in cuts.items():
+        example = find_example(dataset, name).example
+        assert cut.supervisions[0].text == example.utterance.transcript
+        assert cut.supervisions[0].custom["labels"] == list(example.utterance.labels)
+        np.testing.assert_array_equal(cut.load_features(), example.mel.log_power)
+        np.testing.assert_array_equal(cut.load_faces(), example.faces.rgb)
+        np.testing.assert_array_equal(cut.load_tokens(), example.tokens)
+
+
 def test_the_command_takes_a_split(dataset, tmp_path):
     catalogue = read_catalogue(dataset)
     rows = [np.array(some) for some in ([0, 1, 2], [3], [4])]

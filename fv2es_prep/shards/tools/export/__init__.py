@@ -25,6 +25,7 @@ FORMATS: Registry[ExportFormat] = Registry(
     "format",
     {
         "datasets": f"{_HERE}.hub_dataset:DATASETS",
+        "lhotse": f"{_HERE}.lhotse_cuts:LHOTSE",
         "parquet": f"{_HERE}.parquet_table:PARQUET",
         "webdataset": f"{_HERE}.tar_files:WEBDATASET",
     },
