@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError, UsageError
 from fv2es_prep.utils.console import Json, say
+from fv2es_recipe.commands import init
+from fv2es_recipe.commands import run as run_recipe
 from fv2es_train.commands.bench import bench
 from fv2es_train.commands.browse import browse
 from fv2es_train.commands.check import check
@@ -37,7 +39,8 @@ from pipelines.signals import Stopped, ignore_further
 
 # Panels of `fv2es --help`, and the commands in them, in the order of work.
 _PANELS = {
-    "Prepare": ("demo", "prep", "splits", "shards", "browse"),
+    "From raw to a table": ("demo", "init", "run"),
+    "Prepare": ("prep", "splits", "shards", "browse"),
     "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
     "Publish": ("push", "pull"),
@@ -72,7 +75,7 @@ class _Commands(TyperGroup):
                 ignore_further()
                 status = error.status
             typer.secho("interrupted; finished shards and checkpoints are kept", err=True)
-            if sys.argv[1:2] == ["prep"]:
+            if sys.argv[1:2] in (["prep"], ["run"]):
                 typer.echo(f"hint: the same command continues: fv2es {said()}", err=True)
             raise typer.Exit(status) from None
 
@@ -90,6 +93,8 @@ app.add_typer(shards, name="shards")
 shards.command("check", epilog="Example: fv2es shards check shards --max 20")(check)
 show_config.add_typer(show_prep, name="prep")
 app.add_typer(config, name="config")
+app.command(epilog="Example: fv2es init iemocap IEMOCAP_full_release > recipe.toml")(init)
+app.command("run", epilog="Example: fv2es run recipe.toml")(run_recipe)
 app.command(epilog="Example: fv2es train --shards shards --split split.json --out run")(train)
 app.command("eval", epilog="Example: fv2es eval --shards shards --split split.json --run run")(
     eval_

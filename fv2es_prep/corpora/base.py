@@ -19,6 +19,11 @@ from fv2es_prep.types import Inventory, Provenance, View
 from fv2es_prep.utils.files import refuse_url
 
 PROVENANCE_NAME = "provenance.json"
+_SPLIT = """\
+# Five folds that keep the utterances of a recording together.
+recipe = "group"
+by = "recording_id"
+folds = 5"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Corpus:
             an utterance that lacks words, sound or picture, and ``""`` only one without any.
         opens_media: whether ``scan`` opens media files itself; such a corpus is read from local
             disks alone.
+        split: the options under [split] in the recipe that `fv2es init` prints, as TOML.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Corpus:
     citation: str = ""
     require: str = "tav"
     opens_media: bool = False
+    split: str = _SPLIT
 
     def read_options(self, stored: Mapping[str, Any]) -> Any:
         """The options of a dataset from what `stored_options` returned; other names are ignored.

@@ -271,4 +271,5 @@ IEMOCAP = Corpus(
     "shards made from it may be passed on.",
     citation="C. Busso et al., IEMOCAP: interactive emotional dyadic motion capture database, "
     "Language Resources and Evaluation 42, 335-359, 2008.",
+    split='# Leave each session, and so its two speakers, out once.\nfolds = "session"',
 )

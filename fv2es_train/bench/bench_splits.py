@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fv2es_prep.errors import SplitError, UsageError
-from fv2es_prep.splits import Split, write_split
+from fv2es_prep.splits import Split, read_split, write_split
 from fv2es_prep.splits.recipes import Rule, build_splits
 from fv2es_prep.utils.files import make_directory
 from fv2es_train.bench.protocol import preset_of, read_protocol
@@ -45,7 +45,9 @@ def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
         make_directory(split)
         made = build_splits(table, Rule(rule.recipe, rule.seed, folds=rule.folds))
         for number, each in enumerate(made):
-            write_split(each, split / f"fold-{number}.json")
+            place = split / f"fold-{number}.json"
+            if not place.is_file() or read_split(place) != each:
+                write_split(each, place)
     if split is None:
         hint = _IMPORT if protocol else "pass --split: a manifest, or a directory of folds"
         raise UsageError("split is missing", hint)

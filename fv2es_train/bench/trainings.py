@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import chain
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.errors import SplitError
-from fv2es_prep.shards.catalogue import read_catalogue
+from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
 from fv2es_prep.splits import Split, read_split
 from fv2es_prep.splits.audit import audit_split
 from fv2es_prep.utils.claims import Claim, is_live, records, remove
 from fv2es_prep.utils.files import make_directory, write_json
-from fv2es_train.bench.bench_config import BenchConfig, rows_of
+from fv2es_train.bench.bench_config import BenchConfig, TableRow, rows_of
 from fv2es_train.bench.bench_forms import write_tables
 from fv2es_train.bench.bench_splits import described, manifests_for
 from fv2es_train.bench.bench_table import measure_rows
@@ -59,31 +59,71 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         OutputError: the directory cannot be written.
     """
     began = time.perf_counter()
+    found = planned(config)
+    failed = train_left(found, say)
+    result = measured(found, failed)
+    result["seconds"] = round(time.perf_counter() - began, 3)
+    write_tables(config.out, result)
+    return result
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a bench trains on its splits.
+
+    Attributes:
+        config: its configuration.
+        catalogue: the dataset's.
+        splits: one for each fold.
+        rows: rows of its table.
+        trainings: all runs of the rows.
+    """
+
+    config: BenchConfig
+    catalogue: Catalogue
+    splits: tuple[Split, ...]
+    rows: tuple[TableRow, ...]
+    trainings: tuple[Training, ...]
+
+
+def planned(config: BenchConfig) -> Bench:
+    """Read dataset and splits of a bench, and plan its trainings; errors as of `bench`."""
     catalogue = read_catalogue(config.shards)
     manifests = manifests_for(config, catalogue)
     splits = [read_split(manifest) for manifest in manifests]
     _check_tests(splits, manifests[0].parent if manifests[1:] else manifests[0])
-    protocol = described(config, catalogue, splits) if config.protocol else None
     rows = rows_of(config, manifests)
     digests = {manifest: split.digest() for manifest, split in zip(manifests, splits, strict=True)}
-    runs = [run for row in rows for seed in row.seeds for run in seed]
-    every = [_Training(run, digests[run.split], config.out) for run in runs]
+    runs = (run for row in rows for seed in row.seeds for run in seed)
+    every = (Training(run, digests[run.split], config.out) for run in runs)
+    return Bench(config, catalogue, tuple(splits), tuple(rows), tuple(every))
+
+
+def train_left(planned: Bench, say: Say = lambda _: None) -> dict[str, str]:
+    """Train what is not finished; return the error of each training that failed, by its name."""
+    every, config = planned.trainings, planned.config
+    if config.protocol:
+        described(config, planned.catalogue, planned.splits)
     left = [each for each in every if not each.is_finished()]
     make_directory(config.out / CLAIMS)
-    say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished before")
+    say(f"{len(every)} runs, {len(every) - len(left)} of them finished before")
     failed: dict[str, str] = {}
     for number, (ended, error) in enumerate(_trained(left, config.jobs, say), 1):
         say(f"{number}/{len(left)} {ended.name}" + (f" failed: {error}" if error else ""))
         if error:
             failed[ended.name] = error
+    return failed
+
+
+def measured(planned: Bench, failed: Mapping[str, str]) -> dict[str, Any]:
+    """Measure what is trained, and write OUT/split-audit.json; returns what `bench` does."""
+    config, catalogue, splits = planned.config, planned.catalogue, planned.splits
+    protocol = described(config, catalogue, splits) if config.protocol else None
     audits = [audit_split(catalogue, split) for split in splits]
-    result = {"protocol": protocol, **measure_rows(rows, config, audits), "failed": failed}
+    result = {"protocol": protocol, **measure_rows(planned.rows, config, audits)}
     tested = [name for split in splits for name in split.test]
-    result["raters"] = agreement_of(catalogue, tested)
-    result["seconds"] = round(time.perf_counter() - began, 3)
-    write_tables(config.out, result)
     write_json(config.out / AUDITS, [audit.to_json() for audit in audits])
-    return result
+    return {**result, "failed": dict(failed), "raters": agreement_of(catalogue, tested)}
 
 
 def _check_tests(splits: Sequence[Split], place: Path) -> None:
@@ -98,7 +138,7 @@ def _check_tests(splits: Sequence[Split], place: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Training:
+class Training:
     """A run of the bench, and the digest of its split."""
 
     run: TrainConfig
@@ -107,6 +147,7 @@ class _Training:
 
     @property
     def name(self) -> str:
+        """Its directory under OUT."""
         return self.run.out.relative_to(self.out).as_posix()
 
     @property
@@ -114,6 +155,7 @@ class _Training:
         return self.out / CLAIMS, self.name.replace("/", "-")
 
     def is_finished(self) -> bool:
+        """Whether the run is complete; UsageError if it was trained with another configuration."""
         return is_finished(self.run, self.digest)
 
     def is_claimed(self) -> bool:
@@ -132,9 +174,7 @@ class _Training:
             return "" if self.is_finished() else train_or_continue(self.run)
 
 
-def _trained(
-    trainings: Sequence[_Training], jobs: int, say: Say
-) -> Iterator[tuple[_Training, str]]:
+def _trained(trainings: Sequence[Training], jobs: int, say: Say) -> Iterator[tuple[Training, str]]:
     """Each training with its error, or an empty string, as it ends here or in another process."""
     left = list(trainings)
     while left:
@@ -151,8 +191,8 @@ def _trained(
             time.sleep(POLL_S)
 
 
-def _round(trainings: Sequence[_Training], jobs: int) -> Iterator[tuple[_Training, str | None]]:
-    """Each training as it ends, with what `_Training.claimed` returned."""
+def _round(trainings: Sequence[Training], jobs: int) -> Iterator[tuple[Training, str | None]]:
+    """Each training as it ends, with what `Training.claimed` returned."""
     if jobs == 1 or len(trainings) < 2:
         for each in trainings:
             yield each, each.claimed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +20,10 @@ from pipelines.commands.common import DryRun, output
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
 from pipelines.signals import stoppable
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
+    from pipelines.run import Summary
 
 Detach = Annotated[
     bool,
@@ -184,22 +188,38 @@ def prepare(config: PrepConfig, dry_run: bool = False, as_json: bool = False) ->
         Stopped: SIGINT or SIGTERM came.
         typer.Exit: see `end_with`.
     """
+    if dry_run:
+        from pipelines.commands.plan_text import print_plan
+
+        print_plan(*planned(config), as_json)
+    else:
+        end_with(prepared(config), config.max_dropped, as_json)
+
+
+def planned(config: PrepConfig) -> tuple[Plan, int]:
+    """The plan of a dry run, and the number of workers it would have."""
     with stoppable():
         from fv2es_prep.store.dataset_upload import sent_dataset
-        from pipelines.commands.plan_text import print_plan
+        from pipelines.executors.base import executor_of
+        from pipelines.plan import plan_corpus
+
+        workers = executor_of(config.executor, config.cluster).workers
+        with phases() as phase, sent_dataset(config.out, True) as out:
+            return plan_corpus(replace(config, out=out), True, phase), workers
+
+
+def prepared(config: PrepConfig) -> Summary:
+    """Plan a preparation and run it; Stopped if SIGINT or SIGTERM came."""
+    with stoppable():
+        from fv2es_prep.store.dataset_upload import sent_dataset
         from pipelines.executors.base import executor_of
         from pipelines.plan import plan_corpus
         from pipelines.run import run
 
-        executor = executor_of(config.executor, config.cluster)
-        with phases() as phase, sent_dataset(config.out, dry_run) as out:
-            plan = plan_corpus(replace(config, out=out), dry_run, phase)
+        executor_of(config.executor, config.cluster)
+        with phases() as phase, sent_dataset(config.out, False) as out:
+            plan = plan_corpus(replace(config, out=out), False, phase)
             left = sum(len(task.utterances) for task in plan.todo)
-            if not dry_run:
-                with phase("prepare", left, "utterances") as report:
-                    cluster = config.cluster
-                    summary = run(plan, out, config.executor, report, cluster, phase)
-    if dry_run:
-        print_plan(plan, executor.workers, as_json)
-        return
-    end_with(replace(summary, out=config.out), config.max_dropped, as_json)
+            with phase("prepare", left, "utterances") as report:
+                summary = run(plan, out, config.executor, report, config.cluster, phase)
+    return replace(summary, out=config.out)

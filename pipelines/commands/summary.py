@@ -27,6 +27,18 @@ def end_with(summary: Summary, max_dropped: float, as_json: bool) -> None:
         print_json(summary.to_json())
     else:
         _print(summary)
+    if not (_is_enough(summary, max_dropped) and summary.complete):
+        raise typer.Exit(1)
+
+
+def print_summary(summary: Summary, max_dropped: float) -> bool:
+    """Print the summary of a run; whether a dataset to go on with is there."""
+    _print(summary)
+    return _is_enough(summary, max_dropped) and not summary.failed_shards
+
+
+def _is_enough(summary: Summary, max_dropped: float) -> bool:
+    """Whether utterances were prepared, and few enough dropped; says on stderr if not."""
     allowed = summary.dropped_share <= max_dropped
     if not allowed:
         _fail(
@@ -35,8 +47,7 @@ def end_with(summary: Summary, max_dropped: float, as_json: bool) -> None:
         )
     if not summary.prepared:
         _fail("no utterance could be prepared; the codes above say why")
-    if not (summary.complete and summary.prepared and allowed):
-        raise typer.Exit(1)
+    return allowed and summary.prepared > 0
 
 
 def print_submission(made: Submission, out: Path, as_json: bool) -> None:

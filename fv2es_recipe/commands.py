@@ -1,0 +1,93 @@
+"""`fv2es run` and `fv2es init`: their options and what they print. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.console import Json, print_json, say
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set any option, e.g. train.epochs=3.", metavar="PATH=VALUE"),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Run only this step: prep, split, train, eval or table; repeat it for several.",
+        metavar="STEP",
+    ),
+]
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="TOML file, see `fv2es init`.", metavar="RECIPE")],
+    only: Only = None,
+    sets: Sets = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, with estimates, and stop.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe: prep, split, train, eval, table.
+
+    A step whose inputs are unchanged is skipped. The same command continues after an interruption.
+    """
+    # Results go to stdout only at the end.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        from fv2es_recipe.recipe import STEPS, read_recipe
+
+        found = read_recipe(recipe, sets or ())
+        for word in only or ():
+            if word not in STEPS:
+                raise UsageError(f"unknown step {word!r}", f"choose from {', '.join(STEPS)}")
+        chosen = [step for step in STEPS if step in (only or STEPS)]
+        if not dry_run:
+            from fv2es_recipe.steps import run_recipe
+
+            failed = run_recipe(found, chosen if only else (), say)
+    if dry_run:
+        from fv2es_recipe.forecast import forecast, forecast_text
+
+        rows = forecast(found, chosen)
+        print_json({"steps": rows}) if as_json else typer.echo(forecast_text(rows))
+        return
+    if not only or {"eval", "table"} & {*only}:
+        from fv2es_recipe.steps import result_of
+        from fv2es_train.bench.bench_forms import format_bench
+
+        result = result_of(found)
+        print_json(result) if as_json else typer.echo(format_bench(result, found.wide))
+    for sentence in failed:
+        say(f"failed   {sentence}")
+    if failed:
+        say("the same command tries again what failed")
+        raise typer.Exit(1)
+
+
+def init(
+    corpus: Annotated[
+        str,
+        typer.Argument(help="Corpus, see `fv2es prep`: iemocap, mosei, table.", metavar="CORPUS"),
+    ],
+    raw: Annotated[Path, typer.Argument(help="Path or URL of the raw corpus.", metavar="RAW")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; stdout if none.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print a recipe for a corpus, with comments, to be edited and run by `fv2es run`."""
+    from fv2es_prep.utils.files import whole_file
+    from fv2es_recipe.starter import starter
+
+    text = starter(corpus, raw)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with whole_file(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"run it: fv2es run {out} --dry-run, then fv2es run {out}")
