@@ -38,25 +38,24 @@ def run(
 
     A step whose inputs are unchanged is skipped. The same command continues after an interruption.
     """
-    # Results go to stdout only at the end.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        from fv2es_recipe.recipe import STEPS, read_recipe
+    from fv2es_recipe.recipe import STEPS, read_recipe
 
-        found = read_recipe(recipe, sets or ())
-        for word in only or ():
-            if word not in STEPS:
-                raise UsageError(f"unknown step {word!r}", f"choose from {', '.join(STEPS)}")
-        chosen = [step for step in STEPS if step in (only or STEPS)]
-        if not dry_run:
-            from fv2es_recipe.steps import run_recipe
-
-            failed = run_recipe(found, chosen if only else (), say)
+    for word in only or ():
+        if word not in STEPS:
+            raise UsageError(f"unknown step {word!r}", f"choose from {', '.join(STEPS)}")
+    found = read_recipe(recipe, sets or ())
+    chosen = [step for step in STEPS if step in (only or STEPS)]
     if dry_run:
         from fv2es_recipe.forecast import forecast, forecast_text
 
         rows = forecast(found, chosen)
         print_json({"steps": rows}) if as_json else typer.echo(forecast_text(rows))
         return
+    from fv2es_recipe.steps import run_recipe
+
+    # The result is the table; what a step prints is progress.
+    with contextlib.redirect_stdout(sys.stderr):
+        failed = run_recipe(found, chosen if only else (), say)
     if not only or {"eval", "table"} & {*only}:
         from fv2es_recipe.steps import result_of
         from fv2es_train.bench.bench_forms import format_bench

@@ -24,8 +24,9 @@ raw = {raw}
 {labels}
 # A directory, or a name at the Hugging Face hub.
 tokenizer = "albert-base-v2"
-# faces, mel and tokens are for the models of the FV2ES family, the others for models on features.
-stages = ["faces", "mel", "tokens", "landmarks", "mfcc"]
+# faces, mel and tokens are for the FV2ES family, the others for models on features; mfcc is made of
+# waveform, which about doubles the shards.
+stages = ["faces", "mel", "tokens", "landmarks", "waveform", "mfcc"]
 # Processes; inline is this one, slurm:16 an array job.
 executor = "local"
 

@@ -51,10 +51,10 @@ def run(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_the_wheel_puts_four_names_into_site_packages(wheel: Path) -> None:
+def test_the_wheel_puts_five_names_into_site_packages(wheel: Path) -> None:
     roots = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     roots = {name for name in roots if not name.endswith(".dist-info")}
-    assert roots == {"_fv2es", "fv2es.py", "fv2es_prep", "fv2es_train"}
+    assert roots == {"_fv2es", "fv2es.py", "fv2es_prep", "fv2es_recipe", "fv2es_train"}
 
 
 def test_packaged_files_are_where_the_code_reads_them(site: Path) -> None:

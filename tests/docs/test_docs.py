@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 CLASSES = ("ang", "hap", "sad")
 
-PARTS = ("fv2es_prep", "pipelines", "fv2es_train", "docs", "manifests", "tests", "benchmarks")
+PARTS = (
+    *("fv2es_prep", "pipelines", "fv2es_train", "fv2es_recipe"),
+    *("docs", "manifests", "tests", "benchmarks"),
+)
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|tmp/dev|home|Users)/")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
