@@ -17,12 +17,11 @@ from typer.testing import CliRunner
 from cli import app  # noqa: TID251  # a test of the command line
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.errors import SettingsError
-from fv2es_prep.utils.configuration import differences, flat_values, flatten, read_toml, resolve
+from fv2es_prep.utils.configuration import differences, flat_values, flatten, read_toml
 from fv2es_recipe.recipe import SplitConfig, read_recipe
 from fv2es_recipe.starter import starter
 from fv2es_train.bench.bench_config import rows_of
-from fv2es_train.config import TrainConfig
-from fv2es_train.training.run_config import preset_of
+from fv2es_train.training.run_config import train_config
 from tests.command_line import fv2es, start
 
 RUNS = Path(__file__).parents[2] / "recipes/runs"
@@ -96,9 +95,9 @@ def test_the_recipes_that_come_along_can_be_read(path: Path) -> None:
         for row in rows_of(recipe.bench, (Path("split.json"),)):
             config = row.seeds[0][0]
             given = flatten(read_toml(RUNS.parent / f"{row.model}-published.toml"))
-            alone = resolve(TrainConfig, given, preset_of(given))
-            differ = differences(flat_values(config), flat_values(alone))
-            assert differ.keys() <= {"shards", "split", "out"}
+            places = {name: getattr(config, name) for name in ("shards", "split", "out")}
+            alone = train_config(row.model, **{**given, **places})
+            assert differences(flat_values(config), flat_values(alone)) == {}
 
 
 def test_leaving_one_session_out_is_one_line() -> None:
@@ -186,8 +185,11 @@ def test_runs_of_other_options_are_set_aside(
     assert "moved 3 run(s)" in run(path, "--set", "train.epochs=2").stderr
     aside = out / "superseded/1/runs/linear-ta/seed-0/fold-0/metrics.json"
     assert aside.read_bytes() == before
-    # Other shards, too: the same runs, of fewer utterances.
-    assert "moved 3 run(s)" in run(path, "--set", "train.epochs=2", "--set", "prep.limit=17").stderr
+    # Runs of other shards, too.
+    assert (
+        "moved 3 run(s)"
+        in run(path, "--set", "train.epochs=2", "--set", "prep.text.max_tokens=5").stderr
+    )
     assert len(list((out / "superseded/2").rglob("metrics.json"))) == 3
 
 
