@@ -272,7 +272,9 @@ def _set_aside(recipe: Recipe, trainings: Sequence[Training], say: Say) -> None:
         number += 1
     for each in trainings:
         make_directory((place / each.name).parent)
-        each.run.out.rename(place / each.name)
+        # Another process may have moved it in the meantime, and begun the new one.
+        if has_other_inputs(recipe, each):
+            each.run.out.rename(place / each.name)
     say(f"train: moved {len(trainings)} run(s) of other inputs to {place}")
 
 
