@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # For classes: told apart by people who do not see all colours, on light and on dark (Okabe, Ito).
 _COLOURS = ("#3b82c4", "#e08a00", "#2a9d78", "#d1495b", "#a05fb4", "#8a8f3c", "#56a8d6", "#b5651d")
 _WIDTH, _HEIGHT = 330, 190
+# About as wide as a character of a label, in pixels.
+_CHARACTER = 5
 _INK = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"}
 _CONFIG = {
     "background": None,
@@ -69,7 +72,9 @@ def bars(
     flat: bool = False,
 ) -> Chart:
     """A bar for each ``x``, in the rows' order; ``colour`` stacks, ``flat`` lays the bars down."""
-    across = {**_field(x, "nominal"), "sort": None, "axis": {"labelAngle": 0}}
+    across: dict[str, Any] = {**_field(x, "nominal"), "sort": None}
+    if not flat:
+        across["axis"] = _names(rows, x)
     along = {**_field(y, "quantitative"), "axis": {"tickCount": 5}}
     encoding = {"x": along, "y": across} if flat else {"x": across, "y": along}
     if colour:
@@ -133,7 +138,7 @@ def ranges(
 def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value: str) -> Chart:
     """A cell for each pair, the darker the larger its value, which is written into it."""
     place = {
-        "x": {**_field(x, "nominal"), "sort": None, "axis": {"labelAngle": 0}},
+        "x": {**_field(x, "nominal"), "sort": None, "axis": _names(rows, x)},
         "y": {**_field(y, "nominal"), "sort": None},
     }
     opacity = {**_field(value, "quantitative"), "legend": None, "scale": {"range": [0, 0.8]}}
@@ -170,6 +175,14 @@ def waterfall(
         },
     }
     return Chart(title, {"mark": "bar", "height": {"step": 22}, "encoding": encoding}, rows)
+
+
+def _names(rows: Sequence[Mapping[str, Any]], x: str) -> dict[str, Any]:
+    """An axis of names, aslant where two beside each other would touch."""
+    lengths = [len(str(name)) for name in dict.fromkeys(row[x] for row in rows)]
+    step = _WIDTH / max(len(lengths), 1)
+    touch = any((a + b) / 2 * _CHARACTER + 2 > step for a, b in pairwise(lengths))
+    return {"labelAngle": -30 if touch else 0}
 
 
 def _field(name: str, kind: str) -> dict[str, str]:

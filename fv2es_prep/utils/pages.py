@@ -14,7 +14,9 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?|-|")
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --line: #d9dee6 }
-@media (prefers-color-scheme: dark) { :root { --paper: #11151b; --ink: #e6eaf0; --line: #2c3542 } }
+@media print { :root { color-scheme: light } h2 { break-after: avoid } }
+@media screen and (prefers-color-scheme: dark) {
+    :root { --paper: #11151b; --ink: #e6eaf0; --line: #2c3542 } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
        color: var(--ink); background: var(--paper) }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }

@@ -75,3 +75,10 @@ def test_a_figure_has_its_table_and_nothing_from_elsewhere() -> None:
     assert "<figcaption>1 &lt; 2</figcaption>" in figure and "<td>a&lt;b</td>" in figure
     assert 'aria-label="1 &lt; 2"' in figure
     assert not any(word in figure for word in ("<script", "http", "href", "src="))
+
+
+@pytest.mark.parametrize(("count", "aslant"), [(3, False), (9, True)])
+def test_long_names_beside_each_other_do_not_touch(count: int, aslant: bool) -> None:
+    rows = [{"class": f"emotion{n}", "row": "a", "n": n} for n in range(count)]
+    for chart in (bars("t", rows, "class", "n"), matrix("t", rows, "class", "row", "n")):
+        assert ("rotate(330)" in chart_svg(chart)) == aslant

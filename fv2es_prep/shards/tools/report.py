@@ -62,8 +62,9 @@ def write_report(
         head = ("modality", "code", "utterances", "meaning")
         body.append(html_table("Missing modalities", head, list(_missing(missing))))
     settings = html_table("Settings", ("setting", "value", "meaning"), _settings(index.settings))
+    if dropped:
+        body.append(html_table("Left out", ("code", "number", "meaning"), _reasons(dropped)))
     body += [
-        html_table("Left out", ("code", "number", "meaning"), _reasons(dropped)),
         wall_html(directory, catalogue),
         f"<details><summary>How it was prepared: all settings</summary>{settings}</details>",
     ]
@@ -105,10 +106,10 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
             ],
             *("class", "speaker", "utterances"),
         )
-    reasons = Counter(entry.reason.replace("_", " ") for entry in dropped).most_common()
-    whole = ("in the corpus", len(catalogue) + len(dropped))
-    unit = "utterances or files" if reasons else "utterances"
-    yield waterfall("From the corpus to the shards", whole, reasons, "prepared", unit)
+    if dropped:
+        reasons = Counter(entry.reason.replace("_", " ") for entry in dropped).most_common()
+        whole, unit = ("in the corpus", len(catalogue) + len(dropped)), "utterances or files"
+        yield waterfall("From the corpus to the shards", whole, reasons, "prepared", unit)
     yield histogram("Length of utterances", catalogue.seconds, "seconds")
     if (counts := catalogue.count("faces")).any():
         share = 100 * catalogue.count("faces/found")[counts > 0] / counts[counts > 0]

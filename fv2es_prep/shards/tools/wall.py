@@ -33,9 +33,12 @@ def wall_html(directory: Path, catalogue: Catalogue) -> str:
     """Some utterances of each class, the same ones whenever the dataset is the same."""
     places = _sample(catalogue)
     tiles = "".join(_tiles(directory, catalogue, places))
+    parts = {"faces": f"up to {_FACES} faces", "mel": "the spectrum"}
+    held = [text for stage, text in parts.items() if stage in catalogue.counts]
     return (
-        f"<h2>Utterances</h2><p>{len(places)} of {len(catalogue)}, drawn from each class: up to "
-        f"{_FACES} faces, and the spectrum.</p><style>{STYLE}</style><div class=wall>{tiles}</div>"
+        f"<h2>Utterances</h2><p>{len(places)} of {len(catalogue)}, drawn from each class: "
+        f"{', '.join([*held, 'class, id and words'])}.</p>"
+        f"<style>{STYLE}</style><div class=wall>{tiles}</div>"
     )
 
 
