@@ -51,7 +51,9 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Find utterances that look wrong: duplicates, outliers, cut spans, labels, broken sound."""
+    from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.shards.index import read_index
+    from fv2es_prep.shards.suspects.drift import drifting_sessions
     from fv2es_prep.shards.suspects.search import CHECKS, find_suspects, in_order_of_kinds
     from fv2es_prep.utils.phases import phases
     from fv2es_prep.utils.processes import worth_starting
@@ -73,12 +75,16 @@ def check(
     if checked is not None:
         found = in_order_of_kinds([*found, *checked.suspects])
         say(f"transcripts of {len(checked.mismatch)} utterances compared by {checked.by}")
+    drifts = [] if only else drifting_sessions(read_catalogue(directory))
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
         told = {"shards": str(directory), "count": len(found), "suspects": values}
+        told["drift"] = [drift.to_json() for drift in drifts]
         print_json(told if checked is None else {**told, "words": checked.to_json()})
     else:
         typer.echo(_table(values) or f"{directory}: nothing found")
+        for drift in drifts:
+            say(f"drift: {drift.sentence()}")
     if len(found) > most:
         raise typer.Exit(1)
 
