@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fv2es_prep.errors import TrainError, UsageError
+from fv2es_prep.errors import OutputError, StoppedError, TrainError, UsageError, words_of
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
 from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.utils.claims import Claim, locked
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 HISTORY, EVENTS, INIT = "history.jsonl", "tensorboard", "init.json"
 METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
+# Why a training failed, until it is continued.
+FAILED = "failed.json"
 _KEPT = ("best", "last")
 # What a run continues from is removed first: a directory without it is not taken for a run.
 _BEGUN = (state.NAME, run_config.NAME, run_config.OLD_NAME)
@@ -54,6 +56,7 @@ PARTS = (
     REST,
     HISTORY,
     EVENTS,
+    FAILED,
     *_RESULTS,
 )
 
@@ -75,6 +78,8 @@ def refuse_existing(config: TrainConfig) -> None:
 def held(config: TrainConfig) -> Iterator[Claim]:
     """Hold the directory of a run; it is made, and removed if nothing was written to it.
 
+    An error, other than by a signal, is noted in RUN/failed.json once the run has begun.
+
     A batch job that was started again waits for the lock of its own process, which died with its
     node.
 
@@ -89,11 +94,24 @@ def held(config: TrainConfig) -> Iterator[Claim]:
             if not config.resume:
                 # Another process may have trained since the first look.
                 refuse_existing(config)
-            yield claim
+            try:
+                yield claim
+            except StoppedError:
+                raise
+            except Exception as error:
+                _note_failure(config.out, error)
+                raise
     finally:
         if new:
             with contextlib.suppress(OSError):
                 config.out.rmdir()
+
+
+def _note_failure(run: Path, error: Exception) -> None:
+    # The error itself matters more than a full disk.
+    with contextlib.suppress(OutputError):
+        if (run / run_config.NAME).exists():
+            write_json(run / FAILED, {"error": words_of(error)})
 
 
 def check_held(claim: Claim) -> None:
@@ -112,7 +130,8 @@ def make_run_dir(config: TrainConfig, split: Split) -> None:
         for which in _KEPT:
             settle(config.out, which)
         parts = [config.out / part for part in PARTS]
-        for path in config.out.glob(".*.tmp") if config.resume else parts:
+        left = (*config.out.glob(".*.tmp"), config.out / FAILED)
+        for path in left if config.resume else parts:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         tokenizer = dataset_directory(config.shards) / TOKENIZER_DIR
         if not config.resume and tokenizer.is_dir():

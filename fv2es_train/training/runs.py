@@ -16,7 +16,7 @@ from fv2es_prep.utils.files import read_regular
 from fv2es_train.evaluation.run_page import runs_body
 from fv2es_train.evaluation.tables import grid
 from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
-from fv2es_train.training.run_dir import HISTORY, METRICS_FILE
+from fv2es_train.training.run_dir import FAILED, HISTORY, METRICS_FILE
 
 _HEADER = (
     *("run", "model", "modalities", "status", "epoch", "valid", "test (interval)", "minutes"),
@@ -33,8 +33,8 @@ def list_runs(directory: Path) -> list[dict[str, Any]]:
 
     Returns:
         JSON-ready, for each run: ``run`` (its path), ``status`` (``training``: a process holds it;
-        ``done``: it is measured; ``stopped``; ``unreadable``), ``error`` (empty unless
-        unreadable), ``model``, ``modalities``, ``seed``, ``split``, ``epochs`` (finished),
+        ``done``: it is measured; ``failed``; ``stopped``; ``unreadable``), ``error`` (empty unless
+        failed or unreadable), ``model``, ``modalities``, ``seed``, ``split``, ``epochs``,
         ``best_epoch``, ``seconds`` (of all epochs), ``changed`` (seconds since 1970), ``valid`` and
         ``test`` (``n``, ``average``, ``interval``; ``valid`` has the best epoch's average alone
         until the run is measured; None where nothing is known), and ``seen``, how many utterances
@@ -79,7 +79,8 @@ def runs_page(directory: Path, metric: str = "f1_binary") -> list[str]:
 
 
 def _history(run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [] if run["error"] else [json.loads(line) for line in _lines(Path(run["run"]) / HISTORY)]
+    broken = run["status"] == "unreadable"
+    return [] if broken else [json.loads(line) for line in _lines(Path(run["run"]) / HISTORY)]
 
 
 def _runs(directory: Path) -> Iterator[Path]:
@@ -112,9 +113,14 @@ def _read(run: Path) -> dict[str, Any]:
     measured = json.loads(read_regular(run / METRICS_FILE)) if (run / METRICS_FILE).exists() else {}
     valid = _scores(measured.get("valid")) or (best and {"average": best["valid"]})
     seen = (measured.get("test") or {}).get("seen") or {}
-    held = any(map(is_live, records(run, LOCK_NAME)))
+    status, error = "done" if measured else "stopped", ""
+    if any(map(is_live, records(run, LOCK_NAME))):
+        status = "training"
+    elif not measured and (run / FAILED).exists():
+        status, error = "failed", str(json.loads(read_regular(run / FAILED))["error"])
     return {
-        "status": "training" if held else "done" if measured else "stopped",
+        "status": status,
+        "error": error,
         "model": config.model.name,
         "modalities": config.model.modalities,
         "seed": config.seed,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fv2es_prep.errors import UsageError
+from fv2es_prep.errors import StoppedError, TrainError, UsageError
 from fv2es_prep.utils.claims import locked
 from fv2es_train.commands.runs import runs as runs_command
+from fv2es_train.training.run_config import stored_config
+from fv2es_train.training.run_dir import held
 from fv2es_train.training.runs import format_runs, list_runs
 
 APP = typer.Typer()
@@ -100,6 +103,20 @@ def test_the_live_page_shows_what_a_run_has_reached(runs: Path) -> None:
 def test_a_run_that_a_process_holds_is_training(runs: Path) -> None:
     with locked(runs / "a"):
         assert [one["status"] for one in list_runs(runs)] == ["training", "done"]
+
+
+def test_a_run_that_failed_says_why_and_one_that_was_stopped_does_not(runs: Path) -> None:
+    config = replace(stored_config(runs / "a"), out=runs / "a", resume=True)
+    with pytest.raises(StoppedError), held(config):
+        raise StoppedError("training was stopped by SIGTERM")
+    assert list_runs(runs)[0]["status"] == "stopped"
+    with pytest.raises(TrainError), held(config):
+        raise TrainError("the loss is not finite in epoch 3")
+    failed, done = found = list_runs(runs)
+    assert (failed["status"], done["status"]) == ("failed", "done")
+    assert f"{runs}/a: the loss is not finite in epoch 3" in format_runs(found, runs)
+    (runs / "a/failed.json").write_text("{")
+    assert list_runs(runs)[0]["status"] == "unreadable"
 
 
 @pytest.mark.parametrize("name", ["config.toml", "history.jsonl", "metrics.json"])
