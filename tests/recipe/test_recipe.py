@@ -143,17 +143,15 @@ def test_a_step_runs_when_its_inputs_have_changed_and_only_then(
 ) -> None:
     path, out = tmp_path / "recipe.toml", tmp_path / "out"
     shutil.copytree(prepared, out / "shards")
-    path.write_text(TEXT.format(out=out, raw=demo, tokenizer=text_model))
+    text = TEXT.format(out=out, raw=demo, tokenizer=text_model)
+    path.write_text(text.replace('folds = "session"', 'recipe = "session"'))
     planned = json.loads(run(path, "--dry-run", "--json").stdout)["steps"]
     assert [step["runs"] for step in planned] == [True] * 5
-    assert planned[2]["work"] == "3 runs" and planned[2]["seconds"] is None
+    assert planned[2]["work"] == "1 runs" and planned[2]["seconds"] is None
     first = run(path)
     assert "linear" in first.stdout and "train: run" in first.stderr
     made = facts(out)
-    assert {"folds/fold-2.json", "bench/table.md", "bench/runs/linear-ta/seed-0/fold-2"} <= {
-        *made,
-        *(str(Path(name).parent) for name in made),
-    }
+    assert {"split.json", "bench/table.md", "bench/runs/linear-ta/seed-0/metrics.json"} <= {*made}
     again = run(path)
     assert again.stderr.count("unchanged, skipped") == 5
     assert again.stdout == first.stdout
@@ -162,7 +160,7 @@ def test_a_step_runs_when_its_inputs_have_changed_and_only_then(
     plan = run(path, "--set", "train.seeds=0,1", "--dry-run", "--json").stdout
     steps = {step["step"]: step for step in json.loads(plan)["steps"]}
     assert [name for name, step in steps.items() if step["runs"]] == ["train", "eval", "table"]
-    assert steps["train"]["work"] == "3 of 6 runs"
+    assert steps["train"]["work"] == "1 of 2 runs"
     assert steps["train"]["seconds"] is not None and steps["train"]["disk_bytes"] > 1000
     assert facts(out) == made
 
