@@ -27,10 +27,10 @@ _FOLDS, _ENOUGH, _WORDS = 5, 40, 2000
 _STRENGTH = 0.1
 # A modality is never certain, so that the others are heard.
 _LEAST = 1e-6
-# Mean recall below which no label is doubted, and times that of chance of a modality that is heard.
-_TOLD_APART, _INFORMED = 0.5, 1.2
+# Mean recall below which no label is doubted.
+_TOLD_APART = 0.5
 # How many times as probable another class is.
-_SURE = 5
+_SURE = 3
 
 
 def doubtful_labels(
@@ -143,11 +143,12 @@ def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64
         probabilities = _predict(values, given[known], _groups(catalogue)[known])
         if probabilities is None:
             continue
-        if _recall(given[known], probabilities) > _INFORMED / logs.shape[1]:
-            logs[known] += np.log(probabilities + _LEAST)
-            heard[known] += 1
-    mean = np.exp(logs / np.maximum(heard, 1)[:, None])
-    mean[heard == 0] = np.nan
+        # What a modality tells of the classes, above chance.
+        weight = max(_recall(given[known], probabilities) - 1 / logs.shape[1], 0)
+        logs[known] += weight * np.log(probabilities + _LEAST)
+        heard[known] += weight
+    heard[heard == 0] = np.nan
+    mean = np.exp(logs / heard[:, None])
     likely: NDArray[np.float64] = mean / mean.sum(1, keepdims=True)
     return likely
 
