@@ -61,10 +61,7 @@ def check(
 
     shards = len(read_index(directory).shards)
     processes = jobs or worth_starting(shards, _SHARDS_OF_A_PROCESS)
-    kinds = [*(only or CHECKS)]
-    if not only and find_spec("cleanlab") is None:
-        kinds.remove("label")
-        say('labels are not checked; that needs pip install "fv2es[check]"')
+    kinds = only or _default_kinds()
     predicted = _predicted(directory, run) if run and "label" in kinds else None
     with phases() as phase:
         with phase("read", shards if {*kinds} & {*CHECKS} else 0, "shards") as report:
@@ -78,8 +75,9 @@ def check(
     drifts = [] if only else drifting_sessions(read_catalogue(directory))
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
+        drifting = [drift.to_json() for drift in drifts]
         told = {"shards": str(directory), "count": len(found), "suspects": values}
-        told["drift"] = [drift.to_json() for drift in drifts]
+        told |= {"drift": drifting}
         print_json(told if checked is None else {**told, "words": checked.to_json()})
     else:
         typer.echo(_table(values) or f"{directory}: nothing found")
@@ -87,6 +85,16 @@ def check(
             say(f"drift: {drift.sentence()}")
     if len(found) > most:
         raise typer.Exit(1)
+
+
+def _default_kinds() -> list[str]:
+    """All that can be looked for without --words."""
+    from fv2es_prep.shards.suspects.search import CHECKS
+
+    if find_spec("cleanlab") is not None:
+        return [*CHECKS]
+    say('labels are not checked; that needs pip install "fv2es[check]"')
+    return [kind for kind in CHECKS if kind != "label"]
 
 
 def _predicted(directory: Path, runs: list[Path]) -> Any:

@@ -6,12 +6,13 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
-from fv2es_prep.shards.catalogue import Catalogue, read_catalogue
+from fv2es_prep.shards.catalogue import Catalogue, Names, read_catalogue
 from fv2es_prep.shards.index import Index, read_index
 from fv2es_prep.shards.tools.wall import wall_html
 from fv2es_prep.types import Dropped
@@ -79,33 +80,15 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
     names = [emotion_name(name) for name in catalogue.label_classes]
     sessions, speakers = catalogue.sessions, catalogue.speakers
     if names and 1 < len(sessions.values) <= _MOST_SESSIONS:
-        yield bars(
-            "Classes by session",
-            [
-                {"session": session or "unknown", "class": name, "utterances": int(number)}
-                for code, session in enumerate(sessions.values)
-                for name, number in zip(
-                    names, _sums(catalogue, sessions.codes == code), strict=True
-                )
-            ],
-            *("session", "utterances", "class"),
-        )
+        rows = [*_classes_by("session", sessions, names, catalogue)]
+        yield bars("Classes by session", rows, "session", "utterances", "class")
     elif names:
         sums = zip(names, catalogue.label.sum(axis=0, dtype=int).tolist(), strict=True)
         rows = [{"class": name, "utterances": number} for name, number in sums]
         yield bars("Classes", rows, "class", "utterances", flat=True)
     if names and 1 < len(speakers.values) <= _MOST_SPEAKERS:
-        yield matrix(
-            "Classes by speaker",
-            [
-                {"speaker": speaker or "unknown", "class": name, "utterances": int(number)}
-                for code, speaker in enumerate(speakers.values)
-                for name, number in zip(
-                    names, _sums(catalogue, speakers.codes == code), strict=True
-                )
-            ],
-            *("class", "speaker", "utterances"),
-        )
+        rows = [*_classes_by("speaker", speakers, names, catalogue)]
+        yield matrix("Classes by speaker", rows, "class", "speaker", "utterances")
     if dropped:
         reasons = Counter(entry.reason.replace("_", " ") for entry in dropped).most_common()
         whole, unit = ("in the corpus", len(catalogue) + len(dropped)), "utterances or files"
@@ -122,9 +105,14 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
             yield histogram(f"Ratings: {name}", values, name, 20)
 
 
-def _sums(catalogue: Catalogue, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[int]:
-    sums: list[int] = catalogue.label[rows].sum(axis=0, dtype=int).tolist()
-    return sums
+def _classes_by(
+    what: str, groups: Names, classes: Sequence[str], catalogue: Catalogue
+) -> Iterator[dict[str, Any]]:
+    """Utterances of each class in each group; an unknown group is named so."""
+    for code, group in enumerate(groups.values):
+        sums = catalogue.label[groups.codes == code].sum(axis=0, dtype=int).tolist()
+        for name, number in zip(classes, sums, strict=True):
+            yield {what: group or "unknown", "class": name, "utterances": number}
 
 
 def _words_per_second(catalogue: Catalogue) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
