@@ -17,8 +17,9 @@ _SILENT_DB = -60.0
 # How much weaker than usual high frequencies are where the sampling rate was lower.
 _NARROW_DB, _SHORT = 25.0, 0.8
 _EMPTY_CONTRAST, _FROZEN_CHANGE = 3.0, 0.05
-# Speech fades in and out; within a word the first frame is nearly as loud as the loud ones.
-_CUT_DB, _ABOVE_NOISE_DB = -14.5, 10.0
+# Speech fades in and out, and out more slowly; within a word a frame is nearly as loud as the loud
+# ones. So far below them is a whole start, and a whole end.
+_START_DB, _END_DB, _ABOVE_NOISE_DB = 17.0, 14.5, 10.0
 # Robust deviations of the distance to the nearest others, and of words per second.
 _FAR, _WORDS_FAR = 6.0, 6.0
 _NEIGHBOURS, _ENOUGH = 5, 20
@@ -74,16 +75,17 @@ def cut(traits: Traits) -> Iterator[Suspect]:
     """Spans that start or end within speech: the first or the last frame is loud."""
     numbers = traits.numbers
     start, end = (numbers[name] for name in ("start_db", "end_db"))
-    level = np.maximum(start, end)
-    edge = level - numbers["loud_db"]
+    loud = numbers["loud_db"]
+    starts, ends = _START_DB - (loud - start), _END_DB - (loud - end)
+    excess, level = np.maximum(starts, ends), np.where(starts >= ends, start, end)
     recordings = traits.catalogue.recordings
     noise = np.full(len(recordings.values), np.inf, np.float32)
     np.fmin.at(noise, recordings.codes, numbers["quiet_db"])
-    within = (edge > _CUT_DB) & (level > noise[recordings.codes] + _ABOVE_NOISE_DB)
+    within = (excess > 0) & (level > noise[recordings.codes] + _ABOVE_NOISE_DB)
     for row in np.flatnonzero(within & (numbers["peak_db"] >= _SILENT_DB)):
-        place = "starts" if start[row] >= end[row] else "ends"
-        sentence = f"it {place} {-edge[row]:.0f} dB below its loud frames, others fade to silence"
-        yield _of(traits, row, "cut", edge[row] - _CUT_DB, sentence)
+        place, below = "starts" if starts[row] >= ends[row] else "ends", loud[row] - level[row]
+        sentence = f"it {place} {below:.0f} dB below its loud frames, others fade to silence"
+        yield _of(traits, row, "cut", excess[row], sentence)
 
 
 def outlier_sound(traits: Traits) -> Iterator[Suspect]:
