@@ -88,7 +88,13 @@ def bars(
 def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: int = 30) -> Chart:
     """How many values lie in each of equally wide bins; those that are no numbers are left out."""
     numbers = np.asarray(values, np.float64)
-    counts, edges = np.histogram(numbers[np.isfinite(numbers)], bins)
+    numbers = numbers[np.isfinite(numbers)]
+    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
+    # Equal values that differ by rounding have no width of their own.
+    least = 1e-3 * max(abs(low), abs(high), 1.0)
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    counts, edges = np.histogram(numbers, bins, (low, high))
     rows = [
         {x: float(f"{a:.6g}"), "to": float(f"{b:.6g}"), "utterances": int(n)}
         for a, b, n in zip(edges, edges[1:], counts, strict=False)

@@ -47,6 +47,10 @@ def test_a_histogram_counts_what_is_a_number() -> None:
     assert [row["utterances"] for row in chart.rows] == [2, 2]
     assert len(told(chart)) == 2
     assert [row["utterances"] for row in histogram("None", [], "seconds", bins=2).rows] == [0, 0]
+    for equal in ([2.0] * 5, [0.39, 0.39 + 1e-16, 0.39 - 1e-16, 0.39, 0.39], [0.0] * 5):
+        found = histogram("Equal", equal, "seconds", bins=3)
+        assert [row["utterances"] for row in found.rows] == [0, 5, 0]
+        assert told(found)
 
 
 def test_a_waterfall_ends_with_what_is_left() -> None:
