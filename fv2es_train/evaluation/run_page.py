@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.utils.charts import Chart, charts_html, lines, ranges
+from fv2es_prep.utils.charts import Chart, bars, charts_html, lines, matrix, ranges
+from fv2es_prep.utils.emotions import emotion_name, named
 from fv2es_prep.utils.pages import html_table
+from fv2es_train.evaluation.metrics import METRICS
 from fv2es_train.evaluation.tables import comparison_tables
 
 _MOST_CURVES = 12
@@ -33,7 +35,9 @@ def runs_body(
         metric: the averaged metric that is drawn.
     """
     names = [row[0] for row in rows]
-    body = [f"<h1>Runs in {html.escape(directory.name or str(directory))}</h1>"]
+    alone = len(runs) == 1 and Path(runs[0]["run"]) == directory
+    title = f"{'Run' if alone else 'Runs in'} {directory.name or directory}"
+    body = [f"<h1>{html.escape(title)}</h1>"]
     body.append(charts_html(_charts(names, runs, histories, metric)))
     body.append(html_table("Runs", head, rows))
     for name, run in zip(names, runs, strict=True):
@@ -44,6 +48,34 @@ def runs_body(
                 f"<p><b>{html.escape(name)}</b> has seen {run['seen']} utterances of test.</p>"
             )
     return body
+
+
+def measured_body(test: Mapping[str, Any]) -> list[str]:
+    """The parts of a run's page about its classes, from its measurement of test."""
+    if test.get("ratings_alone"):
+        return []
+    of_class = test["per_class"].items()
+    scores = [{"class": named(name), "f1_binary": values["f1_binary"]} for name, values in of_class]
+    charts = [bars("F1 of each class on test", scores, "class", "f1_binary", flat=True)]
+    if confusion := (test["single_label"] or {}).get("confusion"):
+        names = [emotion_name(name) for name in confusion["classes"]]
+        cells = [
+            {"labelled": true, "predicted": predicted, "utterances": count}
+            for true, row in zip(names, confusion["counts"], strict=True)
+            for predicted, count in zip(names, row, strict=True)
+        ]
+        title = "What is predicted for each label"
+        charts.append(matrix(title, cells, "predicted", "labelled", "utterances"))
+    head = ("class", "utterances", *METRICS)
+    rows = [
+        (named(name), values["support"], *(_rounded(values[metric]) for metric in METRICS))
+        for name, values in of_class
+    ]
+    return ["<h2>Classes</h2>", charts_html(charts), html_table("Scores on test", head, rows)]
+
+
+def _rounded(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def comparison_body(found: Mapping[str, Any]) -> list[str]:

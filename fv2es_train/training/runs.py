@@ -13,7 +13,7 @@ from typing import Any
 from fv2es_prep.errors import DAMAGE, Fv2esError, UsageError, words_of
 from fv2es_prep.utils.claims import LOCK_NAME, is_live, records
 from fv2es_prep.utils.files import read_regular
-from fv2es_train.evaluation.run_page import runs_body
+from fv2es_train.evaluation.run_page import measured_body, runs_body
 from fv2es_train.evaluation.tables import grid
 from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
 from fv2es_train.training.run_dir import FAILED, HISTORY, METRICS_FILE
@@ -67,6 +67,8 @@ def format_runs(
 def runs_page(directory: Path, metric: str = "f1_binary") -> list[str]:
     """The runs below a directory as the parts of a page, with their curves.
 
+    Of one run alone the page also has the classes: it is the run's card.
+
     Raises:
         UsageError: it is not a directory.
     """
@@ -75,7 +77,10 @@ def runs_page(directory: Path, metric: str = "f1_binary") -> list[str]:
     more = [[str(run[name]) for name in _MORE] for run in runs]
     histories = {row[0]: _history(run) for row, run in zip(rows, runs, strict=True)}
     wide = [[*row, *cells] for row, cells in zip(rows, more, strict=True)]
-    return runs_body(directory, [*_HEADER, *_MORE], wide, runs, histories, metric)
+    body = runs_body(directory, [*_HEADER, *_MORE], wide, runs, histories, metric)
+    if len(runs) == 1 and runs[0]["test"]:
+        body += measured_body(json.loads(read_regular(Path(runs[0]["run"]) / METRICS_FILE))["test"])
+    return body
 
 
 def _history(run: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from fv2es_prep.errors import StoppedError, TrainError, UsageError
 from fv2es_prep.utils.claims import locked
+from fv2es_prep.utils.emotions import named
 from fv2es_train.commands.runs import runs as runs_command
 from fv2es_train.training.run_config import stored_config
 from fv2es_train.training.run_dir import held
-from fv2es_train.training.runs import format_runs, list_runs
+from fv2es_train.training.runs import format_runs, list_runs, runs_page
 
 APP = typer.Typer()
 APP.command()(runs_command)
@@ -74,6 +75,15 @@ def test_the_page_has_curves_and_a_row_for_each_run(runs: Path, tmp_path: Path) 
     assert "f1_binary on valid" in page and "Loss in training" in page and "http" not in page
     assert "<td>b/fold-0</td>" in page and "unreadable" in page and "Expecting" in page
     assert page.count("<svg") == 2
+
+
+def test_the_page_of_one_run_is_its_card(run: Path) -> None:
+    page = "".join(runs_page(run))
+    assert f"<h1>Run {run.name}</h1>" in page and "<h2>Scores on test</h2>" in page
+    measured = json.loads((run / "metrics.json").read_text())["test"]
+    assert page.count("<svg") == 4 + bool((measured["single_label"] or {}).get("confusion"))
+    for name, values in measured["per_class"].items():
+        assert named(name) in page and f"<td class=n>{values['support']}</td>" in page
 
 
 @pytest.mark.slow
