@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fv2es_prep.errors import Fv2esError, UsageError
+from fv2es_prep.errors import Fv2esError
 from fv2es_prep.utils.console import Json, say
 from fv2es_recipe.commands import init
 from fv2es_recipe.commands import run as run_recipe
@@ -136,11 +136,10 @@ def demo(
 ) -> None:
     """Generate a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
     from fv2es_prep.demo import make_corpus, make_talk, make_text_model
-    from fv2es_prep.utils.files import make_directory
+    from fv2es_prep.utils.files import make_directory, refuse_full
     from pipelines.config import prep_config
 
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    refuse_full(out)
     make_directory(out)
     say("1/5 generate a corpus in IEMOCAP's layout, and a small ALBERT")
     corpus, albert = out / "corpus", out / "albert"
@@ -172,7 +171,7 @@ def demo(
 @app.command(epilog="Example: fv2es doctor")
 def doctor(
     speed: Annotated[
-        bool, typer.Option(help="Also measure how long fv2es takes here; about 20 s.")
+        bool, typer.Option(help="Also measure how long fv2es takes here: 20 to 40 s.")
     ] = True,
     as_json: Json = False,
 ) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -62,6 +64,17 @@ def start(
     process = fork_server.context().Process(target=_run, args=given)
     process.start()
     return Running(typed, process, place)
+
+
+def address_of(running: Running, patience_s: float = 60) -> str:
+    """The address of a server, when it says that it listens."""
+    until, said = time.monotonic() + patience_s, ""
+    while time.monotonic() < until:
+        said = "".join(path.read_text() for path in Path(running.place.name).iterdir())
+        if found := re.search(r"listening on (http://\S+)", said):
+            return found[1]
+        time.sleep(0.1)
+    raise AssertionError(said)
 
 
 def fv2es(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:

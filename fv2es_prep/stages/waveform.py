@@ -5,6 +5,8 @@ A stage that needs ``waveform`` instead of ``sound`` can be added later without 
 
 from __future__ import annotations
 
+import io
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,3 +92,14 @@ class WaveformStage(Stage):
 
 
 WAVEFORM = WaveformStage()
+
+
+def wav_bytes(samples: Any, rate_hz: int) -> bytes:
+    """A WAV file of int16 samples (S,), one channel."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate_hz)
+        sound.writeframes(np.ascontiguousarray(samples, "<i2").tobytes())
+    return file.getvalue()

@@ -19,7 +19,7 @@ from fv2es_prep.store.publication import (
     read_manifest,
 )
 from fv2es_prep.utils.console import say
-from fv2es_prep.utils.files import cannot_write, make_directory
+from fv2es_prep.utils.files import cannot_write, make_directory, refuse_full
 
 _PREFIXES = {"datasets/": "dataset", "models/": "model"}
 
@@ -92,8 +92,7 @@ def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, s
             other bytes than the manifest says.
         OutputError: ``out`` cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    refuse_full(out)
     repository, commit, names = _found(name, revision)
     if MANIFEST not in names:
         sentence = f"{repository.url} holds no {MANIFEST}: `fv2es push` did not make it"
@@ -103,7 +102,7 @@ def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, s
     make_directory(partial)
     repository.fetch([MANIFEST], partial)
     manifest = read_manifest(partial / MANIFEST, repository.name)
-    _refuse_full(partial, manifest)
+    _refuse_full_disk(partial, manifest)
     repository.fetch([*manifest.files, *({CARD} & set(names))], partial)
     problems = manifest.problems(partial)
     for broken in problems:
@@ -136,7 +135,7 @@ def _found(name: str, revision: str | None) -> tuple[HubRepository, str, list[st
     return replace(repository, revision=commit), commit, names
 
 
-def _refuse_full(directory: Path, manifest: Manifest) -> None:
+def _refuse_full_disk(directory: Path, manifest: Manifest) -> None:
     there = sum((directory / n).stat().st_size for n in manifest.files if (directory / n).is_file())
     needed, free = manifest.size_bytes - there, shutil.disk_usage(directory).free
     if needed > free:

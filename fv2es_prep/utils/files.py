@@ -97,6 +97,12 @@ def make_directory(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def refuse_full(directory: Path) -> None:
+    """Raise UsageError if something is there: a file, or a directory that is not empty."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f"{directory} is not empty", "choose a new directory with --out")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically; NaN raises ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -8,7 +8,6 @@ runs one of them.
 
 from __future__ import annotations
 
-import runpy
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +36,8 @@ def call_private(function: str, *arguments: Any, **named: Any) -> Any:
 
 
 if __name__ == "__main__":
+    import runpy
+
     find_private_modules()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-import wave
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fv2es_prep.config import MelSettings, PrepSettings
 from fv2es_prep.stages.registry import load_stage
-from fv2es_prep.stages.waveform import FULL_SCALE
+from fv2es_prep.stages.waveform import FULL_SCALE, wav_bytes
 from fv2es_prep.types import Example, Waveform
 
 if TYPE_CHECKING:
@@ -67,13 +65,7 @@ def wav_of(sound: Waveform) -> bytes:
     """A WAV file, mono, 16 bit; sound that is too loud for it is made softer."""
     loudest = float(np.abs(sound.samples).max(initial=0.0))
     scale = _LOUDEST / loudest if loudest > _LOUDEST else 1.0
-    target = io.BytesIO()
-    with wave.open(target, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sound.rate_hz)
-        file.writeframes((sound.samples * scale * 32767).astype("<i2").tobytes())
-    return target.getvalue()
+    return wav_bytes((sound.samples * scale * FULL_SCALE).astype("<i2"), sound.rate_hz)
 
 
 def outline_of(sound: Waveform, columns: int) -> NDArray[np.float32]:

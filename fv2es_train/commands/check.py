@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fv2es_prep.utils.console import Json, print_json, say
+
+if TYPE_CHECKING:
+    from fv2es_prep.shards.catalogue import Catalogue
 
 _SHARDS_OF_A_PROCESS = 20
 
@@ -52,27 +55,36 @@ def check(
 ) -> None:
     """Find utterances that look wrong: duplicates, outliers, cut spans, labels, broken sound."""
     from fv2es_prep.shards.catalogue import read_catalogue
-    from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.suspects.drift import drifting_sessions
-    from fv2es_prep.shards.suspects.search import CHECKS, find_suspects, in_order_of_kinds
+    from fv2es_prep.shards.suspects.search import (
+        CHECKS,
+        find_suspects,
+        in_order_of_kinds,
+        refuse_unknown,
+    )
+    from fv2es_prep.shards.suspects.traits import read_traits
     from fv2es_prep.utils.phases import phases
     from fv2es_prep.utils.processes import worth_starting
     from fv2es_train.words.transcript_check import check_transcripts
 
-    shards = len(read_index(directory).shards)
-    processes = jobs or worth_starting(shards, _SHARDS_OF_A_PROCESS)
     kinds = only or _default_kinds()
-    predicted = _predicted(directory, run) if run and "label" in kinds else None
+    refuse_unknown(kinds)
+    catalogue = read_catalogue(directory)
+    shards = len(catalogue.index.shards)
+    processes = jobs or worth_starting(shards, _SHARDS_OF_A_PROCESS)
+    predicted = _predicted(catalogue, run) if run and "label" in kinds else None
+    traits = checked = None
     with phases() as phase:
-        with phase("read", shards if {*kinds} & {*CHECKS} else 0, "shards") as report:
-            found = find_suspects(directory, kinds, report, processes, predicted)
-        checked = None
+        if {*kinds} & {*CHECKS}:
+            with phase("read", shards, "shards") as report:
+                traits = read_traits(directory, catalogue, report, processes)
+        found = find_suspects(directory, kinds, predicted=predicted, traits=traits)
         if words or "words" in kinds:
-            checked = check_transcripts(directory, asr, max_mismatch, phase, processes)
+            checked = check_transcripts(directory, asr, max_mismatch, phase, processes, traits)
     if checked is not None:
         found = in_order_of_kinds([*found, *checked.suspects])
         say(f"transcripts of {len(checked.mismatch)} utterances compared by {checked.by}")
-    drifts = [] if only else drifting_sessions(read_catalogue(directory))
+    drifts = [] if only else drifting_sessions(catalogue)
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
         drifting = [drift.to_json() for drift in drifts]
@@ -97,11 +109,9 @@ def _default_kinds() -> list[str]:
     return [kind for kind in CHECKS if kind != "label"]
 
 
-def _predicted(directory: Path, runs: list[Path]) -> Any:
-    from fv2es_prep.shards.catalogue import read_catalogue
+def _predicted(catalogue: Catalogue, runs: list[Path]) -> Any:
     from fv2es_train.evaluation.predictions import held_out
 
-    catalogue = read_catalogue(directory)
     return held_out(runs, catalogue.ids.to_pylist(), catalogue.label_classes)
 
 

@@ -40,7 +40,7 @@ def runs(
         raise UsageError(f"unknown metric {metric!r}", f"choose from {', '.join(METRICS)}")
     found = list_runs(directory)
     if page is not None:
-        write_page(page, _TITLE, runs_page(directory, metric))
+        write_page(page, _TITLE, runs_page(found, directory, metric))
     print_json(found) if as_json else typer.echo(format_runs(found, directory, metric))
     if live:
         _serve(directory, metric, port)
@@ -50,7 +50,7 @@ def _serve(directory: Path, metric: str, port: int) -> None:
     """Serve the page of the runs until Ctrl-C, on this machine only."""
     from fv2es_train.serve.server import bound, listen
     from fv2es_train.serve.settings import ServeConfig
-    from fv2es_train.training.runs import runs_page
+    from fv2es_train.training.runs import list_runs, runs_page
 
     config = ServeConfig(directory, port=port)
     with bound(config, "fv2es runs --live", say) as listener:
@@ -64,7 +64,11 @@ def _serve(directory: Path, metric: str, port: int) -> None:
 
         @app.get("/", response_class=HTMLResponse)
         def page() -> str:
-            body = ["<main>", *runs_page(directory, metric), "</main><p role=status></p>"]
+            body = [
+                "<main>",
+                *runs_page(list_runs(directory), directory, metric),
+                "</main><p role=status></p>",
+            ]
             return page_html(_TITLE, body, _HEAD)
 
         @app.get("/page.css")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,21 @@ class Pipeline(Recogniser):
 
 def _load(name_or_dir: str) -> Any:
     hint = "pass a directory that transformers' save_pretrained wrote: --asr DIR, or --asr none"
+    with readable(name_or_dir, hint):
+        import transformers
+
+        return transformers.pipeline(
+            "automatic-speech-recognition",
+            model=name_or_dir,
+            device="cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+
+
+@contextmanager
+def readable(name_or_dir: str, hint: str) -> Iterator[None]:
+    """Make a WorkError of what goes wrong while a speech model in transformers' format is read."""
     try:
         is_local(name_or_dir, "speech recogniser", "--asr")
     except TokenizerError as error:
@@ -115,13 +132,7 @@ def _load(name_or_dir: str) -> Any:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        return transformers.pipeline(
-            "automatic-speech-recognition",
-            model=name_or_dir,
-            device="cpu",
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        yield
     except Exception as error:  # those of several libraries, which vary with the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise WorkError(

@@ -64,15 +64,13 @@ def format_runs(
     return "\n".join(lines)
 
 
-def runs_page(directory: Path, metric: str = "f1_binary") -> list[str]:
-    """The runs below a directory as the parts of a page, with their curves.
+def runs_page(
+    runs: Sequence[Mapping[str, Any]], directory: Path, metric: str = "f1_binary"
+) -> list[str]:
+    """The parts of a page of `list_runs`, with curves, paths relative to ``directory``.
 
     Of one run alone the page also has the classes: it is the run's card.
-
-    Raises:
-        UsageError: it is not a directory.
     """
-    runs = list_runs(directory)
     rows = [_row(run, directory, metric) for run in runs]
     more = [[str(run[name]) for name in _MORE] for run in runs]
     histories = {row[0]: _history(run) for row, run in zip(rows, runs, strict=True)}

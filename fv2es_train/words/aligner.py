@@ -5,9 +5,10 @@ Nothing is recognised: the words are given, and a model states their probability
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Waveform
 
 RATE_HZ = 16_000
+# Whisper's window, and the length of a silence.
+_LONGEST_S, _SILENCE_S = 30, 3
 
 
 class Aligner(ABC):
@@ -49,6 +52,31 @@ class Aligner(ABC):
         self, samples: NDArray[np.float32], texts: Sequence[str]
     ) -> Sequence[float] | NDArray[np.float64]:
         """As `fits`, at 16 kHz."""
+
+
+class EncoderDecoder(Aligner):
+    """Whisper, whoever runs it: an encoder with a window, and a decoder that is given the words."""
+
+    def alone(self, text: str) -> float:
+        """Its probability in silence."""
+        return float(self._of(*self._silence, [text])[0])
+
+    @functools.cached_property
+    def _silence(self) -> tuple[Any, Any]:
+        return self._heard(np.zeros(_SILENCE_S * RATE_HZ, np.float32))
+
+    def _fits(self, samples: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float64]:
+        if len(samples) > _LONGEST_S * RATE_HZ:
+            return np.full(len(texts), np.nan)
+        return self._of(*self._heard(samples), texts)
+
+    @abstractmethod
+    def _heard(self, samples: NDArray[np.float32]) -> tuple[Any, Any]:
+        """What the encoder makes of a sound, (1, T, D), and what the decoder needs besides."""
+
+    @abstractmethod
+    def _of(self, encoded: Any, given: Any, texts: Sequence[str]) -> NDArray[np.float64]:
+        """As `fits`, of what `_heard` returned."""
 
 
 def load_aligner(name: str) -> Aligner:

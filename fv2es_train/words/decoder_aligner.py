@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fv2es_train.words.aligner import RATE_HZ, Aligner
+from fv2es_train.words.aligner import RATE_HZ, EncoderDecoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LONGEST_S, _SILENCE_S = 30, 3
 
-
-class DecoderAligner(Aligner):
+class DecoderAligner(EncoderDecoder):
     """A Whisper of any size; one of many languages names the language of each sound."""
 
     def __init__(self, name: str, processor: Any, model: Any) -> None:
         self.name, self._processor, self._model = name, processor, model
         self._most = model.config.max_target_positions - 4
 
-    def alone(self, text: str) -> float:
-        """Its probability in silence."""
-        return float(self._of(*self._silence, [text])[0])
-
-    @functools.cached_property
-    def _silence(self) -> tuple[torch.Tensor, list[int]]:
-        return self._heard(np.zeros(_SILENCE_S * RATE_HZ, np.float32))
-
-    def _fits(self, samples: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float64]:
-        if len(samples) > _LONGEST_S * RATE_HZ:
-            return np.full(len(texts), np.nan)
-        return self._of(*self._heard(samples), texts)
-
     @torch.no_grad()
     def _heard(self, samples: NDArray[np.float32]) -> tuple[torch.Tensor, list[int]]:
-        """What the encoder makes of a sound, (1, T, D), and the tokens that the text follows."""
+        """See `EncoderDecoder`: besides, the tokens that the text follows."""
         given = self._processor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
         features, rules = given.input_features, self._model.generation_config
         start = [self._model.config.decoder_start_token_id]
@@ -52,15 +36,15 @@ class DecoderAligner(Aligner):
 
     @torch.no_grad()
     def _of(
-        self, encoded: torch.Tensor, start: list[int], texts: Sequence[str]
+        self, encoded: torch.Tensor, given: list[int], texts: Sequence[str]
     ) -> NDArray[np.float64]:
         tokenizer = self._processor.tokenizer
         tokens = [tokenizer(f" {text}", add_special_tokens=False).input_ids for text in texts]
         found = np.full(len(texts), np.nan)
         for place, each in enumerate(tokens):
             if 0 < len(each) <= self._most:
-                ids = torch.tensor([[*start, *each]])
+                ids = torch.tensor([[*given, *each]])
                 logits = self._model(decoder_input_ids=ids, encoder_outputs=(encoded,)).logits
-                steps = logits[0, len(start) - 1 : -1].log_softmax(-1)
+                steps = logits[0, len(given) - 1 : -1].log_softmax(-1)
                 found[place] = float(steps[torch.arange(len(each)), each].sum())
         return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.errors import TokenizerError, WorkError
-from fv2es_prep.utils.hub import is_local
+from fv2es_train.predict.recognisers import readable
 from fv2es_train.words.aligner import Aligner
 
 _HINT = "pass a directory that transformers' save_pretrained wrote, of Whisper or of a CTC model"
@@ -18,30 +17,19 @@ def load_pretrained(name_or_dir: str) -> Aligner:
     Raises:
         WorkError: it cannot be loaded.
     """
-    import transformers as hf
+    with readable(name_or_dir, _HINT):
+        import transformers as hf
 
-    from fv2es_train.words.ctc_aligner import CtcAligner
-    from fv2es_train.words.decoder_aligner import DecoderAligner
+        from fv2es_train.words.ctc_aligner import CtcAligner
+        from fv2es_train.words.decoder_aligner import DecoderAligner
 
-    try:
-        is_local(name_or_dir, "speech recogniser", "--asr")
-    except TokenizerError as error:
-        raise WorkError(error.sentence, _HINT) from error
-    hf.utils.logging.set_verbosity_error()
-    hf.utils.logging.disable_progress_bar()
-    name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir
-    kinds: dict[bool, tuple[Any, type[CtcAligner | DecoderAligner]]] = {
-        False: (hf.AutoModelForCTC, CtcAligner),
-        True: (hf.AutoModelForSpeechSeq2Seq, DecoderAligner),
-    }
-    try:
+        name = Path(name_or_dir).name if Path(name_or_dir).is_dir() else name_or_dir
+        kinds: dict[bool, tuple[Any, type[CtcAligner | DecoderAligner]]] = {
+            False: (hf.AutoModelForCTC, CtcAligner),
+            True: (hf.AutoModelForSpeechSeq2Seq, DecoderAligner),
+        }
         config = hf.AutoConfig.from_pretrained(name_or_dir)
         head, aligner = kinds[bool(config.is_encoder_decoder)]
         processor = hf.AutoProcessor.from_pretrained(name_or_dir)
         model = head.from_pretrained(name_or_dir, use_safetensors=True).eval()
         return aligner(name, processor, model)
-    except Exception as error:  # those of several libraries, which vary with the damage
-        first = next(iter(str(error).strip().splitlines()), repr(error))
-        raise WorkError(
-            f"no speech recogniser can be read from {name_or_dir}: {first}", _HINT
-        ) from error

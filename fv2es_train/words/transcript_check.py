@@ -17,7 +17,7 @@ from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.shards.suspects.offsets import Candidates, Fits, make_candidates, spoken
 from fv2es_prep.shards.suspects.regularities import fits_by_corpus
 from fv2es_prep.shards.suspects.suspect import Suspect
-from fv2es_prep.shards.suspects.traits import read_traits
+from fv2es_prep.shards.suspects.traits import Traits, read_traits
 from fv2es_prep.shards.suspects.words import wrong_words
 from fv2es_prep.utils.phases import Phase, Report, silent
 from fv2es_train.predict.recognisers import EMBEDDED, NONE, has_embedded
@@ -55,6 +55,7 @@ def check_transcripts(
     most: float = 0.5,
     phase: Phase = silent,
     jobs: int = 1,
+    traits: Traits | None = None,
 ) -> WordsChecked:
     """Find transcripts that belong to another sound.
 
@@ -66,13 +67,14 @@ def check_transcripts(
         most: probability of a mismatch up to which nothing is suspected.
         phase: shows how far it is.
         jobs: processes that read the shards; only without a model.
+        traits: what was read before, which spares that.
 
     Raises:
         UsageError: there is no dataset.
         ShardError: a shard is missing or damaged.
         WorkError: the model cannot be loaded.
     """
-    catalogue = read_catalogue(directory)
+    catalogue = read_catalogue(directory) if traits is None else traits.catalogue
     texts = [spoken(text) for text in catalogue.texts.to_pylist()]
     candidates = make_candidates(texts)
     if asr not in (NONE, None) or (asr is None and has_embedded()):
@@ -82,8 +84,9 @@ def check_transcripts(
         found = _checked(catalogue, fits, candidates, most, aligner.name)
         if asr is not None or found.mismatch:
             return found
-    with phase("read", len(catalogue.index.shards), "shards") as report:
-        traits = read_traits(directory, catalogue, report, jobs)
+    if traits is None:
+        with phase("read", len(catalogue.index.shards), "shards") as report:
+            traits = read_traits(directory, catalogue, report, jobs)
     fits = fits_by_corpus(traits, texts, candidates)
     return _checked(catalogue, fits, candidates, most, NO_MODEL)
 

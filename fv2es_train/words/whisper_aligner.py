@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fv2es_train.predict.recognisers import Embedded
-from fv2es_train.words.aligner import RATE_HZ, Aligner
+from fv2es_train.words.aligner import EncoderDecoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Whisper's window; it takes a shorter one as it is, which saves most of the time.
-_LONGEST_S = 30
-_SILENCE_S = 3
 _LEAST = 1e-10
 
 
-class WhisperAligner(Aligner):
+class WhisperAligner(EncoderDecoder):
     """Whisper tiny.en: English only, at most 30 s, of 448 tokens."""
 
     name = Embedded.name
@@ -34,31 +30,17 @@ class WhisperAligner(Aligner):
         self._tokenizer = tokenizer
         self._most = self._model.max_length - len(self._start) - 1
 
-    def alone(self, text: str) -> float:
-        """Its probability in silence."""
-        return float(self._of(*self._silence, [text])[0])
-
-    @functools.cached_property
-    def _silence(self) -> tuple[NDArray[np.float32], int]:
-        return self._encoded(np.zeros(_SILENCE_S * RATE_HZ, np.float32))
-
-    def _fits(
-        self, samples: NDArray[np.float32], texts: Sequence[str]
-    ) -> Sequence[float] | NDArray[np.float64]:
-        if len(samples) > _LONGEST_S * RATE_HZ:
-            return [np.nan] * len(texts)
-        return self._of(*self._encoded(samples), texts)
-
-    def _encoded(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-        """What the encoder makes of a sound, (1, T, D), and frames of its spectrum."""
+    def _heard(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        """See `EncoderDecoder`: besides, the frames of its spectrum."""
         from faster_whisper.transcribe import get_ctranslate2_storage
 
+        # Not filled up to the whole window, which saves most of the time.
         features = self._model.feature_extractor(samples)
         encoded = self._model.model.encode(get_ctranslate2_storage(features[None]), to_cpu=True)
         return np.asarray(encoded), features.shape[1]
 
     def _of(
-        self, encoded: NDArray[np.float32], frames: int, texts: Sequence[str]
+        self, encoded: NDArray[np.float32], given: int, texts: Sequence[str]
     ) -> NDArray[np.float64]:
         from faster_whisper.transcribe import get_ctranslate2_storage
 
@@ -69,7 +51,7 @@ class WhisperAligner(Aligner):
             # One for each text: one call for all takes half the time.
             same = get_ctranslate2_storage(np.repeat(encoded, len(short), 0))
             chosen = [tokens[place] for place in short]
-            results = self._model.model.align(same, self._start, chosen, frames)
+            results = self._model.model.align(same, self._start, chosen, given)
             least = [np.maximum(np.array(r.text_token_probs), _LEAST) for r in results]
             found[short] = [np.log(probabilities).sum() for probabilities in least]
         return found

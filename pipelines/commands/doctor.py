@@ -59,7 +59,7 @@ def diagnose(as_json: bool, presets: Mapping[str, TrainSpeed]) -> bool:
     complete = not any(check.state == "missing" for check in found)
     estimates: dict[str, dict[str, float]] = {}
     if presets and complete:
-        say("measure how fast this machine is: about 20 s")
+        say("measuring how fast this machine is: 20 to 40 s")
         estimates = estimate(presets)
     if as_json:
         print_json({"checks": [asdict(check) for check in found], "estimates_s": estimates})

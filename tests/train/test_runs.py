@@ -78,7 +78,7 @@ def test_the_page_has_curves_and_a_row_for_each_run(runs: Path, tmp_path: Path) 
 
 
 def test_the_page_of_one_run_is_its_card(run: Path) -> None:
-    page = "".join(runs_page(run))
+    page = "".join(runs_page(list_runs(run), run))
     assert f"<h1>Run {run.name}</h1>" in page and "<h2>Scores on test</h2>" in page
     measured = json.loads((run / "metrics.json").read_text())["test"]
     assert page.count("<svg") == 4 + bool((measured["single_label"] or {}).get("confusion"))

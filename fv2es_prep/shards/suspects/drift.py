@@ -51,7 +51,7 @@ class Drift:
 
 
 def drifting_sessions(catalogue: Catalogue) -> list[Drift]:
-    """The sessions whose classes chance does not explain, the farthest first."""
+    """The sessions whose shares of classes are no chance, largest difference first."""
     sessions, label = catalogue.sessions, catalogue.label
     if not len(label) or len(sessions.values) < 2:
         return []

@@ -58,13 +58,13 @@ def doubtful_labels(
             likely = predicted / np.maximum(predicted.sum(1, keepdims=True), _LEAST)
         if (told_apart := _recall(given, likely)) < _TOLD_APART:
             say(
-                f"label: the classes are told apart with a mean recall of {told_apart:.0%}, too "
-                "little to doubt a label; give the runs of a cross-validation with --run"
+                f"labels are not checked: the mean recall of their classes is {told_apart:.0%}, "
+                "too low to doubt a label; pass the runs of a cross-validation with --run"
             )
             return
         for row, quality in rank(given, likely):
             other = named(classes[int(np.argmax(likely[row]))])
-            sentence = f"labelled {named(classes[given[row]])}, but like those of {other}"
+            sentence = f"labelled {named(classes[given[row]])}, but similar to those of {other}"
             yield Suspect("label", traits.ids[row], 1 - quality, sentence)
         return
     for place, name in enumerate(classes):
@@ -76,12 +76,14 @@ def doubtful_labels(
         if _recall(given, likely) < _TOLD_APART + 0.1:
             continue
         for row, quality in rank(given, likely):
-            sentence = f"{'' if given[row] else 'not '}labelled {named(name)}, unlike its like"
+            sentence = (
+                f"{'' if given[row] else 'not '}labelled {named(name)}, unlike similar utterances"
+            )
             yield Suspect("label", traits.ids[row], 1 - quality, sentence)
 
 
 def _cleanlab() -> Any:
-    """Finds label issues: gives rows, the worst first, with the probability of their labels."""
+    """A function that yields the rows of doubtful labels, worst first, and their probability."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
@@ -172,7 +174,7 @@ def _groups(catalogue: Catalogue) -> NDArray[np.int32]:
 def _predict(
     values: Any, given: NDArray[np.int64], groups: NDArray[np.int32]
 ) -> NDArray[np.float64] | None:
-    """Probabilities of rows from the rows of other groups; None where there are too few."""
+    """Out-of-fold probabilities, (N, C); None where groups or utterances are too few."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 

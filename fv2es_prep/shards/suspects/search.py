@@ -49,6 +49,7 @@ def find_suspects(
     report: Callable[[int], None] = lambda _: None,
     jobs: int = 1,
     predicted: NDArray[np.float64] | None = None,
+    traits: Traits | None = None,
 ) -> list[Suspect]:
     """Utterances that look wrong, by kind, the worst first.
 
@@ -58,19 +59,26 @@ def find_suspects(
         report: receives the number of shards read since its last call.
         jobs: processes that read them.
         predicted: (N, C), see `doubtful_labels`.
+        traits: what was read before; None reads the shards.
 
     Raises:
         UsageError: there is no dataset, or no such kind.
         ShardError: a shard is missing or damaged.
     """
-    if unknown := sorted({*kinds} - {*KINDS}):
-        raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
+    refuse_unknown(kinds)
     checks = CHECKS | {"label": _alone(functools.partial(doubtful_labels, predicted=predicted))}
     chosen = [check for kind, check in checks.items() if kind in kinds]
     if not chosen:
         return []
-    traits = read_traits(directory, read_catalogue(directory), report, jobs)
+    if traits is None:
+        traits = read_traits(directory, read_catalogue(directory), report, jobs)
     return in_order_of_kinds(suspect for check in chosen for suspect in check(directory, traits))
+
+
+def refuse_unknown(kinds: Collection[str]) -> None:
+    """Raise UsageError if one of them is no kind of suspicion."""
+    if unknown := sorted({*kinds} - {*KINDS}):
+        raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
 
 
 def in_order_of_kinds(suspects: Iterable[Suspect]) -> list[Suspect]:

@@ -16,7 +16,7 @@ KINDS: dict[str, str] = {
     "silent": "sound that is nearly silent",
     "rate": "missing high frequencies, or sound shorter than the span",
     "pictures": "pictures of one colour, or all the same",
-    "label": "a label that sound, words and faces contradict",
+    "label": "a label that does not fit the sound, the words and the faces",
     "face": "faces of another person than in the other utterances of the speaker",
     "cut": "a span that starts or ends within speech",
     "words": "other words in the sound than in the transcript; with `--words` only",

@@ -39,5 +39,5 @@ def _suspects(
         if said[row] >= 0:
             sentence = f"the words of {ids[said[row]]} fit its sound better than its own"
         else:
-            sentence = "its words fit its sound no better than words of others"
+            sentence = "the words of other utterances fit its sound as well as its own"
         yield Suspect("words", ids[row], float(probability[row]), sentence)

@@ -19,7 +19,14 @@ from fv2es_prep.shards.dropped import read_dropped, write_dropped
 from fv2es_prep.shards.index import Index, Part, ShardEntry, read_index, shard_names, write_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.stages.tokens import TOKENIZER_DIR
-from fv2es_prep.utils.files import cannot_write, make_directory, refuse_url, sha256_of, whole_file
+from fv2es_prep.utils.files import (
+    cannot_write,
+    make_directory,
+    refuse_full,
+    refuse_url,
+    sha256_of,
+    whole_file,
+)
 
 _NAMED = 3
 
@@ -47,8 +54,7 @@ def merge(
         refuse_url(directory)
     if len(parts) < 2:
         raise UsageError("there is only one dataset to merge", "name at least two directories")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    refuse_full(out)
     indexes = [read_index(part) for part in parts]
     for part, index in zip(parts[1:], indexes[1:], strict=True):
         _check_equal(parts[0], indexes[0], part, index)

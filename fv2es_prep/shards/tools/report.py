@@ -13,7 +13,7 @@ import numpy as np
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.catalogue import Catalogue, Names, read_catalogue
-from fv2es_prep.shards.index import Index, read_index
+from fv2es_prep.shards.index import Index
 from fv2es_prep.shards.tools.wall import wall_html
 from fv2es_prep.types import Dropped
 from fv2es_prep.utils.charts import Chart, bars, charts_html, histogram, matrix, waterfall
@@ -47,7 +47,8 @@ def write_report(
         ShardError: the dataset is damaged.
         OutputError: the page cannot be written.
     """
-    index, catalogue = read_index(directory), read_catalogue(directory)
+    catalogue = read_catalogue(directory)
+    index = catalogue.index
     body = [
         f"<h1>Dataset {html.escape(index.corpus)}</h1>",
         *(f"<p>{html.escape(source.sentence)}</p>" for source in index.provenance),

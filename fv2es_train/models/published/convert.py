@@ -19,7 +19,7 @@ from fv2es_prep.config import PrepSettings
 from fv2es_prep.corpora import CORPORA, PUBLISHED
 from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.index import read_index
-from fv2es_prep.utils.files import whole_file
+from fv2es_prep.utils.files import refuse_full, whole_file
 from fv2es_train.config import EARLIER, TrainConfig
 from fv2es_train.models.checkpoint import Checkpoint, load_checkpoint, load_rest, save_checkpoint
 from fv2es_train.models.decision import Decision
@@ -62,8 +62,7 @@ def convert_file(
     Raises:
         UsageError: the file is not what the published code writes, or ``out`` holds a run.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    refuse_full(out)
     state = read_state(file)
     settings, classes = _context(labels, shards)
     modalities = modalities_of(state, modalities)

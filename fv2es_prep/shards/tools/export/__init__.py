@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fv2es_prep.errors import UsageError
 from fv2es_prep.shards.catalogue import read_catalogue
 from fv2es_prep.shards.tools.export.croissant import CROISSANT_NAME, write_croissant
 from fv2es_prep.shards.tools.export.dataset_card import CARD_NAME, export_card
 from fv2es_prep.shards.tools.export.source import NO_SUBSETS, Export, ExportFormat, Subsets
 from fv2es_prep.store.shard_cache import dataset_directory
-from fv2es_prep.utils.files import make_directory, whole_file, write_json
+from fv2es_prep.utils.files import make_directory, refuse_full, whole_file, write_json
 from fv2es_prep.utils.registry import Registry
 
 _HERE = "fv2es_prep.shards.tools.export"
@@ -62,8 +61,7 @@ def export(
     directory = dataset_directory(directory)
     catalogue = read_catalogue(directory)
     index = catalogue.index
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty", "choose a new directory with --out")
+    refuse_full(out)
     source = Export(directory, catalogue, out, report, subsets)
     make_directory(out)
     files = form.write(source)

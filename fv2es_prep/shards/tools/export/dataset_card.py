@@ -22,8 +22,9 @@ from fv2es_prep.utils.licences import licence_url
 CARD_NAME = "README.md"
 _SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 _PERSONAL = (
-    "The recordings show people. Faces, voices and words are personal data: a face names its owner "
-    "also where ids do not. Follow the licence, the consent that the people gave, and the law."
+    "The recordings show people. Faces, voices and words are personal data: a face identifies a "
+    "person even where the id does not. Follow the licence, the consent that the people gave, and "
+    "the law."
 )
 _GENERATED = "A program made the recordings; they show no real person."
 _LIMITS = """\

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from fv2es_prep.shards.tools.export.source import (
 from fv2es_prep.shards.tools.show import Shown
 from fv2es_prep.stages.base import Column, Stage
 from fv2es_prep.stages.registry import load_stage, stages_of
-from fv2es_prep.stages.waveform import WAVEFORM
+from fv2es_prep.stages.waveform import WAVEFORM, wav_bytes
 
 SPLIT_NAMES = {"valid": "validation"}
 """Subset -> what the library calls it, where that differs."""
@@ -182,17 +181,6 @@ def _png(rgb: Any) -> bytes:
 
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "png", compress_level=1)
-    return file.getvalue()
-
-
-def wav_bytes(samples: Any, rate_hz: int) -> bytes:
-    """A WAV file of int16 samples (S,), one channel."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(rate_hz)
-        sound.writeframes(np.ascontiguousarray(samples, "<i2").tobytes())
     return file.getvalue()
 
 

@@ -52,17 +52,6 @@ def write_shards_card(directory: Path, out: Path) -> list[Path]:
     return [out / CARD_NAME, out / CROISSANT_NAME]
 
 
-def shards_card(directory: Path) -> str:
-    """The text of the card alone.
-
-    Raises:
-        UsageError: the directory holds no finished dataset.
-        ShardError: the index or dropped.jsonl is damaged.
-    """
-    directory = dataset_directory(directory)
-    return _text(Export(directory, read_catalogue(directory), directory))
-
-
 def _text(source: Export) -> str:
     shard = next((shard.name for shard in source.index.shards), "SHARD.h5")
     return card_text(source, "HDF5 files of fv2es", _LOAD.format(shard=shard))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from fv2es_prep.shards.review import read_review
-from tests.command_line import start
+from tests.command_line import address_of, start
 from tests.train.serve.page.visit import Visit, visit
 
 pytestmark = pytest.mark.browser
@@ -27,13 +26,7 @@ def dataset(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(dataset: Path, demo: Path) -> Iterator[str]:
     running = start("browse", dataset, "--raw", demo, "--port", "0")
-    until, found = time.monotonic() + 60, None
-    while not found and time.monotonic() < until:
-        said = "".join(path.read_text() for path in Path(running.place.name).iterdir())
-        found = re.search(r"listening on (http://\S+)", said)
-        time.sleep(0.1)
-    assert found, said
-    yield found[1]
+    yield address_of(running)
     running.send_signal(signal.SIGTERM)
     assert "server stopped" in running.wait().stderr
 

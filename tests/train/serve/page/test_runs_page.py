@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.command_line import start
+from tests.command_line import address_of, start
 from tests.train.serve.page.visit import visit
 
 pytestmark = pytest.mark.browser
@@ -28,18 +26,13 @@ def test_the_page_follows_a_run_and_keeps_what_is_open(
     lines = history.read_text().splitlines(keepends=True)
     history.write_text(lines[0])
     running = start("runs", place.parent, "--live", "--port", "0")
-    until, found = time.monotonic() + 60, None
-    while not found and time.monotonic() < until:
-        said = "".join(path.read_text() for path in Path(running.place.name).iterdir())
-        found = re.search(r"listening on (http://\S+)", said)
-        time.sleep(0.1)
-    assert found, said
+    address = address_of(running)
     for width in (1280, 390):
-        with visit(browser, found[1], width=width) as narrow:
+        with visit(browser, address, width=width) as narrow:
             assert narrow.barriers() == []
             assert narrow.page.evaluate("document.documentElement.scrollWidth") <= width
     # The last request finds no server.
-    with visit(browser, found[1], refusals=(0,)) as one:
+    with visit(browser, address, refusals=(0,)) as one:
         figures = one.page.locator("figure details").first
         figures.locator("summary").click()
         points = one.page.locator('[role="graphics-symbol"]')
