@@ -1,6 +1,6 @@
 """From raw corpora to shards, splits and audits: the public API.
 
-Names are imported when they are first used, so ``import fv2es_prep`` loads neither NumPy nor torch.
+Names are imported on first use, so ``import fv2es_prep`` loads neither NumPy nor torch.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _COUNTED_HZ, _EXTRACTED_HZ = 30, 2
 class _Section:
     """Checks the choices of `Literal` fields, and the limits in ``_least`` and ``_most``.
 
-    A stranger's run or shard has settings, too: no value may take all memory, or for ever.
+    Runs and shards of unknown origin have settings too, so no value may exhaust memory or time.
     """
 
     _least: ClassVar[dict[str, float]] = {}
@@ -64,9 +64,9 @@ class FrameSettings(_Section):
             )
         if self.rule != "time" and self.step < 1:
             raise SettingsError(
-                f"the frame interval {self.interval_s} s is a step of 0 pictures by the rule "
+                f"the frame interval {self.interval_s} s is a step of 0 pictures with the rule "
                 f"{self.rule}",
-                "pass at least 34 ms, e.g. --interval-ms 500",
+                "increase the interval to at least 34 ms, e.g. --interval-ms 500",
             )
 
     @property
@@ -172,7 +172,7 @@ class TextSettings(_Section):
 
     @property
     def is_known(self) -> bool:
-        """Whether a tokenizer was described, and not only named."""
+        """Whether the tokenizer's vocabulary is known, and not only its name."""
         return self.vocabulary_size > 0
 
 
@@ -264,7 +264,7 @@ class StorageSettings(_Section):
 
     @property
     def compact(self) -> bool:
-        """Whether storing loses something."""
+        """Whether the stored form is lossy."""
         return self.faces != "raw" or self.mel != "float16"
 
 
@@ -321,7 +321,7 @@ class PrepSettings:
 
     def __post_init__(self) -> None:
         if [letter for letter in MODALITIES if letter in self.require] != list(self.require):
-            raise SettingsError(f"require is {self.require!r}, expected letters of tav in order")
+            raise SettingsError(f"require is {self.require!r}, expected letters of tav, in order")
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> JSON value; without ``stages`` and ``require`` at their defaults."""
@@ -333,7 +333,7 @@ class PrepSettings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The settings that `to_json` wrote; unknown fields are ignored, missing ones default.
+        """Read what `to_json` wrote; ignore unknown fields, and use defaults for missing ones.
 
         Raises:
             SettingsError: a section has the wrong type.
@@ -375,7 +375,7 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def stored(section: Any) -> dict[str, Any]:
-    """The fields of a section; those that came later are left out at their defaults."""
+    """Return the fields of a section, without newer fields that have their default value."""
     later = {"select": "largest", "jpeg": "none"}
     pairs = asdict(section).items()
     return {name: value for name, value in pairs if later.get(name) != value}

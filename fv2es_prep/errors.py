@@ -26,7 +26,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-# What h5py, NumPy and json raise on damaged files: it depends on where the damage is.
+# What h5py, NumPy and json raise on a damaged file; the type depends on the damaged place.
 DAMAGE = (
     OSError,
     LookupError,
@@ -46,7 +46,7 @@ class DropReason(StrEnum):
     meaning: str
 
     def __new__(cls, code: str, meaning: str = "") -> Self:
-        """The member of a code, with one sentence that documents it."""
+        """Make the member of a code; ``meaning`` is the sentence that documents it."""
         member = str.__new__(cls, code)
         member._value_, member.meaning = code, meaning
         return member
@@ -121,8 +121,8 @@ _LONGEST, _LONGEST_QUOTED = 500, 200
 
 
 def one_sentence(text: str, most: int = _LONGEST) -> str:
-    """A text on one line of at most ``most`` printable characters; its middle is cut."""
-    # What a message quotes may be a whole file, and may steer a terminal.
+    """Put a text on one line of printable characters; cut the middle to ``most`` characters."""
+    # A quoted text may be as long as a file and may contain control codes of a terminal.
     line = " ".join(_cut(text, 4 * most).splitlines())
     return _cut("".join(map(_printable, line)), most)
 
@@ -159,7 +159,7 @@ class Fv2esError(Exception):
 
 
 def words_of(error: BaseException) -> str:
-    """An error's message, without a path, to be part of a sentence; see `one_sentence`."""
+    """Return an error's message without paths, for use in a sentence; see `one_sentence`."""
     said = error.sentence if isinstance(error, Fv2esError) else str(error)
     if isinstance(error, OSError) and error.strerror:
         said = error.strerror
@@ -240,4 +240,4 @@ class StoppedError(TrainError):
 
 
 class OutOfTimeError(StoppedError):
-    """SIGUSR1 stopped a training, since the time of its batch job is nearly over."""
+    """SIGUSR1 stopped a training because the time of its batch job is nearly over."""

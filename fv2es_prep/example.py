@@ -1,4 +1,4 @@
-"""`prepare_example`: makes an utterance an example, for shards and for prediction alike.
+"""`prepare_example`: turns an utterance into an example, for shards and for prediction.
 
 Pictures and sound are read once for all stages.
 """
@@ -41,17 +41,17 @@ def prepare_example(
 
     Where the media end before the utterance, the example's utterance is clamped: to the shortest
     source if the settings require all modalities, to the longest otherwise. Then each modality is
-    judged by its own source, and a stage that needs a missing modality is absent.
+    judged by its own source, and a stage that needs a missing modality is left out.
 
     Args:
-        utterance: one of the utterances that ``source`` was opened for, in order. Where ``made``
-            has values made of media, its span is final.
+        utterance: one of the utterances that ``source`` was opened for, in order. If ``made`` has
+            values made from media, its span is final.
         source: its recording.
         context: loaded stages and their settings.
-        made: stage -> value that is cached from the same media and settings.
-        missing: letter -> code of modalities that are not tried; unless all are required.
-        on_missing: called with the letter and the reason of a modality that is found missing.
-        later: leave values that are faster made for many examples to `completed`.
+        made: stage -> value cached from the same media and settings.
+        missing: letter -> code of modalities to skip; ignored if all are required.
+        on_missing: called with the letter and the reason of each modality found missing.
+        later: leave values that are faster to compute for many examples to `completed`.
 
     Raises:
         UtteranceError: a required modality is missing or shows nothing, or all are missing.
@@ -71,12 +71,12 @@ class Later:
 
 
 def completed(examples: Sequence[Example], context: StageContext) -> list[Example]:
-    """The examples with the values that `prepare_example` left for later."""
+    """Return the examples with the values that `prepare_example` left for later."""
     parts = [dict(example) for example in examples]
     for stage in context.stages:
         waiting = [one for one in parts if isinstance(one.get(stage.name), Later)]
         if not waiting:
-            # Nothing is loaded that is not needed.
+            # Load a stage only if an example needs it.
             continue
         values = context.make_many(stage, [one[stage.name].inputs for one in waiting])
         for one, value in zip(waiting, values, strict=True):
@@ -104,7 +104,7 @@ def _whole(
         if heard:
             inputs["sound"] = _sound(utterance, source.waveform(utterance), context)
     elif seen or heard:
-        # The sound comes first: it is cheap, and no picture is looked at where it has ended.
+        # Check the sound first: it is cheap, and after its end no picture needs to be examined.
         waveform = source.waveform(utterance) if heard else None
         until_s = utterance.end_s
         if waveform is not None:
@@ -123,7 +123,7 @@ def _whole(
 
 @dataclass
 class _Available:
-    """What is there of an utterance, each modality judged by its own source alone."""
+    """The available modalities of an utterance, each judged by its own source alone."""
 
     utterance: Utterance
     source: OpenRecording
@@ -231,7 +231,7 @@ def _value(
 
 
 def _heard_until_s(utterance: Utterance, waveform: Waveform, spans: SpanSettings) -> float:
-    """End of the utterance or, if earlier, of its own sound; other utterances change nothing."""
+    """End of the utterance or of its sound, whichever is earlier, in seconds."""
     count, rate = len(waveform.samples), waveform.rate_hz
     end_s = (sample_index(utterance.start_s, rate) + count) / rate if count else utterance.start_s
     if utterance.end_s <= end_s + spans.tolerance_s:
@@ -254,8 +254,8 @@ def _pictures(
     least: int = 0,
     clamped_by: str = "va",
 ) -> dict[str, Any]:
-    """Stage -> value, of stages that need pictures; fewer than ``least`` are an error."""
-    # Pictures are asked for up to that very moment, so that it is known if they end before.
+    """Stage -> value of the stages that need pictures; needs at least ``least`` pictures."""
+    # Read the pictures up to that time, to find out whether they end earlier.
     end_s = min(utterance.end_s, until_s + context.settings.spans.tolerance_s)
     frames = source.frames(replace(utterance, end_s=end_s))
     shown = (frame for frame in frames if frame[0] < round(until_s, 6))
@@ -266,7 +266,7 @@ def _pictures(
         count += len(pictures.times_s)
         for stage in stages:
             found[stage.name].append(context.maker(stage)(pictures))
-    # That the pictures end too early says more than what the few of them look like.
+    # Report pictures that end too early first: the quality of the few left matters less.
     kept = source.clamped(utterance, clamped_by)
     check.judge()
     if count < least:

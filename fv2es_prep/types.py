@@ -35,7 +35,7 @@ class View:
         crop_px: side in pixels of the square cut from the centre of that half; None keeps it all.
         audio_channel: index of the audio channel; None averages all channels.
         max_lines: before the square is cut, width and height are halved until the half has at most
-            so many lines; None keeps them.
+            this many lines; None keeps them.
         halve_once: halve once at most.
     """
 
@@ -172,7 +172,7 @@ class Dropped:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Dropped:
-        """The record that ``asdict`` gave; ValueError, KeyError or TypeError if it is damaged."""
+        """Read the result of ``asdict``; damage raises ValueError, KeyError or TypeError."""
         return cls(**{**values, "reason": DropReason(values["reason"])})
 
     @classmethod
@@ -215,12 +215,12 @@ class Provenance:
         return self.redistributable or self.spdx in OPEN
 
     def under(self, licence: str) -> Provenance:
-        """The same under another licence, which alone says whether it may be handed on."""
+        """The same corpus under another licence, which alone decides about handing it on."""
         return replace(self, licence=spdx_of(licence) or licence, redistributable=False)
 
     @property
     def sentence(self) -> str:
-        """All of it in one line."""
+        """Name, version, origin and licence on one line."""
         kind = ["generated: shows no real person"] if self.generated else []
         licence = self.licence or "licence unknown"
         return "; ".join([f"{self.name} {self.version}".strip(), *kind, licence])
@@ -301,8 +301,8 @@ class Faces:
         box: NDArray[np.float32],
         prob: NDArray[np.float32],
     ) -> Faces:
-        """Faces of the same rows of a shard's columns, whose shapes are not checked again."""
-        # For each example of each epoch: half the time of the constructor of a frozen class.
+        """Faces from rows of a shard's columns, without checking the shapes again."""
+        # Runs for each example of each epoch; takes half the time of the frozen constructor.
         self = object.__new__(cls)
         vars(self).update(rgb=rgb, times_s=times_s, found=found, box=box, prob=prob)
         return self

@@ -19,10 +19,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# For classes: told apart by people who do not see all colours, on light and on dark (Okabe, Ito).
+# Colours of classes, distinct also for colour-blind readers, on light and dark (Okabe, Ito).
 _COLOURS = ("#3b82c4", "#e08a00", "#2a9d78", "#d1495b", "#a05fb4", "#8a8f3c", "#56a8d6", "#b5651d")
 _WIDTH, _HEIGHT = 330, 190
-# About as wide as a character of a label, in pixels.
+# Approximate width of a character of a label, in pixels.
 _CHARACTER = 5
 _INK = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"}
 _CONFIG = {
@@ -50,7 +50,7 @@ _DESCRIBED = re.compile(r'<path aria-label="([^"]*)"([^>]*)/>')
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn, and the figures that are drawn.
+    """A chart: what to draw, and its figures.
 
     Attributes:
         title: What the chart shows, in words.
@@ -71,7 +71,7 @@ def bars(
     colour: str = "",
     flat: bool = False,
 ) -> Chart:
-    """A bar for each ``x``, in the rows' order; ``colour`` stacks, ``flat`` lays the bars down."""
+    """One bar per ``x``, in row order; ``colour`` stacks bars, ``flat`` makes them horizontal."""
     across: dict[str, Any] = {**_field(x, "nominal"), "sort": None}
     if not flat:
         across["axis"] = _names(rows, x)
@@ -86,11 +86,11 @@ def bars(
 
 
 def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: int = 30) -> Chart:
-    """How many values lie in each of equally wide bins; those that are no numbers are left out."""
+    """Count the values in bins of equal width; NaN is left out."""
     numbers = np.asarray(values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
-    # Equal values that differ by rounding have no width of their own.
+    # Values that differ only by rounding would give bins of zero width.
     least = 1e-3 * max(abs(low), abs(high), 1.0)
     if high - low < least:
         low, high = (low + high - least) / 2, (low + high + least) / 2
@@ -108,7 +108,7 @@ def histogram(title: str, values: NDArray[Any] | Sequence[float], x: str, bins: 
 
 
 def lines(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, colour: str = "") -> Chart:
-    """A line with its points; ``colour`` makes one for each of its values."""
+    """A line with its points; ``colour`` draws one line for each of its values."""
     encoding: dict[str, Any] = {
         "x": {**_field(x, "quantitative"), "axis": {"tickMinStep": 1}},
         "y": {**_field(y, "quantitative"), "scale": {"zero": False}},
@@ -121,7 +121,7 @@ def lines(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, colour:
 def ranges(
     title: str, rows: Sequence[Mapping[str, Any]], y: str, value: str, low: str, high: str
 ) -> Chart:
-    """A point with its interval for each ``y``, one below the other."""
+    """A point with its interval for each ``y``, from top to bottom."""
     place = {**_field(y, "nominal"), "sort": None, "title": None}
     scale = {"zero": False}
     layers = [
@@ -142,7 +142,7 @@ def ranges(
 
 
 def matrix(title: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, value: str) -> Chart:
-    """A cell for each pair, the darker the larger its value, which is written into it."""
+    """A cell for each pair with its value; a larger value is darker."""
     place = {
         "x": {**_field(x, "nominal"), "sort": None, "axis": _names(rows, x)},
         "y": {**_field(y, "nominal"), "sort": None},
@@ -162,7 +162,7 @@ def waterfall(
     rest: str,
     unit: str = "utterances",
 ) -> Chart:
-    """From a whole through what is taken off it to the ``rest``, one bar below the other."""
+    """Bars from a whole, through each part subtracted, to the ``rest``."""
     name, left = whole
     rows = [{"step": name, unit: left, "from": 0, "to": left}]
     for name, number in less:
@@ -173,7 +173,7 @@ def waterfall(
         "y": {"field": "step", "type": "nominal", "sort": None, "title": None},
         "x": {"field": "from", "type": "quantitative", "title": unit},
         "x2": {"field": "to"},
-        # Else pointing at a bar tells its two ends.
+        # Without this the tooltip of a bar shows its two ends.
         "description": _field(unit, "nominal"),
         "opacity": {
             "condition": {"test": f"datum['{unit}'] < 0", "value": 0.5},
@@ -184,7 +184,7 @@ def waterfall(
 
 
 def _names(rows: Sequence[Mapping[str, Any]], x: str) -> dict[str, Any]:
-    """An axis of names, aslant where two beside each other would touch."""
+    """An axis of names; slanted if neighbours would touch."""
     lengths = [len(str(name)) for name in dict.fromkeys(row[x] for row in rows)]
     step = _WIDTH / max(len(lengths), 1)
     touch = any((a + b) / 2 * _CHARACTER + 2 > step for a, b in pairwise(lengths))
@@ -192,17 +192,17 @@ def _names(rows: Sequence[Mapping[str, Any]], x: str) -> dict[str, Any]:
 
 
 def _field(name: str, kind: str) -> dict[str, str]:
-    """A column of the rows; Vega takes some characters of a plain name for a path."""
+    """A column of the rows, escaped: Vega reads some characters of a name as a path."""
     return {"field": re.sub(r"([\\.\[\]'\"])", r"\\\1", name), "type": kind, "title": name}
 
 
 def charts_html(charts: Iterable[Chart]) -> str:
-    """The charts side by side as far as the page is wide."""
+    """The charts side by side, as many per line as fit."""
     return f"<div class=charts>{''.join(map(chart_html, charts))}</div>"
 
 
 def chart_html(chart: Chart) -> str:
-    """One chart as a figure: its title, the picture, and its figures as a table to unfold."""
+    """One chart as a figure: title, picture, and a collapsed table of its figures."""
     heads = list(dict.fromkeys(name for row in chart.rows for name in row))
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     lines = (
@@ -218,8 +218,8 @@ def chart_html(chart: Chart) -> str:
 
 
 def chart_svg(chart: Chart) -> str:
-    """The picture alone; pointing at a mark tells its figures."""
-    # Takes half a second to start, and most commands draw nothing.
+    """The picture alone; a mark shows its figures as a tooltip."""
+    # The import takes half a second, and most commands draw nothing.
     import vl_convert
 
     spec = {
@@ -232,6 +232,6 @@ def chart_svg(chart: Chart) -> str:
     }
     picture = vl_convert.vegalite_to_svg(spec)
     picture = _DESCRIBED.sub(r'<path aria-label="\1"\2><title>\1</title></path>', picture)
-    # In HTML the names of XML's spaces have no use.
+    # HTML needs no XML namespaces.
     begin = picture.index(' class="marks"')
     return f'<svg role="img" aria-label="{html.escape(chart.title)}"{picture[begin:]}'

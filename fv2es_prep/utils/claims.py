@@ -1,10 +1,10 @@
 """Exclusive claims on a task or a directory, without a lock of the operating system.
 
 A claim is a directory `NAME.NUMBER` with one file, its record, which is named by the holder's nonce
-and touched while the holder lives. It is renamed into place whole, which fails where a record is:
-one number has one holder. A record can only be removed by its name, and a directory only when it is
-empty, so nobody removes the claim of another by mistake, however late. A dead holder's claim is
-taken over by creating the next number.
+and touched while the holder lives. The directory is renamed into place, which fails if that number
+already has a record, so a number has one holder. A record is removed by its name, and a directory
+only when it is empty, so a late process cannot remove another holder's claim. A dead holder's claim
+is taken over by creating the next number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fv2es_prep.utils.files import TEMPORARY_SUFFIX, cannot_write, is_running, r
 LOCK_NAME = ".lock"
 BEAT_S = 10.0
 STALE_S = 120.0
-"""A claim that was not touched for so long is stale. The clocks of all hosts must agree better."""
+"""Seconds without a touch until a claim is stale. Clocks of hosts must differ by less."""
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -37,7 +37,7 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 class Claim:
     """A claim that this process holds; leaving its ``with`` block releases it.
 
-    ``number`` is 1, or one more than that of the dead holder it was taken over from.
+    ``number`` is 1, or one more than the number of the dead holder before it.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Claim:
 
     @classmethod
     def take(cls, directory: Path, name: str) -> Self | None:
-        """Take a claim; None if somebody else holds it.
+        """Take a claim; None if another process holds it.
 
         Raises:
             OSError: the directory does not exist or cannot be written.
@@ -56,13 +56,13 @@ class Claim:
         if any(map(is_live, others)):
             return None
         if not all(record.exists() for record in others):
-            # Released since it was listed, not dead: its number may be taken again.
+            # The holder released it after it was listed and is not dead: its number is free again.
             return cls.take(directory, name)
         number = 1 + max((int(record.parent.suffix[1:]) for record in others), default=0)
         claim = cls(directory / f"{name}.{number}", number)
         if not claim._create():
             return None
-        # Somebody who saw other claims may have taken another number meanwhile.
+        # A process that listed other claims may have taken another number in the meantime.
         if any(is_live(record) for record in records(directory, name) if record != claim.record):
             claim.release()
             return None
@@ -75,7 +75,7 @@ class Claim:
 
     @property
     def held(self) -> bool:
-        """Whether the claim is still this holder's, and nobody has taken it over."""
+        """Whether this process still holds the claim, and no other has taken it over."""
         following = self.path.with_suffix(f".{self.number + 1}")
         return self.record.exists() and not following.exists()
 
@@ -98,7 +98,8 @@ class Claim:
             holder = json.dumps({"process": os.getpid(), **_host()})
             (begun / self._nonce).write_text(holder, encoding="utf-8")
             with contextlib.suppress(OSError):
-                # Empty: its holder died while releasing it. Some file systems need it gone.
+                # An empty directory: its holder died during release. Some file systems cannot
+                # rename onto it.
                 self.path.rmdir()
             begun.rename(self.path)
         except OSError as error:
@@ -116,7 +117,7 @@ class Claim:
 
 
 def records(directory: Path, name: str | None = None) -> list[Path]:
-    """The records of the claims in a directory; of those on one name, if it is given.
+    """List the records of the claims in a directory, or only those on ``name``.
 
     Raises:
         OSError: the directory does not exist.
@@ -124,21 +125,21 @@ def records(directory: Path, name: str | None = None) -> list[Path]:
     claims = [p for p in directory.iterdir() if name in (None, p.stem) and p.suffix[1:].isdecimal()]
     found: list[Path] = []
     for claim in claims:
-        # Released meanwhile.
+        # Released in the meantime.
         with contextlib.suppress(FileNotFoundError):
             found += claim.iterdir()
     return found
 
 
 def remove(record: Path) -> None:
-    """Remove a claim, if it is still there; another holder's under the same number stays."""
+    """Remove a claim if it still exists; keep one of another holder with the same number."""
     with contextlib.suppress(OSError):
         record.unlink()
         record.parent.rmdir()
 
 
 def holder_of(record: Path) -> dict[str, Any]:
-    """Process and host of a claim; empty where it is gone."""
+    """Process and host of a claim; empty if the claim is gone."""
     try:
         return dict(json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -146,7 +147,7 @@ def holder_of(record: Path) -> dict[str, Any]:
 
 
 def is_live(record: Path) -> bool:
-    """Whether the holder of a claim lives: its process on this host, its heartbeat elsewhere."""
+    """Whether the holder lives: by its process on this host, by its heartbeat on another."""
     try:
         age_s = time.time() - record.stat().st_mtime
     except OSError:
@@ -158,12 +159,13 @@ def is_live(record: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(directory: Path, outlive: bool = False) -> Iterator[Claim]:
-    """Hold a directory that is written for the length of the block.
+    """Lock a directory while the block writes it.
 
-    With ``outlive`` a holder that is dead on another host is waited for until its lock ends.
+    With ``outlive``, wait until the lock of a dead holder on another host expires.
 
     Raises:
-        UsageError: another process holds it, whose number and host are named; or it is a URL.
+        UsageError: another process holds it (the message names the process and its host), or it is
+            a URL.
         OutputError: the lock cannot be written.
     """
     refuse_url(directory)
@@ -180,12 +182,12 @@ def locked(directory: Path, outlive: bool = False) -> Iterator[Claim]:
         holder = {"process": "?", "host": "?", **next(live, {})}
         raise UsageError(
             f"{directory} is being written by process {holder['process']} on {holder['host']}",
-            f"wait until it ends, or choose another --out; a dead process's lock ends after "
-            f"{STALE_S:.0f} s",
+            f"wait until it ends, or choose another --out; the lock of a dead process expires "
+            f"after {STALE_S:.0f} s",
         )
     with claim:
         for other in others:
-            # A live one belongs to somebody who is about to withdraw.
+            # A live claim belongs to a process that is about to withdraw.
             if not is_live(other):
                 remove(other)
         yield claim

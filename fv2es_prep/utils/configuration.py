@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> T:
-    """The configuration: defaults, over them the preset, over both what the user gave.
+    """Return the configuration: the user's values override the preset, the preset the defaults.
 
     Args:
         kind: the dataclass.
@@ -44,7 +44,7 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
 def settle(
     kind: type[Any], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """As `resolve`, but the values by path; a missing required one is `dataclasses.MISSING`."""
+    """Like `resolve`, but values by path; a missing required one is `dataclasses.MISSING`."""
     known = fields_of(kind, preset)
     values = {path: field.default for path, field in known.items()}
     tables = [path for path, field in known.items() if get_origin(field.type) is dict]
@@ -64,7 +64,7 @@ def _unknown(path: str, known: Iterable[str]) -> SettingsError:
     last = path.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == last]
     near += difflib.get_close_matches(path, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see all: fv2es config show"
+    hint = f"did you mean {near[0]}?" if near else "list all fields: fv2es config show"
     return SettingsError(f"unknown configuration field {path!r}", hint)
 
 
@@ -96,7 +96,7 @@ def given_values(
     for text in sets:
         path, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"invalid --set {text!r}", "write --set PATH=VALUE, e.g. seed=1")
+            raise UsageError(f"invalid --set {text!r}", "write --set PATH=VALUE, e.g. --set seed=1")
         given[path.strip()] = value.strip()
     return given | {path: value for path, value in (flags or {}).items() if value is not None}
 
@@ -108,7 +108,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"cannot read {path}: {reason}", "print one to start from: fv2es config show"
+            f"cannot read {path}: {reason}", "print a valid one: fv2es config show"
         ) from error
 
 
@@ -153,7 +153,7 @@ def toml_value(value: Any) -> str:
         return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, float):
         return repr(value)
-    # A string, an integer or a boolean of JSON is one of TOML, but for the character DEL.
+    # A JSON string, integer or boolean is also TOML, except for the character DEL.
     text = json.dumps(shown_path(value) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 

@@ -18,11 +18,11 @@ _NAMES = {
 
 
 def emotion_name(code: str) -> str:
-    """The name of a class: ``ang`` is ``anger``; a class that is no code is its own name."""
+    """Name of a class, e.g. ``anger`` for ``ang``; an unknown code is its own name."""
     return _NAMES.get(code, code)
 
 
 def named(code: str) -> str:
-    """The name with the code beside it, ``anger (ang)``, or the code where it has no other name."""
+    """Name and code, e.g. ``anger (ang)``; only the code if it has no other name."""
     name = emotion_name(code)
     return code if name == code else f"{name} ({code})"

@@ -46,7 +46,7 @@ class Field:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words of a `Literal`, of an optional one, or of a tuple's items; else none."""
+        """The words of a `Literal`, optional or not, or of a tuple's items; otherwise empty."""
         return tuple(_literals(self.type))
 
     @property
@@ -68,7 +68,8 @@ class Field:
                 words with commas between them.
 
         Raises:
-            SettingsError: it does not fit; names the field, the value and what is expected.
+            SettingsError: the value does not fit; the message has the field, the value and the
+                accepted values.
         """
         try:
             parsed = self._parse(value) if isinstance(value, str) else value
@@ -95,9 +96,9 @@ class Field:
 def fields_of(config: Any, preset: Mapping[str, Any] | None = None) -> dict[str, Field]:
     """Every field of a dataclass, or of an instance with its values as defaults, by its path.
 
-    ``metadata={"derived": True}`` marks a computed field, which is left out;
-    ``{"required": True}`` one that the user has to set although it has a default. ``preset``
-    replaces defaults of top-level fields; a dataclass instance in it is a section.
+    ``metadata={"derived": True}`` marks a computed field, which is left out; ``{"required": True}``
+    marks a field that the user must set although it has a default. ``preset`` replaces defaults of
+    top-level fields; a dataclass instance in it is a section.
     """
     return {field.path: field for field in _walk(config, "", preset or {})}
 

@@ -17,44 +17,45 @@ from fv2es_prep.errors import DropReason, OutputError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
 _MOST_BYTES = 1 << 30
-# A path drops one of the two slashes of `s3://`. One letter is a drive of Windows.
+# Path drops one of the two slashes of `s3://`. A single letter is a Windows drive.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/*(.*)", re.DOTALL)
 
 
 def url_of(path: Path) -> str | None:
-    """The URL that a path was made of, e.g. ``s3://bucket/place``; None of a local path."""
+    """Return the URL that a path was made from, e.g. ``s3://bucket/place``; None if it is local."""
     # `name:` is the whole first part: other paths with a colon are local.
     match = _URL.fullmatch(str(path)) if path.parts and path.parts[0].endswith(":") else None
     return f"{match[1]}://{match[2]}" if match else None
 
 
 def shown_path(path: Path) -> str:
-    """A path, or the URL that it was made of."""
+    """Return a path as text, or the URL that it was made from."""
     return url_of(path) or str(path)
 
 
 def refuse_url(path: Path) -> None:
-    """Raise UsageError if a path was made of a URL."""
+    """Raise UsageError if a path was made from a URL."""
     if url := url_of(path):
         raise UsageError(
             f"{url} is in an object store, expected a local path",
-            "see the page on object storage for the commands that take a URL",
+            "copy it to a local directory; docs/object-storage.md lists the commands "
+            "that take a URL",
         )
 
 
 def absolute(path: Path) -> Path:
-    """A path that does not depend on the working directory, links as they are; a URL stays."""
+    """Make a path absolute without resolving links; a URL stays as it is."""
     return path if url_of(path) else path.absolute()
 
 
 def whole_path(path: Path) -> Path:
-    """As `absolute`, with links resolved."""
+    """Make a path absolute and resolve its links; a URL stays as it is."""
     return path if url_of(path) else path.resolve()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path, renamed to ``path`` if the block succeeds; OSError becomes OutputError."""
+    """Yield a temporary path; rename it to ``path`` at the end. OSError becomes OutputError."""
     refuse_url(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
@@ -77,7 +78,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of that number runs on this host."""
+    """Whether a process with this number runs on this host."""
     try:
         os.kill(process, 0)
     except (OSError, OverflowError) as error:
@@ -98,7 +99,7 @@ def make_directory(path: Path) -> None:
 
 
 def refuse_full(directory: Path) -> None:
-    """Raise UsageError if something is there: a file, or a directory that is not empty."""
+    """Raise UsageError if the path is a file, or a directory that is not empty."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is not empty", "choose a new directory with --out")
 
@@ -117,10 +118,10 @@ def sha256_of(path: Path) -> str:
 
 
 def read_regular(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
-    """The content of a regular file; a pipe would be waited for, and a huge file fill the memory.
+    """Read a regular file; refuse a pipe, which could block, and a file that is too large.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger.
+        OSError: it cannot be read, is not a regular file, or exceeds ``most_bytes``.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -133,7 +134,7 @@ def read_regular(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
 
 
 def why_unreadable(path: Path) -> tuple[DropReason, str] | None:
-    """Why a media file cannot be opened, or None. A named pipe, e.g., would block for ever."""
+    """Why a media file cannot be opened, or None; a named pipe, for example, would block."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):

@@ -22,7 +22,7 @@ Preset = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Flag:
-    """An option whose name or help is not its field's.
+    """An option whose name or help differs from its field's.
 
     Attributes:
         path: the field.
@@ -144,7 +144,7 @@ def _names(field: Field) -> tuple[str]:
 
 
 def _metavar(field: Field) -> str | None:
-    """The placeholder of the value, where Typer's own does not do."""
+    """The placeholder of the value, where Typer's own is unsuitable."""
     if get_origin(field.type) is dict:
         return "KEY=VALUE"
     listed = shown(field.type).removeprefix("list[").removesuffix("]").replace(" | ", "|")

@@ -13,11 +13,11 @@ _TIMEOUT_S = 5.0
 def is_local(name_or_dir: str, what: str, option: str) -> bool:
     """True for a directory or a cached download, which is checked; False for a name on the Hub.
 
-    transformers retries an unreachable Hub for a minute; this makes one request. ``what`` and
+    Makes one request, whereas transformers retries an unreachable Hub for a minute. ``what`` and
     ``option`` are for the message, e.g. ``tokenizer`` and ``--tokenizer``.
 
     Raises:
-        TokenizerError: it is none of these, or `check_pretrained` refuses it.
+        TokenizerError: the name is none of these, or `check_pretrained` refuses the directory.
     """
     if (place := _place(name_or_dir)) is not None:
         check_pretrained(place, what, option)
@@ -30,14 +30,14 @@ def is_local(name_or_dir: str, what: str, option: str) -> bool:
         raise TokenizerError(
             f"the {what} {name_or_dir!r} is not a local directory, and the Hugging Face Hub "
             f"did not provide it ({type(error).__name__})",
-            "on a machine with a network run `hf download albert-base-v2 --local-dir albert`, "
+            "run `hf download albert-base-v2 --local-dir albert` on a machine with network access, "
             f"copy the directory albert here, and pass {option} albert",
         ) from error
     return False
 
 
 def is_here(name_or_dir: str) -> bool:
-    """Whether it is a directory or a cached download; asks no network."""
+    """Whether the name is a directory or a cached download; does not use the network."""
     return _place(name_or_dir) is not None
 
 
@@ -49,6 +49,6 @@ def _place(name_or_dir: str) -> Path | None:
     try:
         cached = try_to_load_from_cache(name_or_dir, "config.json")
     except ValueError:
-        # No name that a model could have.
+        # Not a valid name of a model.
         return None
     return Path(cached).parent if isinstance(cached, str) else None

@@ -1,4 +1,4 @@
-"""Licences by SPDX identifier, and which of them let others have what was made from a work."""
+"""Licences by SPDX identifier, and which of them allow passing on derived works."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KNOWN = {name.casefold(): name for name in OPEN | _CLOSED}
 
 
 def spdx_of(licence: str) -> str:
-    """The SPDX identifier that a text is, in any case of letters; empty for any other text."""
+    """Return the SPDX identifier that a text is, ignoring case; empty for any other text."""
     return _KNOWN.get(licence.strip().casefold(), "")
 
 

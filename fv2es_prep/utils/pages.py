@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fv2es_prep.utils.files import whole_file
 
-# What a column of numbers holds; a dash where there is none.
+# A cell of a column of numbers; a dash or nothing where there is no number.
 _NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?|-|")
 
 STYLE = """
@@ -45,7 +45,7 @@ def write_page(path: Path, title: str, body: Iterable[str]) -> None:
 
 
 def page_html(title: str, body: Iterable[str], head: str = f"<style>{STYLE}</style>") -> str:
-    """A page of HTML parts; ``head`` is where it has its style."""
+    """Join HTML parts to a page; ``head`` holds its style."""
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
@@ -67,7 +67,7 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
     header = f"<tr>{line('th', head)}</tr>" if any(head) else ""
     table = f"<table>{header}{''.join(lines)}</table>"
     named = html.escape(title)
-    # Who has no mouse scrolls with the keys.
+    # Focusable, so that it can be scrolled with the keyboard.
     wide = f'<div class=wide tabindex=0 role=region aria-label="{named}">{table}</div>'
     return f"<h2>{named}</h2>{wide}"
 

@@ -1,4 +1,4 @@
-"""Phases of a command: what code that takes long says it is doing, and how a terminal shows it."""
+"""Phases of a command: how long-running code reports progress, and how a terminal shows it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import typer
 
 Report = Callable[[int], None]
 _LINE_EVERY_S = 10.0
-# A shorter phase leaves no line.
+# A shorter phase prints no line.
 _SHORT_S = 1.0
 
 
 class Phase(Protocol):
-    """Shows that a phase runs while a block does."""
+    """Shows a phase while a block runs."""
 
     def __call__(
         self, name: str, total: int | None = None, unit: str = ""
     ) -> AbstractContextManager[Report]:
-        """Begin a phase of ``total`` units; None: it is not known how much there is to do.
+        """Begin a phase of ``total`` units; None if the total is unknown.
 
         Yields:
             A function to call with the number of units done since its last call.
@@ -35,7 +35,7 @@ def silent(
     total: int | None = None,  # noqa: ARG001
     unit: str = "",  # noqa: ARG001
 ) -> AbstractContextManager[Report]:
-    """A phase that nobody is shown; see `Phase`."""
+    """A phase that shows nothing; see `Phase`."""
     return nullcontext(lambda _: None)
 
 
@@ -52,7 +52,7 @@ def progress(total: int, unit: str) -> Iterator[Report]:
 
 @contextmanager
 def phases() -> Iterator[Phase]:
-    """Show the phases of the block: bars on a terminal, else a plain line now and then."""
+    """Show the phases of the block: bars on a terminal, otherwise occasional plain lines."""
     if not sys.stderr.isatty():
         yield _plain
         return
@@ -121,7 +121,7 @@ def _plain(name: str, total: int | None = None, unit: str = "") -> Iterator[Repo
 
 
 class _Counted:
-    """How many units of a phase are done, and since when."""
+    """Progress of a phase: units done, and its start."""
 
     def __init__(self, total: int | None, unit: str) -> None:
         self._total, self._unit = total or 0, unit
@@ -135,7 +135,7 @@ class _Counted:
 
     @property
     def left_s(self) -> float:
-        """Seconds until all units are done."""
+        """Estimated seconds until all units are done."""
         return (self._total - self.done) * self.seconds / max(self.done, 1)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""What the directory of a pretrained tokenizer or model may hold: data that runs nothing.
+"""Checks that the directory of a pretrained tokenizer or model holds data only, and no code.
 
-Leaves the hub to `hub`, and loading to those who load.
+Leaves the hub to `hub`, and loading to the callers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LARGEST_BYTES = 100 << 20
 _LARGEST_SIZE, _MOST_LAYERS = 10_000_000, 1000
 _WEIGHTS = ".safetensors"
 _ADAPTER = "adapter_config.json"
-# sentence-transformers' record of what a model was trained on: a list, which nothing reads.
+# sentence-transformers' record of the training data: a list that nothing reads.
 _UNREAD = ("data_config.json",)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 
 
 def check_pretrained(directory: Path, what: str, option: str) -> None:
-    """Make sure that a directory holds data only, before a library reads it.
+    """Check that a directory holds data only, before a library reads it.
 
     Args:
         directory: directory in transformers' format.
@@ -34,15 +34,15 @@ def check_pretrained(directory: Path, what: str, option: str) -> None:
         option: for the hint, e.g. ``--tokenizer``.
 
     Raises:
-        TokenizerError: a file is no regular file, is too large or leads out of the directory, or a
-            configuration names code, files elsewhere or another model.
+        TokenizerError: a file is not a regular file, is too large or links out of the directory, or
+            a configuration names code, files elsewhere or another model.
     """
     try:
         for folder, _, names in os.walk(directory):
             for name in names:
                 _check_file(Path(folder, name), _home(directory))
         for path in sorted(directory.glob("*.json")):
-            # A vocabulary names no code, and is read once only.
+            # A vocabulary cannot name code, and is read only once.
             if path.name.endswith(("config.json", "index.json")):
                 _check_config(path)
     except (OSError, ValueError, RuntimeError) as error:
@@ -53,11 +53,11 @@ def check_pretrained(directory: Path, what: str, option: str) -> None:
 
 
 def refuse_code(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a configuration, which must not name code to fetch or run; ValueError if so."""
+    """Return the values of a configuration; ValueError if they name code to fetch or run."""
     if "auto_map" in values:
-        raise ValueError("it names Python code to run (auto_map), and fv2es runs none")
+        raise ValueError("it names Python code to run (auto_map), expected no code")
     for name, value in values.items():
-        # Others are kernels, which transformers fetches from the hub.
+        # Other values name kernels, which transformers downloads from the hub.
         if name.endswith("_implementation") and value not in (None, "eager", "sdpa"):
             raise ValueError(f"{name} is {value!r}, expected 'eager' or 'sdpa'")
     return dict(values)
@@ -69,7 +69,7 @@ def load_network(name: str, config: Any, local: bool, dtype: Any = None, **optio
     Args:
         name: directory, or name at the hub.
         config: its configuration, of transformers.
-        local: whether the hub is not asked.
+        local: whether to read local files only, without a request to the hub.
         dtype: type of the weights; None takes that of `AutoModel.from_pretrained`.
         options: options of the network, such as ``add_pooling_layer``.
 
@@ -77,8 +77,8 @@ def load_network(name: str, config: Any, local: bool, dtype: Any = None, **optio
         The network, and transformers' report of missing and unexpected weights.
 
     Raises:
-        ValueError: the configuration describes more weights than a directory has bytes. Damage
-            raises what transformers and safetensors raise.
+        ValueError: the configuration describes more weights than the directory has bytes. On
+            damaged files, errors of transformers and safetensors pass through.
     """
     import torch
     from transformers import AutoModel
@@ -103,15 +103,17 @@ def refuse_larger(values: int, directory: Path) -> None:
     files = list(directory.glob(f"*{_WEIGHTS}"))
     if not files:
         pickles = sorted(p.name for p in directory.glob("*") if p.suffix in _PICKLES)
-        found = f"{pickles[0]}, a pickle, which could run code" if pickles else "none"
-        raise ValueError(f"its weights are not in model.safetensors; found {found}")
+        found = f"{pickles[0]}, a pickle, which can run code" if pickles else "no weights"
+        raise ValueError(f"it holds {found}, expected model.safetensors")
     size = sum(path.stat().st_size for path in files)
     if values > size:
-        raise ValueError(f"its config.json describes {values} weights, its files have {size} bytes")
+        raise ValueError(
+            f"its config.json describes {values} weights, but its files have {size} bytes"
+        )
 
 
 def refuse_absurd(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for sizes of a model that take for ever to build."""
+    """Raise ValueError for model sizes that would take unreasonable time to build."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             refuse_absurd(value)
@@ -127,14 +129,14 @@ def refuse_absurd(values: Mapping[str, Any]) -> None:
 
 
 def _home(directory: Path) -> Path:
-    """Where its links may lead: a download of the hub links to ../../blobs."""
+    """The directory that links may point into: a download of the hub links to ../../blobs."""
     place = directory.resolve()
     return place.parent.parent if place.parent.name == "snapshots" else place
 
 
 def _check_file(path: Path, home: Path) -> None:
     if not path.resolve(strict=True).is_relative_to(home):
-        raise ValueError(f"{path.name} is a link that leads out of it")
+        raise ValueError(f"{path.name} is a link to a file outside the directory")
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path.name} is a pipe, socket or device, expected a file")
@@ -143,17 +145,17 @@ def _check_file(path: Path, home: Path) -> None:
             f"{path.name} has {found.st_size} bytes, expected {_LARGEST_BYTES} at most"
         )
     if path.name == _ADAPTER:
-        raise ValueError(f"{_ADAPTER} makes it an adapter of another model")
+        raise ValueError(f"{_ADAPTER} makes it an adapter, expected a complete model")
 
 
 def _check_config(path: Path) -> None:
     try:
-        # The hook sees each object, so that nothing hides in a nested one.
+        # The hook receives every object, nested ones too.
         values = json.loads(path.read_text(encoding="utf-8"), object_hook=refuse_code)
     except RecursionError as error:
         raise ValueError(f"{path.name} is nested too deeply") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from error
+        raise ValueError(f"{path.name} is not valid JSON: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if not isinstance(values, dict):

@@ -28,7 +28,7 @@ def worth_starting(tasks: int, of_one: int) -> int:
 
     Args:
         tasks: number of tasks.
-        of_one: tasks that a process should have at least, since starting it takes time.
+        of_one: least number of tasks for a process, since starting one takes time.
     """
     return min(cores(), 1 + tasks // of_one)
 
@@ -57,5 +57,5 @@ def in_order(call: Callable[[*A], R], tasks: Sequence[tuple[*A]], jobs: int) -> 
 
 
 def _ignore_interrupt() -> None:
-    # Ctrl-C is for the main process, which ends the others.
+    # The main process handles Ctrl-C and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

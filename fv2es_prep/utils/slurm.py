@@ -15,7 +15,7 @@ _OPTION = re.compile(r"[a-z][a-z-]*(=[^\n]*)?")
 
 
 def slurm(*command: str, given: str | None = None) -> str:
-    """Run a command of SLURM, with a text as its standard input; what it prints.
+    """Run a command of SLURM with a text as its standard input; return what it prints.
 
     Raises:
         ExecutorError: the command is not on this machine, does not answer, or fails.
@@ -32,7 +32,7 @@ def slurm(*command: str, given: str | None = None) -> str:
     except subprocess.TimeoutExpired as error:
         raise ExecutorError(
             f"{command[0]} did not answer within {_TIMEOUT_S} s",
-            "look at the controller with `scontrol ping`; the same command continues",
+            "check the controller with `scontrol ping`, then run the same command again",
         ) from error
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
@@ -44,7 +44,7 @@ def slurm(*command: str, given: str | None = None) -> str:
 
 
 def submit(script: str) -> str:
-    """Submit a batch script; its job id.
+    """Submit a batch script; return its job id.
 
     Raises:
         ExecutorError: see `slurm`.
@@ -53,16 +53,16 @@ def submit(script: str) -> str:
 
 
 def is_queued(job: str) -> bool:
-    """Whether a task of a job waits or runs. True, too, while the controller does not answer."""
+    """Whether a task of a job waits or runs; also True while the controller does not answer."""
     try:
         return bool(slurm("squeue", "--noheader", f"--jobs={job}", "--format=%t").strip())
     except ExecutorError as error:
-        # A job that has ended is forgotten after some minutes.
+        # SLURM forgets a job some minutes after its end.
         return "Invalid job id" not in error.sentence
 
 
 def largest_array() -> int:
-    """Most tasks that an array job may have: ``MaxArraySize``; without SLURM its default."""
+    """Most tasks of an array job: ``MaxArraySize``, or its default without SLURM."""
     try:
         found = re.search(r"\nMaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"))
     except ExecutorError:
@@ -75,8 +75,8 @@ def batch_script(
 ) -> str:
     """A batch script.
 
-    ``options`` and, after them, the user's ``own`` are options of ``sbatch`` without dashes, e.g.
-    ``time=4:00:00``; where one comes twice, the later one counts. ``log`` takes what it prints.
+    ``options``, followed by the user's ``own``, are options of ``sbatch`` without dashes, e.g.
+    ``time=4:00:00``; of a repeated option the last one counts. Output goes to ``log``.
 
     Raises:
         SettingsError: an option has another form.
@@ -85,7 +85,7 @@ def batch_script(
         if not _OPTION.fullmatch(option):
             raise SettingsError(
                 f"invalid option of sbatch {option!r}",
-                "write NAME=VALUE with commas between, e.g. partition=short,time=4:00:00",
+                "write NAME=VALUE, separated by commas, e.g. partition=short,time=4:00:00",
             )
     # A percent sign begins a pattern.
     pattern = str(log).replace("%", "%%")

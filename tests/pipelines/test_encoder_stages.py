@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(plain, encoder, tmp_path):
     assert "names Python code to run" in refused(f"text:{hostile}")
     (hostile / "config.json").write_text(json.dumps(config), "utf-8")
     (hostile / "model.safetensors").rename(hostile / "pytorch_model.bin")
-    assert "a pickle, which could run code" in refused(f"text:{hostile}")
+    assert "a pickle, which can run code" in refused(f"text:{hostile}")
     assert not (out / ".restaged" / next(out.glob("*.h5")).name).exists()
     assert read_index(out).settings.stages == STORED
 
