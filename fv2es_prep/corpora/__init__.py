@@ -26,11 +26,11 @@ CORPORA: Registry[Corpus] = Registry(
     },
 )
 PUBLISHED = "iemocap"
-"""The corpus whose classes a published checkpoint has, unless its user names others."""
+"""Corpus whose classes a published checkpoint has by default."""
 
 
 def licence_of(dataset: str) -> str:
-    """Licence of a dataset's corpus, or else of its variant; empty if unknown."""
+    """Licence of a dataset's corpus, otherwise of its variant; empty if unknown."""
     known = [name for name in (dataset, *dataset.split("-")) if name in CORPORA.names()]
     return next(filter(None, (CORPORA.load(name).licence for name in known)), "")
 
@@ -48,13 +48,13 @@ def corpus_of(dataset: str) -> Corpus:
 def scan_again(
     dataset: str, raw: Path, classes: Sequence[str], options: Mapping[str, Any]
 ) -> Inventory:
-    """The raw corpus of a dataset, with every label in corpus words.
+    """Scan the raw corpus of a dataset again, with every label in corpus words.
 
     Args:
-        dataset: the corpus' name that the dataset stores.
+        dataset: name of the corpus as stored in the dataset.
         raw: the corpus, or its URL.
         classes: the label columns of the dataset.
-        options: the corpus' options that the dataset stores.
+        options: options of the corpus as stored in the dataset.
 
     Raises:
         UsageError: no installed corpus has that name.

@@ -1,6 +1,6 @@
-"""What a corpus is to fv2es: one value that holds all special knowledge of it.
+"""The interface of a corpus: one value that holds all special knowledge of it.
 
-docs/adding-a-corpus.md shows a whole one.
+docs/adding-a-corpus.md shows a complete one.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class Corpus:
         raw: what its argument RAW is, as a noun phrase.
         example: RAW and options in the example of its help.
         scan: reads the raw corpus: its path, the chosen classes and the options -> the inventory.
-            Where `classes` is empty, the choice may name no class; the scan then chooses.
+            If `classes` is empty, the choice may name no class, and the scan chooses.
         classes: the default label columns, in order.
-        options: frozen dataclass of what the user can choose, each field with a default or
-            required. Options act through the utterances and recordings that ``scan`` returns; only
-            an option named ``layout`` is part of an example's fingerprint by itself.
+        options: frozen dataclass of the user's options, each with a default or required. Options
+            act through the utterances and recordings that ``scan`` returns; only an option named
+            ``layout`` is part of an example's fingerprint by itself.
         presets: name -> the configuration it sets, path -> value; the user's own values win.
-        view_of: utterance id -> the view of its speaker, where ids alone decide it.
+        view_of: utterance id -> the view of its speaker, if the id alone decides it.
         licence: an SPDX identifier, or what its licence says about shards and models, in one
             sentence.
         version: its version, if it has one.
         citation: the publication to cite, in one sentence.
-        require: letters of the modalities that an utterance must have by default; ``tav`` drops
-            an utterance that lacks words, sound or picture, and ``""`` only one without any.
-        opens_media: whether ``scan`` opens media files itself; such a corpus is read from local
-            disks alone.
+        require: letters of the modalities that an utterance must have by default; ``tav`` drops an
+            utterance that lacks words, sound or picture, ``""`` only one that has none of them.
+        opens_media: whether ``scan`` opens media files itself; such a corpus must be on a local
+            disk.
         split: the options under [split] in the recipe that `fv2es init` prints, as TOML.
     """
 
@@ -76,7 +76,7 @@ class Corpus:
     split: str = _SPLIT
 
     def read_options(self, stored: Mapping[str, Any]) -> Any:
-        """The options of a dataset from what `stored_options` returned; other names are ignored.
+        """Read the result of `stored_options`; ignore other names.
 
         Raises:
             SettingsError: a required option is missing.
@@ -89,7 +89,7 @@ class Corpus:
 
 
 def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
-    """What ``provenance.json`` in the corpus or beside its table says; else what `Corpus` says.
+    """Read ``provenance.json`` in the corpus or beside its table; without it take that of `Corpus`.
 
     Raises:
         CorpusError: the file is invalid.
@@ -108,7 +108,7 @@ def provenance_of(corpus: Corpus, raw: Path) -> Provenance:
 
 
 def scan_raw(corpus: Corpus, raw: Path, choice: LabelChoice, options: Any) -> Inventory:
-    """The inventory and provenance of a raw corpus, which may be a URL of an object store.
+    """Make the inventory of a raw corpus, with its provenance; it may be a URL of an object store.
 
     Raises:
         CorpusError: it does not exist or has an unexpected layout.

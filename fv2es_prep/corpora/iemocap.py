@@ -46,7 +46,7 @@ _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _ID = r"(\S*[FM]_(?:\S*_)?[FM][^\s_]*)"
 _TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\s+{_ID}\s+(\S+)\s+\[(.*)\]\s*")
 _RATER = re.compile(r"[AC]-[A-Z]+\d*:")
-# The words of one of the six evaluators; those of the actors (C-F1, C-M1) are not counted.
+# The words of one of the six evaluators; lines of the actors (C-F1, C-M1) do not count.
 _CHOICE = re.compile(r"C-E\d+:\s*([^()]*)")
 _SPOKEN = re.compile(rf"(\S+)\s+\[{_NUMBER}-{_NUMBER}\]:\s*(.*)")
 
@@ -97,7 +97,7 @@ def parse_labels(text: str) -> Iterator[LabelLine | str]:
 
 
 def parse_transcript(text: str) -> Iterator[tuple[str, str] | str]:
-    """(utterance id, words) of each timed line; one without id and time as ``line N: LINE``."""
+    """Yield (utterance id, words) of each timed line, and other lines as ``line N: LINE``."""
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if match := _SPOKEN.fullmatch(line):
             yield match[1], match[4].strip()

@@ -1,4 +1,4 @@
-"""From what a scan found to an inventory: labels chosen and merged, spans checked, order."""
+"""Makes an inventory from the result of a scan: chooses and merges labels, checks spans, sorts."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class LabelChoice:
         return kept
 
     def check(self, found: Iterable[str]) -> None:
-        """Check that the corpus, whose utterances have the labels ``found``, has each class.
+        """Check that each class exists in the corpus, whose utterances have the labels ``found``.
 
         Raises:
-            SettingsError: it does not have one; the hint names the nearest.
+            SettingsError: a class does not exist; the hint names the nearest one.
         """
         has = sorted({*found, *(self.known or ())})
         for name in (*self.classes, *self.merge):
@@ -77,7 +77,7 @@ class LabelChoice:
 
 @dataclass(frozen=True)
 class EveryLabel(LabelChoice):
-    """Takes every label in corpus words: a shard does not say which were merged."""
+    """Keeps every label in corpus words, since a shard does not store which were merged."""
 
     def of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """All of these labels, sorted."""
@@ -86,7 +86,7 @@ class EveryLabel(LabelChoice):
 
 @dataclass
 class Found:
-    """What a scan has found so far; recordings by their id."""
+    """Intermediate results of a scan; recordings by id."""
 
     recordings: dict[str, Recording] = field(default_factory=dict)
     utterances: list[Utterance] = field(default_factory=list)
@@ -104,7 +104,7 @@ def make_inventory(
     none_holds: NoneHolds = "dropped",
     files_required: bool = True,
 ) -> Inventory:
-    """Check, choose and order what a scan found.
+    """Make an inventory from the result of a scan.
 
     A span that starts before 0 is clamped or dropped here, see `SpanSettings`; one that ends after
     the media is handled when they are read. NUL and bytes that are not UTF-8 are replaced.
@@ -117,12 +117,12 @@ def make_inventory(
         choice: the classes that become label columns.
         rating_names: names of the utterances' ratings.
         spans: how a span that starts too early is handled.
-        none_holds: what becomes of an utterance without any of the chosen classes: ``dropped``;
+        none_holds: what to do with an utterance without any of the chosen classes: ``dropped``;
             ``kept`` with a label row of zeros, for independent classes; or ``unlabelled``: kept
             if it has no label at all, else dropped.
         files_required: whether a file that cannot be opened drops the utterances of its recording.
-            Otherwise the preparation finds its modality missing, and only an utterance with
-            neither another file nor words is dropped here.
+            Otherwise preparation marks its modality as missing, and only an utterance with neither
+            another file nor words is dropped here.
 
     Returns:
         An inventory in which every utterance is either kept or dropped with its reason.
@@ -137,7 +137,7 @@ def make_inventory(
         choice.check(found)
     if not choice.classes:
         choice = replace(choice, classes=tuple(sorted(found)))
-    # With nothing found there is no choice to check, and the drops say why.
+    # If nothing was found, no class can be checked; the drops give the reasons.
     columns = choice.columns() if choice.classes or utterances else ()
     by_id = {plain_text(r.id): replace(r, id=plain_text(r.id)) for r in recordings}
     unreadable = _unreadable(by_id.values(), files_required)
@@ -172,7 +172,7 @@ def merged_votes(
 ) -> tuple[float, ...]:
     """The ratings with the votes of a merged class added to those of its target.
 
-    Where raters may choose several classes nobody knows how many chose one of the two: NaN.
+    NaN if raters may choose several classes, since the number who chose either is unknown.
     """
     values = dict(zip(names, ratings, strict=True))
     for source, target in merge.items():
@@ -201,7 +201,7 @@ def spread_utterances(inventory: Inventory, count: int) -> Inventory:
         SettingsError: the count is below 1.
     """
     if count < 1:
-        raise SettingsError(f"the sample is {count}, expected at least 1")
+        raise SettingsError(f"the sample has {count} utterances, expected at least 1")
     total = len(inventory.utterances)
     count = min(count, total)
     places = ((2 * i + 1) * total // (2 * count) for i in range(count))
@@ -209,7 +209,7 @@ def spread_utterances(inventory: Inventory, count: int) -> Inventory:
 
 
 def without_utterances(inventory: Inventory, left_out: Mapping[str, str]) -> Inventory:
-    """The inventory without those that a person excludes: utterance id -> the person's note.
+    """Drop the utterances that a person excludes: utterance id -> the person's note.
 
     Raises:
         SettingsError: no utterance is left.
@@ -219,7 +219,9 @@ def without_utterances(inventory: Inventory, left_out: Mapping[str, str]) -> Inv
         return inventory
     kept = [utterance for utterance in inventory.utterances if utterance.id not in left_out]
     if not kept:
-        raise SettingsError(f"all {len(gone)} utterances are excluded, expected some to be left")
+        raise SettingsError(
+            f"all {len(gone)} utterances are excluded, expected at least one to remain"
+        )
     sentences = (": ".join(filter(None, ("marked as exclude", left_out[u.id]))) for u in gone)
     dropped = (Dropped.of(u, DropReason.EXCLUDED, s) for u, s in zip(gone, sentences, strict=True))
     return replace(_only(inventory, kept), dropped=(*inventory.dropped, *dropped))
@@ -241,12 +243,12 @@ def read_text(path: Path) -> str:
         return read_regular(path).decode("utf-8-sig", "replace")
     except OSError as error:
         raise CorpusError(
-            f"{path} cannot be read: {error.strerror}", "fetch the file again, or remove it"
+            f"{path} cannot be read: {error.strerror}", "copy the file again, or remove it"
         ) from error
 
 
 def apple_double(path: Path, file: str) -> Dropped:
-    """The drop of a file ``._NAME``, which macOS writes to foreign disks."""
+    """The drop of a file ``._NAME``, which macOS writes to disks of other systems."""
     return Dropped(path.name, DropReason.NOT_A_RECORDING, "an AppleDouble file", file)
 
 
@@ -264,7 +266,7 @@ def _plain(utterance: Utterance) -> Utterance:
 def _unreadable(
     recordings: Iterable[Recording], any_one: bool
 ) -> dict[str, tuple[DropReason, str]]:
-    """Recording id -> why one of its files, or all of them, cannot be opened."""
+    """Recording id -> the reason why one of its files, or all of them, cannot be opened."""
     found = {}
     for recording in recordings:
         # A folder of pictures is checked when its pictures are read.
@@ -303,5 +305,5 @@ def _nothing_left(corpus: str, columns: Sequence[str], dropped: Sequence[Dropped
     chosen = f"the classes {', '.join(columns)}" if columns else "any class"
     return CorpusError(
         f"no utterance of {corpus} is left for {chosen}: {found}",
-        "check --labels, and that the directory is the whole corpus",
+        "check --labels, and check that the directory holds the whole corpus",
     )

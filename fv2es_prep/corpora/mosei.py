@@ -61,7 +61,7 @@ class _Annotation:
 
     @cached_property
     def places(self) -> dict[str, frozenset[str]]:
-        """Utterance id -> those of transcripts, labels and media that have it."""
+        """Utterance id -> which of transcripts, labels and media have it."""
         have = {
             "transcripts": self.spoken.keys() | self.spanless.keys(),
             "labels": self.rated.keys(),
@@ -75,10 +75,10 @@ class _Annotation:
 
 
 def scan(root: Path, choice: LabelChoice, options: MoseiOptions = MoseiOptions()) -> Inventory:
-    """Read transcripts and labels below ``root``, and match them with the videos.
+    """Read transcripts and labels below ``root``, and match them to the videos.
 
     Emotions are independent: an utterance without any of the chosen ones is kept, with a label
-    row of zeros. The inventory has its source of labels and its reconciliation.
+    row of zeros. The inventory stores the source of labels and the reconciliation.
 
     Raises:
         CorpusError: videos, transcripts or labels are missing.
@@ -124,7 +124,7 @@ def _source(files: MoseiFiles, wanted: str) -> str:
 
 
 def _read(files: MoseiFiles, source: str, dropped: list[Dropped]) -> _Annotation:
-    """Everything; of the transcript lines with the same id only the first."""
+    """Read everything; keep the first of transcript lines with the same id."""
     spoken: dict[str, Spoken] = {}
     spanless: dict[str, str] = {}
     for video, path in files.transcripts.items():
@@ -164,7 +164,7 @@ def _rated(
 def _join(
     annotation: _Annotation, options: MoseiOptions
 ) -> tuple[list[Recording], list[Utterance]]:
-    """The recordings and utterances that have transcript, labels and media."""
+    """Make the recordings and utterances that have transcript, labels and media."""
     recordings: dict[str, Recording] = {}
     utterances = []
     for name, places in annotation.places.items():

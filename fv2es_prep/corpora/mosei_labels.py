@@ -77,7 +77,7 @@ def read_raters(tables: Iterable[tuple[Path, str]], dropped: list[Dropped]) -> d
             _, *columns = zip(*rows, strict=True)
             counts = [float(sum(value > 0 for value in column)) for column in columns]
             video, file = seen[name]
-            # Who gave no number at all did not rate.
+            # A row without any number is not a rating.
             raters = sum(not all(map(math.isnan, row[1:])) for row in rows)
             votes_of = float(raters), *counts
             rated[name] = Rated(video, tuple(emotions), sentiment, file, votes=votes_of)

@@ -1,8 +1,8 @@
 """Reads a pickle of plain data, and refuses any other pickle.
 
 Plain data are None, bool, int, float, complex, str, bytes, list, tuple, dict, set, and numpy
-scalars and arrays of these. Every permitted name stands for a function of ours; nothing is
-imported. numpy's own functions would use bytes of the file as addresses, given a forged dtype.
+scalars and arrays of these. Every permitted name maps to a function of this module; nothing is
+imported. With a forged dtype, numpy's own functions would use bytes of the file as addresses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from fv2es_prep.errors import CorpusError
 from fv2es_prep.types import plain_text
 
-_HINT = "do not load it with other programs; use the published meta.pkl"
+_HINT = "use the published meta.pkl, and do not load this file with other programs"
 _DTYPE = re.compile(r"[?biufcSUO]\d{0,6}")
 _LONGEST_NAME = 100
 
@@ -38,17 +38,19 @@ def read_plain_pickle(path: Path) -> Any:
         return _PlainUnpickler(path.name, path.read_bytes()).load()
     except CorpusError:
         raise
-    # A damaged pickle calls permitted functions with any arguments, so it fails in many ways.
+    # A damaged pickle calls permitted functions with arbitrary arguments and fails in many ways.
     except (
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError),
         *(LookupError, OverflowError, MemoryError, ImportError, RecursionError),
         *(struct.error, AssertionError),
     ) as error:
-        raise CorpusError(f"{path.name} is a damaged pickle: {error}", "fetch it again") from error
+        raise CorpusError(
+            f"{path.name} is a damaged pickle: {error}", "download it again"
+        ) from error
 
 
 class _Name:
-    """A permitted name: calls one function of ours, and cannot be changed."""
+    """A permitted name: calls one function of this module, and cannot be changed."""
 
     __slots__ = ("_make",)
 
@@ -62,14 +64,14 @@ class _Name:
         raise pickle.UnpicklingError("it sets the state of a function")
 
 
-# In Python: the compiled one allocates memory for any memo index that a damaged file names.
+# The Python version: the compiled one allocates memory for any memo index in a damaged file.
 class _PlainUnpickler(pickle._Unpickler):
     def __init__(self, name: str, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
         self._file = name
 
     def find_class(self, module: str, name: str) -> _Name:
-        """The function of ours for a permitted name."""
+        """Return our function for a permitted name."""
         # Protocols 0 to 2 use the names of Python 2.
         known = (
             "builtins" if module == "__builtin__" else module.replace("numpy._core", "numpy.core")
@@ -80,7 +82,7 @@ class _PlainUnpickler(pickle._Unpickler):
         return _Name(make)
 
     def persistent_load(self, pid: object) -> NoReturn:
-        """Refused: it refers to something outside the file."""
+        """Refuse it: it refers to something outside the file."""
         self._refuse(f"the persistent id {pid!r}")
 
     def _refuse(self, found: str) -> NoReturn:
@@ -152,7 +154,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _bytearray(*args: Any) -> bytearray:
-    # Never of a number, which would allocate as many bytes.
+    # Refuse a number, which would allocate as many bytes.
     return bytearray(_encode(*args) if len(args) == 2 else b"".join(args))
 
 

@@ -1,4 +1,4 @@
-"""The published processed trees: a folder of pictures and sound per utterance, and meta.pkl.
+"""Published processed trees: a folder of pictures and sound for each utterance, and meta.pkl.
 
 The preprocessing of MME2E (Dai et al. 2021) writes them; docs/processed.md describes the layout.
 Each utterance is a recording of its own, which starts at 0 s.
@@ -71,7 +71,7 @@ def scan(root: Path, choice: LabelChoice, options: ProcessedOptions) -> Inventor
     dropped = [Dropped(name, DropReason.NO_LABEL, stray, _META) for name in strays]
     entries = [_Entry(name, meta[name], folders.get(name, root / name)) for name in sorted(meta)]
     read = _iemocap if layout == "iemocap" else _mosei
-    # Every sound file is opened, maybe on a slow network disk.
+    # Threads, since every sound file is opened, possibly on a slow network disk.
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda entry: _read_entry(entry, read), entries))
     kept = [pair for pair in found if not isinstance(pair, Dropped)]
@@ -109,10 +109,10 @@ def _read_meta(root: Path) -> dict[str, Mapping[str, Any]]:
     if not isinstance(meta, dict):
         raise CorpusError(
             f"{_META} holds a {type(meta).__name__}, expected a dict: utterance id -> text, label",
-            "take meta.pkl as it was published",
+            "copy the published meta.pkl again",
         )
     for name, values in meta.items():
-        # An id that is a path would lead out of the tree.
+        # An id with path separators could lead out of the tree.
         if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise CorpusError(f"{_META} has the id {name!r}, expected the name of a folder")
         if not isinstance(values, dict):
@@ -179,7 +179,7 @@ def _iemocap(entry: _Entry) -> tuple[Recording, Utterance]:
 def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
     classes = CLASSES["mosei"]
     label = entry.values.get("label")
-    # A list, a tuple or an array.
+    # Any of list, tuple and array.
     values: Any = getattr(label, "tolist", lambda: label)()
     try:
         holding = [float(value) > 0 for value in values] if isinstance(values, list | tuple) else []
@@ -196,7 +196,7 @@ def _mosei(entry: _Entry) -> tuple[Recording, Utterance]:
         end_s=_sound_s(audio),
         transcript=_text(entry),
         labels=tuple(name for name, holds in zip(classes, holding, strict=True) if holds),
-        # The video, which has one speaker.
+        # The video id: each video has one speaker.
         session=entry.id.rpartition("_")[0],
     )
 
@@ -230,7 +230,7 @@ def _sound_s(path: Path) -> float:
         raise UtteranceError(sentence, DropReason.UNDECODABLE_AUDIO) from error
     if not count:
         raise UtteranceError(f"{path.name} holds no sound", DropReason.NO_AUDIO_IN_SPAN)
-    # `sample_index` rounds down, and count / rate * rate may be a hair below count.
+    # `sample_index` rounds down, and count / rate * rate may be slightly below count.
     return seconds if math.floor(seconds * rate) >= count else math.nextafter(seconds, math.inf)
 
 

@@ -29,7 +29,7 @@ COLUMNS = (
     *("labels", "audio", "speaker", "group", "view"),
 )
 
-# Likely misspellings of column names.
+# Common misspellings of column names.
 _MEANT = {"label": "labels", "start": "start_s", "end": "end_s", "transcript": "text"}
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 _VIEW = re.compile(r"(left|right|full)(?::([1-9]\d{0,4}))?")
@@ -53,9 +53,9 @@ class TableOptions:
 def scan(root: Path, choice: LabelChoice, options: TableOptions = TableOptions()) -> Inventory:
     """Read the table file ``root``; docs/adding-a-corpus.md describes the columns.
 
-    Paths in it are relative to its directory. No chosen classes: all classes of the table. An
-    utterance without a span is its whole recording, with the duration that the files state; words
-    alone have the span 0 to 1 s.
+    Paths in it are relative to its directory. Without chosen classes, all classes of the table are
+    taken. An utterance without a span covers its whole recording, with the duration that the files
+    state; an utterance of words alone has the span 0 to 1 s.
 
     Raises:
         CorpusError: the file cannot be read, columns are missing or misnamed, or no row is left.
@@ -63,7 +63,7 @@ def scan(root: Path, choice: LabelChoice, options: TableOptions = TableOptions()
     rows = read_rows(root)
     ratings = tuple(options.ratings)
     labels_of = _labels_of(rows, choice, ratings)
-    # Not resolved: links stay as the user made them.
+    # Not resolved, so that links stay as the user made them.
     folder = Path(os.path.abspath(root.parent))  # noqa: PTH100
     found = Found()
     for row in rows.rows:
@@ -103,7 +103,9 @@ def _labels_of(
         if name not in classes:
             raise _no_class_column(rows, name, sound)
     if not classes:
-        raise _columns_error(rows, "neither a column labels nor a column of 0 and 1 per class")
+        raise _columns_error(
+            rows, "neither a column labels nor columns of 0 and 1, one for each class"
+        )
     return lambda row: tuple(name for name in classes if _flag(row, name))
 
 
@@ -139,18 +141,18 @@ def _check_stems(rows: TableRows) -> None:
 def _columns_error(rows: TableRows, problem: str) -> CorpusError:
     return CorpusError(
         f"{rows.name} has {problem}; its columns are {', '.join(rows.columns)}",
-        f"columns with a meaning: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
+        f"known columns: {', '.join(COLUMNS)}; see docs/adding-a-corpus.md",
     )
 
 
 def _no_class_column(rows: TableRows, name: str, sound: list[Row]) -> CorpusError:
     if name not in rows.columns or name in COLUMNS:
-        return _columns_error(rows, f"no column labels, and none for the class {name!r}")
+        return _columns_error(rows, f"no column labels and no column for the class {name!r}")
     row = next(row for row in sound if _flag(row, name) is None)
     found = repr(row.values[name]) if name in row.values else "nothing"
     return CorpusError(
         f"{rows.name}, {row.place}, column {name!r}: found {found}, expected 0 or 1",
-        "write 1 if the class holds, else 0",
+        "write 1 if the class holds, otherwise 0",
     )
 
 
@@ -276,10 +278,10 @@ def _view(row: Row) -> View:
 
 
 def _put_ends(found: Found, file: str) -> None:
-    """Set the end of utterances without a span to the duration of their recordings."""
+    """Set the end of utterances without a span to the duration of the recording."""
     names = {u.recording_id for u in found.utterances if math.isinf(u.end_s)}
     probed = [recording for name, recording in found.recordings.items() if name in names]
-    # Each probe waits for a process of its own.
+    # Threads: each probe waits for its own process.
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         lengths = dict(zip((r.id for r in probed), pool.map(_length, probed), strict=True))
     utterances, found.utterances = found.utterances, []

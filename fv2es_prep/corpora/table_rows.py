@@ -1,4 +1,4 @@
-"""Rows of a table file: CSV, TSV, JSONL or Parquet, each row with its place in the file."""
+"""Reads rows of a table file, CSV, TSV, JSONL or Parquet, with their place in the file."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def read_rows(path: Path) -> TableRows:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise CorpusError(
-            f"{path.name} ends in {path.suffix or 'nothing'}, expected {', '.join(_READERS)}",
+            f"{path.name} has the suffix {path.suffix or 'none'}, expected {', '.join(_READERS)}",
             "save the table as CSV, JSONL or Parquet",
         )
     columns, rows = read(path)
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if not any(columns) or twice:
         found = f"the column {twice[0]!r} twice" if twice else "no columns"
-        raise CorpusError(f"{path.name} has {found}", "name each column once in the first line")
+        raise CorpusError(f"{path.name} has {found}", "name each column once, in the first line")
     return TableRows(path.name, tuple(columns), tuple(rows))
 
 
@@ -68,7 +68,7 @@ def _read_separated(path: Path, separator: str) -> tuple[Sequence[str], list[Row
                 rows.append(_without_empty(Row(f"line {reader.line_num}", named, problem)))
     except csv.Error as error:
         raise CorpusError(
-            f"{path.name}, line {reader.line_num}: {error}", "check that its quotes are closed"
+            f"{path.name}, line {reader.line_num}: {error}", "close all quotes"
         ) from error
     return columns, rows
 
@@ -125,7 +125,7 @@ def _text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise CorpusError(
-            f"{path.name} cannot be read: {error.strerror}", "pass a table of limited size"
+            f"{path.name} cannot be read: {error.strerror}", "check its permissions and its size"
         ) from error
 
 

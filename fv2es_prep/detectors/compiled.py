@@ -15,7 +15,7 @@ from fv2es_prep.utils.jit import compiled as _compiled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What the first network looks at and how far apart, in pixels of the level.
+# Side of a window of the first network, and step between windows, in pixels of the level.
 _CELL, _STRIDE = 12, 2
 _MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
 
@@ -90,14 +90,14 @@ def suppress(
     edge: np.float32,
     of_smaller: bool,
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression: the rows that stay, in the given order.
+    """Greedy non-maximum suppression: return the kept rows, in the given order.
 
     Args:
         boxes: float32 (N, 4 or more): left, top, right, bottom.
-        order: the rows, the most probable first.
-        overlap: a box goes if it overlaps a kept one by more than this share.
+        order: row numbers, most probable first.
+        overlap: share of overlap with a kept box above which a box is removed.
         edge: added to each width and height.
-        of_smaller: whether the share is that of the smaller box; otherwise of the union.
+        of_smaller: whether the share is relative to the smaller box instead of the union.
     """
     count, zero = len(order), np.float32(0)
     gone = np.zeros(count, np.bool_)

@@ -51,7 +51,7 @@ class FaceDetector:
 
     def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
         self.settings = settings
-        # On a GPU the published networks are fast enough.
+        # On a GPU, facenet-pytorch's own networks are fast enough.
         if settings.detector == "facenet" or device != "cpu":
             from fv2es_prep.detectors.facenet import Facenet
 
@@ -68,7 +68,7 @@ class FaceDetector:
 
     def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
         """The largest face of each picture, or the fallback where there is none."""
-        # facenet-pytorch crops the largest box, and the centre where that lies outside.
+        # facenet-pytorch crops the largest box, or the centre if that box lies outside.
         found = zip(pictures, self._find(pictures), strict=True)
         return [next(self._faces(rgb, rows[:1]), None) or self.fallback(rgb) for rgb, rows in found]
 
@@ -78,11 +78,11 @@ class FaceDetector:
         return [list(self._faces(rgb, rows)) for rgb, rows in found]
 
     def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The rows of `Mtcnn.detect`, the largest box first; of equal ones the last."""
+        """Rows of `Mtcnn.detect` by box size, largest first; of equal ones the last first."""
         found = [np.zeros((0, 15), np.float32)] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for place, rgb in enumerate(pictures):
-            # Below the smallest face there is no pyramid level to look at.
+            # A picture smaller than the smallest face has no pyramid level.
             if min(rgb.shape[:2]) >= self.settings.min_face_px:
                 shapes.setdefault(rgb.shape, []).append(place)
         for places in shapes.values():
@@ -115,11 +115,11 @@ class FaceDetector:
         return crop.astype(np.uint8, copy=False)
 
     def fallback(self, rgb: NDArray[np.uint8]) -> Face:
-        """The patch that stands in for a missing face, cut without scaling; its ``prob`` is 0."""
+        """The patch that replaces a missing face, cut without scaling; its ``prob`` is 0."""
         side = self.settings.image_size_px
         height, width = rgb.shape[:2]
-        # The published model takes the columns from the height, and half a side too far left. Its
-        # views are squares; in another view that place may not be there.
+        # The published model computes the columns from the height, and half a side too far left.
+        # Its views are squares; in other views that place may lie outside.
         above = (height - side) // 2
         before = above - side // 2
         within = before >= 0 and before + side <= width

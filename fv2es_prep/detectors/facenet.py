@@ -19,7 +19,7 @@ _BATCH_ON_GPU = 32
 class Facenet:
     """facenet-pytorch's networks and cascade.
 
-    On the CPU one picture at a time: the result depends slightly on the rest of a batch.
+    On the CPU it takes one picture at a time: results depend slightly on the rest of a batch.
 
     Args:
         settings: smallest face, thresholds and factor of the pyramid.
@@ -35,8 +35,9 @@ class Facenet:
 
         if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
             raise UsageError(
-                f"there is no device {device!r} to detect faces on",
-                "name cpu, or cuda where the machine and its torch have a GPU",
+                f"there is no device {device!r} to detect faces on, expected cpu, or cuda with "
+                "a GPU",
+                "pass --device cpu, or install torch with CUDA on a machine with a GPU",
             )
         self.batch = 1 if device == "cpu" else _BATCH_ON_GPU
         networks = (network().to(device) for network in (PNet, RNet, ONet))
@@ -44,7 +45,7 @@ class Facenet:
         self._options = settings.min_face_px, *networks, thresholds, settings.factor, device
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The same as `Mtcnn.detect`, of pictures of one size."""
+        """Like `Mtcnn.detect`, for pictures of one size."""
         import torch
         from facenet_pytorch.models.utils.detect_face import detect_face
 

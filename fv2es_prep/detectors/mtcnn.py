@@ -1,6 +1,6 @@
 """The MTCNN cascade with facenet-pytorch's weights on the CPU.
 
-Owns the cascade: pyramid, candidates, what each network keeps. Leaves inference to `networks`.
+Owns the cascade: pyramid, candidates and their selection. Leaves inference to `networks`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
     Sums = NDArray[np.int32] | NDArray[np.float64]
 
-# What the first network looks at, in pixels.
+# Side of the first network's window, in pixels.
 _CELL = 12
-# Overlap from which the weaker of two candidates goes: within a level, across levels and later.
+# Overlap above which the weaker of two candidates is removed: within a level, across levels, later.
 _OVERLAP_IN_LEVEL, _OVERLAP = 0.5, 0.7
-# `fast` leaves out so many of the finest levels, and believes a face that is so many times as
-# large as the smallest one that the levels it has looked at can find.
+# `fast` first skips this many of the finest levels. It accepts a face that is this many times as
+# large as the smallest face that the searched levels can find.
 _SKIPPED_LEVELS, _SURE = 2, 1.5
 # Sums below this are exact in 32 bits.
 _INT32_MAX = 2**31 - 1
 
 
 class Mtcnn:
-    """Finds faces like facenet-pytorch's ``MTCNN.detect``, one picture at a time.
+    """Finds faces as facenet-pytorch's ``MTCNN.detect`` does, one picture at a time.
 
     The cascade is that of Zhang et al. 2016 (arXiv 1604.02878). Pyramid and crops are exact means
-    from a table of sums; the networks differ in the last bits, so that of two nearly equal
-    candidates the other one may stay. With the ``fast`` detector only the largest face is reliable.
+    from a table of sums; the networks differ in the last bits, so the other of two nearly equal
+    candidates may be kept. With the ``fast`` detector only the largest face is reliable.
     """
 
     batch = 1
@@ -102,7 +102,7 @@ class Mtcnn:
         boxes: NDArray[np.float32],
         threshold: float,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The boxes, as squares, that a network accepts: (N, 5), and its regression."""
+        """The boxes that a network accepts, as squares (N, 5), and its regression."""
         crops, boxes = crop_all(sums, _squares(boxes), network.side)
         if not len(boxes):
             return np.zeros((0, 5), np.float32), np.zeros((0, network.width), np.float32)
@@ -150,13 +150,13 @@ def crop_all(
 def keep(
     boxes: NDArray[np.float32], overlap: float, of: Literal["union", "smaller"] = "union"
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression: the rows kept, the most probable first.
+    """Greedy non-maximum suppression: return the kept rows, most probable first.
 
-    A box, float32 (N, 5 or more) with the probability in the fifth column, goes if it overlaps a
-    kept one by more than a share ``of`` the union (torchvision's ``nms``), or of the smaller box
-    with edges counted in whole pixels (facenet-pytorch's ``Min``).
+    Boxes are float32 (N, 5 or more) with the probability in the fifth column. A box is removed if
+    it overlaps a kept one by more than a share ``of`` the union (torchvision's ``nms``), or of the
+    smaller box with edges counted in whole pixels (facenet-pytorch's ``Min``).
     """
-    # Of equal ones the first, or the last: so the two models of this do.
+    # Order of equal probabilities: torchvision takes the first, facenet-pytorch the last.
     smaller = of == "smaller"
     if smaller:
         order = np.flip(np.argsort(boxes[:, 4])).copy()

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
-    # bfloat16, where the processor has it, moves boxes.
+    # bfloat16, the default on processors that have it, would move boxes.
     "INFERENCE_PRECISION_HINT": "f32",
-    # Pinned, all processes of a machine would sit on its first core.
+    # With pinning, all processes of a machine would share its first core.
     "ENABLE_CPU_PINNING": False,
 }
 
@@ -52,10 +52,11 @@ class PyramidNetwork:
 
 
 class Pyramids:
-    """The most recently used first networks by pyramid; about 110 bytes per pixel of a pyramid.
+    """First networks by pyramid; the least recently used one is removed first.
 
-    It holds at most ``most`` networks and ``most_pixels`` pixels, but always the two newest: the
-    ``fast`` detector takes two per picture.
+    A network takes about 110 bytes per pixel of its pyramid. At most ``most`` networks and
+    ``most_pixels`` pixels are held, but always the two newest: the ``fast`` detector takes two per
+    picture.
     """
 
     def __init__(self, most: int = 16, most_pixels: int = 4_000_000) -> None:
@@ -103,7 +104,7 @@ class CropNetwork:
 
 @functools.cache
 def _core() -> Any:
-    """One per process, never freed: the order in which cores restore signal handlers crashes."""
+    """One per process, never freed: freed cores restore signal handlers in a wrong order."""
     return ov.Core()
 
 
@@ -125,7 +126,7 @@ def _first(sizes: Sequence[tuple[int, int]]) -> Any:
 
 @functools.cache
 def _crop_network(name: str, side: int) -> Any:
-    """Compiled once per process; each user has a request of its own."""
+    """Compile once per process; each user makes its own request."""
     graph = {"rnet": ((3, 3), 576, 2), "onet": ((3, 3, 2), 1152, 3)}
     pools, features, heads = graph[name]
     weights, last = _weights(name), len(pools) + 1

@@ -1,6 +1,6 @@
-"""Faces over the pictures of one utterance: which boxes are one person's, and who is the speaker.
+"""Faces over the pictures of one utterance: which boxes belong to one person, and who speaks.
 
-Faces are not recognised: a person who leaves the picture comes back as a new track.
+Faces are not recognised: a person who leaves the picture and returns starts a new track.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from fv2es_prep.detectors.detector import Face
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Intersection over union from which two boxes of neighbouring pictures are one person's.
+# Least intersection over union of one person's boxes in neighbouring pictures.
 _MIN_OVERLAP = 0.3
 # A track survives this many pictures without its face.
 _MAX_GAP = 2
-# A later or earlier track is the same person's if its nearest face is within so many sides of the
-# speaker's, and neither is larger than the other by more than this factor.
+# Another track belongs to the speaker if its nearest face is within this many sides of the
+# speaker's, and their sizes differ by at most this factor.
 _MAX_STEP, _MAX_GROWTH = 1.0, 1.5
-# Probability at which a face counts nothing, and the smallest doubt that counts.
+# Probability at which a face has no weight, and the smallest doubt that counts.
 _UNSURE, _LEAST_DOUBT = 0.7, 1e-4
 
 Track = dict[int, Face]
-"""Number of the picture -> face of one person."""
+"""Picture number -> face of one person."""
 
 
 def find_tracks(pictures: Sequence[Sequence[Face]]) -> list[Track]:
@@ -46,7 +46,7 @@ def find_tracks(pictures: Sequence[Sequence[Face]]) -> list[Track]:
 def speaker_track(pictures: Sequence[Sequence[Face]]) -> Track:
     """The faces of the person who is seen largest and most certainly over all pictures.
 
-    Certainty is the negative logarithm of the detector's doubt: hands taken for a face with
+    Certainty is the negative logarithm of the detector's doubt: hands detected as a face with
     probability 0.72 do not outweigh a smaller face of 0.999, however many pictures show them.
     """
     tracks = sorted(find_tracks(pictures), key=_weight, reverse=True)
@@ -85,7 +85,7 @@ def _weight(track: Track) -> float:
 
 
 def _continues(track: Track, speaker: Track) -> bool:
-    """Whether a track without common pictures is where the speaker's face can have moved."""
+    """Whether a track without common pictures can be the speaker's face after a move."""
     here, there = min(
         ((n, m) for n in track for m in speaker), key=lambda pair: abs(pair[0] - pair[1])
     )

@@ -41,13 +41,13 @@ def sample_index(seconds: float, rate_hz: int) -> int:
 
 
 class SoundReader:
-    """The sound of one file, decoded once, front to back. Request spans in order of their start.
+    """The sound of one file, decoded once from front to back; request spans in order of start.
 
     Attributes:
         opened: whether a decoder was started.
         ended: whether the end was reached; ``reached_s`` is then the end of the sound.
         reached_s: seconds read so far.
-        damaged: after the end, whether ffmpeg reported errors and went on.
+        damaged: after the end, whether ffmpeg reported errors and continued.
     """
 
     def __init__(self, path: Path, media: MediaSettings = DEFAULT_MEDIA) -> None:
@@ -60,7 +60,7 @@ class SoundReader:
         self._held_from = 0
 
     def span(self, start_s: float, end_s: float, channel: int | None) -> Waveform:
-        """The sound of one span: float32 samples at the file's rate, less what lies past its end.
+        """Read one span: float32 samples at the file's rate, cut at the end of the file.
 
         Args:
             start_s: start in seconds, not before that of the previous span.
@@ -71,7 +71,7 @@ class SoundReader:
             MediaError: the file holds no sound, cannot be decoded, or exceeds a limit.
             UtteranceError: the file does not have that channel.
         """
-        # Nothing is read beyond the longest recording, whatever is asked for.
+        # Never read beyond the longest recording, whatever the span.
         longest_s = self._media.max_duration_s + 1
         start_s, end_s = min(start_s, longest_s), min(end_s, longest_s)
         self._until_s = end_s
@@ -106,14 +106,14 @@ class SoundReader:
                 f"{self._path.name} has {cut.shape[1]} audio channel(s), expected at least "
                 f"{channel + 1}",
                 DropReason.CHANNEL_MISSING,
-                "restore the original file: one speaker has one channel",
+                "restore the original file, which has one channel for each speaker",
             )
         return np.ascontiguousarray(cut[:, channel])
 
     def _read(self) -> Generator[NDArray[np.float32]]:
         """float32 (S, channels) blocks; sets the rate before the first one."""
         # aresample fills gaps in the time stamps with silence and starts at the file's beginning,
-        # so that sound stays under the picture; it changes no sample where there is no gap.
+        # so that the sound stays in step with the picture; without gaps it changes no sample.
         resample = "aresample=async=1:first_pts=0"
         stream = input_of("sound", self._media).output(
             "pipe:", format="au", acodec="pcm_f32be", map="0:a:0", af=resample
@@ -169,8 +169,8 @@ def resampled(waveform: Waveform, rate_hz: int) -> Waveform:
 def _ratio(rate_hz: int, wanted_hz: int) -> Fraction:
     """The ratio of two rates, reduced until torchaudio's kernel fits in memory.
 
-    44 101 Hz to 16 000 Hz would take gigabytes; such a rate is off by less than 1 in 10 000. All
-    usual rates are exact.
+    Exact rates such as 44 101 Hz to 16 000 Hz would take gigabytes; the reduced rate is off by less
+    than 1 in 10 000. All usual rates are exact.
     """
     ratio = Fraction(rate_hz, wanted_hz)
     cells = ratio.numerator * ratio.denominator

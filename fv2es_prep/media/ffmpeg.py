@@ -76,7 +76,7 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
 def input_of(kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float = 0.0) -> Any:
     """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
 
-    What lies before ``start_s`` is skipped; times count from there.
+    Media before ``start_s`` are skipped; times count from there.
     """
     import ffmpeg
 
@@ -94,7 +94,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float
 
 
 def environment() -> dict[str, str]:
-    """Our environment, without variables that colour ffmpeg's lines or write a report."""
+    """The environment without variables that colour ffmpeg's output or make it write a report."""
     gone = ("AV_LOG_FORCE_COLOR", "AV_LOG_FORCE_256COLOR", "FFREPORT")
     kept = {name: value for name, value in os.environ.items() if name not in gone}
     return {**kept, "AV_LOG_FORCE_NOCOLOR": "1"}

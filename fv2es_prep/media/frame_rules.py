@@ -32,7 +32,7 @@ def numbered_moments(
     """The rule ``numbered``.
 
     The published code writes pictures int(rate * start) to int(rate * end) - 1 of the recording to
-    disk, counted from 0; all but the last are readable, and every ``step``-th of those is read.
+    disk, counted from 0; all but the last are readable, and it reads every ``step``-th of those.
     """
     begin, end = int(rate_hz * start_s), int(rate_hz * end_s)
     numbers = range(begin, end - 1, step)

@@ -41,7 +41,7 @@ class PictureFolder:
     """The pictures on screen at wanted times; same interface as `video.PictureReader`.
 
     Picture n appears n / rate after picture 0 and stays until the next existing picture. A time
-    before the first picture takes the first. Only the wanted pictures are read.
+    before the first picture gets the first picture. Only the wanted pictures are read.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Stated duration and frame rate of a media file.
 
-Owns what a file states. The decoders find where the media really end, see `SpanSettings`.
+Owns what a file states. The decoders find the true end of the media, see `SpanSettings`.
 """
 
 from __future__ import annotations

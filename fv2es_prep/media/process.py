@@ -38,7 +38,7 @@ _TELLING = (
     *("error", "invalid", "no such", "matches no", "whitelist", "exceeds"),
     *("corrupt", "trunc", "missing", "damage", "premature"),
 )
-# What ffmpeg's threads print when another thread failed: it names no cause.
+# Lines of ffmpeg's threads after another thread failed; they do not name the cause.
 _ECHO = re.compile(r"Task finished|Terminating thread|Conversion failed|^(frame|size)=")
 _NONE = {"picture": DropReason.NO_VIDEO_STREAM, "sound": DropReason.NO_AUDIO_STREAM}
 _BROKEN = {"picture": DropReason.UNDECODABLE_VIDEO, "sound": DropReason.UNDECODABLE_AUDIO}
@@ -172,7 +172,7 @@ class Process:
             anything: whether it decoded any picture or sound.
 
         Returns:
-            Whether it reported errors and went on. Which ones may differ between equal runs.
+            Whether it reported errors and continued. The errors may differ between equal runs.
 
         Raises:
             MediaError: a limit was exceeded, or nothing could be decoded.
@@ -247,7 +247,7 @@ class Process:
         assert self._process.stderr is not None
         for raw in _lines_of(self._process.stderr):
             line = raw.decode("utf-8", "surrogateescape").rstrip()
-            # Nearly all lines are marked.
+            # Checked first, since nearly all lines are marked.
             if self._mark and self._mark in line:
                 self._note(line)
                 on_line(line)
@@ -316,6 +316,6 @@ def _lines_of(pipe: Any) -> Iterator[bytes]:
 def _widen(pipe: IO[bytes]) -> None:
     """Enlarge a pipe to hold a picture, so that ffmpeg decodes ahead."""
     if sys.platform == "linux":
-        # Refused if the user's pipes already hold much memory.
+        # Linux refuses if the user's pipes already use much memory.
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -51,7 +51,7 @@ class PictureCheck:
             yield time_s, rgb
 
     def judge(self) -> None:
-        """Raise UtteranceError if all pictures, after all have passed, are black or equal."""
+        """Raise UtteranceError if all pictures that passed are black or equal."""
         settings = self._settings
         if self._count and self._brightest <= settings.black_level:
             raise UtteranceError(

@@ -51,10 +51,10 @@ class NoMedia:
 class OpenRecording:
     """The media of some utterances of one recording, decoded once, in order of time.
 
-    Request the utterances, ordered by start, in the given order; the next one discards what the
-    last one did not use. Memory holds one picture, the views of overlapping utterances, and the
-    current sound. ``pictures`` and ``sound`` are the readers, ``failed`` tells by the letter of the
-    modality (``v``, ``a``) why a file cannot be read.
+    Pass the utterances ordered by start, and request them in that order; each request discards what
+    the previous one did not use. Memory holds one picture, the views of overlapping utterances, and
+    the current sound. ``pictures`` and ``sound`` are the readers; ``failed`` maps the letter of a
+    modality (``v``, ``a``) to the error of its file.
 
     Raises:
         MediaError: the frame rule counts pictures, and the frame rate cannot be read.
@@ -135,7 +135,7 @@ class OpenRecording:
 
     @contextlib.contextmanager
     def _remembered(self, letter: str) -> Iterator[None]:
-        """A file that failed fails again; a decoder that was killed may be tried again."""
+        """Raise the same error again for a file that failed, unless its decoder was killed."""
         if letter in self.failed:
             raise self.failed[letter]
         try:

@@ -81,7 +81,7 @@ class PictureReader:
         self._number = 0
         self._failed: MediaError | None = None
         self._stack = contextlib.ExitStack()
-        # A random name: the file's own metadata appear on stderr, too.
+        # A random name: the file's own metadata also appear on stderr.
         self._mark = f"fv2es{secrets.token_hex(8)}"
         at = rf"\[showinfo@{self._mark}(each|shown) @ \w+\]"
         # Searched, not matched: another ffmpeg thread may have begun the line.
@@ -143,9 +143,9 @@ class PictureReader:
             self._start(self._number + 1)
 
     def _hear(self, line: str) -> None:
-        """Pass on a line of ffmpeg, in the listener thread.
+        """Pass a line of ffmpeg to the reader; runs in the listener thread.
 
-        Of the skipped pictures it passes every eighth and the last one before another line.
+        Passes every eighth of the skipped pictures, and the last one before another line.
         """
         told = self._mark in line and "time_base" not in line
         if told and " pts:" not in line:

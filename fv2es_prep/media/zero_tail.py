@@ -1,4 +1,4 @@
-"""The zeros at the end of a file that was not written whole, through which ffmpeg would search."""
+"""Skips the zeros at the end of an incomplete file, which ffmpeg would search byte by byte."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-# One picture is smaller, so what is cut lies after the last one.
+# Larger than any picture, so that the cut lies after the last one.
 _KEPT_BYTES = 128 << 20
 _BLOCK_BYTES = 1 << 20
 # Containers in which ffmpeg searches for the next packet byte by byte. In others, e.g. WAV, zeros
@@ -15,7 +15,7 @@ _SEARCHED = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"FLV", b"ID3", b"G", b"nut/multim
 
 
 def end_of_data(path: Path) -> int | None:
-    """The bytes to read of a file that ends with more than 128 MiB of zeros; None: all.
+    """Number of bytes to read if a file ends with more than 128 MiB of zeros; None to read all.
 
     Raises:
         OSError: it cannot be read.
@@ -47,9 +47,9 @@ def _before_zeros(file: BinaryIO, size: int) -> int:
 
 
 def _before_hole(file: BinaryIO, end: int) -> int:
-    """Where the hole that reaches to ``end`` begins; ``end`` without one."""
+    """Offset at which the hole up to ``end`` begins; ``end`` if there is no hole."""
     low, high = 0, end
-    # No data from `high` to `end`: the system tells where the next data lie, but not the last.
+    # Bisection: the system finds the next data, but not the last. From `high` to `end` is none.
     while low < high:
         middle = (low + high) // 2
         if _data_from(file, middle) < end:

@@ -346,7 +346,9 @@ def test_one_column_for_each_class(table):
     assert {u.id for u in chosen.utterances} == {"a", "c"}
     with pytest.raises(CorpusError, match=r"line 2, column 'take': found '3', expected 0 or 1"):
         scan(path, "joy", "take")
-    with pytest.raises(CorpusError, match=r"none for the class 'anger'; its columns are id, video"):
+    with pytest.raises(
+        CorpusError, match=r"no column for the class 'anger'; its columns are id, video"
+    ):
         scan(path, "anger")
 
 
@@ -360,7 +362,7 @@ def test_one_column_for_each_class(table):
         ("id,Video,labels", "a column 'Video'; did you mean 'video'?"),
         ("id,video,label", "a column 'label'; did you mean 'labels'?"),
         ("id,video,labels,start_s", "only one of the columns start_s and end_s"),
-        ("id,video,emotion", "neither a column labels nor a column of 0 and 1"),
+        ("id,video,emotion", "neither a column labels nor columns of 0 and 1"),
         ("id,video,video,labels", "the column 'video' twice"),
         ("", "no columns"),
     ],
@@ -406,7 +408,7 @@ def test_every_format_gives_the_same(table, tmp_path):
         ("t.csv", b"id,video\n1,caf\xe9\n", "t.csv, line 2: the byte 0xe9 is not UTF-8"),
         ("t.csv", b'id,video\n"1,' + b"x" * 200_000, "field larger than field limit"),
         ("t.parquet", b"PAR1 or so", "t.parquet cannot be read as Parquet"),
-        ("t.xlsx", b"PK", "ends in .xlsx, expected .csv"),
+        ("t.xlsx", b"PK", "has the suffix .xlsx, expected .csv"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, data, said):
