@@ -1,6 +1,6 @@
-"""Audit of a split: what its subsets share, and limits of it.
+"""Audit of a split: what its subsets share, and limits on that.
 
-Leaves the measures to `shared` and `transcripts`, and what a person reads to `audit_page`.
+Leaves the measures to `shared` and `transcripts`, and text and page to `audit_page`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fv2es_prep.splits.shared import (
 )
 from fv2es_prep.splits.transcripts import Transcripts
 
-# Kind -> what utterances of one subset share with an utterance of another.
+# Kind -> what an utterance of one subset shares with an utterance of another.
 KINDS = {
     "speaker": "the speaker",
     "session": "the session",
@@ -38,7 +38,7 @@ KINDS = {
     "audio": "an identical stored spectrum",
     "faces": "identical stored faces",
 }
-# The subset whose utterances are counted, and the subset that they share with.
+# The subset whose utterances are counted, and the subset that they are compared with.
 PAIRS = (("valid", "train"), ("test", "train"), ("test", "valid"))
 
 
@@ -53,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Ids:
-    """A number of ids, and the first few of them."""
+    """How many ids, and the first few of them."""
 
     count: int
     named: tuple[str, ...]
@@ -68,8 +68,8 @@ class Audit:
         pairs: what each pair of subsets shares.
         classes: subset -> class -> utterances.
         drift: valid and test -> class -> its fraction there minus its fraction in train.
-        not_in_shards: subset -> ids that the dataset lacks.
-        in_no_subset: utterances of the dataset that the split lacks.
+        not_in_shards: subset -> ids that are not in the dataset.
+        in_no_subset: utterances of the dataset that are in no subset.
         repeated: ids that the split lists more than once.
     """
 
@@ -82,7 +82,7 @@ class Audit:
     repeated: Ids
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         pairs = [
             {"of": pair.of, "within": pair.within, **{s.kind: s.to_json() for s in pair.shared}}
             for pair in self.pairs
@@ -98,7 +98,7 @@ def audit_split(table: Catalogue, split: Split) -> Audit:
         split: read with ``allow_repeats`` to report repeated ids.
 
     Returns:
-        The audit; ids that the dataset lacks take no part in what is shared.
+        The audit; ids that are not in the dataset are ignored in what is shared.
     """
     found = rows_of(table, split)
     masks = {subset: np.zeros(len(table), np.bool_) for subset in SUBSETS}
@@ -161,7 +161,7 @@ def _drift(
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that one subset may share with another, in utterances or percent of the first."""
+    """Limit on what one subset shares with another, in utterances or percent of the first."""
 
     kind: str
     most: float
@@ -175,7 +175,7 @@ def parse_limits(texts: Iterable[str]) -> list[Limit]:
     """Parse limits ``KIND=NUMBER`` and ``KIND=PERCENT%``.
 
     Raises:
-        SplitError: a limit has an unknown kind, or no number.
+        SplitError: a limit has an unknown kind or is not a number.
     """
     limits = []
     for text in texts:

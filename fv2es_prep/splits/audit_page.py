@@ -1,4 +1,4 @@
-"""An audit of a split for people: as text, and as a page with charts."""
+"""Renders an audit of a split as text and as a page with charts."""
 
 from __future__ import annotations
 

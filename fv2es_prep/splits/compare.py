@@ -21,13 +21,13 @@ def diff_splits(a: Split, b: Split) -> dict[str, Any]:
 
     Returns:
         ``equal``; ``same``, the number of ids in the same subset of both; and ``moved``, for each
-        subset of the first and other subset of the second the number of ids and the first few.
+        subset of the first and other subset of the second, the number of ids and the first few.
     """
     import pyarrow as pa
 
     ids = [pa.array((*s.train, *s.valid, *s.test), pa.large_string()) for s in (a, b)]
     encoded = pa.concat_arrays(ids).dictionary_encode()
-    # int8 (2, distinct ids): place of the subset in `order`, for each split.
+    # int8 (2, distinct ids): index of the subset in `order`, for each split.
     order = (*SUBSETS, "none")
     places = np.full((2, len(encoded.dictionary)), len(SUBSETS), np.int8)
     halves = np.split(encoded.indices.to_numpy(), [len(ids[0])])

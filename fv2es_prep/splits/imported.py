@@ -1,4 +1,4 @@
-"""Id lists, one id per line, as a split manifest: the form in which splits are published."""
+"""Imports published splits, lists with one id per line, as split manifests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats,
 from fv2es_prep.splits.published import Published, recognise
 from fv2es_prep.utils.files import read_regular
 
-# A file belongs to the subset whose word its name contains.
+# A file belongs to the subset whose word is in its name.
 _WORDS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}
 _HINT = "pass a directory with a train, a valid and a test list, or the three files in this order"
 
@@ -27,7 +27,7 @@ class Lists:
     Attributes:
         ids: subset -> distinct ids in file order.
         repeated: ids that occur twice in one list.
-        shared: ids that occur in two lists; test keeps them, then valid.
+        shared: ids that occur in two lists; kept in test, else in valid.
     """
 
     ids: dict[str, list[str]]
@@ -41,11 +41,11 @@ class Imported:
 
     Attributes:
         lists: the lists as read.
-        published: the published split that some or all subsets equal.
-        changed: subset that differs from it -> its counts ``listed`` and ``published``.
+        published: the published split that equals some or all subsets.
+        changed: subset that differs from the published one -> counts ``listed`` and ``published``.
         unit: ``utterance``, ``recording``, or empty if unknown.
-        not_in_shards: subset -> ids that the dataset lacks; the manifest omits them.
-        split: the manifest; None for ids of recordings without a dataset.
+        not_in_shards: subset -> ids that are not in the dataset; the manifest omits them.
+        split: the manifest; None for recording ids without a dataset.
     """
 
     lists: Lists
@@ -56,7 +56,7 @@ class Imported:
     split: Split | None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         split = self.split
         return {
             "listed": {subset: len(ids) for subset, ids in self.lists.ids.items()},
@@ -77,8 +77,8 @@ def import_lists(lists: Lists, table: Catalogue | None) -> Imported:
 
     Args:
         lists: see `read_lists`.
-        table: the catalogue; if None, ids are taken as utterance ids unless they are known to
-            name recordings.
+        table: the catalogue; if None, ids are read as utterance ids unless they are known recording
+            ids.
 
     Raises:
         SplitError: the dataset has none of the ids.
@@ -107,7 +107,7 @@ def import_lists(lists: Lists, table: Catalogue | None) -> Imported:
 def _find(
     lists: Mapping[str, Sequence[str]], table: Catalogue
 ) -> tuple[str, list[Any], dict[str, list[str]]]:
-    """The unit of the ids, the rows of each subset, and the ids that the dataset lacks."""
+    """The unit of the ids, the rows of each subset, and the ids that are not in the dataset."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -121,7 +121,7 @@ def _find(
     found = as_recordings if by_recording else as_utterances
     if not _hits(found):
         raise SplitError(
-            "the dataset has none of the listed ids, neither as utterance nor as recording; "
+            "none of the listed ids is an utterance or a recording of the dataset; "
             f"first listed: {ids['train'][0].as_py()!r}, first in the dataset: "
             f"{table.ids[0].as_py()!r}",
             "check that the lists belong to this corpus",
@@ -145,9 +145,9 @@ def import_text(imported: Imported) -> str:
 def _lines(imported: Imported) -> Iterator[tuple[str, str]]:
     published, lists, split = imported.published, imported.lists, imported.split
     if published is None:
-        yield "recognised", "no published split has a subset with these ids"
+        yield "recognised", "none: no published split has a subset with exactly these ids"
     else:
-        changes = ", changed; name the ids with `fv2es splits diff LISTS PUBLISHED_LISTS`"
+        changes = ", changed; list the ids with `fv2es splits diff LISTS PUBLISHED_LISTS`"
         name = f"{published.title} ({published.name}, {published.licence})"
         yield "recognised", name + (changes if imported.changed else ", exact")
     for subset, counts in imported.changed.items():

@@ -72,7 +72,7 @@ def few(names: Sequence[str], most: int = 5) -> str:
 
 
 def class_counts(table: Catalogue, rows: NDArray[Any]) -> dict[str, int]:
-    """Class -> number of utterances among rows, given as numbers or as a mask."""
+    """Class -> number of utterances among rows; rows are numbers or a mask."""
     sums = table.label[rows].sum(axis=0, dtype=int)
     return dict(zip(table.label_classes, map(int, sums), strict=True))
 
@@ -87,7 +87,7 @@ def split_of_rows(
 
 
 def rows_of(table: Catalogue, split: Split) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
-    """Subset -> ids of a split that the catalogue lacks, and rows of the others."""
+    """Subset -> ids that are not in the catalogue, and rows of the others."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -127,7 +127,7 @@ def write_split(split: Split, path: Path) -> str:
 
 
 def _list(ids: Sequence[str]) -> str:
-    """A list as `json` indents it, which is slow for millions of ids."""
+    """A list in `json`'s indented form; json itself is slow for millions of ids."""
     lines = json.dumps(ids, ensure_ascii=False, separators=(",\n    ", ": "))
     return f"[\n    {lines[1:-1]}\n  ]" if ids else "[]"
 
@@ -161,6 +161,6 @@ def read_split(path: Path | str, allow_repeats: bool = False) -> Split:
     if not allow_repeats and (again := repeats((*train, *valid, *test))):
         raise SplitError(
             f"{path} lists {len(again)} id(s) more than once, first {again[0]!r}",
-            "list each utterance in one subset only; `fv2es splits audit` names them",
+            "list each utterance in one subset only; `fv2es splits audit` lists the repeated ids",
         )
     return split

@@ -1,7 +1,8 @@
 """Near-identical transcripts: Jaccard similarity of their runs of five bytes.
 
-MinHash (Broder 1997) finds candidates, which are compared exactly: every reported pair is near;
-about one pair in twenty is missed at the threshold, one in a thousand at 0.8. Imports Numba.
+MinHash (Broder 1997) finds candidates, which are then compared exactly. So every reported pair is
+near; about one pair in twenty is missed at the threshold, and one in a thousand at 0.8. Imports
+Numba.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _HALF = np.uint64(32)
 
 
 def find_near(texts: Any, pairs: Sequence[tuple[Mask, Mask]]) -> NDArray[np.bool_]:
-    """Transcripts of the first set of each pair that are near to one of the second, bool (P, D).
+    """Mark transcripts of each pair's first set that are near to one of its second, bool (P, D).
 
     Args:
         texts: `pyarrow.LargeStringArray`, D distinct normalised transcripts.
@@ -125,7 +126,7 @@ def _compare(
 
 @compiled
 def _similarity(data: NDArray[np.uint8], begin: int, end: int, start: int, stop: int) -> float:
-    """Jaccard similarity of the runs of two texts, given by where they begin and end."""
+    """Jaccard similarity of the runs of two texts, given by their first and end bytes."""
     runs = _runs(data[begin:end])
     others = _runs(data[start:stop])
     both = len(runs) + len(others) - len(np.unique(np.concatenate((runs, others))))

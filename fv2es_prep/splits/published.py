@@ -1,4 +1,4 @@
-"""Published splits: counts and digests of manifests/published.json, and whether lists equal one."""
+"""Published splits: reads manifests/published.json, and recognises lists that equal one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Published:
 
 
 def metadata_file(name: str) -> Path:
-    """Path of a file of manifests/: beside this module if installed, else in the checkout."""
+    """Path of a file of manifests/: in the installed package, otherwise in the checkout."""
     here = Path(__file__).with_name(name)
     return here if here.is_file() else Path(__file__).parents[2] / "manifests" / name
 
@@ -59,7 +59,7 @@ def list_digest(ids: Iterable[str]) -> str:
 
 
 def recognise(lists: Mapping[str, Sequence[str]]) -> tuple[Published, list[str]] | None:
-    """The published split with the most ids in subsets equal to those of the lists.
+    """Find the published split with the most ids in subsets that equal those of the lists.
 
     Returns:
         The split and the subsets that differ from it; None if all subsets differ.

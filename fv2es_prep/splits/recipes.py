@@ -34,7 +34,7 @@ class Rule:
 
     Attributes:
         recipe: one of `RECIPES`.
-        seed: seed of the draw; leaving one session or speaker out draws nothing.
+        seed: random seed; unused where one session or speaker is left out.
         shares: of train, valid and test, for random and group.
         test: name or number of the session or speaker to leave out; the last one if None.
         by: column of the group recipe: ``recording_id``, ``speaker`` or ``session``.
@@ -42,8 +42,7 @@ class Rule:
         stratify: balance the classes of the subsets.
         folds: number of folds; ``all`` for one per group; None for a single split.
         allow_empty_class: accept a subset without an utterance of some class.
-        exclude: utterances that no subset gets; the others stay in the subsets that they have
-            without it.
+        exclude: utterances to leave out of all subsets; the others keep their subsets.
     """
 
     recipe: str = "random"
@@ -63,13 +62,15 @@ class Rule:
         if recipe not in RECIPES:
             raise SplitError(f"unknown recipe {recipe!r}", f"choose from {', '.join(RECIPES)}")
         if len(shares) != len(SUBSETS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-            raise SplitError(f"invalid shares {shares}", "pass three that sum to 1: 0.7,0.1,0.2")
+            raise SplitError(
+                f"invalid shares {shares}", "pass three numbers that sum to 1: 0.7,0.1,0.2"
+            )
         if recipe != "group" and (self.by or self.table):
-            raise SplitError(f"the recipe {recipe} takes no groups", "use --recipe group")
+            raise SplitError(f"the recipe {recipe} does not use groups", "use --recipe group")
         if self.test is not None and not named:
             raise SplitError(f"the recipe {recipe} has no test group", "use --recipe session")
         if self.test is not None and folds is not None:
-            raise SplitError("a test group conflicts with folds", "pass no --folds")
+            raise SplitError("a test group conflicts with folds", "remove --folds")
         if not (folds is None or folds == ALL or isinstance(folds, int)):
             raise SplitError(f"invalid number of folds {folds!r}", "pass a number, or all")
         if isinstance(folds, int) and folds < len(SUBSETS):
@@ -160,7 +161,7 @@ def _read_csv(path: Path) -> list[Any]:
     if problem := why_unreadable(path):
         raise SplitError(f"cannot read {path}: {problem[1]}", "pass a CSV file with --groups")
     types = {"id": pa.large_string(), "group": pa.large_string()}
-    # An id such as NA is no missing value.
+    # An id such as NA must not become a missing value.
     options = csv.ConvertOptions(column_types=types, include_columns=[*types], null_values=[])
     try:
         table = csv.read_csv(path, convert_options=options)
@@ -193,7 +194,7 @@ def _deal(
 
 
 def _drawn(table: Catalogue, seed: int) -> NDArray[np.int64]:
-    """All rows in random order; sorted by id first, so that the order of shards has no effect."""
+    """All rows in random order; sorted by id first, so the order of shards has no effect."""
     import pyarrow.compute as pc
 
     by_id = pc.sort_indices(table.ids).to_numpy().astype(np.int64)
@@ -217,7 +218,7 @@ def _leave_one_out(table: Catalogue, names: Names, rule: Rule) -> Iterator[Split
 
 
 def _place(rule: Rule, values: Sequence[str]) -> int:
-    """Which of the sessions or speakers is test."""
+    """Index of the session or speaker that is test."""
     for place, value in enumerate(values):
         if rule.test in (value, value.removeprefix("Session")):
             return place
@@ -262,7 +263,7 @@ def _split(
         if not len(chosen):
             raise SplitError(
                 f"the {subset} subset of {len(table)} utterance(s) would be empty",
-                "prepare more utterances, or use another recipe",
+                "prepare more utterances, or choose another --recipe",
             )
     split = split_of_rows(table, rule.recipe, parameters, rows)
     for subset, counts in split.class_counts.items():
@@ -270,7 +271,7 @@ def _split(
         if empty and not rule.allow_empty_class:
             raise SplitError(
                 f"the {subset} subset has no utterance of the class {few(empty)}",
-                "use --stratify or another recipe, or pass --allow-empty-class",
+                "pass --stratify or --allow-empty-class, or choose another --recipe",
             )
     return split
 

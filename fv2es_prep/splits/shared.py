@@ -1,6 +1,6 @@
-"""What two subsets share: equal values, adjacent turns and overlapping turns.
+"""Measures what two subsets share: equal values, adjacent turns and overlapping turns.
 
-Leaves transcripts to `transcripts`. Times are whole microseconds, so that sums are exact.
+Leaves transcripts to `transcripts`. Times are integers in microseconds, so sums are exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fv2es_prep.shards.catalogue import Catalogue, Names
 
 Mask = NDArray[np.bool_]
 
-# Ids number the turns if nearly all numbers increase, and at least half of them by one.
+# Ids count as turn numbers if nearly all increase, and at least half of them by one.
 _INCREASING, _BY_ONE = 0.99, 0.5
 _MAX_DIGITS = 9
 
@@ -29,7 +29,7 @@ class Shared:
         kind: what is shared.
         count: utterances of the first subset that share it.
         of: utterances of the first subset.
-        unknown: those without a value, e.g. without a speaker.
+        unknown: utterances of the first subset without a value, e.g. without a speaker.
         detail: further numbers of this kind.
     """
 
@@ -45,7 +45,7 @@ class Shared:
         return self.count / max(self.of, 1)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         values = {"count": self.count, "of": self.of, "share": round(self.share, 6)}
         return {**values, "unknown": self.unknown, **self.detail}
 
@@ -60,13 +60,13 @@ def count(mask: Mask) -> int:
 
 
 def shared(kind: str, hits: Mask, of: Mask, known: Mask | None = None, **detail: float) -> Shared:
-    """Count the hits among the rows of a subset that have a known value; None: all have one."""
+    """Count the hits among the rows of a subset with a known value; None if all are known."""
     mine = of if known is None else of & known
     return Shared(kind, count(hits & mine), count(of), count(of) - count(mine), detail)
 
 
 def present(codes: NDArray[np.int32], values: int, rows: NDArray[Any]) -> Mask:
-    """Which of the values occur among rows, given as numbers or as a mask: bool (values,)."""
+    """Find the values that occur among rows, given as numbers or as a mask: bool (values,)."""
     found = np.zeros(values, np.bool_)
     found[codes[rows]] = True
     return found
@@ -91,8 +91,8 @@ def sharing_names(kind: str, names: Names) -> Measure:
 def adjacent_turns(table: Catalogue) -> Measure:
     """A measure of utterances whose speaker's previous or next turn is in the other subset.
 
-    Turns in no subset count too; turns without a speaker count as one speaker's. Where ids number
-    the turns, two turns with a number missing between them are not adjacent.
+    Turns in no subset count too; turns without a speaker count as turns of one speaker. If ids
+    number the turns, two turns with a gap between their numbers are not adjacent.
     """
     start, end = table.spans_us
     key = table.recordings.codes.astype(np.int64) * max(len(table.speakers.values), 1)
@@ -123,7 +123,7 @@ def _number_turns(steps: NDArray[np.int64]) -> bool:
 def _steps(ids: Any, order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Differences of the numbers at the end of successive ids, int64 (N - 1,).
 
-    0 where two ids differ in more than that number, or it has more than nine digits.
+    0 if two ids differ in more than that number, or if it has more than nine digits.
     """
     import pyarrow.compute as pc
 
@@ -191,7 +191,7 @@ def _covered(
     reach = np.maximum.accumulate(others_end)
     opens = np.append(True, others_start[1:] > reach[:-1])
     edges = np.stack([others_start[opens], reach[np.append(opens[1:], True)]], axis=1)
-    # The time covered before a moment has slope 1 or 0, so interpolation is exact.
+    # Covered time as a function of time has slope 1 or 0, so interpolation is exact.
     total = np.repeat(np.cumsum(edges[:, 1] - edges[:, 0]), 2)
     before = [np.interp(moment, edges.ravel(), np.append(0, total[:-1])) for moment in (start, end)]
     covered: NDArray[np.int64] = (before[1] - before[0]).astype(np.int64)

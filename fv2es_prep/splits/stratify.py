@@ -1,8 +1,8 @@
-"""Dealing utterances or whole groups to parts that each get their share of every class.
+"""Deals utterances or whole groups to parts, so that each part gets its share of every class.
 
 Utterances: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification
-of Multi-Label Data), all utterances with the same classes in one step. Groups: greedily, the
-largest first, each to the part that it brings nearest to its share.
+of Multi-Label Data), all utterances with the same classes in one step. Groups: greedy, largest
+first, each to the part that it brings closest to its share.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Costs that differ by less are equal.
+# Costs that differ by less count as equal.
 _TOLERANCE = 1e-12
 
 
 def deal(label: NDArray[np.uint8], shares: Sequence[float]) -> NDArray[np.int32]:
     """Deal utterances to K parts with these shares, which sum to 1: int32 (N,).
 
-    Labels, uint8 (N, C), are in dealing order; of equal rows the first go to part 0.
+    Labels, uint8 (N, C), are in dealing order; the first of equal rows go to part 0.
     """
     kinds, kind = np.unique(_keys(label), return_inverse=True)
     order = np.argsort(kind, kind="stable")
@@ -47,7 +47,7 @@ def _keys(label: NDArray[np.uint8]) -> NDArray[Any]:
 def _allot(
     classes: NDArray[np.bool_], counts: NDArray[np.int64], shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """How many of each kind go to each part, int64 (kinds, K); the rarest class comes first."""
+    """Number of each kind for each part, int64 (kinds, K); the rarest class is allotted first."""
     wanted = np.outer(shares, counts @ classes)
     wanted_rows = shares * counts.sum()
     allotted = np.zeros((len(counts), len(shares)), np.int64)
@@ -71,11 +71,11 @@ def _share_out(
     desire_rows: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """Whole numbers that sum to ``count``, in the ratio of what each part still lacks."""
+    """Integers that sum to ``count``, in proportion to what each part still lacks."""
     lacking = np.maximum(desire, 0)
     exact = count * (lacking / lacking.sum() if lacking.sum() > 0 else shares)
     whole = np.floor(exact).astype(np.int64)
-    # The remainder one by one: by fraction, then by what the part lacks as a whole.
+    # Deal the remainder one by one: by fraction, then by what the part lacks in total.
     best = np.lexsort((-desire_rows, -(exact - whole).round(9)))
     whole[best[: count - whole.sum()]] += 1
     return whole

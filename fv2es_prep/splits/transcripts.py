@@ -1,4 +1,4 @@
-"""What two subsets share in words: identical and near-identical transcripts (see `near`)."""
+"""Finds identical and near-identical transcripts of two subsets (see `near`)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Transcripts:
         self.codes: NDArray[np.int32] = encoded.indices.to_numpy()
         self.texts = encoded.dictionary
         spaces = pc.count_substring(self.texts, " ").to_numpy()
-        # int (D,), words of each.
+        # int (D,), number of words of each.
         self.words: NDArray[np.int64] = np.where(
             pc.binary_length(self.texts).to_numpy() > 0, spaces + 1, 0
         )
 
     @functools.cached_property
     def known(self) -> Mask:
-        """Bool (N,): where the transcript is not empty."""
+        """Bool (N,), whether the transcript is not empty."""
         return self.words[self.codes] > 0
 
     def identical(self, of: Mask, within: Mask) -> Shared:
@@ -68,7 +68,7 @@ class Transcripts:
         ]
 
     def _present(self, rows: Mask) -> Mask:
-        """Bool (D,): which transcripts these utterances have."""
+        """Bool (D,), whether one of these utterances has the transcript."""
         return present(self.codes, len(self.words), rows)
 
 
@@ -102,7 +102,7 @@ def _translated(texts: Any) -> Any:
 
 
 def bytes_of(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The UTF-8 bytes of all texts, uint8 (B,), and where each text starts, int64 (N + 1,)."""
+    """The UTF-8 bytes of all texts, uint8 (B,), and the start of each text, int64 (N + 1,)."""
     _, places, data = texts.buffers()
     offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     used = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]

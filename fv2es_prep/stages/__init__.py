@@ -1,1 +1,1 @@
-"""What is made of an utterance: one file for each stage."""
+"""Stages: what is made of every utterance, one file for each."""

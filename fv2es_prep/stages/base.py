@@ -1,6 +1,6 @@
-"""The interface of a stage: its inputs, columns and invariants, how its values are made and stored.
+"""The interface of a stage: inputs, columns, invariants, and how values are made and stored.
 
-Owns what all generic code iterates over. Leaves the list of stages to `registry`.
+Generic code iterates over this interface. Leaves the list of stages to `registry`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Column:
 class Check:
     """Invariant ``code`` of docs/shard-format.md; ``bad`` returns its violations, bool (N,).
 
-    ``at_open``: a reader refuses a shard that does not keep it.
+    ``at_open``: a reader refuses a shard that violates it.
     """
 
     code: str
@@ -105,16 +105,16 @@ class Stage:
             of other stages.
         noun: what its value is called, e.g. ``spectrum``.
         main: the column that holds the value, or its largest part.
-        symbol: number of rows of its ragged columns, in words, e.g. ``ΣF``.
-        settings: its settings, a frozen dataclass; become a section of `PrepSettings.others`.
+        symbol: number of rows of its ragged columns as a symbol, e.g. ``ΣF``.
+        settings: frozen dataclass of its settings; becomes a section of `PrepSettings.others`.
         section: the section of `PrepSettings` that it uses instead.
-        version: raise it when the output changes: values of another version are made again.
+        version: increase it when the output changes, so that older values are made again.
         can_drop: whether its maker may raise `UtteranceError`.
         checks: its numbered invariants.
-        drawn_height: relative height of its picture, see `draw`; 0: none.
-        many: whether `load_many` makes the values of several examples at once.
-        tolerance: accepted difference of a value that is derived again, as a share of the largest
-            magnitude in its column; 0: the same bits.
+        drawn_height: relative height of its picture, see `draw`; 0 for no picture.
+        many: whether `load_many` returns a maker for several examples at once.
+        tolerance: accepted difference when a value is derived again, as a share of the largest
+            magnitude in its column; 0 requires the same bits.
     """
 
     name: str
@@ -136,15 +136,15 @@ class Stage:
         raise NotImplementedError
 
     def load(self, context: StageContext) -> Callable[..., Any]:
-        """The maker of values, once per process.
+        """Load the maker of values; called once per process.
 
-        Of a stage that needs video it takes `Pictures` and returns their part of the value, see
-        `join`; of another it takes what the stage needs: `Waveform`, str, values of stages.
+        If the stage needs video, the maker takes `Pictures` and returns their part of the value,
+        see `join`. Otherwise it takes what the stage needs: `Waveform`, str, values of stages.
         """
         raise NotImplementedError
 
     def load_many(self, context: StageContext) -> Callable[..., list[Any]] | None:
-        """A maker that takes a list of what `load`'s takes, or None; see ``many``."""
+        """Load a maker that takes a list of inputs of `load`'s maker; None unless ``many``."""
         return None
 
     def batch(self, context: StageContext) -> int:
@@ -152,25 +152,25 @@ class Stage:
         return 1
 
     def join(self, parts: Sequence[Any]) -> Any:
-        """The value of an utterance from the values of its consecutive pictures."""
+        """Join the values of consecutive pictures to the value of an utterance."""
         if isinstance(parts[0], Mapping):
             return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         return np.concatenate(parts)
 
     def store(self, value: Any, settings: PrepSettings) -> Any:
-        """The value after the loss of the stored form."""
+        """Return the value as it is after storing, which may be lossy."""
         return value
 
     def encode(self, value: Any) -> Mapping[str, Any]:
-        """From a stored value to column -> array of one example."""
+        """Convert a stored value to column -> array of one example."""
         return value if isinstance(value, Mapping) else {self.main: value}
 
     def decode(self, columns: Mapping[str, Any], settings: PrepSettings, place: str) -> Any:
-        """From column -> array of one example to the value; ``place`` is for messages."""
+        """Convert column -> array of one example to the value; ``place`` is for messages."""
         return columns[self.main] if columns.keys() == {self.main} else columns
 
     def arrays(self, value: Any) -> Mapping[str, Any]:
-        """The value as column -> array without loss of form, for `describe` and export."""
+        """Return the value as column -> array, decoded, for `describe` and export."""
         return self.encode(value)
 
     def settings_of(self, settings: PrepSettings) -> Any:
@@ -191,15 +191,15 @@ class Stage:
         return []
 
     def problem(self, value: Mapping[str, Any], settings: PrepSettings) -> tuple[str, str] | None:
-        """Code and sentence of an invariant that the columns of one example break."""
+        """Code and sentence of an invariant that the columns of one example violate; else None."""
         return None
 
     def expected_bytes(self, duration_s: float, settings: PrepSettings) -> int:
-        """About how many bytes of a shard an utterance takes; 0 for little."""
+        """Estimate the bytes of an utterance in a shard; 0 if few."""
         return 0
 
     def describe(self, value: Any) -> Any:
-        """The value as JSON; of a main column that is an array only the shape."""
+        """The value as JSON; for a main column that is an array, only the shape."""
         arrays = {name: np.asarray(array) for name, array in self.arrays(value).items()}
         main = arrays.pop(self.main)
         if not main.ndim and not arrays:
@@ -215,7 +215,7 @@ class Stage:
         """Draw the value of an utterance that starts at ``start_s`` on matplotlib axes."""
 
     def stored_columns(self, settings: PrepSettings) -> Iterator[Column]:
-        """The columns with their place in the file, and their offsets."""
+        """The columns with their paths in the file, and their offsets."""
         rows = self.symbol or f"Σ{self.name}"
         where = {"row": "N", "ragged": rows, "bytes": "ΣB"}
         columns = self.columns(settings)

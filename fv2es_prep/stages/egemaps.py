@@ -63,7 +63,7 @@ class EgemapsStage(Stage):
 
         def make(waveform: NDArray[np.int16]) -> NDArray[np.float32]:
             with warnings.catch_warnings():
-                # It fills what is too short with NaN, and says so each time.
+                # openSMILE fills values of too short sound with NaN and warns each time.
                 warnings.filterwarnings("ignore", message="Segment too short")
                 found = smile(waveform.astype(np.float32) / FULL_SCALE, rate)[0]
             values = np.nan_to_num(found.T, nan=0, posinf=0, neginf=0).astype(np.float32)

@@ -1,7 +1,7 @@
 """The stage ``faces``: the speaker's face in each sampled picture.
 
-Owns its columns, its compact form (JPEG files) and its invariants. JPEG is lossy, so encoding
-happens once; training reads what the files decode to.
+Owns its columns, its compact form (JPEG files) and its invariants. JPEG is lossy, so faces are
+encoded once, and training reads the decoded files.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from fv2es_prep.detectors.detector import Face, FaceDetector
 
-# Of a face's JPEG file, for each pixel: measured at quality 95 on faces of 48 x 48.
+# Bytes of a face's JPEG file per pixel, measured at quality 95 on faces of 48 x 48.
 _JPEG_BYTES = 0.8
 # Times are whole microseconds.
 _ROUNDING_S = 3e-6
 _DRAWN, _GAP_PX = 12, 4
-# Side of no faces.
+# Side where there are no faces.
 _EMPTY_PX = 48
 _FIELDS = ("times_s", "found", "box", "prob")
 
@@ -62,7 +62,7 @@ class JpegFaces(Faces):
         others: Mapping[str, NDArray[Any]],
         place: str = "",
     ) -> None:
-        # Faces is frozen, and its constructor would look at the pixels.
+        # Faces is frozen, and its constructor would decode the pixels.
         vars(self).update(others, files=files, sizes=sizes, side_px=side_px, place=place)
 
     @functools.cached_property
@@ -127,11 +127,11 @@ def largest_faces(pictures: Pictures, detector: FaceDetector) -> list[Face]:
 
 @dataclass(frozen=True)
 class SeenFaces:
-    """All faces of some pictures, before the speaker's is selected over the whole utterance.
+    """All faces of some pictures, before the speaker is selected over the whole utterance.
 
     Attributes:
-        faces: those of each picture, the largest first.
-        fallbacks: what stands in for the speaker's in each picture.
+        faces: the faces of each picture, largest first.
+        fallbacks: the replacement of the speaker's face in each picture.
     """
 
     times_s: Sequence[float]
@@ -199,7 +199,7 @@ def _on_time(times: list[float], start_s: float, frames: FrameSettings) -> bool:
         return times == [round(start_s + k * frames.interval_s, 6) for k in places]
     if frames.rule == "thinned":
         return times == [(int(2 * start_s) + k * frames.step) / 2 for k in places]
-    # How many pictures a second there were is not stored: they are equally far apart.
+    # The frame rate is not stored, so only equal distances are checked.
     each_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
     even = all(abs(times[0] + k * each_s - times[k]) < _ROUNDING_S for k in places)
     return even and each_s >= 0 and start_s - 1 < times[0] < start_s + _ROUNDING_S

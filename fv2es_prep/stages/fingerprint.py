@@ -1,6 +1,6 @@
-"""Fingerprints: digests of all inputs of each part of an example. Equal fingerprints, equal parts.
+"""Fingerprints: digests of all inputs of each part of an example; equal ones mean equal parts.
 
-Owns which facts decide the value of a stage, so that a run can reuse parts of any shard.
+Owns which facts decide the value of a stage; runs reuse parts by their fingerprints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FINGERPRINT_BYTES = 16
 def fingerprints_of(
     utterance: Utterance, media_hashes: tuple[str, str], settings: PrepSettings
 ) -> dict[str, bytes]:
-    """Stage -> 16 bytes: the digest of all that decides its value.
+    """Stage -> 16 bytes, the digest of all that decides its value.
 
     Args:
         utterance: as in the inventory, before any clamping.
@@ -29,7 +29,7 @@ def fingerprints_of(
         settings: the settings of every stage.
     """
     video, audio = media_hashes
-    # A start that the inventory moved to 0 is the integer 0 here, as in earlier shards: a plan on
+    # A start that the inventory moved to 0 is the integer 0 here, as in earlier shards. A plan on
     # disk reads it back as 0.0, which JSON writes differently.
     at_zero = utterance.clamped and utterance.start_s == 0
     span = [0 if at_zero else utterance.start_s, utterance.end_s]
@@ -46,7 +46,7 @@ def fingerprints_of(
 def later_fingerprints(
     known: Mapping[str, bytes], utterance: Utterance, settings: PrepSettings
 ) -> dict[str, bytes]:
-    """The same with added stages, which are made of those in ``known`` and the transcript."""
+    """Add the fingerprints of stages that are made from those in ``known`` and the transcript."""
     return _chained(known, {"transcript": [utterance.transcript]}, settings)
 
 

@@ -1,6 +1,6 @@
 """The stage ``landmarks``: five points of the speaker's face in each sampled picture.
 
-They come from MTCNN with the face of the stage ``faces``; both share one detection.
+MTCNN finds them together with the face of the stage ``faces``; both share one detection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _points(faces: Sequence[Face]) -> NDArray[np.float32]:
 
 
 class LandmarksStage(Stage):
-    """Eyes, nose and corners of the mouth of the face that ``faces`` takes."""
+    """Eyes, nose and corners of the mouth of the face that ``faces`` selects."""
 
     name, needs, noun, symbol, section = "landmarks", ("video",), "landmarks", "ΣP", "faces"
     main, can_drop = "points", False

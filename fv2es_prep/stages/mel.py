@@ -1,7 +1,7 @@
 """The stage ``mel``: the log-mel power spectrum of an utterance.
 
 Owns the spectrum, its columns, its compact form (8-bit steps of the logarithm) and its invariants.
-Steps are lossy, so quantization happens once; training reads what they decode to.
+Steps are lossy, so spectra are quantized once, and training reads the decoded steps.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _mel_transform(settings: MelSettings) -> Any:
     import torchaudio
 
     with warnings.catch_warnings():
-        # 128 bands over 201 bins leave some low bands without a bin: so it is in the published
-        # model, and torchaudio says so each time.
+        # 128 bands over 201 bins leave some low bands without a bin, as in the published model;
+        # torchaudio warns about it each time.
         warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero")
         return torchaudio.transforms.MelSpectrogram(
             sample_rate=settings.rate_hz,
@@ -103,11 +103,11 @@ def stored_mel(mel: MelSpectrum, storage: StorageSettings, settings: MelSettings
 
 @functools.lru_cache(maxsize=8)
 def mel_grid(settings: MelSettings) -> NDArray[np.float16]:
-    """The logarithm of power of each of the 256 steps: float16 (256,).
+    """Log power of each of the 256 steps: float16 (256,).
 
-    The grid goes in equal steps from the logarithm of the floor to that of 3/16 of the window's
-    length squared, 30 000 for 400: by Parseval's theorem no sound within full scale has more power
-    in a band (a Hann window, and bands of at most weight 1).
+    The grid has equal steps from the logarithm of the floor to that of 3/16 of the squared window
+    length, 30 000 for 400. By Parseval's theorem no sound within full scale has more power in a
+    band (a Hann window, and bands of at most weight 1).
     """
     low, width = _grid(settings)
     return (low + width * np.arange(_STEPS + 1)).astype(np.float16)
@@ -122,7 +122,7 @@ def _grid(settings: MelSettings) -> tuple[float, float]:
 def _wrong_length(rows: StageRows) -> NDArray[np.bool_]:
     mel, found = rows.settings.mel, rows.lengths
     seconds = rows.shard("end_s") - rows.shard("start_s")
-    # How many audio samples there were is not stored: one row more for rounding and resampling.
+    # The number of audio samples is not stored; allow one more row for rounding and resampling.
     most = 2 + np.floor(seconds * mel.rate_hz / mel.hop)
     bad: NDArray[np.bool_] = (found < 1 + (mel.n_fft // 2 + 1) // mel.hop) | ~(found <= most)
     return bad

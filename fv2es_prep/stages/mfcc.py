@@ -25,7 +25,7 @@ _Positive = Annotated[int, Meta(ge=1)]
 
 @dataclass(frozen=True)
 class MfccSettings:
-    """The coefficients; the window is longer than that of ``mel``, so that no band is empty.
+    """The coefficients; the window is longer than that of ``mel``, so no band is empty.
 
     Attributes:
         n_mfcc: Coefficients in a row.
@@ -81,7 +81,7 @@ class MfccStage(Stage):
         )
 
         def make(waveform: NDArray[np.int16]) -> NDArray[np.float32]:
-            # The window reflects the sound at both ends, which takes this many samples.
+            # Reflect padding at both ends needs this many samples.
             short = max(0, chosen.n_fft // 2 + 1 - len(waveform))
             samples = torch.from_numpy(np.pad(waveform, (0, short)).astype(np.float32) / FULL_SCALE)
             found: NDArray[np.float32] = transform(samples).T.contiguous().numpy()

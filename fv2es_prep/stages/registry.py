@@ -1,4 +1,4 @@
-"""The stages: built-in ones, those of installed packages (``fv2es.stages``), and what they load."""
+"""The stages, built in or of installed packages (``fv2es.stages``), and what they load."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ STAGES: Registry[Stage] = Registry(
     },
 )
 
-# What an encoder stage of each kind is made of; its name is ``KIND-ALIAS``.
+# Input of an encoder stage of each kind; its name is ``KIND-ALIAS``.
 ENCODER_INPUTS = {"audio": "waveform", "video": "faces", "text": "transcript"}
 
 
 def is_encoder(name: str) -> bool:
-    """Whether a stage of that name is made by a pretrained encoder, see `encoders`."""
+    """Whether a stage with this name is made by a pretrained encoder, see `encoders`."""
     kind, dash, alias = name.partition("-")
     return bool(dash and alias) and kind in ENCODER_INPUTS and name not in STAGES.names()
 
 
 @functools.cache
 def load_stage(name: str) -> Stage:
-    """The stage of a name; raises UsageError if there is none."""
+    """Load the stage with a name; UsageError if there is none."""
     if is_encoder(name):
         from fv2es_prep.stages.encoders.encoder_stage import EncoderStage
 
@@ -58,13 +58,13 @@ def stages_of(settings: PrepSettings) -> tuple[Stage, ...]:
 
 
 def sections_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The default settings of stages without a section in `PrepSettings`, but for encoders."""
+    """Default settings of stages without a section in `PrepSettings`, except encoders."""
     stages = [load_stage(name) for name in names if not is_encoder(name)]
     return {s.name: asdict(s.settings()) for s in stages if not s.section and fields(s.settings)}
 
 
 def is_installed(name: str) -> bool:
-    """Whether a stage of that name exists here."""
+    """Whether a stage with this name is installed."""
     return name in STAGES.builtin or name in STAGES.names() or is_encoder(name)
 
 
@@ -107,7 +107,7 @@ def modalities_of(stage: Stage) -> str:
 
 
 def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
-    """The names in the order in which the stages are made and stored.
+    """Sort the names in the order in which the stages are made and stored.
 
     Raises:
         SettingsError: a stage is unknown, needs another one that is not chosen, or needs video
@@ -123,7 +123,7 @@ def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
                 sentence = f"the stage {name} needs the stage {need}"
                 raise SettingsError(sentence, "add it to --stages")
         if "video" in load_stage(name).needs and len(load_stage(name).needs) > 1:
-            raise SettingsError(f"the stage {name} needs video and more, which is not supported")
+            raise SettingsError(f"the stage {name} needs video and more, expected video alone")
     left = [name for name in dict.fromkeys([*STAGES.names(), *sorted(wanted)]) if name in wanted]
     while left:
         ready = [n for n in left if not any(need in left for need in load_stage(n).needs)]
@@ -136,14 +136,14 @@ def choose_stages(names: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What the stages of a dataset have loaded, for any number of utterances.
+    """The loaded stages of a dataset, for any number of utterances.
 
     Attributes:
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
         device: where networks run, ``cpu`` or torch's name of a GPU.
-        encoders: (stage, name at the hub or directory) of the encoders that are at hand.
-        batch: rows that an encoder takes at once; 0: as many as suit its kind.
+        encoders: (stage, name at the hub or directory) of the available encoders.
+        batch: rows that an encoder takes at once; 0 for the default of its kind.
     """
 
     settings: PrepSettings
@@ -172,12 +172,12 @@ class StageContext:
         return self._makers[stage.name]
 
     def value(self, stage: Stage, inputs: Mapping[str, Any]) -> Any:
-        """The stored value of a stage from what it needs, by name; ``video`` is all `Pictures`."""
+        """Make the stored value of a stage from its inputs by name; ``video`` is all `Pictures`."""
         made = self.maker(stage)(*(inputs[need] for need in stage.needs))
         return stage.store(stage.join([made]) if "video" in stage.needs else made, self.settings)
 
     def make_many(self, stage: Stage, inputs: Sequence[Sequence[Any]]) -> list[Any]:
-        """The values of a stage for the inputs of several examples, at once where it can."""
+        """Make the values of a stage for several examples, at once if the stage can."""
         key = f"{stage.name}/many"
         if key not in self._makers:
             one = self.maker(stage)

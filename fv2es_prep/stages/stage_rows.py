@@ -1,4 +1,4 @@
-"""The rows of one stage in one shard: which part of each column belongs to which example."""
+"""Rows of one stage in one shard: maps each example to its part of each column."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class StageRows:
-    """The columns of a stage in one shard, which ``column`` returns by their path in the shard.
+    """The columns of a stage in one shard; ``column`` returns them by path.
 
-    A column is anything that slices like an array.
+    A column is any object that slices like an array.
 
     Attributes:
         columns: column -> all of its rows.
@@ -53,7 +53,7 @@ class StageRows:
         if (place := self.slices[number]) is None:
             raise ValueError("its offsets lie outside the columns")
         values = {}
-        # On Python 3.11 a loop is faster than a comprehension, which is a call.
+        # On Python 3.11 a loop is faster than a comprehension, which costs a call.
         for path, column in self.ragged:
             values[path] = column[place]
         if self._mixed:
@@ -84,8 +84,8 @@ class StageRows:
 
     @functools.cached_property
     def slices(self) -> list[slice | None]:
-        """The rows of each example; None where they are not all there."""
-        # A slice that goes too far would be silently shorter.
+        """The rows of each example; None if some are missing."""
+        # A slice past the end would be silently shorter.
         most = min(len(column) for _, column in self.ragged)
         return [
             slice(begin, end) if 0 <= begin <= end <= most else None
@@ -101,9 +101,9 @@ def sums_of(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def counted_columns(settings: PrepSettings) -> dict[str, tuple[str, str]]:
-    """What is counted per example: name -> path of the offsets, path of the column of ones.
+    """Counts per example: name -> path of the offsets, path of the column of ones.
 
-    A stage's name counts its rows (no column), ``STAGE/COLUMN`` the ones of a counted column.
+    A stage's name counts its rows (no column); ``STAGE/COLUMN`` counts the ones of a column.
     """
     found = {}
     for stage in stages_of(settings):

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Where a dataset and a run keep their tokenizer.
+# Directory of the tokenizer in a dataset and a run.
 TOKENIZER_DIR = "tokenizer"
 
 
 @functools.cache
 def load_tokenizer(name_or_dir: str) -> Any:
-    """A tokenizer from a directory or the hub, loaded once; TokenizerError if there is none."""
+    """Load a tokenizer from a directory or the hub, once; TokenizerError if there is none."""
     local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
         if _is_generic(Path(name_or_dir)):
@@ -43,16 +43,16 @@ def load_tokenizer(name_or_dir: str) -> Any:
         return Tokenizer.from_pretrained(
             name_or_dir, local_files_only=local, trust_remote_code=False
         )
-    except Exception as error:  # those of two libraries, which vary with the damage
+    except Exception as error:  # errors of two libraries; the type varies with the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
-            f"{name_or_dir} holds no tokenizer that can be read: {first}",
-            "a directory must hold tokenizer.json or spiece.model, and tokenizer_config.json",
+            f"the tokenizer {name_or_dir!r} cannot be read: {first}",
+            "pass a directory with tokenizer.json or spiece.model, and tokenizer_config.json",
         ) from error
 
 
 def _is_generic(directory: Path) -> bool:
-    # AutoTokenizer takes the same class, but imports torch first.
+    # AutoTokenizer chooses the same class, but imports torch first.
     try:
         config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
         generic = config["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
@@ -62,7 +62,7 @@ def _is_generic(directory: Path) -> bool:
 
 
 def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
-    """The settings that identify a tokenizer by content, without its path.
+    """Describe a tokenizer by its content, without its path.
 
     Raises:
         TokenizerError: it cannot be loaded, or is not a fast tokenizer.
@@ -71,7 +71,7 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise TokenizerError(
-            f"the tokenizer {name_or_dir!r} has no fast form",
+            f"the tokenizer {name_or_dir!r} is a slow tokenizer, expected a fast one",
             "save it with tokenizer.json (AutoTokenizer.from_pretrained(..., use_fast=True))",
         )
     is_directory = Path(name_or_dir).is_dir()
@@ -98,7 +98,7 @@ def copy_tokenizer(name_or_dir: str, directory: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         tokenizer = load_tokenizer(name_or_dir)
         if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
-            # Set by each call: otherwise the files depend on whether this process has tokenized.
+            # Each call sets it; otherwise the files depend on whether this process has tokenized.
             backend.no_truncation()
             backend.no_padding()
         tokenizer.save_pretrained(fresh)
@@ -112,23 +112,23 @@ def tokenize(transcript: str, name_or_dir: str, settings: TextSettings) -> NDArr
     """The token ids of a transcript, special tokens included: int32 (L,), L <= max_tokens.
 
     Raises:
-        TokenizerError: the tokenizer of that name is not the one of the settings, or gives ids that
-            are not below its number of ids.
+        TokenizerError: the tokenizer is not the one in the settings, or gives an id outside its
+            vocabulary.
     """
     found = _described(name_or_dir, settings.max_tokens)
     if found != dataclasses.replace(settings, tokenizer=found.tokenizer):
         raise TokenizerError(
             f"the tokenizer at {name_or_dir!r} has the digest {found.vocabulary_sha256[:12]}, "
             f"expected {settings.vocabulary_sha256[:12]}",
-            "every worker must find the same tokenizer under that name",
+            "put the same tokenizer under that name for every worker",
         )
     tokenizer = load_tokenizer(name_or_dir)
     ids = tokenizer(transcript, truncation=True, max_length=settings.max_tokens)["input_ids"]
     if max(ids, default=0) >= settings.vocabulary_size:
         raise TokenizerError(
-            f"the tokenizer at {name_or_dir!r} gives the id {max(ids)}, and has "
+            f"the tokenizer at {name_or_dir!r} gives the id {max(ids)}, but has only "
             f"{settings.vocabulary_size} ids",
-            "save it with ids from 0 on, without gaps",
+            "save it with ids that start at 0 and have no gaps",
         )
     return np.array(ids, np.int32)
 
@@ -137,7 +137,7 @@ _described = functools.cache(describe_tokenizer)
 
 
 def _digest(backend: Any) -> str:
-    """SHA-256 of a tokenizer's rules, without truncation, which is set per call."""
+    """SHA-256 of a tokenizer's rules, without truncation, which each call sets."""
     rules = json.loads(backend.to_str())
     return digest_of({**rules, "truncation": None, "padding": None})
 
@@ -164,7 +164,7 @@ class TokensStage(Stage):
         return lambda text: tokenize(text, context.tokenizer, context.settings.text)
 
     def identity(self, settings: PrepSettings) -> Any:
-        # A tokenizer is known by its digest, whatever its name.
+        # The digest identifies a tokenizer, whatever its name.
         return {**dataclasses.asdict(settings.text), "tokenizer": ""}
 
     def describe(self, value: NDArray[np.int32]) -> list[int]:

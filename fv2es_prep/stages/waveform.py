@@ -1,6 +1,6 @@
 """The stage ``waveform``: the speaker's sound as 16-bit samples, for stages that compute features.
 
-A stage that needs ``waveform`` instead of ``sound`` can be added later without the corpus.
+A stage that needs ``waveform`` instead of ``sound`` can be added later, without the corpus.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class WaveformSettings:
 def _wrong_length(rows: StageRows) -> NDArray[np.bool_]:
     rate = rows.stage.settings_of(rows.settings).rate_hz
     seconds = rows.shard("end_s") - rows.shard("start_s")
-    # One sample more for each rounding: of the start, of the end, of resampling.
+    # Allow one sample for each rounding: of the start, of the end, and of resampling.
     bad: NDArray[np.bool_] = (rows.lengths < 1) | ~(rows.lengths <= 3 + np.floor(seconds * rate))
     return bad
 

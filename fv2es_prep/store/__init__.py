@@ -1,1 +1,1 @@
-"""Object stores, e.g. S3: raw corpora read from one, datasets read from one and written to one."""
+"""Object stores, e.g. S3: reads raw corpora, reads and writes datasets."""

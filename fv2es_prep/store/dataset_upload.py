@@ -1,7 +1,7 @@
-"""A dataset that is written to an object store: made in a local directory, then sent whole.
+"""Writes a dataset to an object store: makes it in a local directory, then sends it whole.
 
-index.json is removed from the store before any file changes, and sent when all else is there. A
-file that the store has with the same bytes is not sent again.
+index.json is removed from the store before any file changes, and sent last. A file that the store
+already has with the same bytes is not sent again.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from fv2es_prep.utils.console import say
 from fv2es_prep.utils.files import cannot_write, make_directory, sha256_of, url_of
 
 _INDEX = "index.json"
-# A line for each file that was sent or fetched: name, version in the store, SHA-256.
+# One line for each file sent or fetched: name, version in the store, SHA-256.
 _RECORD = ".sent.jsonl"
 _BATCH = 16
-# Hashes of raw files, which another machine need not read again.
+# Hashes of raw files, so that another machine does not read them again.
 _HASHES = ".sources.json"
 
 
 def local_dataset(out: Path) -> Path:
-    """Where a dataset is written: the directory itself, or the working copy of a URL."""
+    """Local directory in which a dataset is written: itself, or the working copy of a URL."""
     url = url_of(out)
     return out if url is None else cache_directory() / "out" / local_name(url)
 
 
 @contextlib.contextmanager
 def sent_dataset(out: Path, dry_run: bool = False) -> Iterator[Path]:
-    """The directory in which a dataset is made; it is sent to the store if the block succeeds.
+    """Yield the directory in which a dataset is made; send it to the store if the block succeeds.
 
-    A new working copy begins with what the store has, so that a run continues on another machine.
+    A new working copy starts from the files in the store, so a run can continue on another machine.
     A dry run fetches and sends nothing.
 
     Raises:
@@ -58,7 +58,7 @@ def sent_dataset(out: Path, dry_run: bool = False) -> Iterator[Path]:
 
 
 def send_dataset(directory: Path, url: str) -> list[str]:
-    """Make the store's files those of a local directory; an unfinished one has no index there.
+    """Make the store's files equal to local ones; an unfinished dataset has no index there.
 
     Returns:
         The names of the files that were sent.
@@ -70,7 +70,7 @@ def send_dataset(directory: Path, url: str) -> list[str]:
     names = _names(directory)
     hashes = {name: sha256_of(directory / name) for name in names}
     same = {n for n in names if n in there and known.get(n) == (there[n].version, hashes[n])}
-    # Of what others have put there nothing is removed.
+    # Never remove files of others.
     gone = [name for name in known if name in there and name not in hashes]
     new = [name for name in names if name not in same]
     if not new and not gone:
@@ -96,7 +96,7 @@ def _send(directory: Path, names: Sequence[str], url: str, hashes: dict[str, str
 
 
 def _fetch(directory: Path, url: str) -> None:
-    """Fetch a dataset that was begun; the record, which says that all is there, comes last."""
+    """Fetch an unfinished dataset; the record comes last and marks the copy as complete."""
     found = {n: of for n, of in object_store.files_in(url).items() if _is_part(n)}
     names = [name for name in found if not (directory / name).exists()]
     if names:
@@ -114,7 +114,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _is_part(name: str) -> bool:
-    """Whether a file belongs to the dataset: not to a run, which uses names with a dot."""
+    """Whether a file belongs to the dataset; files of a run have names that start with a dot."""
     return name == _HASHES or not any(part.startswith(".") for part in name.split("/"))
 
 
@@ -124,7 +124,7 @@ def _read_record(directory: Path) -> dict[str, tuple[str, str]]:
         entries = [json.loads(line) for line in lines]
         return {str(name): (str(version), str(sha256)) for name, version, sha256 in entries}
     except (OSError, ValueError, TypeError):
-        # Without it all files are sent again.
+        # Without the record all files are sent again.
         return {}
 
 

@@ -1,7 +1,7 @@
-"""A repository of the Hugging Face Hub: make it, list, send and fetch its files.
+"""A repository of the Hugging Face Hub: creates it, and lists, sends and fetches its files.
 
 Endpoint, token and offline mode are those of huggingface_hub (``HF_ENDPOINT``, ``HF_TOKEN``,
-``HF_HUB_OFFLINE``). Every failure becomes one sentence.
+``HF_HUB_OFFLINE``). Every failure becomes a one-sentence error.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fv2es_prep.errors import Fv2esError, StoreError, UsageError, words_of
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_AGAIN = "check the network and HF_ENDPOINT, and run the same command again: it continues"
+_AGAIN = "check the network and HF_ENDPOINT, then run the same command again to continue"
 _SIGN_IN = (
     "run `hf auth login`, or set HF_TOKEN to a token of https://huggingface.co/settings/tokens"
 )
 _DOWNLOADS = 8
-_DENIED = {401: "refuses the token", 403: "does not permit this with this token"}
+_DENIED = {401: "refuses the token", 403: "does not permit this with the token"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class HubRepository:
 
     @property
     def url(self) -> str:
-        """Its page."""
+        """URL of its page."""
         return f"{_api().endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
 
     def is_private(self) -> bool | None:
-        """Whether it is private; None if it is not there or not for this token."""
+        """Whether it is private; None if it does not exist or the token cannot see it."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         with told("read", self.name):
@@ -58,7 +58,7 @@ class HubRepository:
             return bool(info.private)
 
     def make(self, private: bool) -> None:
-        """Make the repository, and its branch, unless they are there."""
+        """Create the repository and its branch if they do not exist."""
         with told("make", self.name):
             api = _api()
             api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True)
@@ -67,7 +67,7 @@ class HubRepository:
                 api.create_branch(self.name, branch=branch, repo_type=kind, exist_ok=True)
 
     def names(self) -> tuple[str, list[str]]:
-        """The commit that the revision means now, and the names of its files."""
+        """The current commit of the revision, and the names of its files."""
         with told("read", self.name):
             info: Any = _api().repo_info(self.name, repo_type=self.kind, revision=self.revision)
             return str(info.sha), [file.rfilename for file in info.siblings or ()]
@@ -75,7 +75,7 @@ class HubRepository:
     def send(self, contents: Mapping[str, Path | bytes], gone: Sequence[str], message: str) -> str:
         """Send files and remove others, in one commit; returns the commit.
 
-        Large files go first, and those that the Hub has already are not sent again.
+        Large files go first; files that the Hub already has are not sent again.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -87,7 +87,7 @@ class HubRepository:
             return str(made.oid)
 
     def fetch(self, names: Sequence[str], directory: Path) -> None:
-        """Fetch files into a directory; those that lie there already are kept."""
+        """Fetch files into a directory; keep files that are already there."""
         api = _api()
         given: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
 
@@ -108,7 +108,7 @@ def refuse_without_token() -> None:
 
 @contextlib.contextmanager
 def told(what: str, name: str) -> Iterator[None]:
-    """Make one sentence of the exceptions of the client, which vary by its version."""
+    """Turn the client's exceptions, which vary by version, into one-sentence errors."""
     try:
         yield
     except Fv2esError:
@@ -121,24 +121,30 @@ def _told(what: str, name: str, error: Exception) -> Fv2esError:
     from huggingface_hub import constants, errors
 
     hub, said = constants.ENDPOINT, f"cannot {what} {name} on the Hugging Face Hub"
-    # A failed upload comes in an error of its thread, a failed download in one of the local cache.
+    # A failed upload is the cause of a thread's error, a failed download that of a cache error.
     wrapped = isinstance(error, RuntimeError | errors.LocalEntryNotFoundError)
     cause = error.__cause__ if wrapped and error.__cause__ else error
     if isinstance(cause, errors.HFValidationError):
-        return UsageError(f"{name!r} is no name of a repository", "give OWNER/NAME")
+        return UsageError(f"{name!r} is not the name of a repository", "pass OWNER/NAME")
     if isinstance(cause, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
-        return StoreError(f"{said}: HF_HUB_OFFLINE is set", "unset it where there is a network")
+        return StoreError(
+            f"{said}: HF_HUB_OFFLINE is set", "unset it on a machine with network access"
+        )
     if isinstance(cause, errors.GatedRepoError):
         hint = f"accept them on {hub}/{name}, signed in as the owner of the token"
-        return StoreError(f"{said}: its conditions are not accepted yet", hint)
+        return StoreError(f"{said}: you have not accepted its conditions", hint)
     if isinstance(cause, errors.RepositoryNotFoundError):
-        return StoreError(f"{said}: it is not there, or private and not for this token", _SIGN_IN)
+        return StoreError(
+            f"{said}: it does not exist, or is private and the token cannot see it", _SIGN_IN
+        )
     if isinstance(cause, errors.RevisionNotFoundError):
-        return StoreError(f"{said}: it has no such revision", f"see the branches of {hub}/{name}")
+        return StoreError(
+            f"{said}: it has no such revision", f"choose a branch listed on {hub}/{name}"
+        )
     if isinstance(cause, errors.HfHubHTTPError):
         status = cause.response.status_code
         if status in _DENIED:
-            hint = f"{_SIGN_IN}, with the right to write to {name}"
+            hint = f"{_SIGN_IN}, with write permission for {name}"
             return StoreError(f"{said}: {hub} {_DENIED[status]} (HTTP {status})", hint)
         server = cause.server_message or "no message"
         return StoreError(f"{said}: {hub} answered HTTP {status}: {server}", _AGAIN)

@@ -1,4 +1,4 @@
-"""Push a publication to the Hub, and pull one with every byte checked."""
+"""Pushes a publication to the Hub, and pulls one with every byte checked."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def push(
     revision: str | None = None,
     message: str = "",
 ) -> str:
-    """Send a publication in one commit; files of an earlier one that it lacks are removed.
+    """Send a publication in one commit; remove files of an earlier push that it no longer has.
 
     Args:
         publication: what to send.
-        name: ``OWNER/NAME``; a repository that is not there is made.
+        name: ``OWNER/NAME``; created if it does not exist.
         private: whether the repository is, or becomes, private.
-        revision: branch; one that is not there is made.
-        message: of the commit.
+        revision: branch; created if it does not exist.
+        message: commit message.
 
     Returns:
         The commit.
 
     Raises:
-        UsageError: there is no token, or a public repository was to be private.
-        StoreError: the Hub cannot be reached or does not accept it.
+        UsageError: there is no token, or the repository is public, but ``private`` is True.
+        StoreError: the Hub cannot be reached or refuses the files.
     """
     refuse_without_token()
     repository = HubRepository(name, KINDS[publication.kind], revision)
@@ -56,7 +56,7 @@ def push(
     if private and found is False:
         raise UsageError(
             f"{repository.url} is public, expected a private repository",
-            "pass --public if the licence permits that everybody reads it",
+            "pass --public if the licence permits everybody to read it",
         )
     repository.make(private)
     _, there = repository.names()
@@ -67,7 +67,7 @@ def push(
 
 
 def _sent_before(repository: HubRepository, names: list[str]) -> set[str]:
-    """The files that an earlier push has sent; what others added to the repository stays."""
+    """Names of the files that an earlier push sent; files that others added are not among them."""
     if MANIFEST not in names:
         return set()
     with tempfile.TemporaryDirectory() as place:
@@ -76,10 +76,10 @@ def _sent_before(repository: HubRepository, names: list[str]) -> set[str]:
 
 
 def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, str]:
-    """Fetch what `push` sent into a new directory, which appears when all bytes are checked.
+    """Fetch what `push` sent into a new directory, which appears once all bytes are checked.
 
     Args:
-        name: ``OWNER/NAME``; ``datasets/OWNER/NAME`` where a model has the same name.
+        name: ``OWNER/NAME``, or ``datasets/OWNER/NAME`` if a model has the same name.
         out: new directory.
         revision: branch, tag or commit.
 
@@ -88,16 +88,16 @@ def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, s
 
     Raises:
         UsageError: ``out`` is not empty.
-        StoreError: the Hub cannot be reached, the repository is not one of `push`, or a file has
-            other bytes than the manifest says.
+        StoreError: the Hub cannot be reached, `push` did not make the repository, or a file's bytes
+            differ from the manifest.
         OutputError: ``out`` cannot be written.
     """
     refuse_full(out)
     repository, commit, names = _found(name, revision)
     if MANIFEST not in names:
-        sentence = f"{repository.url} holds no {MANIFEST}: `fv2es push` did not make it"
-        raise StoreError(sentence, "name a repository that `fv2es push` made")
-    # Begun again by the same command, which keeps what is there.
+        sentence = f"{repository.url} has no {MANIFEST}: `fv2es push` did not make it"
+        raise StoreError(sentence, "pass a repository that `fv2es push` made")
+    # The same command continues here and keeps the files.
     partial = out.absolute().with_name(f".{out.name}.pull")
     make_directory(partial)
     repository.fetch([MANIFEST], partial)
@@ -113,7 +113,7 @@ def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, s
             "run the same command again; if it fails again, ask the owner to push again",
         )
     try:
-        # The client's own notes, which name places.
+        # The client's own notes, which contain local paths.
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         if out.is_dir():
             out.rmdir()
@@ -124,7 +124,7 @@ def pull(name: str, out: Path, revision: str | None = None) -> tuple[Manifest, s
 
 
 def _found(name: str, revision: str | None) -> tuple[HubRepository, str, list[str]]:
-    """The repository at its commit, with its names: the model of that name, else the dataset."""
+    """Repository, commit and file names of the model with this name, otherwise of the dataset."""
     kinds = list(KINDS.values())
     for prefix, kind in _PREFIXES.items():
         if name.startswith(prefix):
@@ -141,5 +141,5 @@ def _refuse_full_disk(directory: Path, manifest: Manifest) -> None:
     if needed > free:
         raise OutputError(
             f"{directory} has {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB",
-            "choose a directory of a larger disk with --out",
+            "choose a directory on a larger disk with --out",
         )

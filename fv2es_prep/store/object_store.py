@@ -1,7 +1,7 @@
-"""Files of an object store, through fsspec: list, read, fetch, send, remove.
+"""Files of an object store through fsspec: lists, reads, fetches, sends and removes them.
 
-A URL such as ``s3://bucket/place`` names a directory or a file of it. Endpoint and credentials are
-those of fsspec and of the store's own library. Leaves what files mean to the other modules.
+A URL such as ``s3://bucket/place`` names a directory or a file in a store. Endpoint and credentials
+are those of fsspec and of the store's own library. Leaves the meaning of files to other modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fv2es_prep.errors import StoreError, UsageError
 
 _BLOCK_BYTES = 1 << 22
-_HINT = "check the address, the credentials and the network; the same command continues"
+_HINT = "check the address, the credentials and the network, then run the same command again"
 
 
 class Stored(NamedTuple):
@@ -25,7 +25,7 @@ class Stored(NamedTuple):
 
     Attributes:
         size_bytes: its size.
-        version: what changes with its content, e.g. the ETag.
+        version: a value that changes with the content, e.g. the ETag.
         modified_s: when it was written, in seconds since 1970; 0 if unknown.
     """
 
@@ -35,11 +35,11 @@ class Stored(NamedTuple):
 
 
 def files_in(url: str) -> dict[str, Stored]:
-    """The files below a directory, by their path in it; none if it does not exist.
+    """List the files below a directory by relative path; empty if it does not exist.
 
     Raises:
         UsageError: the kind of store is unknown, or its library is not installed.
-        StoreError: the store cannot be read, or a path leads out of the directory.
+        StoreError: the store cannot be read, or a path leads outside the directory.
     """
     with _told("list", url):
         system, base = _open(url)
@@ -56,7 +56,7 @@ def files_in(url: str) -> dict[str, Stored]:
 
 
 def about(url: str) -> Stored:
-    """One file; raises FileNotFoundError if it does not exist, else as `files_in`."""
+    """Describe one file; FileNotFoundError if it does not exist, other errors as for `files_in`."""
     with _told("read", url):
         system, path = _open(url)
         found = system.info(path)
@@ -66,14 +66,14 @@ def about(url: str) -> Stored:
 
 
 def read(url: str) -> bytes:
-    """The content of a file; errors as of `about`."""
+    """Read a file; errors as for `about`."""
     with _told("read", url):
         system, path = _open(url)
         return bytes(system.cat_file(path))
 
 
 def sha256_of_url(url: str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; errors as of `about`."""
+    """SHA-256 of a file's bytes, in hexadecimal; errors as for `about`."""
     digest = hashlib.sha256()
     with _told("read", url):
         system, path = _open(url)
@@ -84,9 +84,9 @@ def sha256_of_url(url: str) -> str:
 
 
 def fetch(url: str, places: Mapping[str, Path]) -> None:
-    """Copy files of a directory, several at a time: path in it -> local path; each appears whole.
+    """Copy files, several at a time: relative path -> local path. Each appears when complete.
 
-    Errors as of `about`; a local one is a StoreError, too.
+    Errors as for `about`; a local error is also a StoreError.
     """
     begun = {
         name: place.with_name(f".{place.name}.{os.getpid()}.tmp") for name, place in places.items()
@@ -106,10 +106,10 @@ def fetch(url: str, places: Mapping[str, Path]) -> None:
 
 
 def send(directory: Path, names: Sequence[str], url: str) -> None:
-    """Copy files of a directory into a store, several at a time; each appears when it is whole.
+    """Copy files of a directory to a store, several at a time; each appears when complete.
 
     Raises:
-        UsageError, StoreError: as of `files_in`.
+        UsageError, StoreError: as for `files_in`.
     """
     with _told("write", url):
         system, base = _open(url)
@@ -118,7 +118,7 @@ def send(directory: Path, names: Sequence[str], url: str) -> None:
 
 
 def remove(url: str, names: Sequence[str]) -> None:
-    """Remove files of a directory; errors as of `send`."""
+    """Remove files of a directory; errors as for `send`."""
     with _told("write", url):
         system, base = _open(url)
         if names:
@@ -130,9 +130,9 @@ def _open(url: str) -> tuple[Any, str]:
 
     scheme, _, rest = url.partition("://")
     if scheme in ("file", "local") or rest[:1] in ("", "/"):
-        raise UsageError(f"{url} names no place in an object store", "write e.g. s3://bucket/place")
+        raise UsageError(f"{url} names no path in an object store", "write e.g. s3://bucket/place")
     try:
-        # A store that others write to is listed anew each time.
+        # List the store each time, since others may write to it.
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         hint = 'pip install "fv2es[s3]"' if scheme in ("s3", "s3a") else f"install it: {error}"
@@ -153,7 +153,7 @@ def _stored(found: Mapping[str, Any]) -> Stored:
 
 @contextlib.contextmanager
 def _told(what: str, url: str) -> Iterator[None]:
-    """Errors of the store as StoreError; a missing file stays a FileNotFoundError."""
+    """Raise errors of the store as StoreError; a missing file stays a FileNotFoundError."""
     try:
         yield
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def _told(what: str, url: str) -> Iterator[None]:
     except OSError as error:
         raise _cannot(what, url, error) from error
     except Exception as error:
-        # The base class of the errors of S3's library, which is no OSError.
+        # Errors of the S3 library derive from this class, which is not an OSError.
         library = sys.modules.get("botocore.exceptions")
         if library is None or not isinstance(error, library.BotoCoreError):
             raise

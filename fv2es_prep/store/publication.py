@@ -1,4 +1,4 @@
-"""What is published of a run or a dataset: its files, its card, and the manifest of their bytes."""
+"""What `fv2es push` publishes: files of a run or dataset, their card, and their manifest."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fv2es_prep.errors import DAMAGE, StoreError, UsageError, words_of
 from fv2es_prep.utils.files import read_regular, sha256_of
 
 MANIFEST, CARD = "fv2es.json", "README.md"
-# Stands for the name of the repository in a card.
+# Placeholder of the repository's name in a card.
 NAME_IN_CARD = "OWNER/NAME"
 # Kind of publication -> what the Hub calls its repository.
 KINDS = {"run": "model", "shards": "dataset"}
 _FORMAT, _VERSION = "fv2es-publication", "1.0"
 _MOST_BYTES = 64 << 20
 _SAFE_NAME = re.compile(r"[^\\:\x00-\x1f]{1,200}")
-# Suffixes of the files that are searched for places of this machine.
+# Suffixes of files that are searched for local paths.
 _TEXT = {".json", ".jsonl", ".md", ".csv", ".toml", ".txt"}
-_HINT = "push it again with `fv2es push`"
+_HINT = "run `fv2es push` again"
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What one `fv2es push` sends.
+    """The content of one `fv2es push`.
 
     Attributes:
         kind: one of `KINDS`.
-        files: name in the repository -> the file, or its bytes; without card and manifest.
+        files: name in the repository -> path or bytes of the file; without card and manifest.
         card: text of README.md; see `NAME_IN_CARD`.
         licence: what the licence of the data says, in one sentence.
     """
@@ -45,12 +45,12 @@ class Publication:
     licence: str
 
     def sizes(self) -> dict[str, int]:
-        """Name -> bytes, of all that is sent but the manifest."""
+        """Name -> size in bytes, of all files except the manifest."""
         known = {n: len(v) if isinstance(v, bytes) else v.stat().st_size for n, v in self._all()}
         return dict(sorted(known.items()))
 
     def manifest(self) -> Manifest:
-        """The digests of the files; of the card none, since owners edit cards on the Hub."""
+        """The digests of the files, without the card, since owners edit cards on the Hub."""
         sizes = self.sizes()
         digests = {
             name: sha256(v).hexdigest() if isinstance(v, bytes) else sha256_of(v)
@@ -60,12 +60,12 @@ class Publication:
         return Manifest(self.kind, self.licence, files)
 
     def contents(self) -> dict[str, Path | bytes]:
-        """All that is sent, with card and manifest."""
+        """All files to send, with card and manifest."""
         return {**dict(self._all()), MANIFEST: self.manifest().to_bytes()}
 
     def refuse_places(self, *places: Path) -> None:
-        """Raise UsageError if a text names one of these directories of this machine."""
-        # No part of a longer name or of an address.
+        """Raise UsageError if a text file contains one of these local directories."""
+        # Not as part of a longer name or of a URL.
         named = "|".join(re.escape(str(p)) for p in sorted(places) if len(p.parts) > 1)
         pattern = re.compile(rf"(?<![\w/.])(?:{named})(?![\w.-])".encode())
         for name, value in self._all():
@@ -74,7 +74,7 @@ class Publication:
             text = value if isinstance(value, bytes) else value.read_bytes()
             if found := pattern.search(text):
                 raise UsageError(
-                    f"{name} names {found[0].decode()}, a place of this machine, and is not sent",
+                    f"{name} contains the local path {found[0].decode()} and is not sent",
                     "remove the path from the file",
                 )
 
@@ -85,7 +85,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """SHA-256 and bytes of one published file."""
+    """SHA-256 and size in bytes of one published file."""
 
     sha256: str
     size_bytes: int
@@ -93,12 +93,12 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``fv2es.json`` of a repository says.
+    """The content of ``fv2es.json`` of a repository.
 
     Attributes:
         kind: one of `KINDS`.
         licence: what the licence of the data says, in one sentence.
-        files: name -> digest and size, of all files but the card.
+        files: name -> digest and size, of all files except the card.
     """
 
     kind: str
@@ -107,7 +107,7 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(file.size_bytes for file in self.files.values())
 
     def to_bytes(self) -> bytes:
@@ -116,7 +116,7 @@ class Manifest:
         return (json.dumps({**head, **asdict(self)}, indent=2, ensure_ascii=False) + "\n").encode()
 
     def problems(self, directory: Path) -> dict[str, str]:
-        """Name -> what is wrong with a file of the directory: missing, or of other bytes."""
+        """Name -> problem of a file in the directory: missing, or with other bytes."""
         found = {}
         for name, expected in self.files.items():
             path = directory / name
@@ -126,12 +126,12 @@ class Manifest:
                 size = path.stat().st_size
                 found[name] = f"has {size} bytes, {MANIFEST} says {expected.size_bytes}"
             elif sha256_of(path) != expected.sha256:
-                found[name] = f"has another SHA-256 than {MANIFEST} says"
+                found[name] = f"has a SHA-256 that differs from {MANIFEST}"
         return found
 
 
 def read_manifest(path: Path, repository: str) -> Manifest:
-    """Read ``fv2es.json``, which anybody may have written.
+    """Read ``fv2es.json`` of unknown origin.
 
     Raises:
         StoreError: it is damaged, from a later version, or names a file outside its directory.
@@ -146,7 +146,7 @@ def read_manifest(path: Path, repository: str) -> Manifest:
             raise ValueError(f"its kind is {manifest.kind!r}, expected one of {', '.join(KINDS)}")
         for name in manifest.files:
             parts = name.split("/")
-            # Names with a dot in front are those of the download itself.
+            # The download itself uses names that start with a dot.
             if not _SAFE_NAME.fullmatch(name) or any(p[:1] in ("", ".") for p in parts):
                 raise ValueError(f"it names the unsafe file {name!r}")
         return manifest

@@ -1,8 +1,8 @@
-"""Raw files of an object store: names for the scan, and media copied one recording at a time.
+"""Raw files of an object store: a mirror for the scan, and media copied by recording.
 
 A scan sees a local mirror of the corpus in which text files are whole and media are empty files of
-the right size. What it returns names media by their URLs; whoever decodes or hashes one works on a
-copy that is removed with its `staging` block.
+the right size. The scan's result names media by their URLs; code that decodes or hashes a file
+works on a copy, which is removed at the end of its `staging` block.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _mirrors: dict[Path, str] = {}
 
 
 class Status(NamedTuple):
-    """What `os.stat_result` says of a local file, of a stored one; the inode is of its version."""
+    """The fields of `os.stat_result` for a stored file; the inode stands for its version."""
 
     st_mode: int
     st_ino: int
@@ -56,7 +56,7 @@ _staging: ContextVar[_Staging | None] = ContextVar("staging", default=None)
 
 @contextlib.contextmanager
 def mirrored(raw: Path) -> Iterator[Path]:
-    """A local path for a scan of a raw corpus, which may be a URL; see `stored_recording`.
+    """Yield a local path for a scan of a raw corpus, which may be a URL; see `stored_recording`.
 
     Raises:
         CorpusError: there is nothing at the URL.
@@ -91,19 +91,19 @@ def mirrored(raw: Path) -> Iterator[Path]:
 
 
 def is_media(path: Path) -> bool:
-    """Whether a file is one of media by its name: a scan needs its name and size alone."""
+    """Whether a name is that of a media file; a scan needs only its name and size."""
     return path.suffix.lower() in _MEDIA
 
 
 def stored_recording(recording: Recording) -> Recording:
-    """The recording that a scan found in a mirror, with the URLs of its files."""
+    """Replace the mirror's paths in a recording by the URLs of its files."""
     video, audio = _stored(recording.video), _stored(recording.audio)
     return replace(recording, video=video, audio=audio)
 
 
 @contextlib.contextmanager
 def staging() -> Iterator[None]:
-    """Keep copies of stored files to the end of the block, also from block to block within it."""
+    """Keep copies of stored files until the end of the block; nested blocks share them."""
     if _staging.get() is not None:
         yield
         return
@@ -116,16 +116,16 @@ def staging() -> Iterator[None]:
 
 
 def staged(path: Path) -> Path:
-    """A local path of a raw file: itself, or the copy of the present version of a stored one.
+    """Local path of a raw file: itself, or a copy of the current version of a stored file.
 
     Raises:
-        FileNotFoundError: the store lacks the file.
-        StoreError: the store cannot be read, or the file changes whenever it is read.
+        FileNotFoundError: the file is not in the store.
+        StoreError: the store cannot be read, or the file changed during every attempt to read it.
     """
     if (url := url_of(_stored(path) or path)) is None:
         return path
     held = _staging.get()
-    assert held is not None, "whoever reads stored media does it within staging()"
+    assert held is not None, "stored media are read within staging() only"
     for _ in range(3):
         version = object_store.about(url).version
         if url in held.copies and held.copies[url][0] == version:
@@ -134,7 +134,9 @@ def staged(path: Path) -> Path:
         copy = Path(folder) / path.name
         object_store.fetch(url.rpartition("/")[0], {path.name: copy})
         held.copies[url] = version, copy
-    raise StoreError(f"{url} changes whenever it is read", "wait until nobody writes to it")
+    raise StoreError(
+        f"{url} changed during every attempt to read it", "wait until nothing writes to it"
+    )
 
 
 def status_of(path: Path) -> os.stat_result | Status:
@@ -148,7 +150,7 @@ def status_of(path: Path) -> os.stat_result | Status:
 
 
 def sha256_of_raw(path: Path) -> str:
-    """SHA-256 of a raw file: of its copy where there is a `staging` block, else as it comes."""
+    """SHA-256 of a raw file: of its copy in a `staging` block, otherwise streamed."""
     url = url_of(path)
     if url is not None and _staging.get() is None:
         return object_store.sha256_of_url(url)
@@ -156,7 +158,7 @@ def sha256_of_raw(path: Path) -> str:
 
 
 def _stored(path: Path | None) -> Path | None:
-    """The URL of a file of a mirror that stands for one in the store; other paths as they are."""
+    """The URL of a mirrored file; other paths unchanged."""
     if path is not None and is_media(path):
         for root, url in _mirrors.items():
             if path.is_relative_to(root):

@@ -1,8 +1,8 @@
-"""Datasets of an object store as local directories, whose shards are fetched when they are opened.
+"""Datasets of an object store as local directories, whose shards are fetched on first use.
 
-A directory mirrors one version of a dataset: `CACHE/datasets/NAME-DIGEST/`, where the digest is
-that of the URL and of index.json. Its small files are there from the start. The shards of all
-mirrors together are bounded; the oldest are removed for new ones.
+A directory mirrors one version of a dataset: `CACHE/datasets/NAME-DIGEST/`, with a digest of the
+URL and of index.json. Small files are fetched at the start. The total size of the shards of all
+mirrors is limited; the oldest shards are removed to make room.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CACHE_VARIABLE, BYTES_VARIABLE = "FV2ES_CACHE", "FV2ES_CACHE_GB"
 SHARD_SUFFIX = ".h5"
 _DEFAULT_GB = 50.0
 _MARK, _CLAIMS, _INDEX = ".store.json", ".claims", "index.json"
-# Large, for people, or of the machine that made the dataset.
+# Not mirrored: large, for people only, or specific to the machine that made the dataset.
 _NOT_MIRRORED = ("report.html",)
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class _Mirror:
-    """What a mirror holds of the store: size and, where the index says it, SHA-256 by name."""
+    """Files of a mirror by name: size and, if the index has it, SHA-256."""
 
     url: str
     sizes: dict[str, int]
@@ -49,16 +49,16 @@ class _Mirror:
 
 
 def cache_directory() -> Path:
-    """Where copies of stored files lie: ``FV2ES_CACHE``, or ``~/.cache/fv2es``."""
+    """Directory of copies of stored files: ``FV2ES_CACHE``, or ``~/.cache/fv2es``."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).absolute() if named else Path.home() / ".cache" / "fv2es"
 
 
 def cache_bytes() -> int:
-    """The most bytes of cached shards: ``FV2ES_CACHE_GB`` (10^9 bytes), or 50.
+    """Limit on cached shards in bytes: ``FV2ES_CACHE_GB`` (10^9 bytes), or 50 GB.
 
     Raises:
-        SettingsError: it is no positive number.
+        SettingsError: the variable is not a positive number.
     """
     text = os.environ.get(BYTES_VARIABLE, str(_DEFAULT_GB))
     try:
@@ -77,7 +77,7 @@ def local_name(url: str, *parts: bytes) -> str:
 
 
 def dataset_directory(place: Path) -> Path:
-    """The local directory of a dataset; of a URL, its mirror, which is made if it is not there.
+    """Local directory of a dataset; for a URL its mirror, which is created if needed.
 
     Raises:
         UsageError: the URL holds no finished dataset, or is of an unknown kind.
@@ -100,12 +100,12 @@ def dataset_directory(place: Path) -> Path:
 
 
 def here(path: Path) -> Path:
-    """The path of a shard, which is fetched first if its directory is a mirror that lacks it.
+    """Return the path of a shard; fetch it first if its directory is a mirror without it.
 
-    One process fetches it, others wait. Its SHA-256 is compared with the index.
+    One process fetches it while others wait. Its SHA-256 is checked against the index.
 
     Raises:
-        ShardError: the store lacks it, or has other bytes than the index says.
+        ShardError: it is not in the store, or its bytes differ from the index.
         StoreError: the store cannot be read.
     """
     while not path.exists():
@@ -114,7 +114,7 @@ def here(path: Path) -> Path:
             break
         if claim := Claim.take(path.parent / _CLAIMS, path.name):
             with claim:
-                # It may have come since it was missed.
+                # Another process may have fetched it in the meantime.
                 if not path.exists():
                     _fetch(path, mirror)
         else:
@@ -123,21 +123,21 @@ def here(path: Path) -> Path:
 
 
 def stored_size(path: Path) -> int | None:
-    """Size in bytes of a shard that a mirror has in its store; None of any other path."""
+    """Size in bytes of a shard in the store of a mirror; None for any other path."""
     mirror = _mirror(path.parent)
     return mirror.sizes.get(path.name) if mirror else None
 
 
 def shards_of_mirror(directory: Path) -> set[str]:
-    """Names of the shards in the store that a directory mirrors; none of any other directory."""
+    """Names of the shards in the store of a mirror; empty for any other directory."""
     mirror = _mirror(directory)
     return {*mirror.sizes} if mirror else set()
 
 
 def most_open(directory: Path, size_bytes: int) -> int | None:
-    """How many shards of that size a process may hold open; None if it is no mirror.
+    """Number of shards of a size that a process may hold open; None if it is not a mirror.
 
-    A shard that is open takes its place on the disk also when the cache has removed it.
+    An open shard uses disk space even after the cache has removed it.
     """
     return max(1, cache_bytes() // max(size_bytes, 1)) if _mirror(directory) else None
 
@@ -148,7 +148,7 @@ def _mirror(directory: Path) -> _Mirror | None:
 
 @functools.lru_cache(maxsize=8)
 def _read_mark(directory: Path) -> _Mirror:
-    # A mirror never changes: another version of the dataset has another one.
+    # A mirror never changes: another version of the dataset has another mirror.
     return _Mirror(**json.loads((directory / _MARK).read_text(encoding="utf-8")))
 
 
@@ -169,7 +169,7 @@ def _make(url: str, index: bytes, directory: Path) -> None:
         with whole_file(begun / _INDEX) as temporary:
             temporary.write_bytes(index)
         write_json(begun / _MARK, asdict(_Mirror(url, shards, _digests(index))))
-        # Another process may have made it meanwhile.
+        # Another process may have made it in the meantime.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             if not directory.is_dir():
                 begun.rename(directory)
@@ -182,7 +182,7 @@ def _is_shard(name: str) -> bool:
 
 
 def _digests(index: bytes) -> dict[str, str]:
-    """Name of a shard -> SHA-256; of a damaged index, which readers refuse, none."""
+    """Name of a shard -> SHA-256; empty for a damaged index, which readers refuse."""
     try:
         return {str(one["name"]): str(one["sha256"]) for one in json.loads(index)["shards"]}
     except (ValueError, LookupError, TypeError):
@@ -207,13 +207,13 @@ def _fetch(path: Path, mirror: _Mirror) -> None:
 
 
 def _make_room(size_bytes: int) -> None:
-    """Remove the oldest shards of all mirrors until so many bytes fit."""
+    """Remove the oldest shards of all mirrors until this many bytes fit."""
     shards = (cache_directory() / "datasets").glob(f"*/*{SHARD_SUFFIX}")
-    # Left by a process that died.
+    # A leftover of a process that died.
     begun = (cache_directory() / "datasets").glob(f"*/.*{TEMPORARY_SUFFIX}")
     found = []
     for path in (*shards, *begun):
-        # Another process may remove it.
+        # Another process may remove it first.
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             found.append((status.st_mtime_ns, status.st_size, path))

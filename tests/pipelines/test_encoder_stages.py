@@ -154,10 +154,10 @@ def test_what_does_not_fit_is_refused_in_one_sentence(plain, encoder, tmp_path):
         assert result.exit_code in (1, 2), result.output
         return " ".join(result.output.split())
 
-    assert "is a bert, which is no audio encoder here" in refused(f"audio:{bert}")
+    assert "is a bert, expected a supported audio encoder" in refused(f"audio:{bert}")
     layer = ("--set", "encoders.text-b.layer=9")
     assert "has the layer 9, expected -4 to 3" in refused(f"text:b={bert}", *layer)
-    assert "encoders.text-c.layer is of no chosen stage" in refused(
+    assert "encoders.text-c.layer does not belong to a chosen encoder stage" in refused(
         f"text:b={bert}", "--set", "encoders.text-c.layer=1"
     )
     assert "the stage text-b has no encoder" in refused("text-b")

@@ -170,8 +170,8 @@ def test_a_stored_name_must_not_lead_out(cache: Path, request: pytest.FixtureReq
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("file:///shards", "names no place in an object store"),
-        ("s3://", "names no place in an object store"),
+        ("file:///shards", "names no path in an object store"),
+        ("s3://", "names no path in an object store"),
         ("nostore://a/b", "unknown kind of store"),
     ],
 )

@@ -138,7 +138,7 @@ def test_no_recipe_depends_on_the_order_of_shards(recipe):
         ({"recipe": "magic"}, "unknown recipe"),
         ({"shares": (0.5, 0.5)}, "invalid shares"),
         ({"shares": (0.5, 0.6, 0.2)}, "invalid shares"),
-        ({"by": "speaker"}, "takes no groups"),
+        ({"by": "speaker"}, "does not use groups"),
         ({"folds": 2}, "too few"),
         ({"folds": "some"}, "invalid number of folds"),
         ({"folds": "all"}, "no groups"),

@@ -106,7 +106,10 @@ def test_an_upload_that_failed_is_continued(hub: Hub) -> None:
     hub.room = 2
     with pytest.raises(StoreError, match="HTTP 507.*no room") as error:
         push(small(**files), "me/it")
-    assert "it continues" in error.value.hint and held(hub, "models/me/it") == {}
+    assert (
+        "run the same command again to continue" in error.value.hint
+        and held(hub, "models/me/it") == {}
+    )
     hub.room = 1000
     push(small(**files), "me/it")
     assert len(hub.sent) == len(set(hub.sent)) == 4
@@ -117,7 +120,7 @@ def test_other_bytes_than_published_are_refused_and_fetched_again(hub: Hub, tmp_
     push(small(a=b"right", b=LARGE), "me/it")
     right = held(hub, "models/me/it")
     repository = hub.repositories["models/me/it"]
-    for other, problem in ((b"wrong", "another SHA-256"), (b"long wrong", "has 10 bytes")):
+    for other, problem in ((b"wrong", "a SHA-256 that differs"), (b"long wrong", "has 10 bytes")):
         repository.commit("main", {**right, "a": other})
         with pytest.raises(StoreError, match=f"^a of .*{problem}"):
             pull("me/it", tmp_path / "out")
@@ -142,7 +145,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str, proble
 def test_a_repository_of_others_is_named(hub: Hub, tmp_path: Path) -> None:
     push(small(a=b"1"), "me/it")
     hub.repositories["models/me/it"].commit("main", {"config.json": b"{}"})
-    with pytest.raises(StoreError, match=r"holds no fv2es\.json"):
+    with pytest.raises(StoreError, match=r"has no fv2es\.json"):
         pull("me/it", tmp_path / "out")
 
 
@@ -166,17 +169,17 @@ def test_errors_are_one_sentence_and_a_hint(
         assert error.value.hint  # type: ignore[attr-defined]
         assert not out.exists()
 
-    refused(lambda: pull("me/none", out), "it is not there, or private")
-    refused(lambda: pull("a/b/c", out), "is no name of a repository", UsageError)
+    refused(lambda: pull("me/none", out), "it does not exist, or is private")
+    refused(lambda: pull("a/b/c", out), "is not the name of a repository", UsageError)
     refused(lambda: push(small(a=b""), "others/it"), r"does not permit .*\(HTTP 403\)")
     push(small(a=b""), "me/it")
     hub.repositories["models/me/it"].gated = True
-    refused(lambda: pull("me/it", out), "its conditions are not accepted yet")
+    refused(lambda: pull("me/it", out), "you have not accepted its conditions")
     hub.repositories["models/me/it"].gated = False
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     refused(lambda: push(small(a=LARGE), "me/it"), "has no Xet storage")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
-    refused(lambda: pull("me/it", out), "private and not for this token")
+    refused(lambda: pull("me/it", out), "is private and the token cannot see it")
     refused(lambda: push(small(a=b""), "me/new"), r"refuses the token \(HTTP 401\)")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     refused(lambda: push(small(a=b""), "me/it"), "there is no token", UsageError)
@@ -228,7 +231,7 @@ def test_a_text_that_names_a_place_of_this_machine_is_not_sent(text: str, found:
     place = Path("/data/people/me")
     publication = small(**{"a.json": text.format(place=place).encode(), "b.h5": b"/data/people/me"})
     if found:
-        with pytest.raises(UsageError, match=r"^a\.json names /data/people/me"):
+        with pytest.raises(UsageError, match=r"^a\.json contains the local path /data/people/me"):
             publication.refuse_places(place)
     else:
         publication.refuse_places(place, Path("/"))

@@ -1,6 +1,6 @@
-"""Loading a pretrained encoder: data only, once per process, and the output of one of its layers.
+"""Loads a pretrained encoder, data only and once per process, and computes one layer's output.
 
-Leaves to `waveform_encoder`, `picture_encoder` and `transcript_encoder` how inputs become batches.
+Leaves batching of inputs to `waveform_encoder`, `picture_encoder` and `transcript_encoder`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Encode = Callable[[Sequence[Any]], list["NDArray[np.float32]"]]
-# Weights that an encoder lacks without harm: only training reads them, or nothing does.
+# Weights that an encoder may lack, since only training uses them, or nothing does.
 _UNREAD = ("pooler.", "masked_spec_embed", "mask_token", "position_ids")
 _LAYERS = ("encoder.layers", "encoder.layer", "transformer.layer", "layers", "layer")
 
@@ -37,10 +37,10 @@ _LAYERS = ("encoder.layers", "encoder.layer", "transformer.layer", "layers", "la
 def load_encoder(
     kind: str, name_or_dir: str, settings: EncoderSettings, context: StageContext
 ) -> Encode:
-    """The function from inputs of a kind to rows of an encoder, float32 (R, width) each.
+    """Load the function from inputs of a kind to rows of an encoder, float32 (R, width) each.
 
     Raises:
-        TokenizerError: it cannot be loaded, or is not the one of the settings.
+        TokenizerError: the encoder cannot be loaded, or is not the one in the settings.
     """
     directory = encoder_directory(kind, name_or_dir)
     found = encoder_digest(directory)
@@ -48,7 +48,7 @@ def load_encoder(
         raise TokenizerError(
             f"the encoder {name_or_dir!r} has the digest {found[:12]}, "
             f"expected {settings.sha256[:12]}",
-            "every worker, and every later run, must find the same files under that name",
+            "put the same files under that name for every worker and every later run",
         )
     network = _network(directory, context.device)
     if kind == "audio":
@@ -68,7 +68,7 @@ def load_encoder(
 
 @functools.lru_cache(maxsize=4)
 def _network(directory: Path, device: str) -> Any:
-    """The network in float32 on a device; of an encoder and decoder the encoder alone."""
+    """Load the network in float32 on a device; only the encoder of an encoder-decoder."""
     import torch
 
     try:
@@ -76,16 +76,16 @@ def _network(directory: Path, device: str) -> Any:
             config = encoder_config(directory, directory.name)
             network, about = load_network(str(directory), config, True, torch.float32)
         if missing := sorted(k for k in about["missing_keys"] if not any(u in k for u in _UNREAD)):
-            raise ValueError(f"it lacks {len(missing)} weights, the first is {missing[0]!r}")
+            raise ValueError(f"it lacks {len(missing)} weights, first {missing[0]!r}")
         if config.model_type == "whisper":
             network = network.encoder
         return network.eval().to(device)
-    except Exception as error:  # those of several libraries, which vary with the damage
+    except Exception as error:  # errors of several libraries; the type varies with the damage
         raise cannot_load(directory.name, error) from error
 
 
 def load_processor(directory: Path, kind: str) -> Any:
-    """The encoder's feature extractor or image processor; TokenizerError if there is none."""
+    """Load the encoder's feature extractor or image processor; TokenizerError if it has none."""
     import transformers
 
     try:
@@ -97,14 +97,14 @@ def load_processor(directory: Path, kind: str) -> Any:
 
 
 class _Reached(Exception):  # noqa: N818  # no error: it ends the work early
-    """A layer's input was seen: what comes after it is not computed."""
+    """Raised when a layer's input is known, to skip all later layers."""
 
 
 def hidden_state(network: nn.Module, layer: int, settings: EncoderSettings, run: Any) -> Tensor:
-    """What ``run()`` computes: the input of layer ``layer``, or its result at the last.
+    """Call ``run()``; return the input of layer ``layer``, or the output after the last layer.
 
     Raises:
-        TokenizerError: the network has no such list of layers.
+        TokenizerError: the network's list of layers is unknown.
     """
     if layer == settings.layers:
         found: Tensor = run()
@@ -141,16 +141,16 @@ def _layers(network: Any, settings: EncoderSettings) -> Any:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """No gradients, and no reduced precision in the convolutions of a GPU."""
+    """Disable gradients, and reduced precision in convolutions on a GPU."""
     import torch
 
-    # inference_mode is left out: some networks write into their inputs.
+    # Not inference_mode: some networks write into their inputs.
     with (
         torch.no_grad(),
         torch.backends.cudnn.flags(allow_tf32=False),
         warnings.catch_warnings(),
     ):
-        # WavLM passes masks of two types to torch, which accepts them.
+        # WavLM passes masks of two types to torch, which accepts them but warns.
         warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
         yield
 

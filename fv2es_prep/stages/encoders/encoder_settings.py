@@ -33,7 +33,7 @@ class EncoderOptions:
 
 @dataclass(frozen=True)
 class EncoderSettings(EncoderOptions):
-    """What a dataset stores; it is read without the encoder.
+    """What a dataset stores of an encoder; reading it needs no encoder.
 
     Attributes:
         encoder: Name at the hub, or last part of the directory.

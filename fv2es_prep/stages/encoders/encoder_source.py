@@ -1,4 +1,4 @@
-"""Which encoder a stage means, ``KIND:NAME_OR_DIR`` or ``KIND:ALIAS=NAME_OR_DIR``; its identity.
+"""Resolves ``KIND:NAME_OR_DIR`` or ``KIND:ALIAS=NAME_OR_DIR`` to an encoder; describes it.
 
 Leaves the weights to `encoder_loading`.
 """
@@ -31,7 +31,7 @@ ARCHITECTURES = {
         *("camembert", "deberta", "deberta-v2", "modernbert"),
     ),
 }
-# Their first token has this position + 1.
+# The first token of these has this position + 1.
 _SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _DECISIVE = ("*.safetensors", "*.json", "*.model", "vocab.txt", "merges.txt")
 
@@ -56,7 +56,7 @@ def split_stages(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]
         if sources.setdefault(stage, source) != source:
             raise SettingsError(
                 f"{sources[stage]} and {source} would both be the stage {stage}",
-                f"choose a name: {kind}:NAME={source}",
+                f"name one of them: {kind}:NAME={source}",
             )
         found.append(stage)
     return tuple(dict.fromkeys(found)), sources
@@ -125,17 +125,16 @@ def _refuse_strangers(sources: Iterable[str], given: Mapping[str, Any]) -> None:
     for path in given:
         if path.rpartition(".")[0] not in known:
             raise SettingsError(
-                f"encoders.{path} is of no chosen stage",
+                f"encoders.{path} does not belong to a chosen encoder stage",
                 f"write STAGE.FIELD, where STAGE is {' or '.join(sorted(known)) or 'an encoder'}",
             )
 
 
 def encoder_directory(kind: str, name_or_dir: str) -> Path:
-    """The directory of an encoder, downloaded if need be: configuration and safetensors alone.
+    """Return the directory of an encoder; download configuration and safetensors if needed.
 
     Raises:
-        TokenizerError: it is neither a directory nor to be had from the hub, or it is refused, see
-            `check_pretrained`.
+        TokenizerError: it is neither a directory nor on the hub, or `check_pretrained` refuses it.
     """
     if is_local(name_or_dir, "encoder", f"{kind}:") and Path(name_or_dir).is_dir():
         return Path(name_or_dir)
@@ -146,24 +145,24 @@ def encoder_directory(kind: str, name_or_dir: str) -> Path:
     except Exception as error:  # the client's exceptions vary by version
         raise TokenizerError(
             f"the encoder {name_or_dir!r} cannot be fetched: {type(error).__name__}",
-            f"fetch it with `hf download {name_or_dir} --local-dir DIR`, and pass {kind}:DIR",
+            f"run `hf download {name_or_dir} --local-dir DIR`, and pass {kind}:DIR",
         ) from error
     is_local(place, "encoder", f"{kind}:")
     return Path(place)
 
 
 def encoder_digest(directory: Path) -> str:
-    """SHA-256 over all files that decide what an encoder gives."""
+    """SHA-256 over all files that decide an encoder's output."""
     paths = {path for pattern in _DECISIVE for path in directory.glob(pattern)}
     return digest_of({path.name: sha256_of(path) for path in sorted(paths)})
 
 
 def describe_encoder(stage: str, name_or_dir: str, options: EncoderOptions) -> EncoderSettings:
-    """What a dataset stores of an encoder; reads its configuration and hashes its files.
+    """Describe an encoder for a dataset: read its configuration and hash its files.
 
     Raises:
         TokenizerError: there is no such encoder, or it cannot be read.
-        SettingsError: its architecture or layer is none that can be used.
+        SettingsError: its architecture or layer is not supported.
     """
     kind = stage.partition("-")[0]
     directory = encoder_directory(kind, name_or_dir)
@@ -171,8 +170,8 @@ def describe_encoder(stage: str, name_or_dir: str, options: EncoderOptions) -> E
     architecture = str(config.model_type)
     if architecture not in ARCHITECTURES[kind]:
         raise SettingsError(
-            f"the encoder {name_or_dir!r} is a {architecture}, which is no {kind} encoder here",
-            f"{kind}: takes {', '.join(ARCHITECTURES[kind])}",
+            f"the encoder {name_or_dir!r} is a {architecture}, expected a supported {kind} encoder",
+            f"use one of {', '.join(ARCHITECTURES[kind])}",
         )
     sizes = getattr(config, "vision_config", config)
     layers = int(sizes.num_hidden_layers)
@@ -200,7 +199,7 @@ def describe_encoder(stage: str, name_or_dir: str, options: EncoderOptions) -> E
 
 
 def encoder_config(directory: Path, name: str) -> Any:
-    """The configuration of transformers; TokenizerError if it cannot be read."""
+    """Read the transformers configuration; TokenizerError if it cannot be read."""
     from transformers import AutoConfig
 
     try:
@@ -230,7 +229,7 @@ def _rate_hz(config: Any, directory: Path) -> float:
     try:
         values = _json(directory / "preprocessor_config.json")
         if config.model_type == "whisper":
-            # Its second convolution halves the rate.
+            # Whisper's second convolution halves the rate.
             return float(values["sampling_rate"] / (2 * values.get("hop_length", 160)))
         return float(values["sampling_rate"] / math.prod(config.conv_stride))
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
@@ -238,7 +237,7 @@ def _rate_hz(config: Any, directory: Path) -> float:
 
 
 def _most_tokens(config: Any, directory: Path) -> int:
-    """The longest sequence that it has positions for."""
+    """The longest sequence that the encoder has positions for."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 512)
     if config.model_type in _SHIFTED:
         positions -= 1 + int(config.pad_token_id or 0)

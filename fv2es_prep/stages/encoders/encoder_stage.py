@@ -1,7 +1,7 @@
 """An encoder stage: its columns, its invariant, and how its values are stored.
 
-Needs neither the encoder nor transformers, unless values are made: the dataset stores what the
-columns follow from.
+Needs neither the encoder nor transformers unless values are made: the columns follow from what the
+dataset stores.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class EncoderStage(Stage):
         chosen = self.settings_of(context.settings)
         source = dict(context.encoders).get(self.name, "")
         if not source and is_here(chosen.encoder):
-            # A cached download; its digest is checked.
+            # A cached download is enough: its digest is checked.
             source = chosen.encoder
         if not source:
             raise SettingsError(
-                f"the encoder {chosen.encoder!r} is not at hand, and values of the stage "
+                f"the encoder {chosen.encoder!r} is not on this machine, and values of the stage "
                 f"{self.name} have to be made",
-                f"name it: {self.kind}:{self.name.removeprefix(f'{self.kind}-')}=DIR",
+                f"pass its directory: {self.kind}:{self.name.removeprefix(f'{self.kind}-')}=DIR",
             )
         encode = load_encoder(self.kind, source, chosen, context)
 
@@ -85,8 +85,8 @@ class EncoderStage(Stage):
             values = encode([one for (one,) in inputs])
             if not all(np.isfinite(rows).all() for rows in values):
                 raise TokenizerError(
-                    f"the encoder {source!r} gives values that are no finite numbers",
-                    "its weights are damaged, or the layer is of no use; choose another one",
+                    f"the encoder {source!r} gives values that are not finite",
+                    "download its weights again, or choose another layer or encoder",
                 )
             return values
 

@@ -1,4 +1,4 @@
-"""Rows of text encoders: a row for each token, those that mark begin and end included."""
+"""Rows of text encoders: a row for each token, including those that mark begin and end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Rows of speech encoders: wav2vec 2.0 and its kin, and Whisper's encoder.
+"""Rows of speech encoders: wav2vec 2.0 and related models, and Whisper's encoder.
 
-Padding sound changes what wav2vec 2.0 and HuBERT give: their first layer normalizes over time. So
-the convolutions take one sound at a time, and only what follows, which masks exactly, is batched.
+Padding changes the output of wav2vec 2.0 and HuBERT, whose first layer normalizes over time. So the
+convolutions take one sound at a time, and only the later layers, which mask exactly, run in
+batches.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
 
 # Rows in a batch, measured on two cores.
 _ROWS = 1000
-# What a window of a longer sound sees on either side of the rows that are kept of it.
+# Context of a window on either side of its kept rows, for sound longer than a window.
 _CONTEXT_S = 2.0
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Rows ``first`` to ``end`` of what the samples ``begin`` to ``stop`` of a sound give.
+    """A window: samples ``begin`` to ``stop`` of a sound, whose rows ``first`` to ``end`` are kept.
 
-    They are the rows from ``at`` on of ``rows`` of the sound.
+    The kept rows start at row ``at`` of the ``rows`` rows of the sound.
     """
 
     sound: int
@@ -73,7 +74,7 @@ class WaveformEncoder:
                 f"prepare it with --set waveform.rate_hz={expected}",
             )
         self._rate_hz = rate_hz
-        # Of the sound whose windows are being encoded.
+        # Rows of the sound whose windows are being encoded.
         self._values: tuple[int, NDArray[np.float32]] = -1, np.zeros(0, np.float32)
 
     def __call__(self, sounds: Sequence[NDArray[np.int16]]) -> list[NDArray[np.float32]]:
@@ -100,7 +101,7 @@ class WaveformEncoder:
 
     @property
     def _convolutions(self) -> tuple[int, int]:
-        """Samples from one row to the next, and samples that a row sees."""
+        """Samples from one row to the next, and the receptive field of a row in samples."""
         config, hop, field = self._network.config, 1, 1
         for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
             field += (kernel - 1) * hop
@@ -123,7 +124,7 @@ class WaveformEncoder:
             yield _Window(number, begin * hop, stop * hop + field, *inside, first, rows)
 
     def _projected(self, sounds: Sequence[NDArray[np.int16]], window: _Window) -> Tensor:
-        """What the transformer sees of a window: float32 (R, D)."""
+        """The transformer's input for a window: float32 (R, D)."""
         if self._values[0] != window.sound:
             sound = sounds[window.sound].astype(np.float32) / FULL_SCALE
             values = self._extractor(sound, sampling_rate=self._rate_hz)["input_values"][0]
