@@ -1,4 +1,4 @@
-"""The demo corpus on disk, in IEMOCAP's exact layout and formats, and a video outside of it."""
+"""Writes the demo corpus in IEMOCAP's exact layout and formats, and a video outside of it."""
 
 import json
 import os
@@ -75,12 +75,12 @@ def make_corpus(
         if not 1 <= value <= 99:
             raise ValueError(f"{name} is {value}, expected 1 to 99")
     plans = plan_corpus(sessions, dialogues, turns, seed)
-    # Threads suffice: most of the work is in the encoder's process.
+    # Threads are enough: most of the work is in the encoder's process.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda plan: _write_dialogue(root, plan, seed), plans))
     _write_strays(root, plans[0].name, seed)
     (root / "provenance.json").write_text(json.dumps(_PROVENANCE, indent=2) + "\n")
-    # Last: a tree with a README.txt is whole.
+    # Written last: a tree with a README.txt is complete.
     (root / "README.txt").write_bytes(_README.encode("ascii"))
     return root
 
@@ -115,7 +115,7 @@ def make_talk(path: Path, *, turns: int = 12, seed: int = 0) -> Dialogue:
             text=True,
         )
     if done.returncode != 0:
-        raise RuntimeError(f"{path}: picture and sound could not be put together: {done.stderr}")
+        raise RuntimeError(f"{path}: ffmpeg failed to join picture and sound: {done.stderr}")
     return plan
 
 

@@ -26,9 +26,9 @@ from fv2es_prep.demo.script import Dialogue, Turn
 
 FRAME_RATE = (30_000, 1001)  # frames per second, as a fraction
 _NOISE_STEPS = 5  # largest sensor noise, in steps of 255
-_ROOM = 64  # margin of the noise picture, of which each frame takes another piece
+_ROOM = 64  # margin of the noise picture; each frame takes another part of it
 _BLINK = Expression(eyes=-1.0)
-_JAWS = (0.0, 2.5, 5.0)  # how far the mouth opens further in speaking, portrait pixels
+_JAWS = (0.0, 2.5, 5.0)  # additional opening of the mouth in speech, in portrait pixels
 
 Plane = npt.NDArray[np.uint8]
 # A half picture with its margin as YUV 4:2:0: shapes (512, 392) and twice (256, 196).
@@ -55,7 +55,7 @@ class _Actor:
         return self._rest[int((at_s + self._phase) % 3.2 < 0.13)]
 
     def offset(self, at_s: float) -> tuple[int, int]:
-        """Top and left edge of the crop in pixels; it moves, so that the head sways."""
+        """Top and left edge of the crop in pixels; they move, so that the head sways."""
         down = 3 * np.sin(0.9 * at_s + self._phase) + 1.5 * np.sin(4.3 * at_s)
         right = 4 * np.sin(0.7 * at_s + 2 * self._phase) + 1.5 * np.sin(3.7 * at_s)
         return MARGIN + round(float(down)), MARGIN + round(float(right))

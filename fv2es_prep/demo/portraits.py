@@ -1,4 +1,4 @@
-"""Pictures of the demo speakers: one portrait, made into ten people and six expressions.
+"""Pictures of the demo speakers: ten people and six expressions from one portrait.
 
 Positions on the face are in "portrait pixels": pixels of the original picture from the middle of
 the face, x to the right and y down. The face is about 87 wide and 110 high.

@@ -1,7 +1,8 @@
 """The catalogue of a dataset: the small columns of all shards, one row for each example.
 
-Owns its columns in memory. They are read without opening a shard where the file belongs to the
-shards of the index; otherwise they are made from the shards. Leaves the file to `catalogue_file`.
+Owns its columns in memory. If catalogue.parquet belongs to the shards of the index, columns are
+read from it and no shard is opened; otherwise they are made from the shards. Leaves the file to
+`catalogue_file`.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Names:
     """A text column with repeated values, as numbers into a sorted list.
 
     Attributes:
-        codes: int32 (N,), place in ``values``.
-        values: each text that occurs, once, in order of code points.
+        codes: int32 (N,), index into ``values``.
+        values: distinct texts in order of code points.
     """
 
     codes: NDArray[np.int32]
@@ -54,7 +55,7 @@ class Names:
 
     @functools.cached_property
     def known(self) -> NDArray[np.bool_]:
-        """Bool (N,): where the text is not empty."""
+        """Bool (N,), whether the text is not empty."""
         known: NDArray[np.bool_] = self.codes != (0 if self.values[:1] == [""] else -1)
         return known
 
@@ -64,11 +65,11 @@ class Names:
 
 
 class Catalogue:
-    """The columns of a catalogue, each read when it is first asked for; N rows.
+    """The columns of a catalogue, N rows each, read on first use.
 
     Args:
         index: index of the dataset.
-        column: gives a column by its name in the file, as a `pyarrow.ChunkedArray`.
+        column: returns a column by its name in the file, as a `pyarrow.ChunkedArray`.
     """
 
     def __init__(self, index: Index, column: Callable[[str], Any]) -> None:
@@ -112,7 +113,7 @@ class Catalogue:
 
     @functools.cached_property
     def spans_us(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Start and end, int64 (N,) each, in whole microseconds: sums of them are exact."""
+        """Start and end in microseconds, int64 (N,) each, so that sums are exact."""
         start, end = (np.rint(self._column(name).to_numpy() * 1e6) for name in TIMES)
         return start.astype(np.int64), end.astype(np.int64)
 
@@ -132,23 +133,23 @@ class Catalogue:
 
     @functools.cached_property
     def counts(self) -> dict[str, NDArray[np.int64]]:
-        """Stage -> rows of each example, int64 (N,); ``STAGE/COLUMN`` -> ones of a counted one."""
+        """Stage -> rows per example, int64 (N,); ``STAGE/COLUMN`` -> ones in a counted column."""
         names = counted_columns(self.index.settings)
         return {name: self._column(COUNT + name).to_numpy() for name in names}
 
     def count(self, name: str) -> NDArray[np.int64]:
-        """One of ``counts``; zeros where the dataset does not have that stage."""
+        """One of ``counts``; zeros if the dataset does not have that stage."""
         return self.counts.get(name, np.zeros(len(self), np.int64))
 
     @functools.cached_property
     def missing(self) -> dict[str, Names]:
-        """Letter of a modality -> code of why it is missing, empty where it is there."""
+        """Letter of a modality -> code of why it is missing, empty where it is present."""
         if self.index.settings.require == MODALITIES:
             return dict.fromkeys(MISSING, Names(np.zeros(len(self), np.int32), [""]))
         return {letter: names_of(self._text(path)) for letter, path in MISSING.items()}
 
     def missing_counts(self) -> dict[str, dict[str, int]]:
-        """Modality, e.g. ``video`` -> code -> utterances without it, where there are some."""
+        """Modality, e.g. ``video`` -> code -> number of utterances without it, if any."""
         found = {}
         for letter, codes in self.missing.items():
             numbers = np.bincount(codes.codes, minlength=len(codes.values)).tolist()
@@ -160,7 +161,7 @@ class Catalogue:
 
     @functools.cached_property
     def shard(self) -> NDArray[np.int64]:
-        """int64 (N,), place of the shard in the index."""
+        """int64 (N,), position of the shard in the index."""
         sizes = [entry.examples for entry in self.index.shards]
         return np.repeat(np.arange(len(sizes)), sizes)
 
@@ -171,9 +172,9 @@ class Catalogue:
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def content(self, stage: str) -> NDArray[np.int32]:
-        """Numbers of the stored values, int32 (N,): equal where the digests are equal.
+        """Ids of the stored values, int32 (N,): equal if the digests are equal.
 
-        All differ where the dataset does not have the stage.
+        All differ if the dataset does not have the stage.
         """
         if stage not in content_stages(self.index.settings):
             return np.arange(len(self), dtype=np.int32)
@@ -197,7 +198,7 @@ class Catalogue:
 
 
 def names_of(texts: Any) -> Names:
-    """A text column by number.
+    """Encode a text column as numbers.
 
     Args:
         texts: a `pyarrow.Array` of text, N rows, or a list of str.
@@ -215,24 +216,25 @@ def names_of(texts: Any) -> Names:
 
 
 def read_catalogue(directory: Path) -> Catalogue:
-    """The catalogue of a dataset, from its file or, where that is missing or old, from the shards.
+    """Read the catalogue of a dataset from its file, or from the shards if it is missing or old.
 
-    Nothing is written. A catalogue is read once and shared: see `ShardDataset.subset`.
+    Writes nothing. A catalogue is read once and shared, see `ShardDataset.subset`.
 
     Raises:
         UsageError: the directory holds no finished dataset.
-        ShardError: a shard is missing, has another size than the index says, or is damaged, where
-            they are read. A column of the file that cannot be read raises it when it is asked for.
+        ShardError: a shard is missing, has another size than in the index, or is damaged, if shards
+            are read. A column of the file that cannot be read raises it on first use.
     """
     directory = dataset_directory(directory)
     index = read_index(directory)
     for entry in index.shards:
-        # All counts are bounded by the sizes, so these have to be true. No shard is opened.
+        # Sizes must match: they bound all counts. No shard is opened.
         path = directory / entry.name
         if not _has_size(path, entry.size_bytes):
             size = regular_size(path)
             raise ShardError(
-                f"{path} has {size} bytes, its index says {entry.size_bytes}", REBUILD_HINT
+                f"{path} has {size} bytes, expected {entry.size_bytes} as in its index",
+                REBUILD_HINT,
             )
     if is_current(directory, index):
         return _from_file(directory, index)
@@ -254,14 +256,14 @@ def _from_file(directory: Path, index: Index) -> Catalogue:
         try:
             return read_column(path, name, index)
         except (OSError, ValueError, LookupError) as error:
-            hint = "remove it; it is made anew from the shards"
+            hint = "remove it; fv2es makes it again from the shards"
             raise ShardError(f"{path} is damaged: {words_of(error)}", hint) from error
 
     return Catalogue(index, column)
 
 
 def write_catalogue(directory: Path, index: Index, rows: Mapping[str, bytes] = {}) -> Index:
-    """Write catalogue.parquet of the shards of an index.
+    """Write catalogue.parquet for the shards of an index.
 
     Args:
         directory: the dataset.
@@ -269,11 +271,11 @@ def write_catalogue(directory: Path, index: Index, rows: Mapping[str, bytes] = {
         rows: see `table_from_shards`.
 
     Returns:
-        The index with the counts of what is missing.
+        The index with the counts of missing modalities.
 
     Raises:
-        ShardError: a shard is missing, damaged, foreign or from the future.
-        OutputError: it cannot be written.
+        ShardError: a shard is missing, damaged, foreign or of a newer format.
+        OutputError: the file cannot be written.
     """
     table = table_from_shards(directory, index, rows)
     write_arrow(directory / CATALOGUE_NAME, table)

@@ -1,6 +1,6 @@
-"""catalogue.parquet: its columns, written and read one by one, and whether it is that of an index.
+"""catalogue.parquet: writes and reads its columns, and checks that it belongs to an index.
 
-Leaves what the columns mean in memory to `catalogue`.
+Leaves the columns in memory to `catalogue`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from fv2es_prep.utils.files import sha256_of, whole_file
 SHARDS_KEY = b"fv2es.shards_digest"
 TEXTS = ("id", "recording_id", "speaker", "session", "text")
 TIMES = ("start_s", "end_s")
-# What stands before the name of a class, of a rating, and of what is counted.
+# Prefixes of the columns of classes, ratings and counts.
 LABEL, RATING, COUNT = "label/", "rating/", "count/"
-# Rows of one part of the file; fixed, so that equal datasets give equal bytes.
+# Rows of a row group; fixed, so that equal datasets give equal bytes.
 _GROUP_ROWS = 1 << 20
 _REPEATED = ("recording_id", "speaker", "session", *MISSING.values())
-# What a file, or a column in memory, may have more than all shards: headers.
+# Bytes that a file or column may have beyond the size of all shards: headers.
 _SLACK_BYTES = 1 << 20
 
 
 def read_column(path: Path, name: str, index: Index) -> Any:
-    """A column without nulls; ValueError if it takes more memory than all shards have bytes."""
+    """Read a column; ValueError if it has nulls or needs more memory than the shards' bytes."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -44,7 +44,7 @@ def read_column(path: Path, name: str, index: Index) -> Any:
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(n).column(place) for n in range(metadata.num_row_groups)]
     size = sum(group.total_uncompressed_size for group in groups)
-    # A text that is stored once may stand in every row.
+    # A text that is stored once may be in every row.
     folded = [name] if name in _REPEATED or any(g.has_dictionary_page for g in groups) else None
     if size <= most_bytes:
         with pq.ParquetFile(path, read_dictionary=folded) as file:
@@ -58,7 +58,7 @@ def read_column(path: Path, name: str, index: Index) -> Any:
 
 
 def is_current(directory: Path, index: Index) -> bool:
-    """Whether the file is intact, belongs to the shards of the index and has every column."""
+    """Whether the file is undamaged, belongs to the shards of the index and has every column."""
     import pyarrow.parquet as pq
 
     path = directory / CATALOGUE_NAME
@@ -77,13 +77,13 @@ def is_current(directory: Path, index: Index) -> bool:
 
 
 def is_of(metadata: Mapping[bytes, bytes] | None, rows: int, index: Index) -> bool:
-    """Whether a file with this metadata is of the shards of the index."""
+    """Whether a file with this metadata belongs to the shards of the index."""
     digest = (metadata or {}).get(SHARDS_KEY, b"").decode()
     return digest == shards_digest(index) and rows == index.examples
 
 
 def shards_digest(index: Index) -> str:
-    """SHA-256 of what the catalogue is made from: the list of shards, and the classes' names."""
+    """SHA-256 of what the catalogue is made from: list of shards and names of classes."""
     shards = [vars(shard) for shard in index.shards]
     return digest_of({"shards": shards, "label_classes": list(index.label_classes)})
 
@@ -105,15 +105,15 @@ def column_names(index: Index) -> dict[str, Any]:
 
 
 def table_from_shards(directory: Path, index: Index, rows: Mapping[str, bytes] = {}) -> Any:
-    """The `pyarrow.Table` that belongs into the file.
+    """Make the `pyarrow.Table` of the file.
 
     Args:
         directory: the dataset.
         index: its index.
-        rows: name of a shard -> what `rows_of_shard` returned; such a shard is not opened.
+        rows: name of a shard -> result of `rows_of_shard`; these shards are not opened.
 
     Raises:
-        ShardError: a shard is missing, damaged, foreign or from the future.
+        ShardError: a shard is missing, damaged, foreign or of a newer format.
     """
     import pyarrow as pa
 
@@ -130,10 +130,10 @@ def table_from_shards(directory: Path, index: Index, rows: Mapping[str, bytes] =
 
 
 def rows_of_shard(path: Path, index: Index) -> bytes:
-    """The rows of one shard as a compressed Arrow stream; of the index only its head counts.
+    """Rows of one shard as a compressed Arrow stream; uses only the head of the index.
 
     Raises:
-        ShardError: the shard is missing, damaged, foreign or from the future.
+        ShardError: the shard is missing, damaged, foreign or of a newer format.
     """
     import pyarrow as pa
 
@@ -146,7 +146,7 @@ def rows_of_shard(path: Path, index: Index) -> bytes:
 
 
 def content_stages(settings: PrepSettings) -> list[str]:
-    """The stages whose digests are in the file: those that are made of video or sound."""
+    """The stages whose digests are in the file: those made from video or sound."""
     return [stage.name for stage in stages_of(settings) if media_of(stage)]
 
 

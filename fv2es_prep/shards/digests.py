@@ -1,4 +1,4 @@
-"""The digest of each part of an example: it detects damage and compares examples."""
+"""Digests of the parts of an example: they detect damage and compare examples."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def digests_of(row: Mapping[str, Any], settings: PrepSettings) -> dict[str, byte
     """The digests of one example.
 
     Args:
-        row: column path -> str for text, a number or an array else, without offsets.
-        settings: of the shard.
+        row: column path -> str for text, otherwise a number or an array; without offsets.
+        settings: settings of the shard.
 
     Returns:
         Name of the part -> 16 bytes, BLAKE2b over the bytes of its columns, for each part whose
-        columns are all in ``row``; text is UTF-8, closed by a zero byte.
+        columns are all in ``row``; text is UTF-8, terminated by a zero byte.
     """
     return {
         part: hashlib.blake2b(
@@ -48,7 +48,7 @@ def digests_of(row: Mapping[str, Any], settings: PrepSettings) -> dict[str, byte
 
 
 def row_digests(columns: Mapping[str, Any], settings: PrepSettings) -> list[bytes]:
-    """``digest/row`` of all examples of a shard, from its whole small columns."""
+    """``digest/row`` of all examples of a shard, from its small columns."""
     parts: list[list[bytes]] = []
     for path, dtype in parts_of(settings)["row"].items():
         values = columns[path]

@@ -1,4 +1,4 @@
-"""dropped.jsonl: all of a corpus that did not become an example, one JSON object per line."""
+"""dropped.jsonl: everything of a corpus that was left out, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_dropped(directory: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def read_dropped(directory: Path) -> list[dict[str, Any]]:
-    """The entries as JSON objects: a later version may know other reasons and fields.
+    """Read the entries as JSON objects, since a later version may have other reasons and fields.
 
     Raises:
         ShardError: the file is missing or damaged.
@@ -35,10 +35,10 @@ def read_dropped(directory: Path) -> list[dict[str, Any]]:
         entries = [json.loads(line) for line in lines if line]
         for number, entry in enumerate(entries, start=1):
             if not isinstance(entry, dict) or not isinstance(entry.get("reason"), str):
-                raise ValueError(f"line {number} is no object with a reason")
+                raise ValueError(f"line {number} is not an object with a reason")
     except DAMAGE as error:
         raise ShardError(
             f"{path} cannot be read: {words_of(error)}",
-            "run the `fv2es prep` command that made it again",
+            "run the same `fv2es prep` command again",
         ) from error
     return entries

@@ -20,18 +20,18 @@ from fv2es_prep.types import Provenance, ShardReceipt
 from fv2es_prep.utils.files import read_regular, sha256_of, write_json
 
 INDEX_NAME, CATALOGUE_NAME = "index.json", "catalogue.parquet"
-# Digits of the number in a shard's name: five, or ten where these are too few.
+# Digits of the number in a shard's name: five, or ten for more shards.
 NAME_DIGITS = 5, 10
-# What the last run on a dataset did, with the places on its machine.
+# Record of the last run on a dataset, with local paths.
 RUN_NAME = "run.json"
 _INDEX_FORMAT = "fv2es-shard"
-# About 240,000 shards; and no example takes fewer bytes of a shard, whatever the stages.
+# Limits on an index: about 240,000 shards, and the fewest bytes of an example in a shard.
 _MOST_BYTES, _LEAST_EXAMPLE_BYTES = 64 << 20, 64
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard of the index: file name, SHA-256, bytes, number of examples, what it is made of."""
+    """One shard of the index: file name, SHA-256, bytes, number of examples, task digest."""
 
     name: str
     sha256: str
@@ -42,11 +42,11 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the datasets that a merged one was made of.
+    """One of the datasets of a merged dataset.
 
     Attributes:
-        corpus: name of its corpus, as its shards have it.
-        shards: number of its shards; they follow those of the part before.
+        corpus: name of its corpus, as stored in its shards.
+        shards: number of its shards; they follow those of the previous part.
     """
 
     corpus: str
@@ -64,11 +64,11 @@ class Index:
         rating_names: names of the rating columns.
         settings: the settings of every stage.
         shards: in the order of their utterances, part by part.
-        merged: the parts of a merged dataset, else empty.
+        merged: the parts of a merged dataset, otherwise empty.
         reconciliation: name -> count, see `Inventory`; empty if merged.
-        provenance: where the corpus of each part comes from; empty of older datasets.
-        missing: modality -> code of a reason -> number of examples without it.
-        files: name of a file beside the shards -> its SHA-256, as `write_index` found it; empty of
+        provenance: where the corpus of each part comes from; empty for older datasets.
+        missing: modality -> code of the reason -> number of examples without it.
+        files: name of a file beside the shards -> its SHA-256, set by `write_index`; empty for
             older datasets.
     """
 
@@ -86,7 +86,7 @@ class Index:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts, also where there is only one."""
+        """The parts; one for a dataset that is not merged."""
         return self.merged or (Part(self.corpus, len(self.shards)),)
 
     @property
@@ -96,7 +96,7 @@ class Index:
 
     @property
     def may_be_handed_on(self) -> bool:
-        """Whether the licences of all parts let others have the dataset; False if unknown."""
+        """Whether the licences of all parts permit passing the dataset on; False if unknown."""
         known = len(self.provenance) == len(self.parts)
         return known and all(source.may_be_handed_on for source in self.provenance)
 
@@ -107,7 +107,7 @@ class Index:
 
 
 def shard_names(stem: str, count: int) -> list[str]:
-    """The names of a dataset's shards, ``STEM-NUMBER.h5``; they sort in their order."""
+    """Names of a dataset's shards, ``STEM-NUMBER.h5``, which sort in their order."""
     few, many = NAME_DIGITS
     digits = few if count <= 10**few else many
     return [f"{stem}-{number:0{digits}d}.h5" for number in range(count)]
@@ -122,7 +122,7 @@ def make_index(
     reconciliation: dict[str, int] | None = None,
     provenance: Provenance | None = None,
 ) -> Index:
-    """The index of the shards of the receipts, in order of their names."""
+    """Make the index of the shards of the receipts, in order of their names."""
     shards = tuple(
         ShardEntry(r.name, r.sha256, r.size_bytes, r.examples, r.task_digest)
         for r in sorted(receipts, key=lambda receipt: receipt.name)
@@ -133,14 +133,14 @@ def make_index(
 
 
 def companions(directory: Path) -> list[str]:
-    """The existing files beside the shards whose SHA-256 the index holds."""
+    """Names of existing files beside the shards whose SHA-256 is in the index."""
     tokenizer = (directory / TOKENIZER_DIR).glob("*")
     paths = [directory / CATALOGUE_NAME, directory / DROPPED_NAME, *sorted(tokenizer)]
     return [path.relative_to(directory).as_posix() for path in paths if path.is_file()]
 
 
 def write_index(directory: Path, index: Index) -> Index:
-    """Write index.json, the last file of a run; returns the index with the files beside it."""
+    """Write index.json, the last file of a run; return the index with the files beside it."""
     files = {name: sha256_of(directory / name) for name in companions(directory)}
     value = {
         "format": _INDEX_FORMAT,
@@ -158,38 +158,38 @@ def write_index(directory: Path, index: Index) -> Index:
         "merged": [asdict(part) for part in index.merged],
         "reconciliation": index.reconciliation,
     }
-    # Left out where there is nothing to say, as in earlier versions.
+    # Left out if empty, as in earlier versions.
     if index.provenance:
         value["provenance"] = [asdict(source) for source in index.provenance]
     if index.missing:
         value["missing"] = index.missing
     if files:
         value["files"] = files
-    # Through JSON, so that the digest is of what a reader finds.
+    # Through JSON, so that the digest covers what a reader reads.
     digest = digest_of(json.loads(json.dumps(value)))
     write_json(directory / INDEX_NAME, {**value, "digest": digest})
     return replace(index, files=files)
 
 
 def read_index(directory: Path) -> Index:
-    """Read the index of a dataset directory or of the URL of one.
+    """Read the index of a dataset directory, or of its URL.
 
     Raises:
-        UsageError: the directory is not there or holds no index.
-        ShardError: the index is damaged or from the future.
+        UsageError: the directory does not exist or has no index.
+        ShardError: the index is damaged or of a newer format.
     """
     directory = dataset_directory(directory)
     path = directory / INDEX_NAME
     if not directory.is_dir():
         raise UsageError(
-            f"{directory} is no directory", "pass the directory that `fv2es prep` wrote to"
+            f"{directory} is not a directory", "pass the directory that `fv2es prep` wrote to"
         )
     if not path.exists():
         raise UsageError(
             f"{directory} holds no {INDEX_NAME}: it is not a finished dataset",
-            "run the `fv2es prep` command that made it again; it continues where it stopped",
+            "run the same `fv2es prep` command again; it continues where it stopped",
         )
-    hint = "run the `fv2es prep` command that made it again"
+    hint = "run the same `fv2es prep` command again"
     try:
         value = json.loads(read_regular(path, _MOST_BYTES))
         check_version(str(path), value["format"], value["format_version"], value["requires"])
@@ -208,18 +208,20 @@ def _index_of(value: dict[str, Any]) -> Index:
     shards = msgspec.convert(value["shards"], tuple[ShardEntry, ...])
     parts = msgspec.convert(value["merged"], tuple[Part, ...])
     for name in (shard.name for shard in shards):
-        # A name must not lead out of the directory.
+        # A name must not lead outside the directory.
         if Path(name).name != name or not name.endswith(".h5"):
-            raise ValueError(f"{name!r} is no name of a shard")
+            raise ValueError(f"{name!r} is not the name of a shard")
     for shard in shards:
         if not 0 <= shard.examples * _LEAST_EXAMPLE_BYTES <= shard.size_bytes:
-            raise ValueError(f"{shard.name} has not {shard.examples} examples")
+            raise ValueError(f"{shard.name} cannot have {shard.examples} examples")
     files = msgspec.convert(value.get("files", {}), dict[str, str])
     for path in map(PurePosixPath, files):
         if path.is_absolute() or ".." in path.parts or len(path.parts) > 2:
-            raise ValueError("a file that it names is not in the directory")
+            raise ValueError("it names a file outside the directory")
     if parts and sum(part.shards for part in parts) != len(shards):
-        raise ValueError(f"its parts have {sum(p.shards for p in parts)} of {len(shards)} shards")
+        raise ValueError(
+            f"its parts have {sum(p.shards for p in parts)} shards, expected {len(shards)}"
+        )
     return Index(
         corpus=value["corpus"],
         format_version=value["format_version"],

@@ -1,8 +1,7 @@
-"""Whether a file is laid out as a shard: attributes, columns, types, shapes, storage.
+"""Checks the layout of a file as a shard: attributes, columns, types, shapes, storage.
 
-Owns what can be said without reading a row; nothing is read before its size is known to be within
-the file, and no link out of the file is followed. Leaves the values to `opening` and
-`verify.invariants`.
+Owns the checks that need no row. Nothing is read before its size is known to be within the file,
+and no link out of the file is followed. Leaves the values to `opening` and `verify.invariants`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 _JSON_LISTS = ("requires", "label_classes", "rating_names", "stages")
 _MOST_ATTRIBUTE_BYTES = 1 << 20
-# Groups and columns of a shard; one of ours has about 35.
+# Most groups and columns of a shard; a usual one has about 35.
 _DEEPEST, _MOST_OBJECTS = 8, 1000
 
 
@@ -57,11 +56,11 @@ class StoredColumn:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that it takes in the file."""
+        """Its size in the file, in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
 
     def of(self, content: Any) -> NDArray[Any]:
-        """The column as a view of the file's content, which is any buffer."""
+        """View the column in the file's content, which is any buffer."""
         if not self.size_bytes:
             return np.empty(self.shape, self.dtype)
         return np.ndarray(self.shape, self.dtype, content, self.offset)
@@ -69,14 +68,14 @@ class StoredColumn:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file is made of.
+    """The layout of a file.
 
     Attributes:
-        problems: number of an invariant or another code of a finding, and a sentence.
+        problems: number of an invariant or another code of a finding, with a sentence.
         attributes: the root attributes that could be read.
-        columns: path -> where it lies, of those that lie within the file.
-        settings: those of the attributes; None where they cannot be read.
-        refused: why no reader of this version reads it; None where one may.
+        columns: path -> location, of the columns that lie within the file.
+        settings: the settings in the attributes; None if they cannot be read.
+        refused: why a reader of this version refuses the file; None if it does not.
     """
 
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -87,9 +86,9 @@ class Layout:
 
 
 def read_layout(path: str, file: Any, size_bytes: int) -> Layout:
-    """Everything of an open `h5py.File` but its rows; ``path`` is for messages.
+    """Read everything of an open `h5py.File` except rows; ``path`` is for messages.
 
-    Rows may be read only where there is no problem.
+    Read rows only if there is no problem.
     """
     problems: list[tuple[str, str]] = []
     columns: dict[str, StoredColumn] = {}
@@ -100,7 +99,7 @@ def read_layout(path: str, file: Any, size_bytes: int) -> Layout:
         if name in wrong
     ]
     if refused := _refused(path, attributes):
-        # Of another version nothing else is known.
+        # The rest of the format of another version is unknown.
         return Layout([("version", refused.sentence)], attributes, refused=refused)
     settings, found = _check_attributes(attributes)
     problems += found
@@ -120,12 +119,12 @@ def read_layout(path: str, file: Any, size_bytes: int) -> Layout:
 
 
 def is_absolute(path: str) -> bool:
-    """Whether a text is a path from the root of some machine."""
+    """Whether a text is an absolute path of any system."""
     return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
 
 
 def _refused(path: str, found: dict[str, str]) -> ShardError | None:
-    """Why a reader refuses the file; None where it does not, or where that cannot be said."""
+    """Why a reader refuses the file; None if it does not, or if that is unknown."""
     try:
         requires = json.loads(found.get("requires", "[]"))
         if _is_list_of_texts(requires):
@@ -142,7 +141,7 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
     problems, settings = [], None
     try:
         problems += [
-            ("I1", f"the attribute {name} is no JSON list of texts")
+            ("I1", f"the attribute {name} is not a JSON list of texts")
             for name in _JSON_LISTS
             if name in found and not _is_list_of_texts(json.loads(found[name]))
         ]
@@ -151,7 +150,7 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
             if digest != found.get("settings_digest"):
                 problems.append(("I1", "settings_digest is not the digest of the settings"))
             problems += _check_settings(settings, found)
-            # Raises where the section of a stage is not what the stage expects.
+            # Raises if the section of a stage is not what the stage expects.
             columns_of(settings)
     except (*DAMAGE, SettingsError) as error:
         sentence = f"an attribute does not contain the expected JSON: {words_of(error)}"
@@ -161,7 +160,7 @@ def _check_attributes(found: dict[str, str]) -> tuple[PrepSettings | None, list[
 
 @functools.lru_cache(maxsize=16)
 def _settings_of(text: str) -> tuple[PrepSettings, str]:
-    """Stored settings and their digest; all shards of a dataset have the same."""
+    """Parse stored settings, with their digest; all shards of a dataset have the same."""
     stored = json.loads(text)
     return PrepSettings.from_json(stored), digest_of(stored)
 
@@ -180,22 +179,24 @@ def _check_settings(settings: PrepSettings, found: dict[str, str]) -> Iterator[t
 
 
 def _read_attributes(file: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Name -> root attribute; and name of a malformed one -> what is wrong with it."""
+    """Name -> root attribute, and name of a malformed attribute -> its problem."""
     found, wrong = {}, {}
     for name in ATTRIBUTES:
         try:
             attribute = file.attrs.get_id(name)
             kind = attribute.dtype
             if kind.kind != "S" or attribute.shape != ():
-                raise TypeError("it is no fixed-length UTF-8 text")
+                raise TypeError("it is not fixed-length UTF-8 text")
             if kind.itemsize > _MOST_ATTRIBUTE_BYTES:
-                raise ValueError(f"it has {kind.itemsize} bytes, at most {_MOST_ATTRIBUTE_BYTES}")
+                raise ValueError(
+                    f"it has {kind.itemsize} bytes, expected at most {_MOST_ATTRIBUTE_BYTES}"
+                )
             value = np.empty((), kind)
             attribute.read(value)
             found[name] = bytes(value[()]).decode()
             if not _is_fixed_text(kind):
-                # Its text is kept: it may be of another version.
-                raise TypeError("it is no fixed-length UTF-8 text")
+                # Its text is kept, since it may be of another version.
+                raise TypeError("it is not fixed-length UTF-8 text")
         except DAMAGE as error:
             wrong[name] = words_of(error)
     return found, wrong
@@ -213,13 +214,13 @@ def _is_list_of_texts(value: Any) -> bool:
 
 
 def _walk(group: Any, prefix: str, left: list[int]) -> Iterator[tuple[str, Any]]:
-    """Path and `h5py.h5d.DatasetID` of everything in a group; None for what is no hard link."""
+    """Path and `h5py.h5d.DatasetID` of everything in a group; None for anything but a hard link."""
     from h5py import h5d, h5g, h5l, h5o
 
     for encoded in group:
         left[0] -= 1
         if left[0] < 0:
-            raise ValueError(f"there are more than {_MOST_OBJECTS}")
+            raise ValueError(f"there are more than {_MOST_OBJECTS} objects")
         path = prefix + encoded.decode()
         is_hard = group.links.get_info(encoded).type == h5l.TYPE_HARD
         if path.count("/") > _DEEPEST or not is_hard:
@@ -235,26 +236,26 @@ def _walk(group: Any, prefix: str, left: list[int]) -> Iterator[tuple[str, Any]]
 def _stored(
     path: str, data: Any, size_bytes: int
 ) -> tuple[StoredColumn | None, list[tuple[str, str]]]:
-    """Where a column lies; a problem where it may not be read."""
+    """Location of a column, and a problem if it must not be read."""
     from h5py import h5d, h5t
 
     if data is None:
-        return None, [("I16", f"{path} is a link to elsewhere")]
+        return None, [("I16", f"{path} is a link, expected data in the file")]
     plan = data.get_create_plist()
     contiguous = plan.get_layout() == h5d.CONTIGUOUS
     if not contiguous or plan.get_nfilters() or plan.get_external_count():
-        return None, [("I16", f"{path} is chunked, filtered or kept elsewhere")]
+        return None, [("I16", f"{path} is chunked, filtered or external, expected contiguous data")]
     kind = data.get_type()
     plain = kind.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.STRING, h5t.ENUM)
     if not plain or (kind.get_class() == h5t.STRING and kind.is_variable_str()):
-        sentence = f"{path} has another type than numbers or fixed-length text"
+        sentence = f"{path} has an unknown type, expected numbers or fixed-length text"
         return None, [("I16", sentence)]
     offset = data.get_offset()
     found = StoredColumn(kind.dtype, tuple(map(int, data.shape)), offset or 0)
     if found.size_bytes and (offset is None or offset + found.size_bytes > size_bytes):
         return None, [("unreadable", f"{path} lies past the end of the file")]
     if plan.get_obj_track_times():
-        return found, [("I17", f"{path} holds the times of its making")]
+        return found, [("I17", f"{path} stores creation times, expected none")]
     return found, []
 
 
@@ -280,7 +281,7 @@ def _check_columns(
 
 
 def _rows(column: Column, columns: dict[str, StoredColumn]) -> int | None:
-    """The rows that a column must have; None where only its offsets can tell."""
+    """Number of rows that a column must have; None if only its offsets decide it."""
     ids = columns.get("id")
     if column.kind in ("ragged", "bytes") or column.path in LISTS or ids is None or not ids.shape:
         return None

@@ -1,8 +1,8 @@
-"""Opening what may be a stranger's: the one way to a shard.
+"""Opens shards of unknown origin: the only way to open a shard.
 
-Owns what is checked before content is used: that a file is a regular one, that a shard is laid out
-as one (`layout`), and that its small columns fit together. Data are read through a memory map: HDF5
-only says where they lie. Leaves all other invariants to `verify`.
+Owns the checks before content is used: the file is regular, its layout is that of a shard
+(`layout`), and its small columns are consistent. Data are read through a memory map; HDF5 only
+tells where they are. Leaves all other invariants to `verify`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from fv2es_prep.shards.verify.invariants import Columns, check_small, small_colu
 from fv2es_prep.store.shard_cache import here
 from fv2es_prep.utils.files import why_unreadable
 
-# What verify reports and a reader can live with.
+# Findings of verify that a reader accepts.
 _HARMLESS = ("I17", "stage")
 
 
 @dataclass(frozen=True)
 class OpenShard:
-    """A shard that may be read.
+    """An opened and checked shard.
 
     Attributes:
-        layout: its root attributes, and where its columns lie.
+        layout: its root attributes, and the locations of its columns.
         settings: the settings that made it.
-        columns: path -> list of str for text, else a read-only view of the mapped file.
+        columns: path -> list of str for text, otherwise a read-only view of the mapped file.
         state: the file that was checked: device, inode, size and times.
     """
 
@@ -41,12 +41,12 @@ class OpenShard:
     state: tuple[int, ...]
 
     def unmapped(self) -> OpenShard:
-        """The shard without its file: only texts are left."""
+        """The shard without its file; keeps only texts."""
         texts = {name: column for name, column in self.columns.items() if isinstance(column, list)}
         return replace(self, columns=texts)
 
     def mapped(self, path: Path) -> OpenShard | None:
-        """An unmapped shard with all columns, not checked again; None if the file has changed."""
+        """Map an unmapped shard again without new checks; None if the file has changed."""
         try:
             content, state = _map(path)
         except (OSError, ValueError):
@@ -59,13 +59,13 @@ class OpenShard:
 
 
 def open_shard(path: Path) -> OpenShard:
-    """Open a shard, which anybody may have made.
+    """Open a shard of unknown origin.
 
     The file must not be written to while the columns are used; replacing it by renaming is safe.
 
     Raises:
-        ShardError: the file is missing, no regular file, damaged, foreign or from the future, its
-            columns lie elsewhere than in it, or their offsets, token ids or digests do not fit.
+        ShardError: the file is missing, not regular, damaged, foreign or of a newer format, has
+            columns outside of it, or has invalid offsets, token ids or digests.
     """
     try:
         layout, content, state = map_shard(path)
@@ -91,8 +91,8 @@ def map_shard(path: Path) -> tuple[Layout, Any, tuple[int, ...]]:
     """The layout of a shard, its content as a read-only buffer, and `OpenShard.state`.
 
     Raises:
-        ShardError: it is no regular file.
-        Exception: one of `DAMAGE`, where HDF5 cannot read it.
+        ShardError: it is not a regular file.
+        Exception: one of `DAMAGE`, if HDF5 cannot read it.
     """
     import h5py
 
@@ -114,10 +114,10 @@ def _map(path: Path) -> tuple[mmap.mmap, tuple[int, ...]]:
 
 
 def regular_size(path: Path) -> int:
-    """Size of a regular file in bytes; a pipe, say, would be waited for.
+    """Size of a regular file in bytes; refuses a pipe, for example, which would block.
 
     Raises:
-        ShardError: it is missing, cannot be opened, or is no regular file.
+        ShardError: it is missing, cannot be opened, or is not a regular file.
     """
     if found := why_unreadable(path):
         raise ShardError(f"{path} cannot be read: {found[1]}", REBUILD_HINT)

@@ -31,17 +31,17 @@ _NUMBERS = ("start_s", "end_s", "ratings", "clamped", "label")
 class ShardReader:
     """One shard, opened on first use; pickling closes it.
 
-    Anybody may have made the file: see `opening` for what is checked. Arrays are read-only views
-    of the mapped file and stay valid after `close`.
+    The file may be of unknown origin, see `opening` for the checks. Arrays are read-only views of
+    the mapped file and stay valid after `close`.
 
     Args:
         path: the file.
         verify_reads: check the digests of an example when it is ``first`` read, ``always`` or
-            ``never``. Those of its small columns are checked when the shard is opened.
-        index: that of its dataset; a shard of other settings or classes is refused.
+            ``never``. The digests of small columns are checked when the shard is opened.
+        index: index of its dataset; a shard with other settings or classes is refused.
 
     Raises:
-        ShardError: on first use, if the file is missing, damaged, foreign or from the future.
+        ShardError: on first use, if the file is missing, damaged, foreign or of a newer format.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ShardReader:
         self.path, self.verify_reads, self.index = path, verify_reads, index
         self._shard: OpenShard | None = None
         self._rows: _Rows | None = None
-        # Both without the file, see `unmap`.
+        # Both stay without the file, see `unmap`.
         self._unmapped: OpenShard | None = None
         self._known: _Rows | None = None
 
@@ -58,13 +58,13 @@ class ShardReader:
         return len(self.column("id"))
 
     def read(self, row: int) -> Example:
-        """One example; its arrays must not be written to.
+        """Read one example; its arrays are read-only.
 
         Raises:
             IndexError: there is no such row.
             ShardError: the file is damaged.
         """
-        # This is called for each example of each epoch: no context manager, few calls.
+        # Called for each example of each epoch, so no context manager and few calls.
         rows = self._rows
         if rows is None or not 0 <= row < len(rows.utterances):
             rows = self._rows_with(row)
@@ -76,7 +76,7 @@ class ShardReader:
             raise self._damaged(f"row {row}", error) from error
 
     def utterance(self, row: int) -> Utterance:
-        """The utterance of one row; the view is not stored and comes back as the default.
+        """The utterance of one row; its view is not stored and is the default.
 
         Raises:
             IndexError: there is no such row.
@@ -85,13 +85,13 @@ class ShardReader:
         return self._rows_with(row).utterances[row]
 
     def fingerprints(self, row: int) -> dict[str, bytes]:
-        """Stage -> digest of what its value is made from."""
+        """Stage -> digest of the inputs of its value."""
         with self._parsing(f"the fingerprints of row {row}"):
             names = self.settings.stages
             return {name: self.column(f"origin/{name}")[row].tobytes() for name in names}
 
     def column(self, path: str) -> Any:
-        """A whole column: a list of str for text, else a read-only array."""
+        """A whole column: a list of str for text, otherwise a read-only array."""
         columns = self._open().columns
         if path not in columns:
             raise ShardError(f"{self.path} has no column {path}", REBUILD_HINT)
@@ -129,11 +129,11 @@ class ShardReader:
         return self._open().layout.attributes[name]
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         self._rows = self._shard = self._unmapped = self._known = None
 
     def unmap(self) -> None:
-        """Let go of the file, but keep what was checked: an unchanged file is not checked again."""
+        """Close the file, but keep the checks: an unchanged file is not checked again."""
         if self._shard is not None:
             self._unmapped, self._known = self._shard.unmapped(), self._rows
             self._rows = self._shard = None
@@ -210,7 +210,7 @@ class ShardReader:
 
 
 class _Rows:
-    """All that the examples of a shard are made of, looked up once."""
+    """The rows of a shard's examples, looked up once."""
 
     def __init__(self, name: str, settings: PrepSettings, utterances: list[Utterance]) -> None:
         self.utterances, self._settings = utterances, settings
@@ -219,22 +219,22 @@ class _Rows:
         self.unverified: set[int] = set()
 
     def bind(self, label: NDArray[np.uint8] | None, stages: Sequence[StageRows]) -> None:
-        """Take the labels and columns of the mapped file, or let go of them."""
-        # This is called for each example of each epoch: nothing is looked up twice.
+        """Set the labels and columns of the mapped file, or release them."""
+        # Called for each example of each epoch, so nothing is looked up twice.
         self._label = [] if label is None else list(label)
         self._stages = [(rows.stage.name, rows.stage.decode, rows.row) for rows in stages]
         self._digests = {s.stage.name: s.shard(f"digest/{s.stage.name}") for s in stages}
         self._letters = {rows.stage.name: {*modalities_of(rows.stage)} for rows in stages}
 
     def verify(self, row: int, again: bool) -> None:
-        """Raise ValueError unless the digests of an example are those of its values."""
+        """Raise ValueError unless the digests of an example match its values."""
         if row not in self.unverified:
             return
         for name, _, of in self._stages:
             values = {f"{name}/{path}": value for path, value in of(row).items()}
             found = digests_of(values, self._settings)[name]
             if found != self._digests[name][row].tobytes():
-                raise ValueError(f"its {name} do not have their digest")
+                raise ValueError(f"its {name} do not match their digest")
         if not again:
             self.unverified.discard(row)
 

@@ -1,7 +1,7 @@
-"""review.jsonl: what a person has marked in a dataset, beside its shards.
+"""review.jsonl: the marks of a person in a dataset, beside its shards.
 
-Lines are only added, one JSON object each: ``id``, ``marks``, ``note``, ``at``. The last line of an
-id counts. Preparing a dataset again leaves the file as it is.
+Lines are only appended, one JSON object each: ``id``, ``marks``, ``note``, ``at``. The last line of
+an id counts. Preparing a dataset again does not change the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Review:
-    """What is marked of one utterance.
+    """The marks of one utterance.
 
     Attributes:
         marks: some of `MARKS`.
@@ -50,7 +50,9 @@ class Review:
         if unknown := {*self.marks} - MARKS.keys():
             raise ValueError(f"unknown mark {min(unknown)!r}")
         if len(self.note) > MOST_NOTE:
-            raise ValueError(f"the note has {len(self.note)} characters, at most {MOST_NOTE}")
+            raise ValueError(
+                f"the note has {len(self.note)} characters, expected at most {MOST_NOTE}"
+            )
 
     @property
     def is_empty(self) -> bool:
@@ -59,13 +61,13 @@ class Review:
 
 
 def read_review(path: Path) -> dict[str, Review]:
-    """Utterance id -> what is marked; without those whose marks were removed.
+    """Read utterance id -> marks, without utterances whose marks were removed.
 
     Args:
         path: a review file.
 
     Raises:
-        UsageError: the file does not exist, or a line of it is none of ours.
+        UsageError: the file does not exist, or a line is invalid.
     """
     try:
         lines = read_regular(path, _MOST_BYTES).decode().split("\n")
@@ -81,7 +83,7 @@ def read_review(path: Path) -> dict[str, Review]:
             review = msgspec.json.decode(line, type=Review)
         except (msgspec.DecodeError, ValueError) as error:
             raise UsageError(
-                f"line {number} of {path} is no mark of an utterance: {words_of(error)}",
+                f"line {number} of {path} is not the mark of an utterance: {words_of(error)}",
                 "remove the line",
             ) from error
         found[review.id] = review
@@ -89,7 +91,7 @@ def read_review(path: Path) -> dict[str, Review]:
 
 
 def add_review(path: Path, id_: str, marks: Iterable[str], note: str = "") -> Review:
-    """Mark an utterance; its earlier marks no longer count.
+    """Mark an utterance; this replaces its earlier marks.
 
     Raises:
         ValueError: a mark is unknown, or the note too long.
@@ -100,7 +102,7 @@ def add_review(path: Path, id_: str, marks: Iterable[str], note: str = "") -> Re
     review = replace(given, marks=tuple(mark for mark in MARKS if mark in given.marks))
     line = json.dumps(asdict(review), ensure_ascii=False) + "\n"
     try:
-        # One write, so that lines of several processes do not mix.
+        # A single write, so that lines of several processes do not mix.
         with path.open("ab", buffering=0) as file:
             file.write(line.encode())
             os.fsync(file.fileno())
@@ -110,6 +112,6 @@ def add_review(path: Path, id_: str, marks: Iterable[str], note: str = "") -> Re
 
 
 def excluded(path: Path) -> dict[str, str]:
-    """Id -> note of what a review file excludes, in the order of ids; see `read_review`."""
+    """Id -> note of the utterances that a review file excludes, sorted by id; see `read_review`."""
     found = sorted(read_review(path).items())
     return {name: review.note for name, review in found if EXCLUDE in review.marks}

@@ -13,9 +13,9 @@ from fv2es_prep.stages.registry import stages_of
 FORMAT = "fv2es-shard"
 FORMAT_VERSION = "1.2"
 DIGEST_BYTES = FINGERPRINT_BYTES
-# Text columns that do not have a row for each example.
+# Text columns without a row for each example.
 LISTS = ("source", "dropped")
-# Features that a reader must understand. An unknown one is refused by name.
+# Features that a reader must understand; a reader refuses a shard with an unknown one.
 KNOWN_FEATURES: frozenset[str] = frozenset({"compact", "missing"})
 
 _BEFORE: tuple[Column, ...] = (
@@ -69,13 +69,13 @@ def _digest(path: str, meaning: str) -> Column:
 
 
 def row_shape(column: Column, classes: int, ratings: int) -> tuple[int, ...]:
-    """The shape of one row of a column of a dataset with so many classes and ratings."""
+    """Shape of one row of a column, for a number of classes and ratings."""
     widths = {"C": classes, "R": ratings}
     return tuple(widths[size] if isinstance(size, str) else size for size in column.row)
 
 
 def features_of(settings: PrepSettings) -> list[str]:
-    """What a reader must understand to read a shard of these settings."""
+    """The features that a reader must understand for a shard with these settings."""
     needed = {"compact": settings.storage.compact, "missing": settings.require != MODALITIES}
     return [feature for feature, needs in needed.items() if needs]
 
@@ -95,12 +95,12 @@ ATTRIBUTES: dict[str, str] = {
 
 
 def attributes_of(version: str) -> list[str]:
-    """The root attributes that a shard of a format version has."""
+    """The root attributes of a shard of a format version."""
     return [name for name in ATTRIBUTES if name != "stages" or version not in ("1.0", "1.1")]
 
 
 def check_version(name: str, found_format: str, version: str, requires: list[str]) -> None:
-    """Refuse a file, by its root attributes, that this reader cannot understand.
+    """Refuse a file that this reader cannot understand, by its root attributes.
 
     Raises:
         ShardError: another format, another major version, or an unknown required feature.
@@ -108,14 +108,12 @@ def check_version(name: str, found_format: str, version: str, requires: list[str
     if found_format != FORMAT:
         raise ShardError(
             f"{name} has the format {found_format!r}, expected {FORMAT!r}",
-            "this is no fv2es shard; was another HDF5 file copied here?",
+            "remove the file: it is not a shard of fv2es",
         )
     major, ours = version.split(".")[0], FORMAT_VERSION.split(".")[0]
     if major != ours:
         remedy = "install a newer fv2es" if major > ours else "prepare the corpus again"
-        raise ShardError(
-            f"{name} has the format version {version}, this fv2es reads {ours}.x", remedy
-        )
+        raise ShardError(f"{name} has the format version {version}, expected {ours}.x", remedy)
     if unknown := sorted(set(requires) - KNOWN_FEATURES):
         raise ShardError(
             f"{name} requires the feature(s) {', '.join(unknown)}, which this fv2es does not know",

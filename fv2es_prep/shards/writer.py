@@ -1,4 +1,4 @@
-"""Writing one shard: rows are spooled to disk, and written contiguously at the end.
+"""Writes one shard: spools rows to disk, and writes them contiguously at the end.
 
 Equal examples give equal bytes.
 """
@@ -75,7 +75,7 @@ class ShardHeader:
 
 
 class ShardWriter:
-    """One shard in the making at ``path``; memory holds only the small columns.
+    """Writes one shard to ``path``; memory holds only the small columns.
 
     Raises:
         OutputError: from any method, if the shard cannot be written.
@@ -111,7 +111,7 @@ class ShardWriter:
         """Add one example as the next row.
 
         Args:
-            example: the example; a stage is absent exactly if a modality of it is missing.
+            example: the example; a stage is absent if and only if one of its modalities is missing.
             fingerprints: stage -> digest of the inputs of its value; zeros where unknown.
 
         Raises:
@@ -134,13 +134,15 @@ class ShardWriter:
             if path in self._counted:
                 rows = {self._spools[counted].rows for counted in self._counted[path]}
                 if len(rows) > 1:
-                    raise ValueError(f"{', '.join(self._counted[path])} differ in their rows")
+                    raise ValueError(
+                        f"{', '.join(self._counted[path])} have different numbers of rows"
+                    )
                 values.append(rows.pop())
             elif path not in LISTS:
                 values.append(row[path])
 
     def _absent(self, example: Example) -> dict[str, Any]:
-        """What is missing, and the columns of absent stages: no rows, or zeros."""
+        """Columns of missing modalities and of absent stages: no rows, or zeros."""
         settings, missing = self._header.settings, example.missing.keys()
         row: dict[str, Any] = {p: example.missing.get(key, "") for key, p in MISSING.items()}
         if (missing and settings.require == MODALITIES) or {*settings.require} & missing:
@@ -157,7 +159,7 @@ class ShardWriter:
         return row
 
     def rewind(self, rows: int) -> None:
-        """Forget the examples that were appended after the first ``rows``."""
+        """Discard the examples after the first ``rows``."""
         for spool in self._spools.values():
             spool.rewind(rows)
         for path, values in self._small.items():
@@ -165,7 +167,7 @@ class ShardWriter:
                 del values[rows:]
 
     def made_from(self, media_hashes: dict[str, tuple[str, str]], task_digest: str) -> None:
-        """Replace these in the header: the worker has hashed media files since it was written."""
+        """Update the header after the worker has hashed the media files."""
         self._header = replace(self._header, media_hashes=media_hashes, task_digest=task_digest)
 
     def drop(self, dropped: Dropped) -> None:
@@ -195,7 +197,7 @@ class ShardWriter:
     def _write(self, path: Path) -> None:
         import h5py
 
-        # Fixed bounds and no times: equal examples give equal bytes with any h5py.
+        # Fixed bounds and no times, so that equal examples give equal bytes with any h5py.
         with h5py.File(path, "w", libver=("v110", "v110")) as file:
             for name, value in self._header.attributes().items():
                 data = value.encode()
@@ -245,8 +247,8 @@ class _Spool:
     def append(self, values: NDArray[Any]) -> None:
         if values.dtype.kind not in (self.dtype.kind, "b"):
             raise ValueError(
-                f"{self._path} has the type {values.dtype}, expected {self.dtype}: it is in "
-                "another form than settings.storage says"
+                f"{self._path} has the type {values.dtype}, expected {self.dtype} as "
+                "settings.storage says"
             )
         if values.shape[1:] != self._row_shape:
             raise ValueError(f"rows have the shape {values.shape[1:]}, expected {self._row_shape}")
@@ -271,7 +273,7 @@ class _Spool:
 
 
 def example_row(example: Example) -> dict[str, Any]:
-    """Column path -> value of one example, in its form, without offsets and digests."""
+    """Column path -> value of one example in stored form, without offsets and digests."""
     utterance = example.utterance
     return {
         **utterance.to_json(),

@@ -83,7 +83,7 @@ def test_i01_a_root_attribute_is_no_text_or_no_json(dataset, break_shard):
     break_shard(dataset, lambda file: set_text(file, "label_classes", '{"ang": 1}'))
     only(dataset, "I1", said="label_classes")
     break_shard(dataset, lambda file: file.attrs.__setitem__("label_classes", "variable length"))
-    only(dataset, "I1", said="no fixed-length UTF-8")
+    only(dataset, "I1", said="not fixed-length UTF-8")
     break_shard(dataset, lambda file: set_text(file, "label_classes", "["))
     only(dataset, "I1", said="does not contain the expected JSON")
 

@@ -143,8 +143,8 @@ def test_a_reader_can_be_pickled_and_reopens(tmp_path):
 @pytest.mark.parametrize(
     ("attribute", "value", "said"),
     [
-        ("format_version", "2.0", "this fv2es reads 1.x"),
-        ("format_version", "0.1", "this fv2es reads 1.x"),
+        ("format_version", "2.0", "expected 1.x"),
+        ("format_version", "0.1", "expected 1.x"),
         ("requires", '["sparse-mel"]', "sparse-mel"),
         ("format", "other", "expected 'fv2es-shard'"),
     ],
@@ -165,7 +165,7 @@ def test_another_hdf5_file_is_no_shard(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["id"] = [1]
     with (
-        pytest.raises(ShardError, match="no fv2es shard"),
+        pytest.raises(ShardError, match="expected .fv2es-shard"),
         ShardReader(tmp_path / "a.h5") as reader,
     ):
         reader.column("id")
@@ -207,7 +207,7 @@ def test_an_index_says_what_is_there(prepared):
 
 
 def test_directories_that_are_no_dataset_are_told_apart(tmp_path, shards):
-    with pytest.raises(UsageError, match="is no directory"):
+    with pytest.raises(UsageError, match="is not a directory"):
         read_index(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="holds no index.json"):
         read_index(tmp_path)

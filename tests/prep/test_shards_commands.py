@@ -344,13 +344,13 @@ def test_the_commands_as_typed(dataset, others, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("info", "nowhere"), "is no directory"),
-        (("verify", "nowhere"), "is no directory"),
+        (("info", "nowhere"), "is not a directory"),
+        (("verify", "nowhere"), "is not a directory"),
         (("verify", ".", "--sample", "5"), "needs the raw corpus"),
-        (("show", "nowhere", "x"), "is no directory"),
+        (("show", "nowhere", "x"), "is not a directory"),
         (("merge", "nowhere", "--out", "x"), "at least two"),
-        (("prune", "nowhere"), "is no directory"),
-        (("export", "nowhere", "--format", "csv", "--out", "x"), "is no directory"),
+        (("prune", "nowhere"), "is not a directory"),
+        (("export", "nowhere", "--format", "csv", "--out", "x"), "is not a directory"),
     ],
 )
 def test_errors_are_one_sentence_and_a_hint(arguments, said):

@@ -192,7 +192,7 @@ def test_an_index_that_is_missing_is_found_and_the_shards_are_checked(dataset, b
     break_shard(dataset, lambda file: file["label"].__setitem__((0, 0), 9))
     (dataset / INDEX_NAME).unlink()
     assert codes(dataset) == {"index": INDEX_NAME, "I9": "tests-00000.h5"}
-    with pytest.raises(UsageError, match="is no directory"):
+    with pytest.raises(UsageError, match="is not a directory"):
         verify(dataset / "nowhere")
 
 

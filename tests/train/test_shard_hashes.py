@@ -120,7 +120,7 @@ def test_the_digests_of_an_example_are_checked_where_asked(shards: Path, corpus:
     flip()
     # The file is mapped, so all of them see the change.
     assert datasets["never"][3].faces.rgb[0, 0, 0, 0] == datasets["first"][3].faces.rgb[0, 0, 0, 0]
-    with pytest.raises(ShardError, match="damaged in row 3: its faces do not have their digest"):
+    with pytest.raises(ShardError, match="damaged in row 3: its faces do not match their digest"):
         datasets["always"][3]
     with pytest.raises(ShardError, match="damaged in row 3"):
         ShardDataset(shards, None, "first")[3]

@@ -49,7 +49,7 @@ def shards_in(directory: Path) -> list[str]:
     directory = dataset_directory(directory)
     if not directory.is_dir():
         raise UsageError(
-            f"{directory} is no directory", "pass the directory that `fv2es prep` wrote to"
+            f"{directory} is not a directory", "pass the directory that `fv2es prep` wrote to"
         )
     names = {path.name for path in directory.glob("*.h5")}
     return sorted(names | shards_of_mirror(directory))
