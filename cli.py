@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError
-from fv2es_prep.utils.console import Json, say
+from fv2es_prep.utils.console import Json
 from fv2es_recipe.commands import init
 from fv2es_recipe.commands import run as run_recipe
 from fv2es_train.commands.bench import bench
@@ -22,19 +22,15 @@ from fv2es_train.commands.convert_checkpoint import convert_checkpoint
 from fv2es_train.commands.eval import compare, eval_
 from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
-from fv2es_train.commands.predict import run as run_predict
 from fv2es_train.commands.publish import pull, push
 from fv2es_train.commands.runs import runs
 from fv2es_train.commands.serve import serve
-from fv2es_train.commands.train import run as run_training
 from fv2es_train.commands.train import train
-from fv2es_train.predict.request import PredictConfig
-from fv2es_train.training.run_config import train_config
 from pipelines.commands.common import said
-from pipelines.commands.prep import prep, prepare
+from pipelines.commands.prep import prep
 from pipelines.commands.prep import show as show_prep
 from pipelines.commands.shards import shards
-from pipelines.commands.splits import splits, splits_build
+from pipelines.commands.splits import splits
 from pipelines.signals import Stopped, ignore_further
 
 # Panels of `fv2es --help`, and the commands in them, in the order of work.
@@ -134,38 +130,10 @@ def demo(
     executor: Annotated[str, typer.Option(help="Executor, see `fv2es prep`.")] = "local",
     seed: Annotated[int, typer.Option(help="Seed of the corpus, the split and the training.")] = 0,
 ) -> None:
-    """Generate a small corpus in IEMOCAP's layout, prepare it, train a tiny model, predict."""
-    from fv2es_prep.demo import make_corpus, make_talk, make_text_model
-    from fv2es_prep.utils.files import make_directory, refuse_full
-    from pipelines.config import prep_config
+    """Generate a small corpus in IEMOCAP's layout, run its recipe, predict a new video."""
+    from fv2es_recipe.demo import run_demo
 
-    refuse_full(out)
-    make_directory(out)
-    say("1/5 generate a corpus in IEMOCAP's layout, and a small ALBERT")
-    corpus, albert = out / "corpus", out / "albert"
-    make_corpus(corpus, seed=seed)
-    make_text_model(albert, seed=seed)
-    typer.echo(f"corpus     {corpus}\ntext model {albert}")
-    if corpus_only:
-        return
-    shards, split = out / "shards", out / "split.json"
-    say("2/5 fv2es prep iemocap: decode, sample frames, find faces, spectra, tokens")
-    job = {"raw": corpus, "out": shards, "tokenizer": str(albert), "executor": executor}
-    prepare(prep_config("iemocap", **job, shard_mb=2))
-    say("3/5 fv2es splits build --recipe random")
-    splits_build(shards, split, "random", seed, allow_empty_class=True)
-    say("4/5 fv2es train --model fv2es-tiny")
-    model = {"text_encoder": str(albert)}
-    places: dict[str, Path] = {"shards": shards, "split": split, "out": out / "run"}
-    run_training(train_config("fv2es-tiny", seed=seed, model=model, **places))
-    say("5/5 fv2es predict: a new video, without labels or transcript")
-    make_talk(out / "talk.avi", seed=seed)
-    speakers, picture = ("left:224:0", "right:224:1"), out / "prediction.png"
-    videos = (out / "talk.avi",)
-    run_predict(PredictConfig(videos, out / "run", asr="none", views=speakers, plot=picture))
-    typer.echo(f"\nreport     {shards / 'report.html'}  (open it in a browser)")
-    typer.echo(f"shards     {shards}\nsplit      {split}\nrun        {out / 'run'}")
-    typer.echo(f"video      {out / 'talk.avi'}\ntime line  {picture}")
+    run_demo(out, executor, seed, corpus_only)
 
 
 @app.command(epilog="Example: fv2es doctor")
