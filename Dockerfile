@@ -4,8 +4,8 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
-RUN python3 -m venv /opt/fv2es
-ENV PATH=/opt/fv2es/bin:$PATH
+RUN python3 -m venv /usr/local/fv2es
+ENV PATH=/usr/local/fv2es/bin:$PATH
 # The address of a package index that has torch without CUDA makes a smaller image for CPUs.
 ARG TORCH_INDEX=
 ARG EXTRAS=serve,check
@@ -22,10 +22,10 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home fv2es
-COPY --from=build /opt/fv2es /opt/fv2es
-ENV PATH=/opt/fv2es/bin:$PATH
+    && useradd --create-home fv2es && install --directory --owner fv2es /data
+COPY --from=build /usr/local/fv2es /usr/local/fv2es
+ENV PATH=/usr/local/fv2es/bin:$PATH
 USER fv2es
-WORKDIR /home/fv2es
+WORKDIR /data
 ENTRYPOINT ["fv2es"]
 CMD ["--help"]
