@@ -1,1 +1,4 @@
-"""A recipe: one file from a raw corpus to a table. Only this package knows both floors below."""
+"""Recipes: one file that leads from a raw corpus to a table of models.
+
+Only this package imports both `pipelines` and `fv2es_train`.
+"""

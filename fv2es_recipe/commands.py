@@ -53,7 +53,7 @@ def run(
         return
     from fv2es_recipe.steps import run_recipe
 
-    # The result is the table; what a step prints is progress.
+    # stdout is for the table; what a step prints is progress.
     with contextlib.redirect_stdout(sys.stderr):
         failed = run_recipe(found, chosen if only else (), say)
     if not only or {"eval", "table"} & {*only}:
@@ -65,7 +65,7 @@ def run(
     for sentence in failed:
         say(f"failed   {sentence}")
     if failed:
-        say("the same command tries again what failed")
+        say("run the same command again to retry what failed")
         raise typer.Exit(1)
 
 

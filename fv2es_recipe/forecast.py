@@ -1,7 +1,7 @@
-"""`fv2es run --dry-run`: which steps would run, and what they cost as far as it can be told.
+"""`fv2es run --dry-run`: which steps would run, and estimates of their time, disk and memory.
 
-Time and disk of trainings come from runs of the same row of the table, whole or begun; before the
-first epoch they are not known. Nothing is written.
+Estimates of trainings come from finished or begun runs of the same table row; before the first
+epoch of such a run they are unknown. This module writes nothing.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _FIGURES = ("seconds", "disk_bytes", "memory_bytes")
 
 
 def forecast(recipe: Recipe, steps: Sequence[str]) -> list[dict[str, Any]]:
-    """What each of the steps would do.
+    """Estimate what each step would do and cost.
 
     Returns:
         JSON-ready, for each step: ``step``; ``runs`` (whether it would run); ``work``, a phrase;
-        ``seconds``, ``disk_bytes`` and ``memory_bytes``, None where not known. Memory of trainings
-        is a lower bound.
+        ``seconds``, ``disk_bytes`` and ``memory_bytes``, None if unknown. Memory of trainings is
+        a lower bound.
     """
     rows, changed = [], False
     for name in steps:
-        # What a step makes is an input of the next one.
+        # The output of a step is an input of the next one.
         changed = changed or not ALL_STEPS[name].is_current(recipe)
         costs = _COSTS.get(name, _nothing)(recipe) if changed else _nothing(recipe)
         rows.append({"step": name, "runs": changed, **costs})
@@ -54,7 +54,7 @@ def forecast_text(rows: Sequence[dict[str, Any]]) -> str:
         text = " ".join(f"{cell:>8}" for cell in cells)
         lines.append(f"{row['step']:6} {state:4} {text}  {row['work']}")
     if any(row["runs"] and row["seconds"] is None for row in rows):
-        lines.append("?: known after the first epoch of a run of each model")
+        lines.append("?: unknown until each model has a run with a finished epoch")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -80,7 +80,7 @@ def _train(recipe: Recipe) -> dict[str, Any]:
         rows = rows_of(recipe.bench, (Path("fold-0.json"),))
         count = sum(len(row.seeds) for row in rows)
         folds = _folds(recipe)
-        work = f"{count * folds} runs" if folds else f"{count} runs of each fold"
+        work = f"{count * folds} runs" if folds else f"{count} runs per fold"
         return {"work": work, **dict.fromkeys(_FIGURES)}
     left = {
         each.name
@@ -100,7 +100,7 @@ def _train(recipe: Recipe) -> dict[str, Any]:
 
 
 def _bench(recipe: Recipe) -> Bench | None:
-    """The trainings, if the splits are there."""
+    """The trainings; None if the shards or the splits do not exist yet."""
     split, index = ALL_STEPS["split"], recipe.prep.out / INDEX_NAME
     if not index.is_file() or None in split.outputs(recipe).values():
         return None
@@ -108,7 +108,7 @@ def _bench(recipe: Recipe) -> Bench | None:
 
 
 def _folds(recipe: Recipe) -> int | None:
-    """The number of folds before they are made; None if only the dataset tells it."""
+    """The number of folds before they exist; None if it depends on the dataset."""
     split = recipe.split
     if split.file or recipe.bench.split is None:
         return None
@@ -122,7 +122,7 @@ def _folds(recipe: Recipe) -> int | None:
 
 
 def _row_cost(row: TableRow, left: set[str], recipe: Recipe) -> tuple[float, int, int] | None:
-    """Seconds and bytes of a row's runs that are left, memory of one; None if not known."""
+    """Seconds and bytes of a row's remaining runs, memory of one run; None if unknown."""
     runs = [run for seed in row.seeds for run in seed]
     mine = [run for run in runs if str(run.out.relative_to(recipe.bench.out)) in left]
     lines = [line for run in runs for line in _lines(run.out / HISTORY)]
@@ -136,7 +136,7 @@ def _row_cost(row: TableRow, left: set[str], recipe: Recipe) -> tuple[float, int
     return (
         sum(run.epochs for run in mine) * epoch_s,
         largest * len(mine),
-        # Weights and two moments are in the state; gradients are as large as the weights.
+        # The state holds weights and two moments; gradients are as large as the weights.
         _TORCH_BYTES + state * 4 // 3,
     )
 

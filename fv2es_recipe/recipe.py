@@ -1,4 +1,4 @@
-"""What a recipe says: a TOML file with a section for each step. Leaves the steps to `steps`."""
+"""The content of a recipe, a TOML file with a section for each step. Leaves steps to `steps`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pipelines.config import PrepConfig, prep_config
 
 STEPS = ("prep", "split", "train", "eval", "table")
 _HEAD = ("corpus", "out")
-# Options of [train] that say what is trained; all others are options of `fv2es train`.
+# Options of [train] that select the trainings; all others are options of `fv2es train`.
 _TRAIN = ("protocol", "models", "modalities", "seeds", "features", "jobs")
 _EVAL = ("metrics", "resamples")
 _NOT_FOR_TRAIN = {
-    "shards": "the step prep makes them",
-    "split": "write [split]",
-    "out": "write out at the top of the recipe",
-    "seed": "write seeds",
-    "overwrite": "the step train replaces runs of other inputs by itself",
+    "shards": "remove it; the step prep makes the shards",
+    "split": "remove it; the section [split] sets the split",
+    "out": "remove it; set `out` at the top of the recipe",
+    "seed": "use `seeds`, e.g. seeds = [0, 1]",
+    "overwrite": "remove it; the step train replaces runs whose inputs changed",
 }
 
 
@@ -73,7 +73,7 @@ class SplitConfig:
         if isinstance(folds, str) and folds in ("session", "speaker"):
             if self.recipe not in (None, folds):
                 raise SettingsError(
-                    f"folds is {folds!r}, and recipe is {self.recipe!r}", "leave recipe out"
+                    f"recipe is {self.recipe!r}, but folds is {folds!r}", "remove `recipe`"
                 )
             recipe, folds = folds, ALL
         elif isinstance(folds, str) and folds.isdecimal():
@@ -105,11 +105,11 @@ class TableConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe, checked.
+    """A validated recipe.
 
     Attributes:
-        path: the file.
-        out: directory of all that the steps make.
+        path: the TOML file.
+        out: directory for the output of all steps.
         prep: the preparation.
         split: the split.
         bench: the trainings and their table.
@@ -133,14 +133,15 @@ def read_recipe(path: Path, sets: Iterable[str] = ()) -> Recipe:
 
     Raises:
         UsageError: the file cannot be read.
-        SettingsError: an option is unknown or does not fit; the section and the file are named.
+        SettingsError: an option is unknown or has an invalid value; the message names file and
+            section.
     """
     sections = _sections(path, given_values(path, sets))
     head = sections[""]
-    with _named(path, "the head of the recipe"):
+    with _named(path, "top of the file"):
         for name in _HEAD:
             if not isinstance(head.get(name), str) or not head[name]:
-                raise SettingsError(f"{name} is missing", f'write {name} = "..." at the top')
+                raise SettingsError(f"{name} is missing", f'add {name} = "..." at the top')
     out = Path(head["out"])
     refuse_url(out)
     with _named(path, "[prep]"):
@@ -157,7 +158,7 @@ def read_recipe(path: Path, sets: Iterable[str] = ()) -> Recipe:
 
 
 def _sections(path: Path, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Section -> its values by path; the head of the file is the section without a name."""
+    """Section -> its values by path; the top of the file is the section ``""``."""
     found: dict[str, dict[str, Any]] = {name: {} for name in ("", *STEPS)}
     for option, value in given.items():
         section, dot, rest = option.partition(".")
@@ -168,10 +169,10 @@ def _sections(path: Path, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]
         else:
             near = difflib.get_close_matches(section, (*_HEAD, *STEPS), 1)
             raise SettingsError(
-                f"{path} holds {option!r}, which is no option of a recipe",
+                f"{path}: unknown option {option!r}",
                 f"did you mean {near[0]}?"
                 if near
-                else f"its sections are {', '.join(STEPS)}; see docs/recipe.md",
+                else f"use a section of {', '.join(STEPS)}; see docs/recipe.md",
             )
     return found
 
@@ -192,20 +193,18 @@ def _bench(
     for option, value in sections["train"].items():
         if option.partition(".")[0] in _NOT_FOR_TRAIN:
             name = option.partition(".")[0]
-            raise SettingsError(f"{name} is no option of this section", _NOT_FOR_TRAIN[name])
+            raise SettingsError(f"{name} cannot be set in this section", _NOT_FOR_TRAIN[name])
         given[option if option in _TRAIN else f"train.{option}"] = value
     for option, value in sections["eval"].items():
         if option not in _EVAL:
-            raise SettingsError(
-                f"eval.{option} is no option of eval", f"choose from {', '.join(_EVAL)}"
-            )
+            raise SettingsError(f"unknown option eval.{option}", f"choose from {', '.join(_EVAL)}")
         given[option] = value
     protocol = given.get("protocol")
     if not (protocol and read_protocol(protocol).split.recipe):
         given["split"] = split.file or out / ("folds" if split.folds is not None else "split.json")
     elif sections["split"]:
-        raise SettingsError(f"the protocol {protocol} makes its split", "leave [split] out")
+        raise SettingsError(f"the protocol {protocol} makes its own split", "remove [split]")
     bench = resolve(BenchConfig, given, preset_of(given))
-    # Options of training are refused now, not after hours of preparation.
+    # Reject bad options of training now, not after hours of preparation.
     rows_of(bench, (out / "split.json",))
     return bench

@@ -1,7 +1,7 @@
-"""The steps of a recipe, each skipped while its inputs and outputs are those of its last run.
+"""The steps of a recipe; a step is skipped if its inputs and outputs equal those of its last run.
 
-OUT/steps.json remembers both, as digests of content. Leaves what a step does to the floors below:
-a preparation keeps finished shards, a bench keeps finished runs and continues those begun.
+OUT/steps.json stores both as digests of content. The packages below do the work of a step:
+a preparation keeps finished shards, a bench keeps finished runs and continues interrupted ones.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from pipelines.commands.prep import prepared
 from pipelines.commands.summary import print_summary
 
 STATE, SUPERSEDED = "steps.json", "superseded"
-# Options that change where and how fast a dataset is made, not what it becomes.
+# Options that change where and how fast a dataset is made, but not its content.
 _SAME_SHARDS = ("raw", "out", "executor", "device", "encoder_batch", "fail_fast", "max_dropped")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step.
+    """A step of a recipe.
 
     Attributes:
-        name: its name.
-        inputs: what it is made of, JSON-ready.
-        outputs: file -> digest of what it has made; None for a file that is missing.
-        run: does it; returns a sentence for each part that failed.
-        is_left: whether its inputs have changed in a way that ``inputs`` does not see.
+        name: name of the step.
+        inputs: returns all that its output depends on, JSON-ready.
+        outputs: returns file -> digest of its output; None for a missing file.
+        run: does the work; returns a sentence for each part that failed.
+        is_left: whether its inputs changed in a way that ``inputs`` does not see.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Step:
         return bool(kept["inputs"] == _digest(self.inputs(recipe))) and not self.is_left(recipe)
 
     def remember(self, recipe: Recipe) -> None:
-        """Write what it was made of, and what it has made."""
+        """Store the digests of its inputs and outputs in OUT/steps.json."""
         done = {"inputs": _digest(self.inputs(recipe)), "outputs": self.outputs(recipe)}
         write_json(recipe.out / STATE, {**_state(recipe), self.name: done})
 
@@ -77,15 +77,15 @@ class Step:
 def run_recipe(recipe: Recipe, only: Sequence[str], say: Say) -> list[str]:
     """Run the steps of a recipe that are not current.
 
-    The same call continues after an interruption. ``only`` names steps; the others are left as
-    they are. Several processes may run the step train alone at the same time.
+    The same call continues after an interruption. If ``only`` names steps, no other step runs.
+    Several processes may run the step train alone at the same time.
 
     Returns:
         A sentence for each part of a step that failed; the step runs again the next time.
 
     Raises:
-        UsageError: the recipe does not fit what is there, or another process runs it.
-        WorkError: a step cannot be done.
+        UsageError: the recipe contradicts existing files, or another process runs it.
+        WorkError: a step fails as a whole.
     """
     make_directory(recipe.out)
     failed: list[str] = []
@@ -115,7 +115,7 @@ def _state(recipe: Recipe) -> dict[str, Any]:
     try:
         return dict(json.loads(read_regular(recipe.out / STATE)))
     except (OSError, ValueError):
-        # Without it, a step looks at what is there.
+        # Without it, every step runs again and keeps finished work.
         return {}
 
 
@@ -153,7 +153,7 @@ def _prep_is_left(recipe: Recipe) -> bool:
 def _prep(recipe: Recipe, _: Say) -> list[str]:
     if not print_summary(prepared(recipe.prep), recipe.prep.max_dropped):
         raise TrainError(
-            f"{recipe.prep.out} is not what the recipe asks for; the lines above say why",
+            f"the preparation of {recipe.prep.out} failed; see the lines above",
             f"continue with: fv2es run {recipe.path}",
         )
     return []
@@ -192,10 +192,13 @@ def _split(recipe: Recipe, _: Say) -> list[str]:
         manifests_for(recipe.bench, catalogue)
     elif config.file is not None:
         if not config.file.exists():
-            raise SplitError(f"{config.file} is missing", "correct file in [split]")
+            raise SplitError(
+                f"{config.file} is missing",
+                "set `file` in [split] to an existing manifest or directory of folds",
+            )
     elif config.lists:
         imported = import_lists(read_lists(list(config.lists)), catalogue).split
-        assert imported is not None, "with a catalogue there is a split"
+        assert imported is not None, "a catalogue always gives a split"
         write_split(imported, place)
     else:
         made = build_splits(
@@ -248,7 +251,7 @@ def _train(recipe: Recipe, say: Say) -> list[str]:
 
 
 def has_other_inputs(recipe: Recipe, training: Training) -> bool:
-    """Whether a run is of other shards, of another split, or of other options."""
+    """Whether a run was trained with other shards, another split or other options."""
     if not training.run.out.is_dir():
         return False
     index = {shard.name: shard.sha256 for shard in read_index(recipe.prep.out).shards}
@@ -264,7 +267,7 @@ def has_other_inputs(recipe: Recipe, training: Training) -> bool:
 
 
 def _set_aside(recipe: Recipe, trainings: Sequence[Training], say: Say) -> None:
-    """Move runs of other inputs to OUT/superseded/N: hours of training are not removed."""
+    """Move runs with other inputs to OUT/superseded/N, so that no training is lost."""
     if not trainings:
         return
     number = 1
@@ -272,10 +275,10 @@ def _set_aside(recipe: Recipe, trainings: Sequence[Training], say: Say) -> None:
         number += 1
     for each in trainings:
         make_directory((place / each.name).parent)
-        # Another process may have moved it in the meantime, and begun the new one.
+        # Another process may have moved it meanwhile and started the new run.
         if has_other_inputs(recipe, each):
             each.run.out.rename(place / each.name)
-    say(f"train: moved {len(trainings)} run(s) of other inputs to {place}")
+    say(f"train: moved {len(trainings)} run(s) with other inputs to {place}")
 
 
 def _eval_inputs(recipe: Recipe) -> Any:
@@ -293,7 +296,7 @@ def _eval(recipe: Recipe, _: Say) -> list[str]:
     missing = {name: "not finished" for name, digest in _runs(bench).items() if digest is None}
     if len(missing) == len(bench.trainings):
         raise TrainError(
-            f"{recipe.bench.out} holds no finished training",
+            f"{recipe.bench.out} contains no finished run",
             f"train first: fv2es run {recipe.path} --only train",
         )
     write_json(_table_file(recipe), measured(bench, missing))

@@ -1,4 +1,4 @@
-"""The configuration of one training: its options, its file, and what a run and a checkpoint store.
+"""The configuration of one training: options, TOML file, and the form stored in a checkpoint.
 
 Leaves models and presets to `models`, and a run's file to `training.run_config`. Imports no torch.
 """
@@ -20,9 +20,9 @@ Positive = Annotated[int, Meta(ge=1)]
 # The stage that a model reads for each modality, unless its `check` says otherwise.
 STAGES = {"t": "tokens", "a": "mel", "v": "faces"}
 _REQUIRED = {"required": True}
-# What runs of earlier versions did, which do not say so.
+# Behaviour of earlier versions, whose runs do not store these fields.
 EARLIER: dict[str, Any] = {"decision": "thresholds", "unverified_faces": "keep"}
-# What a checkpoint does not store of its training.
+# Fields that a checkpoint does not store.
 _OF_THE_RUN = (
     *("shards", "split", "out", "overwrite", "resume", "device", "model", "verify_reads", "init"),
 )
@@ -145,30 +145,30 @@ class TrainConfig:
         check_fields(self)
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint stores: how the model was trained, as plain JSON values."""
+        """The part that a checkpoint stores, how the model was trained, as plain JSON values."""
         return {name: value for name, value in asdict(self).items() if name not in _OF_THE_RUN}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_json` wrote; TrainError for an unknown name."""
+        """Restore what `to_json` wrote; TrainError for an unknown name."""
         return cls(**stored_fields(cls, {**EARLIER, **values}))
 
 
 def stored_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a configuration from its stored JSON values, with tuples for lists.
+    """Turn stored JSON values into the arguments of a configuration, lists into tuples.
 
     Raises:
-        TrainError: a name is unknown: another version wrote it.
+        TrainError: a name is unknown, because another version wrote it.
     """
     unknown = sorted(set(values) - {f.name for f in fields(kind)})
     if unknown:
         raise TrainError(
-            f"the stored {kind.__name__} has the unknown name {unknown[0]!r}",
-            "read the checkpoint with the fv2es version that wrote it",
+            f"the stored {kind.__name__} has the unknown field {unknown[0]!r}",
+            "use the fv2es version that wrote the checkpoint",
         )
     return {name: _frozen(value) for name, value in values.items()}
 
 
 def _frozen(value: Any) -> Any:
-    """JSON lists as tuples, through all levels of lists; a dict stays as it is."""
+    """Turn nested lists into tuples; leave a dict as it is."""
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -83,7 +83,7 @@ def check(
             checked = check_transcripts(directory, asr, max_mismatch, phase, processes, traits)
     if checked is not None:
         found = in_order_of_kinds([*found, *checked.suspects])
-        say(f"transcripts of {len(checked.mismatch)} utterances compared by {checked.by}")
+        say(f"compared the transcripts of {len(checked.mismatch)} utterances by {checked.by}")
     drifts = [] if only else drifting_sessions(catalogue)
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:
@@ -100,12 +100,12 @@ def check(
 
 
 def _default_kinds() -> list[str]:
-    """All that can be looked for without --words."""
+    """All kinds that need no --words and whose packages are installed."""
     from fv2es_prep.shards.suspects.search import CHECKS
 
     if find_spec("cleanlab") is not None:
         return [*CHECKS]
-    say('labels are not checked; that needs pip install "fv2es[check]"')
+    say('labels are not checked; to check them: pip install "fv2es[check]"')
     return [kind for kind in CHECKS if kind != "label"]
 
 

@@ -1,6 +1,6 @@
-"""`fv2es config`: print a configuration, or how two of them differ.
+"""`fv2es config`: print a configuration, or the differences between two.
 
-Owns where a configuration is found: a TOML file, a run, a dataset. Leaves its form to
+Owns where a configuration is read from: a TOML file, a run or a dataset. Leaves its form to
 `fv2es_prep.utils.configuration`.
 """
 
@@ -44,10 +44,10 @@ def diff(left: _Place, right: _Place, as_json: Json = False) -> None:
 
 
 def values_at(place: Path) -> dict[str, str | None]:
-    """The values of a TOML file, a run or a dataset by dotted path, each as TOML.
+    """Read the values of a TOML file, a run or a dataset: dotted path -> value as TOML.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: ``place`` is none of them.
     """
     from fv2es_prep.shards.index import INDEX_NAME, read_index
     from fv2es_train.training.run_config import stored_config

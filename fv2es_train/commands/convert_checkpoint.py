@@ -1,4 +1,4 @@
-"""`fv2es convert-checkpoint`: published weights to a run and back; `models` converts them."""
+"""`fv2es convert-checkpoint`: published weights to a run and back. Leaves the work to `models`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def convert_checkpoint(
         result = export_run(source, out)
     else:
         result = convert_file(source, out, modalities, heads, labels, shards)
-        say("thresholds are 0.5 for each class: the file has none")
+        say("the file has no thresholds; each class uses 0.5")
         if not result["tokenizer_known"]:
-            say("the tokenizer is unknown: pass --shards to check it when the run is used")
+            say("the tokenizer is unknown; pass --shards to let later commands check it")
     print_json(result) if as_json else typer.echo(f"wrote {out}")

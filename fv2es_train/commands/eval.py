@@ -53,7 +53,7 @@ def eval_(
         shards, split, run, subset, batch_size, device, by, bootstrap, predictions, allow_seen
     )
     if not result["thresholds_fitted"]:
-        say("thresholds are not fitted (0.5 for each class): the run was converted")
+        say("thresholds are not fitted, because the run was converted; each class uses 0.5")
     print_json(result) if as_json else typer.echo(format_metrics(result))
 
 

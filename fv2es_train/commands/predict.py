@@ -38,7 +38,7 @@ def predict(
 
 
 def run(config: PredictConfig) -> None:
-    """Score all videos and print the results.
+    """Score all videos and print their results.
 
     Raises:
         typer.Exit: with status 1 if a video was not scored.
@@ -49,5 +49,5 @@ def run(config: PredictConfig) -> None:
     for part in predict_videos(config, failed, say):
         typer.echo(part) if isinstance(part, str) else print_json(part)
     if failed:
-        say(f"{len(failed)} not scored: {', '.join(failed)}")
+        say(f"failed to score {len(failed)}: {', '.join(failed)}")
         raise typer.Exit(1)

@@ -83,7 +83,7 @@ def pull(
     if as_json:
         print_json({**told, "licence": manifest.licence, "files": sizes})
         return
-    typer.echo(f"wrote {out}: {manifest.kind}, {_counted(sizes)}, all digests as published")
+    typer.echo(f"wrote {out}: {manifest.kind}, {_counted(sizes)}, all digests match")
     typer.echo(f"licence: {manifest.licence} (see {out / 'README.md'})")
 
 

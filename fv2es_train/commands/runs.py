@@ -1,4 +1,4 @@
-"""`fv2es runs`: the runs below a directory, as a table, a page, or a page that stays current."""
+"""`fv2es runs`: the runs below a directory, as a table, a page, or a live page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fv2es_prep.utils.pages import STYLE, page_html, write_page
 
 _TITLE = "fv2es: runs"
 _SHARED = Path(__file__).parents[1] / "serve" / "page"
-# live.js replaces what is in main.
+# live.js replaces the content of <main>.
 _HEAD = (
     '<link rel=stylesheet href="/page.css"><link rel=icon href="/page/icon.svg">'
     '<script type=module src="/page/live.js"></script>'
@@ -47,7 +47,7 @@ def runs(
 
 
 def _serve(directory: Path, metric: str, port: int) -> None:
-    """Serve the page of the runs until Ctrl-C, on this machine only."""
+    """Serve the page of the runs on 127.0.0.1 until Ctrl-C."""
     from fv2es_train.serve.server import bound, listen
     from fv2es_train.serve.settings import ServeConfig
     from fv2es_train.training.runs import list_runs, runs_page

@@ -66,14 +66,16 @@ def serve(
 
 
 def _token(file: Path | None) -> str | None:
-    """The token; never an argument, which everybody on the machine could see."""
+    """Read the token; it is never an argument, because other users can list those."""
     if file is None:
         return os.environ.get(TOKEN) or None
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"{file} cannot be read: {reason}", "write the token into it") from error
+        raise UsageError(
+            f"{file} cannot be read: {reason}", "write the token to this file, as one line of text"
+        ) from error
     if not token:
-        raise UsageError(f"{file} is empty", "write the token into it")
+        raise UsageError(f"{file} is empty, expected a token", "write the token to this file")
     return token

@@ -1,7 +1,7 @@
 """`fv2es train`: its options, in groups, and what it prints.
 
-Leaves the meaning of an option to `config` and the run to `training`; imports nothing heavy before
-it runs.
+Leaves the meaning of an option to `config` and the run to `training`. Imports nothing heavy until
+the command runs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def train(
     if resume is not None:
         config = resumed(resume, **given.values)
     elif folds and "split" in given.values:
-        raise UsageError("a run needs a split or folds, not both", "pass --split or --folds")
+        raise UsageError("--split and --folds cannot be combined", "pass one of them")
     else:
         config = given.resolve(split=folds)
     job = JobOptions(nodes, gpus, tuple(o for some in sbatch or () for o in some.split(",")))
@@ -100,7 +100,7 @@ def train(
         return
     if print_script or job != JobOptions():
         raise UsageError(
-            "--nodes, --gpus, --sbatch and --print are options of a job", "pass --executor slurm"
+            "--nodes, --gpus, --sbatch and --print need a batch job", "pass --executor slurm"
         )
     (run_folds if config.split.is_dir() else run)(config, as_json)
 
@@ -112,7 +112,7 @@ def run_job(
     print_script: bool,
     as_json: bool,
 ) -> None:
-    """Submit a training, or print its script; ``values`` are the user's for it, by path."""
+    """Submit a training or print its script; ``values`` are the user's options by dotted path."""
     if print_script:
         typer.echo(script_of(job, config, values), nl=False)
         return
@@ -121,8 +121,8 @@ def run_job(
         print_json({"job": number, "run": str(config.out), "log": str(log)})
         return
     typer.echo(f"job {number}\nrun {config.out}")
-    say(f"follow it: tail -F {shlex.quote(str(log))}; squeue --jobs {number}")
-    say(f"stop it: scancel {number}; it continues with: fv2es train --resume {config.out}")
+    say(f"follow it with: tail -F {shlex.quote(str(log))}; squeue --jobs {number}")
+    say(f"stop it with: scancel {number}; continue it with: fv2es train --resume {config.out}")
 
 
 def run(config: TrainConfig, as_json: bool = False) -> None:
@@ -172,5 +172,5 @@ def show_trainings(result: dict[str, Any], table: str, places: str, as_json: boo
         typer.echo(table)
         typer.echo(places)
     if result["failed"]:
-        say(f"failed: {', '.join(result['failed'])}; the same command trains them again")
+        say(f"failed: {', '.join(result['failed'])}; run the same command again to retry them")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The model of a run before its first step: built, fitted, started from other weights.
+"""The model of a run before its first step: build it, fit its statistics, load initial weights.
 
 Leaves the weights of a run or a file to `models.initial_weights`.
 """
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Begun:
-    """A model with its first weights, and the state of its run.
+    """A model with its initial weights, and the state of its run.
 
     Attributes:
         model: the model.
         state: the state before the first step.
-        init: what it started from: ``from`` (name of the file or run), ``taken`` and ``new`` (names
-            of parts); empty without ``TrainConfig.init``.
-        rest: weights of a published file that the model does not have.
+        init: origin of the weights: ``from`` (name of the file or run), ``taken`` and ``new``
+            (names of parts); empty without ``TrainConfig.init``.
+        rest: weights of a published file for which the model has no place.
     """
 
     model: EmotionModel
@@ -43,7 +43,7 @@ class Begun:
     rest: dict[str, torch.Tensor] | None = None
 
     def record(self, run: Path, progress: Progress) -> None:
-        """Say and write what the run started from; OutputError if it cannot be written."""
+        """Show and write what the run started from; OutputError if it cannot be written."""
         if self.init:
             run_dir.write_init(run, self.init, self.rest)
             lists = {name: ", ".join(self.init[name]) or "none" for name in ("taken", "new")}
@@ -53,9 +53,9 @@ class Begun:
 
 
 def begin(config: TrainConfig, dataset: ShardDataset, split: Split, device: torch.device) -> Begun:
-    """Build the model for the train subset ``dataset``; the seed has been set.
+    """Build the model for the train subset ``dataset``; set the random seed first.
 
-    Raises what `families.build`, `read_weights` and `start_from` do.
+    Raises what `families.build`, `read_weights` and `start_from` raise.
     """
     settings, weights, model_config = dataset.index.settings, None, config.model
     if config.init is not None:

@@ -1,7 +1,8 @@
 """The decision of a finished run: its rule, temperatures and thresholds, fitted on valid.
 
-Temperature scaling (Guo et al. 2017, arXiv 1706.04599) divides logits by one number, which changes
-no ranking. Each set of modalities has its own, because fewer modalities are less certain.
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599) divides all logits by one number, so it
+changes no ranking. Each set of modalities has its own temperature: fewer modalities are less
+certain.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.emotion_model import EmotionModel
 
-# Temperatures lie between 1/20 and 20; more would only fit the chance of a small valid subset.
+# Temperatures lie between 1/20 and 20; a wider range would only fit noise of a small valid subset.
 _LIMIT, _HALVINGS = np.log(20.0), 30
-# Standard deviation of a normal prior of log T: a few utterances move T little, hundreds freely.
+# Standard deviation of the normal prior of log T: a few utterances hardly move T, hundreds do.
 _PRIOR = 0.5
 _FOLDS = 5
 
@@ -38,8 +39,8 @@ class Terms:
     """Logits of N utterances before fusion.
 
     Attributes:
-        of: modality letter -> float64 (N, C), its weighted term; a single key of several letters
-            for a network that fuses earlier.
+        of: modality letter -> float64 (N, C), its weighted term; a network that fuses earlier has
+            a single key of several letters.
         missing: for each utterance the letters of the modalities that it lacks.
         label: float64 (N, C), 1 where the class holds.
     """
@@ -49,7 +50,7 @@ class Terms:
     label: Tensor
 
     def logits(self, model: EmotionModel, letters: str, rows: NDArray[np.int64]) -> Tensor:
-        """The fused logits of some rows, made of some modalities that none of them lacks."""
+        """Fuse the terms of ``letters``; no utterance of ``rows`` may lack one of them."""
         parts = [term[rows] for key, term in self.of.items() if set(key) <= set(letters)]
         return torch.stack(parts).sum(0) * model.scale(letters)
 
@@ -59,10 +60,10 @@ class Terms:
 
 
 def rule_of(config: TrainConfig, label: NDArray[np.uint8]) -> tuple[Rule, bool]:
-    """The decision rule of a training, and whether its classes exclude each other.
+    """Choose the decision rule of a training, and whether its classes exclude each other.
 
     Args:
-        config: says which rule, or auto.
+        config: its ``decision`` names the rule, or is auto.
         label: (N, C), labels of its train and valid subsets.
     """
     exclusive = bool((label.sum(axis=1) == 1).all()) and label.shape[1] > 1
@@ -72,10 +73,10 @@ def rule_of(config: TrainConfig, label: NDArray[np.uint8]) -> tuple[Rule, bool]:
 
 
 def terms_before_fusion(model: EmotionModel, outputs: Outputs) -> Terms:
-    """The terms of a model's outputs."""
+    """Split the outputs of a model into terms by modality."""
     label, weights = outputs.label.double(), model.fusion_weights()
     if not weights:
-        # A network that fuses earlier has one term, whatever is missing.
+        # A network that fuses earlier has one term, even if a modality is missing.
         return Terms({model.modalities: outputs.logits.double()}, [""] * len(label), label)
     terms = {m: logits.double() * weights[m] for m, logits in outputs.by_modality.items()}
     return Terms(terms, list(outputs.missing), label)
@@ -89,14 +90,14 @@ def fit_decision(
     names: tuple[str, ...],
     ties: Ties = TIES,
 ) -> Decision:
-    """Temperatures of all sets of modalities, and thresholds on the calibrated probabilities.
+    """Fit a temperature for each set of modalities, then thresholds on calibrated probabilities.
 
-    The temperature of all modalities is where the search for that of each smaller set starts: a
-    set that no utterance has takes it.
+    The search for a smaller set starts at the temperature of all modalities. A set for which no
+    utterance has all modalities keeps that temperature.
 
     Args:
         model: the network.
-        terms: its terms of the valid subset.
+        terms: terms of the valid subset.
         rule: the decision rule.
         exclusive: whether each utterance has exactly one class.
         names: the classes.
@@ -107,7 +108,7 @@ def fit_decision(
     temperature: dict[str, float] = {}
     for letters in map(ordered, chosen):
         rows = terms.rows_with(letters)
-        # The first set is that of all modalities.
+        # The first set holds all modalities.
         start = next(iter(temperature.values()), 1.0)
         logits = terms.logits(model, letters, rows)
         temperature[letters] = fit_temperature(logits, terms.label[rows], rule, start)
@@ -125,18 +126,18 @@ def fit_decision(
 
 
 def fit_temperature(logits: Tensor, label: Tensor, rule: Rule, start: float = 1.0) -> float:
-    """The most probable temperature; or ``start`` if the utterances do not clearly prefer it.
+    """Return the most probable temperature, or ``start`` if the data do not clearly support it.
 
-    The most probable one minimizes the negative log-likelihood, summed over utterances, plus
-    ``(log(T / start) / s)^2 / 2``, a normal prior of log T with s = 0.5. Five-fold cross-validation
-    judges it: it is taken if the log-likelihood of left-out utterances rises, on average by more
-    than its standard error.
+    The most probable temperature minimizes the negative log-likelihood, summed over utterances,
+    plus ``(log(T / start) / s)^2 / 2``, a normal prior of log T with s = 0.5. Five-fold
+    cross-validation then decides: the temperature is accepted if the log-likelihood of held-out
+    utterances rises on average by more than its standard error.
 
     Args:
         logits: float64 (N, C).
         label: float64 (N, C), 1 where the class holds.
-        rule: the decision rule, which decides between softmax and sigmoid.
-        start: temperature that is expected before any utterance is seen.
+        rule: the decision rule; it selects softmax or sigmoid.
+        start: temperature expected before any data: the mean of the prior.
     """
     folds = np.arange(len(logits)) % _FOLDS
     gains = np.zeros(len(logits))
@@ -151,7 +152,7 @@ def fit_temperature(logits: Tensor, label: Tensor, rule: Rule, start: float = 1.
 
 
 def _most_probable(logits: Tensor, label: Tensor, rule: Rule, start: float) -> float:
-    """By golden-section search, rounded to six places."""
+    """Minimize by golden-section search, rounded to six places."""
 
     def loss(log_temperature: float) -> float:
         away = (log_temperature - np.log(start)) / _PRIOR

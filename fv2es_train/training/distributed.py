@@ -1,7 +1,8 @@
 """Data-parallel training in the processes that `torchrun` or `srun` starts.
 
-Owns the process group, collectives, how batches are divided and outputs gathered, and batch norms
-over the whole batch. Gradients and statistics are those of one process; only dropout differs.
+Owns the process group, collectives, the division of batches, the gathering of outputs, and batch
+norm over the whole batch. Gradients and statistics equal those of one process; only dropout
+differs.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from fv2es_train.models.emotion_model import EmotionModel
 
 Value = TypeVar("Value")
-# The other ranks wait while one evaluates or writes.
+# The other ranks wait while rank 0 evaluates or writes.
 _TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run: number of this one, number of all, and this one's device."""
+    """The processes of a run: rank and device of this process, and the number of processes."""
 
     rank: int
     size: int
@@ -51,11 +52,11 @@ class World:
         return self.rank == 0
 
     def share(self, rows: Sequence[int]) -> list[int]:
-        """The part of a batch that this process computes: the whole if rows are too few."""
+        """The part of a batch that this process computes; all of it if it has too few rows."""
         return list(rows[self.rank :: self.size] if len(rows) >= self.size else rows)
 
     def weight(self, rows: int) -> float:
-        """Factor of a loss over `share`, so that the sum over all processes is the batch's loss."""
+        """The factor of a loss over `share` that makes the processes' sum the loss of the batch."""
         return 1.0 if rows >= self.size else 1.0 / self.size
 
     def seed(self, seed: int, step: int) -> None:
@@ -80,19 +81,19 @@ class World:
         return values
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The module to call in training: the model, with gradients averaged over all processes."""
+        """Wrap the model for training, so that gradients are averaged over all processes."""
         if self.size == 1:
             return model
         cuda = self.device.type == "cuda"
         if cuda:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # torch
-        # Statistics are computed over all processes, so buffers stay equal without being broadcast.
+        # Statistics are computed over all processes, so buffers stay equal without a broadcast.
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[self.device] if cuda else None, forward_sync_buffers=False
         )
 
     def sync_norms(self, model: nn.Module, rows: int) -> None:
-        """Batch norms over all processes, unless each computes the whole batch (see `share`)."""
+        """Synchronize batch norms, unless each process computes the whole batch (see `share`)."""
         if self.size == 1:
             return
         synced = nn.SyncBatchNorm if self.device.type == "cuda" else CpuSyncBatchNorm
@@ -101,7 +102,7 @@ class World:
                 module.__class__ = synced if rows >= self.size else nn.BatchNorm2d
 
     def no_sync(self, wrapped: nn.Module, ready: bool) -> AbstractContextManager[None]:
-        """Around a batch: leave gradients of `wrap`'s module unaveraged until ``ready``."""
+        """Context of a batch: average gradients of the wrapped module only if ``ready``."""
         if ready or self.size == 1:
             return nullcontext()
         return wrapped.no_sync()  # type: ignore[operator,no-any-return]  # DDP's
@@ -109,10 +110,10 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """The world that torchrun's environment describes; a single process without torchrun.
+    """Join the world that torchrun's environment describes; without torchrun, one process.
 
-    Several processes take one GPU each. Raises UsageError if they would share one, or the device
-    cannot be used.
+    Several processes take one GPU each. Raises UsageError if two would share a GPU or the device is
+    unavailable.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -132,20 +133,20 @@ def join_world(device: str) -> Iterator[World]:
 def sum_loss(
     world: World, loss: Tensor, epoch: int, batch: Batch, received: int
 ) -> tuple[float, int]:
-    """Sum a batch's loss over all processes, and stop all before a bad gradient is applied.
+    """Sum a batch's loss over all processes; fail in all of them if it is not finite.
 
     Args:
         world: the processes.
-        loss: the loss of this process's part, so weighted that the sum is the batch's.
+        loss: the loss of this process's part, scaled so that the sum is the batch's loss.
         epoch: number of the epoch.
         batch: this process's part.
-        received: the signal of `stopping` that this process received, or 0.
+        received: the signal that this process received, or 0; see `stopping`.
 
     Returns:
-        The batch's summed loss, and the signal that any process received, or 0.
+        The loss of the batch, and the signal that any process received, or 0.
 
     Raises:
-        TrainError: the loss is not finite; the utterances of the batch are named.
+        TrainError: the loss is not finite; the message names the utterances of the batch.
     """
     value = loss.item()
     diverged = not math.isfinite(value)
@@ -153,22 +154,22 @@ def sum_loss(
     if failed:
         ids = [name for part in world.gather(batch.ids if diverged else ()) for name in part]
         raise TrainError(
-            f"training diverged (non-finite loss): the loss is {total} in epoch {epoch}, in the "
-            f"batch of the utterances {', '.join(ids)}",
+            f"training diverged in epoch {epoch}: the loss is {total} for the batch with the "
+            f"utterances {', '.join(ids)}",
             "check the faces and spectra of these utterances, or train with a smaller --lr",
         )
     return total, _signal(asked)
 
 
 def any_signal(world: World, received: int) -> int:
-    """The signal that any process received, or 0; ``received`` is this one's."""
+    """The signal that any process received, or 0; ``received`` is that of this process."""
     return _signal(world.total(*_asked(received)))
 
 
 def valid_loader(
     dataset: ShardDataset, model: EmotionModel, world: World, config: TrainConfig
 ) -> tuple[list[int], DataLoader[Example]]:
-    """The rows of a dataset that this process evaluates, and their batches, both in order."""
+    """The rows of a dataset that this process evaluates, and their batches; both keep the order."""
     rows = range(len(dataset))
     size = config.batch_size
     batches = [list(rows[begin : begin + size]) for begin in rows[::size]]
@@ -180,10 +181,10 @@ def valid_loader(
 
 
 def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
-    """The outputs of all processes in the dataset's order; ``rows`` are this one's."""
+    """Gather the outputs of all processes in dataset order; ``rows`` are those of this process."""
     parts = world.gather((rows, outputs.raw, outputs.label, outputs.rated))
     place = torch.tensor([row for part, *_ in parts for row in part])
-    # A row that several processes computed is written several times.
+    # If several processes computed a row, the last one wins; all are equal.
     count = int(place.max()) + 1
     _, *columns = zip(*parts, strict=True)
     whole = []
@@ -196,7 +197,7 @@ def gather_outputs(outputs: Outputs, rows: list[int], world: World) -> Outputs:
 
 
 class CpuSyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the images of all processes; torch's SyncBatchNorm refuses CPU tensors."""
+    """Batch norm over the images of all processes; torch's SyncBatchNorm rejects CPU tensors."""
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch's
     def forward(self, x: Tensor) -> Tensor:
@@ -204,10 +205,10 @@ class CpuSyncBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         wide = x.float()
-        # Mean and variance in two passes: equal to those of one process up to rounding.
+        # Mean, then variance, in two passes: the result equals that of one process up to rounding.
         ones = wide.new_full((1,), x.numel() / x.shape[1])
         sums = _sum(torch.cat([ones, wide.sum((0, 2, 3))]))
-        # A process may have no image, and then even all of them.
+        # A process may have no image; all of them may have none.
         count = sums[0].detach().clamp_min(1)
         mean = sums[1:] / count
         var = _sum((wide - mean[:, None, None]).square().sum((0, 2, 3))) / count
@@ -245,8 +246,8 @@ def _local_device(device: str) -> str:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if device.startswith("cuda:"):
         raise UsageError(
-            f"several processes cannot share the GPU {device}",
-            "pass --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES",
+            f"{device} names one GPU for several processes, expected one GPU per process",
+            "pass --device cuda and select GPUs with CUDA_VISIBLE_DEVICES",
         )
     return device
 

@@ -1,6 +1,6 @@
 """TensorBoard event files: scalars over optimizer steps, in tensorboardX's format.
 
-Its `SummaryWriter` is not used: its queue blocks training for ever once the disk was full.
+It avoids `SummaryWriter`, whose queue blocks training forever after the disk was full.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FLUSH_S = 10.0
 
 
 class Events:
-    """One event file, written by a `RecordWriter`; each start of a run writes its own."""
+    """One event file, written by a `RecordWriter`; each start of a run opens a new one."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
@@ -28,8 +28,8 @@ class Events:
     def open(cls, directory: Path, step: int = 0) -> Iterator[Self]:
         """Begin an event file in a directory, created if missing, and close it at the end.
 
-        TensorBoard hides what earlier files have from ``step`` on. Raises OutputError if the file
-        cannot be written.
+        TensorBoard hides the values of earlier files from ``step`` on. Raises OutputError if the
+        file cannot be written.
         """
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import SessionLog
@@ -51,7 +51,7 @@ class Events:
             writer.close()
 
     def scalars(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Write one scalar under each name, leaving out None; flush every few seconds."""
+        """Write one scalar per name, skip None, and flush every few seconds."""
         from tensorboardX.proto.summary_pb2 import Summary
 
         found = [Summary.Value(tag=k, simple_value=v) for k, v in values.items() if v is not None]
@@ -60,7 +60,7 @@ class Events:
             self.flush()
 
     def flush(self) -> None:
-        """Write to disk what is buffered; OutputError if the disk is full."""
+        """Flush the buffer to disk; OutputError if the disk is full."""
         try:
             self._writer.flush()
         except OSError as error:

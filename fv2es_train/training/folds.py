@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fv2es_train.training.progress import Progress
 
 SUMMARY = "folds.json"
-# Fields that do not change what a run becomes.
+# Fields that do not change the result of a run.
 _SAME_RESULT = ("shards", "out", "overwrite", "device", "threads", "workers", "save_every")
 
 
@@ -44,25 +44,25 @@ def train_folds(
 ) -> dict[str, Any]:
     """Train on each fold, into OUT/fold-0, OUT/fold-1 ... and write OUT/folds.json.
 
-    A fold that is finished with the same configuration is not trained again; one that was begun
-    continues. If one fails, the others still run.
+    A fold that finished with the same configuration is skipped; an interrupted one continues. If
+    one fails, the others still run.
 
     Args:
-        config: the training; ``split`` is the directory with fold-0.json, fold-1.json ...
-        progress: makes the progress display of one training.
+        config: the training; its ``split`` is a directory with fold-0.json, fold-1.json ...
+        progress: returns a new progress display for one training.
         say: receives a line about each fold.
 
     Returns:
-        JSON-ready: ``folds``, for each ``fold``, ``run``, ``split_digest``, ``trained`` (False if
-        it was finished before), ``error`` (empty if none), and ``test`` (``n``, ``average``,
-        ``single_label``; None if it failed); ``mean`` and ``standard_deviation`` (of the sample,
-        n - 1) over the folds that have a value; ``pooled``, the measurement of all test utterances
+        JSON-ready: ``folds``, with for each ``fold``, ``run``, ``split_digest``, ``trained`` (False
+        if it was finished before), ``error`` (empty if none), and ``test`` (``n``, ``average``,
+        ``single_label``; None if it failed); ``mean`` and ``standard_deviation`` (of the sample, n
+        - 1) over the folds that have a value; ``pooled``, the measurement of all test utterances
         together, each as its own fold predicted it; ``raters`` of these (see
         `agreement.agreement`), or None; ``failed``, the names of failed folds.
 
     Raises:
-        UsageError: there are no folds, another process trains on them, or the directory of a fold
-            holds another run.
+        UsageError: the directory has no folds, another process trains on them, or a run in OUT
+            has another configuration.
         SplitError: a manifest is damaged.
         OutputError: the directory cannot be written.
     """
@@ -75,7 +75,7 @@ def train_folds(
     found = []
     with locked(config.out, is_restarted()):
         for fold, digest, finished in zip(mine, digests, done, strict=True):
-            say(f"{fold.out.name} of {len(mine)}" + (": finished already" if finished else ""))
+            say(f"{fold.out.name} of {len(mine)}" + (": already finished" if finished else ""))
             error = "" if finished else train_or_continue(fold, progress, say)
             found.append(_record(fold, digest, not finished, error))
     failed = [fold["fold"] for fold in found if fold["error"]]
@@ -89,7 +89,7 @@ def manifests_of(folds: Path) -> list[Path]:
     found = [p for p in folds.glob("fold-*.json") if re.fullmatch(r"fold-\d+", p.stem)]
     if not found:
         raise UsageError(
-            f"{folds} holds no fold-0.json",
+            f"{folds} contains no fold-0.json",
             f"make folds: fv2es splits build SHARDS --recipe session --folds 5 --out {folds}",
         )
     return sorted(found, key=lambda path: int(path.stem.removeprefix("fold-")))
@@ -100,7 +100,7 @@ def train_or_continue(
     progress: Callable[[], Progress | None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Train, or continue what was begun with the same configuration.
+    """Train, or continue a run that began with the same configuration.
 
     Returns:
         Why it failed, or an empty string.
@@ -119,7 +119,7 @@ def train_or_continue(
 
 
 def _continued(config: TrainConfig) -> TrainConfig:
-    """The run as it was begun, if that was with the same configuration; else one to begin again."""
+    """The configuration that continues the run if it is the same; else that of a new run."""
     if not config.overwrite and (config.out / STATE).is_file():
         begun = resumed(config.out)
         places: dict[str, Any] = {
@@ -156,7 +156,7 @@ def is_finished(config: TrainConfig, split_digest: str) -> bool:
     differ = {k: v for k, v in differences(made, wanted).items() if k not in _SAME_RESULT}
     for name, (found, expected) in differ.items():
         raise UsageError(
-            f"{config.out} holds a run with {name} = {found!r}, expected {expected!r}",
+            f"{config.out} contains a run with {name} = {found!r}, expected {expected!r}",
             "choose another --out, or pass --overwrite to train all folds again",
         )
     return True
@@ -166,7 +166,7 @@ def _statistics(folds: Sequence[dict[str, Any]], shards: Path) -> dict[str, Any]
     done = [fold for fold in folds if fold["test"]]
     parts = [read_predictions(file_of(Path(fold["run"]), "test")) for fold in done]
     every = [name for part in parts for name in part.ids]
-    # Not if an utterance is in two test subsets: it would count twice.
+    # No pooled result if an utterance is in two test subsets: it would count twice.
     pooled = (
         measurement(join(parts), Bootstrap()) if parts and len(set(every)) == len(every) else None
     )

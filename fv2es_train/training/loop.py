@@ -41,19 +41,19 @@ if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
 
 
-# Utterances of train, evenly spread, from which the statistics of inputs are taken.
+# Input statistics are computed from this many evenly spread utterances of train.
 _FAMILIAR = 5000
 
 
 def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, Any] | None:
-    """Train a model on the train subset, keep an epoch by its score on valid, evaluate it on test.
+    """Train on the train subset, select an epoch by its score on valid, evaluate it on test.
 
     Writes RUN/history.jsonl (a line per epoch), RUN/ids.json, RUN/best, RUN/last, RUN/state.pt
-    (from which the run continues), RUN/config.toml, RUN/tensorboard and at the end the files of
+    (from which the run continues), RUN/config.toml, RUN/tensorboard, and at the end the files of
     `run_dir.write_results`. The best epoch has the highest average f1_binary on valid, with
-    thresholds fitted on valid; of equal ones the lowest valid loss; with ``keep="last"`` RUN/best
-    is the last one. Deterministic on the CPU for a seed and a number of threads, whether
-    interrupted or not. Under torchrun the processes share each batch.
+    thresholds fitted on valid; the lowest valid loss breaks a tie. With ``keep="last"``, RUN/best
+    is the last epoch. On the CPU, training is deterministic for a seed and a number of threads,
+    also across interruptions. Under torchrun the processes share each batch.
 
     Args:
         config: the training, see `run_config.train_config`.
@@ -62,16 +62,16 @@ def train(config: TrainConfig, progress: Progress | None = None) -> dict[str, An
     Returns:
         JSON-ready summary: ``run``, ``model``, ``modalities``, ``parameters``, ``epochs``,
         ``best_epoch``, ``without_votes`` (utterances of train whose soft target is the label;
-        None with hard ones), ``stopped_early``, ``device``, ``processes``, ``seconds`` (before the
-        final evaluation), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is
-        None where the split has none). None in all processes but the first.
+        None with hard targets), ``stopped_early``, ``device``, ``processes``, ``seconds`` (before
+        the final evaluation), and under ``valid`` and ``test`` what `evaluate` returns (``test`` is
+        None if the split has no test subset). Processes other than the first return None.
 
     Raises:
-        UsageError: the run exists already or another process trains in it, an option is out of
-            range, or the run to be resumed began with other shards.
-        ShardError: a shard is damaged, or has other bytes than its index says.
-        SplitError: the train or valid subset is empty or does not fit the shards, or the run to be
-            resumed began with another split.
+        UsageError: the run already exists, another process trains in it, an option is out of
+            range, or the resumed run began with other shards.
+        ShardError: a shard is damaged or does not match the SHA-256 in its index.
+        SplitError: the train or valid subset is empty or does not match the shards, or the resumed
+            run began with another split.
         TokenizerError: the text encoder cannot be loaded.
         TrainError: a class is absent from train, training diverged, or a signal stopped it.
         OutputError: the run cannot be written.
@@ -94,7 +94,7 @@ def _train(
 ) -> dict[str, Any] | None:
     began = time.perf_counter()
 
-    # Data. Check everything that can be wrong before the first epoch.
+    # Data. Every check runs before the first epoch.
     run, device = config.out, world.device
     if not config.resume:
         run_dir.refuse_existing(config)
@@ -120,10 +120,10 @@ def _train(
     soft = soft_shares(config, train_set)
     criterion = make_loss(train_set.label, names, *weighted, rated, soft and soft[0])
     decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
-    # A run that was killed before its first save starts again.
+    # A run killed before its first save starts again.
     saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
 
-    # Model. The seed comes before the first random weight.
+    # Model. Set the seed before the first random weight.
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -145,9 +145,9 @@ def _train(
 
     if soft and soft[1]:
         of = f"{soft[1]} of {len(train_set)} train utterances"
-        progress.note(f"{of} have no votes of raters: their target is the label")
+        progress.note(f"{of} have no rater votes; their label is the target")
 
-    # Order. Each process takes its part of each train batch, and some of the valid batches.
+    # Order. Each process takes a part of each train batch, and some of the valid batches.
     order = EpochBatches(train_set, config, world)
     loader = loader_of(
         *(train_set, model, config.batch_size, config.workers),
@@ -158,7 +158,7 @@ def _train(
     batches = -(-len(train_set) // config.batch_size)
     steps = config.epochs * -(-batches // config.accumulate)
 
-    # Run directory. All processes refuse an existing run before one of them writes.
+    # Run directory. All processes reject an existing run before one of them writes.
     world.gather(None)
     if world.first:
         run_dir.make_run_dir(config, split)
@@ -172,7 +172,7 @@ def _train(
         events = stack.enter_context(Events.open(run / run_dir.EVENTS, state.steps + 1))
     if saved is not None:
         saved.restore(model, optimizer)
-        # Free it: it holds the weights three times.
+        # Free the memory: the saved state holds the weights three times.
         saved = None
     world.seed(config.seed, state.steps)
     done = 0
@@ -197,7 +197,7 @@ def _train(
                 each = criterion.of_each(outputs, batch.label, batch.ratings)
                 loss = each.sum() * world.weight(rows)
                 total, stop = distributed.sum_loss(world, loss, state.epoch, batch, received())
-                # DDP averages gradients; each process has its part of a sum.
+                # DDP averages gradients, but each process holds a part of a sum.
                 (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
             if ready:
                 optimization.set_learning_rates(optimizer, config, state.steps + 1, steps)
@@ -224,11 +224,11 @@ def _train(
                 if events:
                     events.flush()
             if ready and stop:
-                # The first one has saved: the others may end, and with them the job.
+                # Rank 0 has saved the state, so the others may end, and the job with them.
                 world.gather(None)
                 raise stopped(run, state.epoch, stop)
 
-        # Validation. Thresholds belong to the model of this epoch and to valid alone.
+        # Validation. Thresholds are fitted for the model of this epoch, on valid only.
         outputs = distributed.gather_outputs(
             run_model(model, valid_batches, device), valid_rows, world
         )
@@ -243,7 +243,7 @@ def _train(
             quality = (1 - share) * quality + share * (valid["ccc"] or 0.0)
         score = (quality, -valid_loss)
         better = score > state.best
-        # Early stopping does not look at the loss, which may go on falling long after F1 peaks.
+        # Early stopping ignores the loss, which may keep falling long after F1 peaks.
         state.waited = 0 if score[0] > state.best[0] else state.waited + 1
         state.best = max(state.best, score)
 
@@ -270,7 +270,7 @@ def _train(
             metrics=valid,
         )
         state.end_epoch(record)
-        # The state comes last: a run killed before that repeats this epoch identically.
+        # Save the state last: a run killed before this line repeats the epoch identically.
         if claim:
             run_dir.check_held(claim)
             if better or config.keep == "last":
@@ -291,7 +291,7 @@ def _train(
     if not world.first:
         return None
 
-    # Final evaluation of the best checkpoint as written, with its stored decision.
+    # Final evaluation of the best checkpoint, read back from disk with its stored decision.
     kept = load_checkpoint(run, "best", device)
     outputs = outputs_of(kept, valid_set, device)
     if config.decision != "thresholds":

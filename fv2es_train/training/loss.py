@@ -1,4 +1,4 @@
-"""The loss of classes, by default weighted binary cross-entropy of each, and of ratings."""
+"""The loss of classes (by default weighted binary cross-entropy of each class) and of ratings."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class RatingLoss:
     """The error of ratings in units of their standard deviation.
 
     Attributes:
-        columns: their places among the ratings of the corpus.
+        columns: positions of the R ratings among those of the corpus.
         scale: float32 (2, R), their means and standard deviations.
-        share: share in the whole loss.
+        share: share of this term in the whole loss.
         kind: ``mse`` or ``l1``.
-        bounds: the lowest and the highest value of each in train.
+        bounds: lowest and highest value of each rating in train.
     """
 
     columns: list[int]
@@ -40,9 +40,10 @@ class RatingLoss:
     bounds: tuple[tuple[float, float], ...] = ()
 
     def of_each(self, outputs: Tensor, ratings: Tensor) -> Tensor:
-        """The loss of each utterance, float32 (B,): the mean over the ratings that it has, else 0.
+        """The loss of each utterance, float32 (B,): the mean over its ratings; 0 without any.
 
-        ``outputs`` are (B, R) in units of the deviation, ``ratings`` (B, all of the corpus).
+        ``outputs`` are (B, R) in standard deviations; ``ratings`` are (B, all ratings of the
+        corpus).
         """
         mean, deviation = self.scale.to(outputs.device)
         wanted = (ratings[:, self.columns] - mean) / deviation
@@ -60,10 +61,10 @@ class Loss:
         positive: float32 (C,), weight of each class where it holds.
         negative: float32 (C,), weight of each class where it does not.
         smoothing: label smoothing s: 1 becomes 1 - s/2, 0 becomes s/2.
-        kind: see `TrainConfig.loss`; only ``bce`` has class weights. ``ce`` shares an utterance
-            equally among its classes, and smooths it by s over all classes.
-        ratings: what is added for ratings; None learns none.
-        shares: the shares of the raters that stand for the labels; None keeps the labels.
+        kind: see `TrainConfig.loss`; only ``bce`` has class weights. ``ce`` divides an utterance
+            equally among its classes, and smooths by s over all classes.
+        ratings: the additional loss of ratings; None learns none.
+        shares: rater shares that replace the labels as targets; None keeps the labels.
     """
 
     positive: Tensor
@@ -76,10 +77,10 @@ class Loss:
     def of_each(
         self, outputs: Tensor, label: Tensor, ratings: Tensor | None = None, plain: bool = False
     ) -> Tensor:
-        """The loss of each utterance, float32 (B,): the mean over its classes, and its ratings.
+        """The loss of each utterance, float32 (B,): the mean over its classes, plus its ratings.
 
-        ``outputs`` are those of the model, ``label`` (B, C), ``ratings`` those of `Batch`;
-        ``plain`` compares with the labels as they are, neither smoothed nor soft.
+        ``outputs`` come from the model, ``label`` is (B, C), ``ratings`` is `Batch.ratings`;
+        ``plain`` compares with the stored labels, neither smoothed nor soft.
         """
         classes = label.shape[1]
         if self.shares and ratings is not None and not plain:
@@ -107,16 +108,16 @@ class Loss:
 
 
 def soft_target(shares: RaterShares, label: Tensor, ratings: Tensor) -> Tensor:
-    """The shares of the raters (N, C), and the label where nobody voted."""
+    """Soft targets (N, C): the rater shares, or the label of an utterance without votes."""
     found = shares.of(ratings)
     return torch.where(torch.isfinite(found), found, label)
 
 
 def soft_shares(config: TrainConfig, dataset: ShardDataset) -> tuple[RaterShares, int] | None:
-    """What makes soft targets of the train subset; None where hard ones are learned.
+    """Make the soft targets of the train subset; None if the targets are hard.
 
-    Sets ``dataset.target``. Shares are of the votes for its classes if one class is to be chosen:
-    with ``ce``, and by a linear model where each utterance has one class.
+    Sets ``dataset.target``. If the model chooses one class (``ce``, or a linear model on utterances
+    of one class), the shares are of the votes for the classes of the dataset.
 
     Returns:
         The shares, and the number of utterances without votes.
@@ -134,26 +135,24 @@ def soft_shares(config: TrainConfig, dataset: ShardDataset) -> tuple[RaterShares
     if shares is None:
         absent = [VOTES + name for name in index.label_classes if VOTES + name not in names]
         raise UsageError(
-            f"soft targets need the raters' votes, and the shards have no {absent[0]}",
-            "train with --targets hard, or prepare the corpus with its raters' votes",
+            f"soft targets need rater votes, but the shards have no rating {absent[0]}",
+            "pass --targets hard, or prepare the corpus with its rater votes",
         )
     ratings = torch.from_numpy(np.stack([dataset.ratings[name] for name in names], axis=1))
     without = int(shares.of(ratings).isnan().any(dim=1).sum())
     if without == len(dataset):
-        raise TrainError(
-            "no utterance of the train subset has votes of raters", "train with --targets hard"
-        )
+        raise TrainError("no utterance of the train subset has rater votes", "pass --targets hard")
     label = torch.from_numpy(dataset.label.astype(np.float32))
     dataset.target = soft_target(shares, label, ratings).numpy()
     return shares, without
 
 
 def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None:
-    """The loss of the ratings that are learned, scaled by the train subset; None without any.
+    """Make the loss of the learned ratings, scaled by the train subset; None without ratings.
 
     Raises:
-        UsageError: the dataset has no such rating.
-        TrainError: no utterance of train has it, or all have the same value.
+        UsageError: the dataset lacks a rating.
+        TrainError: a rating has no value in train, or the same value everywhere.
     """
     if not config.ratings:
         return None
@@ -163,14 +162,14 @@ def rating_loss(config: TrainConfig, dataset: ShardDataset) -> RatingLoss | None
         if name not in names:
             raise UsageError(
                 f"the shards have no rating {name!r}",
-                f"they have {', '.join(names) or 'none'}",
+                f"choose from {', '.join(names)}" if names else "remove --ratings",
             )
         known = values[name][np.isfinite(values[name])].astype(np.float64)
         if not len(known) or not known.std():
             found = f"the same value, {known[0]:g}, everywhere" if len(known) else "no value"
             raise TrainError(
                 f"the rating {name} has {found} in the train subset",
-                "leave it out, or make another split",
+                "remove it from --ratings, or make another split",
             )
         scales.append((known.mean(), known.std()))
         bounds.append((float(known.min()), float(known.max())))
@@ -188,11 +187,11 @@ def make_loss(
     ratings: RatingLoss | None = None,
     shares: RaterShares | None = None,
 ) -> Loss:
-    """The loss with class weights from the train subset.
+    """Make the loss, with class weights from the train subset.
 
     For n utterances of which p have the class, ``positives`` weights positives by (n - p) / p, as
-    published; ``balanced`` weights positives by n / 2p and negatives by n / 2(n - p), so that rare
-    classes count as much as others; ``none`` weights all by 1.
+    published; ``balanced`` weights positives by n / 2p and negatives by n / 2(n - p), so that a
+    rare class counts as much as the others; ``none`` weights all by 1.
 
     Args:
         label: (N, C), 1 where the class holds.
@@ -201,7 +200,7 @@ def make_loss(
         smoothing: see `Loss`.
         kind: see `Loss`.
         ratings: see `rating_loss`.
-        shares: see `soft_shares`; the weights follow from the labels in any case.
+        shares: see `soft_shares`; class weights always follow from the labels.
 
     Raises:
         TrainError: a class has no positive utterance or, with ``balanced``, no negative one.

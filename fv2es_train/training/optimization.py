@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def freeze_text(model: EmotionModel, what: str | int) -> None:
-    """Freeze parts of the text encoder, if there is one; ``what``: `TrainConfig.freeze_text`.
+    """Freeze parts of the text encoder, if the model has one; see `TrainConfig.freeze_text`.
 
     Raises:
-        UsageError: the encoder has fewer layers with weights of their own.
+        UsageError: the encoder has fewer layers with separate weights.
     """
     if what == "none" or model.text_encoder is None:
         return
@@ -35,11 +35,11 @@ def freeze_text(model: EmotionModel, what: str | int) -> None:
     count = 0 if what == "embeddings" else int(what)
     if count > len(layers):
         raise UsageError(
-            f"freeze_text is {count} layers, the text encoder has {len(layers)} with weights of "
-            "their own" + ("" if layers else " (ALBERT's layers share one set of weights)"),
+            f"freeze_text is {count} layers, but the text encoder has {len(layers)} with separate "
+            "weights" + ("" if layers else " (the layers of ALBERT share theirs)"),
             "pass --freeze-text embeddings or --freeze-text all",
         )
-    # ALBERT projects its small embeddings to full width in a layer of their own.
+    # ALBERT projects its small embeddings to full width in a separate layer.
     projection = getattr(inner, "embedding_hidden_mapping_in", None)
     for part in (getattr(encoder, "embeddings", None), projection, *layers[:count]):
         if isinstance(part, nn.Module):
@@ -50,14 +50,14 @@ def freeze(model: EmotionModel, parts: Sequence[str]) -> None:
     """Freeze whole parts of the network by name, see `TrainConfig.freeze`.
 
     Raises:
-        UsageError: there is no such part, or nothing is left to learn.
+        UsageError: the model has no such part, or no part would be left to train.
     """
     known = dict(model.named_children())
     for name in parts:
         if name not in known:
             raise UsageError(
-                f"there is no part {name!r} to freeze in {model.config.name}",
-                f"name some of {', '.join(known)}",
+                f"{model.config.name} has no part {name!r} to freeze",
+                f"choose from {', '.join(known)}",
             )
         known[name].requires_grad_(False)
     if parts and not any(parameter.requires_grad for parameter in model.parameters()):
@@ -65,7 +65,7 @@ def freeze(model: EmotionModel, parts: Sequence[str]) -> None:
 
 
 def set_training(model: EmotionModel) -> None:
-    """Set training mode; frozen parts stay in eval mode, without dropout or new statistics."""
+    """Set training mode; frozen parts stay in eval mode, so no dropout and fixed statistics."""
     model.train()
     text = model.text_encoder
     for part in (*model.children(), *([text] if text is not None else [])):
@@ -75,7 +75,7 @@ def set_training(model: EmotionModel) -> None:
 
 
 def make_optimizer(model: EmotionModel, config: TrainConfig) -> Optimizer:
-    """The optimizer of all parameters that learn; the text encoder has a rate of its own."""
+    """Make the optimizer of all trainable parameters; the text encoder has its own rate."""
     by_group = model.parameter_groups()
     if config.text_lr_head:
         named = dict(model.named_parameters())
@@ -93,7 +93,7 @@ def make_optimizer(model: EmotionModel, config: TrainConfig) -> Optimizer:
 
 
 def set_learning_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:
-    """Set the learning rates of optimizer step ``step``, from 1, of the ``steps`` of the run."""
+    """Set the learning rates of optimizer step ``step`` (from 1) of ``steps`` in the run."""
     part = lr_factor(config.schedule, config.warmup, step, steps)
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * part
@@ -105,7 +105,7 @@ def lr_factor(schedule: str, warmup: int, step: int, steps: int) -> float:
         return step / (warmup + 1)
     if schedule == "constant":
         return 1.0
-    # It would reach zero in the step after the last one.
+    # The schedule reaches zero one step after the last one.
     left = (steps + 1 - step) / max(1, steps - warmup)
     return left if schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
@@ -117,13 +117,13 @@ def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """On the CPU, make torch refuse nondeterministic operations; restore the setting at the end."""
+    """On the CPU, let torch reject nondeterministic operations; restore the setting at the end."""
     settings = cast("Any", torch.utils.deterministic)
     before = torch.are_deterministic_algorithms_enabled()
     filled = settings.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
-        # We fill every empty tensor; filling it before costs time and changes nothing.
+        # Our code fills every empty tensor, so torch need not fill it first.
         settings.fill_uninitialized_memory = False
     try:
         yield

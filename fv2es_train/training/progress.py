@@ -10,18 +10,18 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-# Seconds between two plain lines within an epoch.
+# Seconds between two lines within an epoch.
 _EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is after a batch; ``epoch`` and ``batch`` count from 1.
+    """The position of a run after a batch; ``epoch`` and ``batch`` count from 1.
 
     Attributes:
         loss: mean over the epoch's utterances so far.
         utterances_per_s: throughput in this epoch.
-        left_s: seconds to the end of the last epoch, without an early stop.
+        left_s: seconds left until the last epoch ends, without early stopping.
     """
 
     epoch: int
@@ -40,23 +40,23 @@ class Step:
 
 
 class Progress:
-    """What `train` calls; this one shows nothing."""
+    """The interface that `train` calls; this base class shows nothing."""
 
     def note(self, text: str) -> None:
-        """Before the first epoch: what a user should know."""
+        """Show a note to the user before the first epoch."""
 
     def step(self, step: Step) -> None:
-        """After each batch."""
+        """Show the progress after a batch."""
 
     def epoch(self, record: dict[str, Any], left_s: float) -> None:
-        """After each epoch; ``record`` is its line of history.jsonl."""
+        """Show the result of an epoch; ``record`` is its line of history.jsonl."""
 
     def close(self) -> None:
-        """After training, also after a failure."""
+        """End the display after training, also after a failure."""
 
 
 class Lines(Progress):
-    """A line per epoch, and one per ``every_s`` seconds within it."""
+    """One line per epoch, and one every ``every_s`` seconds within it."""
 
     def __init__(self, stream: IO[str], every_s: float = _EVERY_S) -> None:
         self.stream, self.every_s = stream, every_s
@@ -118,12 +118,12 @@ class Bar(Progress):
 
 
 def progress_for(stream: IO[str]) -> Progress:
-    """A bar if the stream is a terminal, else plain lines."""
+    """Return a bar if the stream is a terminal, else plain lines."""
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
 def epoch_line(record: dict[str, Any], left_s: float) -> str:
-    """One epoch as a line; ``record`` is its line of history.jsonl."""
+    """Format one epoch as a line; ``record`` is its line of history.jsonl."""
     score = record["valid"]["f1_binary"]
     shown = "-" if score is None else f"{score:.3f}"
     best = "  best so far" if record["best"] else ""

@@ -1,4 +1,4 @@
-"""The configuration of a run: made from a preset, kept as RUN/config.toml, read to continue it.
+"""The configuration of a run: made from a preset, stored as RUN/config.toml, read on resume.
 
 Leaves the fields to `config` and precedence to `fv2es_prep.utils.configuration`.
 """
@@ -27,7 +27,7 @@ _CHANGEABLE = ("shards", "split", "device", "workers", "epochs", "save_every", "
 
 
 def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the given values override: the preset that ``model.name`` chooses, or ``init``."""
+    """The preset that the given values override; ``model.name`` or ``init`` selects it."""
     if given.get("init") and "model.name" not in given:
         from fv2es_train.models.initial_weights import read_config
 
@@ -38,14 +38,14 @@ def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def train_config(preset: str = "fv2es", **values: Any) -> TrainConfig:
-    """The configuration of a preset, with other values for some fields.
+    """Make the configuration of a preset, with other values for some fields.
 
     Args:
         preset: name of the preset.
         **values: as in a configuration file, e.g. ``epochs=3, model={"dropout": 0.2}``.
 
     Raises:
-        UsageError: the preset or a field is unknown, or a value does not fit.
+        UsageError: the preset or a field is unknown, or a value is invalid.
     """
     given = {**flatten(values), "model.name": preset}
     return resolve(TrainConfig, given, preset_of(given))
@@ -61,24 +61,24 @@ def store(config: TrainConfig) -> None:
 
 
 def resumed(run: Path, **changes: Any) -> TrainConfig:
-    """The configuration of a run that is to be continued, with fields that differ now.
+    """Read the configuration of a run to continue, with changes to some fields.
 
     Raises:
-        UsageError: there is no run that can be continued, or a field may not change.
-        TrainError: what it keeps is damaged.
+        UsageError: the directory holds no run that can continue, or a field may not change.
+        TrainError: its stored configuration is damaged.
     """
     for path in changes:
         if path not in _CHANGEABLE:
             raise UsageError(
                 f"{path} cannot change when a run continues",
-                f"leave it out; only {', '.join(_CHANGEABLE)} may differ",
+                f"remove it; only {', '.join(_CHANGEABLE)} may change",
             )
     stored = stored_config(run)
     return resolve(TrainConfig, changes, {**values_of(stored), "resume": True})
 
 
 def stored_config(run: Path) -> TrainConfig:
-    """The configuration that a run began with.
+    """Read the configuration that a run began with.
 
     Raises:
         UsageError: the directory holds no run.
@@ -88,7 +88,7 @@ def stored_config(run: Path) -> TrainConfig:
     if path is None:
         converted = (run / "best").is_dir()
         raise UsageError(
-            f"{run} holds no run that can be continued: {run / NAME} is missing",
+            f"{run} contains no run to continue: {run / NAME} is missing",
             f"start a new run from its weights: fv2es train --init {run} --out NEW"
             if converted
             else f"train one: fv2es train --shards SHARDS --split FILE --out {run}",

@@ -1,6 +1,6 @@
-"""The directory of a run: made, cleared of an earlier run, or refused; its history and results.
+"""The directory of a run: make it, clear or reject an earlier run, write history and results.
 
-Owns the names that a run writes. Leaves checkpoints and the state to `checkpoint` and `state`.
+Owns the file names of a run. Leaves checkpoints and the state to `checkpoint` and `state`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 HISTORY, EVENTS, INIT = "history.jsonl", "tensorboard", "init.json"
 METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
-# Why a training failed, until it is continued.
+# Why a training failed; removed when it continues.
 FAILED = "failed.json"
 _KEPT = ("best", "last")
-# What a run continues from is removed first: a directory without it is not taken for a run.
+# The files that a run continues from go first: a directory without them is no run.
 _BEGUN = (state.NAME, run_config.NAME, run_config.OLD_NAME)
 PARTS = (
     *_BEGUN,
@@ -68,7 +68,7 @@ def refuse_existing(config: TrainConfig) -> None:
     found = [part for part in PARTS if (config.out / part).exists()]
     if found and not config.overwrite:
         raise UsageError(
-            f"{config.out} already holds a run ({', '.join(found)})",
+            f"{config.out} already contains a run ({', '.join(found)})",
             f"continue it with --resume {config.out}, choose another --out, or pass --overwrite "
             "to replace it",
         )
@@ -76,23 +76,22 @@ def refuse_existing(config: TrainConfig) -> None:
 
 @contextlib.contextmanager
 def held(config: TrainConfig) -> Iterator[Claim]:
-    """Hold the directory of a run; it is made, and removed if nothing was written to it.
+    """Create and lock the directory of a run; remove it at the end if it is still empty.
 
-    An error, other than by a signal, is noted in RUN/failed.json once the run has begun.
+    Once the run has begun, an error that is not a signal is written to RUN/failed.json.
 
-    A batch job that was started again waits for the lock of its own process, which died with its
-    node.
+    A requeued batch job waits for the lock of its former process, which died with its node.
 
     Raises:
-        UsageError: another process trains in it, or it holds a run, see `refuse_existing`.
-        OutputError: it cannot be written.
+        UsageError: another process trains in it, or it contains a run; see `refuse_existing`.
+        OutputError: the directory cannot be written.
     """
     new = not config.out.exists()
     make_directory(config.out)
     try:
         with locked(config.out, is_restarted()) as claim:
             if not config.resume:
-                # Another process may have trained since the first look.
+                # Another process may have trained here since the first check.
                 refuse_existing(config)
             try:
                 yield claim
@@ -108,23 +107,23 @@ def held(config: TrainConfig) -> Iterator[Claim]:
 
 
 def _note_failure(run: Path, error: Exception) -> None:
-    # The error itself matters more than a full disk.
+    # The original error matters more than a full disk.
     with contextlib.suppress(OutputError):
         if (run / run_config.NAME).exists():
             write_json(run / FAILED, {"error": words_of(error)})
 
 
 def check_held(claim: Claim) -> None:
-    """Raise TrainError if another process has taken over a run, as after a long suspension."""
+    """Raise TrainError if another process took over the run, e.g. after a long suspension."""
     if not claim.held:
         raise TrainError(
-            f"another process has taken over {claim.path.parent}",
-            "wait until it ends; this process was suspended or could not write",
+            f"another process has taken over the run {claim.path.parent}",
+            "wait until it ends; this process was suspended or could not renew its lock",
         )
 
 
 def make_run_dir(config: TrainConfig, split: Split) -> None:
-    """Make the directory, cleared unless the run continues; store the configuration and ids."""
+    """Make the directory, clear it unless the run continues, store configuration and ids."""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         for which in _KEPT:
@@ -143,10 +142,12 @@ def make_run_dir(config: TrainConfig, split: Split) -> None:
 
 
 def write_init(run: Path, begun: dict[str, Any], rest: dict[str, torch.Tensor] | None) -> None:
-    """Write RUN/init.json, and the weights that only a published file has, for its way back.
+    """Write RUN/init.json, and the weights of a published file that the model lacks.
+
+    With these weights `fv2es convert-checkpoint --to published` restores the whole file.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: a file cannot be written.
     """
     from safetensors.torch import save_file
 
@@ -176,15 +177,15 @@ def write_results(
     metrics.json comes last, so a run that has it is complete.
 
     Args:
-        checkpoint: the best one.
+        checkpoint: the best checkpoint.
         split: split of the training.
-        subsets: ``valid`` and ``test``; None if the split has none.
-        valid: what the checkpoint gave on valid, see `evaluate.outputs_of`.
+        subsets: ``valid`` and ``test``; None for a subset that the split lacks.
+        valid: outputs of the checkpoint on valid, see `evaluate.outputs_of`.
         summary: summary of the training, see `loop.train`.
         device: device to compute on.
 
     Returns:
-        For each subset what `evaluate` returns, or None.
+        For each subset, the result of `evaluate`, or None.
 
     Raises:
         TrainError: a logit is not finite.

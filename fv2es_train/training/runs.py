@@ -1,6 +1,6 @@
-"""The runs below a directory: what each trained, how far it is, and what it scored.
+"""The runs below a directory: configuration, progress and scores of each.
 
-Reads the small files of a run only, no weights, so that thousands are listed in seconds.
+Reads only the small files of a run, no weights, so thousands of runs are listed in seconds.
 """
 
 from __future__ import annotations
@@ -26,50 +26,52 @@ _MORE = ("seed", "split", "seen")
 
 
 def list_runs(directory: Path) -> list[dict[str, Any]]:
-    """The runs in a directory and below it, sorted by path; directories in a run are not searched.
+    """List the runs in and below a directory, sorted by path; does not search inside a run.
 
     Args:
-        directory: where to look; may be a run itself.
+        directory: directory to search; may be a run itself.
 
     Returns:
         JSON-ready, for each run: ``run`` (its path), ``status`` (``training``: a process holds it;
         ``done``: it is measured; ``failed``; ``stopped``; ``unreadable``), ``error`` (empty unless
         failed or unreadable), ``model``, ``modalities``, ``seed``, ``split``, ``epochs``,
-        ``best_epoch``, ``seconds`` (of all epochs), ``changed`` (seconds since 1970), ``valid`` and
-        ``test`` (``n``, ``average``, ``interval``; ``valid`` has the best epoch's average alone
-        until the run is measured; None where nothing is known), and ``seen``, how many utterances
-        of test the run was trained or validated on.
+        ``best_epoch``, ``seconds`` (total of all epochs), ``changed`` (seconds since 1970),
+        ``valid`` and ``test`` (``n``, ``average``, ``interval``; until the run is measured,
+        ``valid`` has only the average of the best epoch; None if nothing is known), and ``seen``,
+        the number of test utterances that the run was trained or validated on.
 
     Raises:
-        UsageError: it is not a directory.
+        UsageError: ``directory`` is not a directory.
     """
     if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory", "name one that holds runs")
+        raise UsageError(f"{directory} is not a directory", "pass a directory that contains runs")
     return [_describe(run) for run in _runs(directory)]
 
 
 def format_runs(
     runs: Sequence[Mapping[str, Any]], directory: Path, metric: str = "f1_binary"
 ) -> str:
-    """A table of `list_runs` with one averaged metric, paths relative to ``directory``."""
+    """Format `list_runs` as a table with one averaged metric; paths are below ``directory``."""
     if not runs:
-        return f"{directory} holds no run"
+        return f"{directory} contains no runs"
     rows = [_row(run, directory, metric) for run in runs]
     lines = [grid(_HEADER, rows), f"valid and test: {metric}; epoch: best/finished"]
     for run in runs:
         if run["error"]:
             lines.append(f"{run['run']}: {run['error']}")
         if run["seen"]:
-            lines.append(f"{run['run']} has seen {run['seen']} utterances of test")
+            lines.append(
+                f"{run['run']} was trained or validated on {run['seen']} utterances of test"
+            )
     return "\n".join(lines)
 
 
 def runs_page(
     runs: Sequence[Mapping[str, Any]], directory: Path, metric: str = "f1_binary"
 ) -> list[str]:
-    """The parts of a page of `list_runs`, with curves, paths relative to ``directory``.
+    """Make the parts of a page of `list_runs`, with curves and paths relative to ``directory``.
 
-    Of one run alone the page also has the classes: it is the run's card.
+    For a single run the page is its card: it also shows the scores of each class.
     """
     rows = [_row(run, directory, metric) for run in runs]
     more = [[str(run[name]) for name in _MORE] for run in runs]

@@ -1,6 +1,6 @@
-"""Whether the shards of a training have the bytes that their index says.
+"""Check the shards of a training against the SHA-256 in their index.
 
-Each shard is hashed once; RUN/shards.json remembers it while its file is the same and untouched.
+Each shard is hashed once; RUN/shards.json keeps the result until the file changes.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from fv2es_train.training.distributed import World
 
 NAME = "shards.json"
-# A disk that serves several readers is faster than one; hashing lets go of Python's lock.
+# Several readers use a disk better than one does; hashing releases Python's global lock.
 _THREADS = 4
 # Name of a shard -> its SHA-256, device, inode, bytes, times of change of content and of inode.
 Hashes = dict[str, list[str | int]]
 
 
 def check(subsets: Sequence[ShardDataset | None], config: TrainConfig, world: World) -> Hashes:
-    """Hash the shards that subsets of one dataset need, each process its part of them.
+    """Hash the shards that the subsets need; each process hashes a part of them.
 
     Returns:
-        What `remember` writes.
+        The hashes for `remember`.
 
     Raises:
-        ShardError: a shard has other bytes than its index says, or cannot be read.
+        ShardError: a shard does not match the SHA-256 in its index, or cannot be read.
     """
     chosen = [subset for subset in subsets if subset is not None]
     index, directory = chosen[0].index, chosen[0].directory
@@ -57,7 +57,7 @@ def remember(run: Path, hashes: Hashes) -> None:
 
 def _checked(path: Path, entry: ShardEntry, known: Hashes) -> list[str | int]:
     if stored_size(path) is not None:
-        # Compared when it is fetched.
+        # A remote shard is checked when it is fetched.
         return [entry.sha256]
     try:
         found = path.stat()
@@ -66,8 +66,8 @@ def _checked(path: Path, entry: ShardEntry, known: Hashes) -> list[str | int]:
         state += times
         if known.get(entry.name) != state and (digest := sha256_of(path)) != entry.sha256:
             raise ShardError(
-                f"{path} has other bytes than its index says: its SHA-256 begins {digest[:12]}, "
-                f"expected {entry.sha256[:12]}",
+                f"{path} has other bytes than its index says: its SHA-256 begins with "
+                f"{digest[:12]}, expected {entry.sha256[:12]}",
                 REBUILD_HINT,
             )
     except OSError as error:
@@ -80,5 +80,5 @@ def _read(run: Path) -> Hashes:
         found = json.loads((run / NAME).read_text(encoding="utf-8"))
         return {name: list(state) for name, state in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
-        # An earlier version's run, or damage: all are hashed again.
+        # Missing or damaged: hash all shards again.
         return {}

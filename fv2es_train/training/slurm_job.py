@@ -1,6 +1,6 @@
-"""A training as a batch job of SLURM: its script, its submission, and its next turn.
+"""A training as a batch job of SLURM: its script, submission and requeueing.
 
-Leaves signals to `stopping` and what the tasks of a job are to torch to `slurm_step`. Imports no
+Leaves signals to `stopping`, and the tasks of a job as torch processes to `slurm_step`. Imports no
 torch.
 """
 
@@ -24,20 +24,20 @@ from fv2es_train.training.run_config import NAME as CONFIG
 from fv2es_train.training.stopping import hold_back
 
 LOG = "slurm.log"
-# Before its time is over, the job's tasks get this signal so many seconds.
+# The tasks of the job get this signal this many seconds before its time limit.
 _SIGNAL = "signal=USR1@120"
 _AGAIN = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]'
-# srun does not take it from the job's options.
+# srun does not inherit this from the options of the job.
 _CPUS = '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"'
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What a job asks for.
+    """The resources and options of a job.
 
     Attributes:
         nodes: number of nodes.
-        gpus: GPUs of each node, one for each process; 0: one process on the CPU of each node.
+        gpus: GPUs per node, with one process each; 0 runs one process on the CPU of each node.
         sbatch: the user's options of ``sbatch``, without dashes.
     """
 
@@ -52,34 +52,35 @@ class JobOptions:
 
     @property
     def device(self) -> str:
-        """What each process computes on."""
+        """The device of each process: cuda or cpu."""
         return "cuda" if self.gpus else "cpu"
 
 
 def script_of(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -> str:
-    """The batch script of a training; after a requeue it continues the run.
+    """Write the batch script of a training; after a requeue it continues the run.
 
     Args:
-        job: what it asks for.
+        job: resources and options of the job.
         config: the training.
-        values: the user's values for it by dotted path.
+        values: the user's options by dotted path.
 
     Raises:
-        UsageError: the training would replace an earlier run whenever it starts again, or several
-            processes would train on folds.
-        SettingsError: an option of ``sbatch`` has another form.
+        UsageError: ``overwrite`` is set, so a restart would delete the run, or several processes
+            would train on folds.
+        SettingsError: an option of ``sbatch`` cannot be parsed.
     """
     if config.overwrite:
         raise UsageError(
-            "a job that may start again cannot overwrite a run",
-            f"remove {config.out}, or choose another --out",
+            f"--overwrite cannot be used in a batch job: a requeued job would delete its own run "
+            f"{config.out}",
+            "remove that directory first, or choose another --out",
         )
     folds = not config.resume and config.split.is_dir()
     if folds and job.nodes * max(job.gpus, 1) > 1:
         raise UsageError(
-            f"{config.split} holds folds, on which one process trains, not {job.nodes} nodes of "
-            f"{max(job.gpus, 1)}",
-            "submit a job for each fold with --split, or one with --nodes 1 --gpus 1",
+            f"{config.split} contains folds, which need a job with one process, but the job has "
+            f"{job.nodes} nodes with {max(job.gpus, 1)} processes each",
+            "submit one job per fold with --split FILE, or pass --nodes 1 --gpus 1",
         )
     asked = [f"nodes={job.nodes}", f"ntasks-per-node={max(job.gpus, 1)}"]
     asked += [f"gres=gpu:{job.gpus}"] * bool(job.gpus)
@@ -90,7 +91,7 @@ def script_of(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -
     if config.resume:
         first = f"{resume} {first.removeprefix('set -- ')}"
     begun = f"{_AGAIN} && [ -e {shlex.quote(str(config.out / CONFIG))} ]"
-    # Folds continue by themselves; of a run that continued, the new values are stored.
+    # Folds continue by themselves; a run that continued has stored the new values.
     choice = [first] if folds else [f"if {begun}; then", f"  {resume}", "else", f"  {first}", "fi"]
     train = shlex.join([sys.executable, "-P", "-m", "fv2es", "train"])
     commands = (
@@ -104,11 +105,11 @@ def script_of(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -
 
 
 def submit_training(job: JobOptions, config: TrainConfig, values: Mapping[str, Any]) -> str:
-    """Check a training as far as it can be checked here, and submit it; the job's id.
+    """Check a training as far as possible on this machine, submit it and return the job id.
 
     Raises:
-        UsageError: see `script_of`; or RUN exists already, or shards or split cannot be read.
-        ExecutorError: it cannot be submitted.
+        UsageError: see `script_of`; or RUN already exists, or shards or split cannot be read.
+        ExecutorError: the job cannot be submitted.
     """
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.splits import read_split
@@ -126,7 +127,7 @@ def submit_training(job: JobOptions, config: TrainConfig, values: Mapping[str, A
     try:
         return submit(script)
     except ExecutorError:
-        # It stays if it holds anything.
+        # rmdir keeps a directory that is not empty.
         with suppress(OSError):
             config.out.rmdir()
         raise
@@ -134,17 +135,17 @@ def submit_training(job: JobOptions, config: TrainConfig, values: Mapping[str, A
 
 @contextmanager
 def requeueing(say: Callable[[str], None]) -> Iterator[None]:
-    """Around a training: requeue its batch job where it runs out of time.
+    """Context of a training: requeue its batch job when its time runs out.
 
-    SIGUSR1 waits until the training can be stopped. In processes other than the first one, a
-    training that ran out of time counts as ended.
+    SIGUSR1 is held back until the training can stop. In processes other than the first, a training
+    that ran out of time counts as finished.
     """
     with hold_back():
         try:
             yield
         except OutOfTimeError:
             if os.environ.get("RANK", "0") != "0":
-                # If it failed, srun would end the first process before that has requeued the job.
+                # With an error, srun would kill the first process before it requeues the job.
                 return
             _requeue(os.environ.get("SLURM_JOB_ID", ""), say)
             raise
@@ -153,15 +154,15 @@ def requeueing(say: Callable[[str], None]) -> Iterator[None]:
 def _requeue(job: str, say: Callable[[str], None]) -> None:
     if not job:
         return
-    # SLURM ends this process while it waits for an answer.
-    say(f"requeue the SLURM job {job}, in which the training continues")
+    # SLURM may kill this process while it waits for the reply, so say it first.
+    say(f"requeueing the SLURM job {job}; the training continues in it")
     try:
         slurm("scontrol", "requeue", job)
     except ExecutorError as error:
-        say(f"the job was not requeued: {error.sentence}")
+        say(f"failed to requeue the job: {error.sentence}")
 
 
 def _words(path: str, value: Any) -> Sequence[str]:
-    """A value as an option of the command line."""
+    """Format a value as an option of the command line."""
     plain = not isinstance(value, bool | list | tuple | Mapping)
     return ("--set", f"{path}={value if plain else toml_value(value)}")

@@ -17,14 +17,14 @@ _NEEDED = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_STEP_ID", "SL
 
 
 def join_step(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Give the tasks of a SLURM step the variables that `torchrun` would give them.
+    """Set the variables that `torchrun` would set for the tasks of a SLURM step.
 
-    Does nothing in a step of one task, outside of a step, and under `torchrun`. The first host of
-    the step and a port made from job and step are the meeting point; `MASTER_ADDR` and
-    `MASTER_PORT` override them.
+    Does nothing in a step of one task, outside a step, and under `torchrun`. The tasks meet at the
+    first host of the step, on a port computed from job and step; `MASTER_ADDR` and `MASTER_PORT`
+    override them.
 
     Raises:
-        UsageError: a variable of the step is missing or has another form.
+        UsageError: a variable of the step is missing or cannot be parsed.
     """
     size = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if size == "1" or "WORLD_SIZE" in environment:
@@ -34,8 +34,8 @@ def join_step(environment: MutableMapping[str, str] = os.environ) -> None:
         port = _FIRST_PORT + (int(job) * 16 + int(step)) % _PORTS
     except (KeyError, ValueError) as error:
         raise UsageError(
-            f"one of {size} tasks of a SLURM step, but its variables cannot be read: {error}",
-            "start one task for each node, with torchrun in it",
+            f"cannot read the variables of this SLURM step of {size} tasks: {error}",
+            "start one task per node and run torchrun in it",
         ) from error
     environment.setdefault("MASTER_ADDR", first_host(nodes))
     environment.setdefault("MASTER_PORT", str(port))
@@ -43,7 +43,7 @@ def join_step(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def is_restarted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is in a batch job that ran before, and was requeued."""
+    """Whether this process belongs to a requeued batch job."""
     return environment.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
@@ -54,7 +54,7 @@ def first_host(nodes: str) -> str:
 
 
 def _device(environment: Mapping[str, str], local: str) -> str:
-    """Number of the task's GPU: the only one, where SLURM lets each task see its own alone."""
+    """Number of the task's GPU; 0 if SLURM shows each task only its own GPU."""
     seen = environment.get("CUDA_VISIBLE_DEVICES", "")
     bound = "SLURM_GPUS_PER_TASK" in environment and seen and "," not in seen
     return "0" if bound else local

@@ -1,4 +1,4 @@
-"""How long this machine trains on one utterance, measured on random values of the usual sizes."""
+"""Measure the training time per utterance on this machine, on random values of usual sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fv2es_prep.utils.processes import cores
 
 PRESETS = ("fv2es", "fv2es-lite", "fv2es-tiny")
 _TOKENS, _CLASSES = 15, ("a", "b", "c", "d", "e", "f")
-# What `albert-base-v2` says of itself; random weights take as long as learned ones.
+# The sizes of `albert-base-v2`; random weights take as long as learned ones.
 _ALBERT = {
     "model_type": "albert",
     "vocab_size": 30000,
@@ -25,20 +25,20 @@ _ALBERT = {
 }
 _SETTINGS = PrepSettings(text=TextSettings(tokenizer="speed", vocabulary_size=1000))
 _SLOW_S, _ROUNDS, _ROWS = 0.3, 8, 4
-# Threads beyond these hardly help; each gives about this share of one.
+# More threads hardly help; each adds about this share of one thread.
 _MOST_THREADS, _GAIN = 8, 0.9
 
 
 def seconds_per_utterance(preset: str, duration_s: float) -> float:
-    """Seconds of training for each utterance, with nothing else running.
+    """Estimate the seconds of training per utterance on an idle machine.
 
-    On CPUs it measures the CPU time of one thread, which what else runs hardly changes, and shares
-    it among the threads of the preset. On a GPU it measures the time of a small step; larger
-    batches take less for each utterance than this says.
+    On a CPU it measures the CPU time of one thread, which other load hardly changes, and divides it
+    among the threads of the preset. On a GPU it measures the time of a small step; larger batches
+    take less per utterance.
 
     Args:
         preset: one of `PRESETS`.
-        duration_s: length of an utterance, which decides its faces and its spectrum.
+        duration_s: length of an utterance in seconds; it sets the number of faces and mel frames.
     """
     import torch
 
@@ -73,12 +73,12 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
         passed = now()
         optimizer.step()
         optimizer.zero_grad()
-        # The optimizer works once for all utterances of a batch.
+        # The optimizer runs once for all utterances of a batch.
         return (passed - began) / len(examples) + (now() - passed) / config.batch_size
 
     try:
         torch.set_num_threads(1)
-        # The first step reserves memory and chooses kernels.
+        # The first step allocates memory and selects kernels.
         first = step([_example(0, 1.0)])
         rounds = 1 if first > _SLOW_S else _ROUNDS
         few = [_example(n, duration_s) for n in range(1 if first > _SLOW_S else _ROWS)]

@@ -1,7 +1,7 @@
 """The state of a run, RUN/state.pt, from which `--resume` continues.
 
-Leaves checkpoints to `models.checkpoint`. Read with torch's ``weights_only``, which executes
-nothing.
+Leaves checkpoints to `models.checkpoint`. Reads with torch's ``weights_only``, which executes no
+code from the file.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _VERSION = 1
 
 @dataclass
 class State:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         model_config: JSON form of the model's configuration.
         split_digest: digest of the split.
         shards_digest: digest of the shards' names and contents.
-        epoch: number of the present epoch, from 1.
+        epoch: number of the current epoch, from 1.
         batches: batches done in this epoch.
         steps: optimizer steps done in the run.
         total: sum of the losses of the ``seen`` utterances of this epoch so far.
         seconds: time spent in this epoch so far.
-        best: highest f1_binary on valid, and minus the valid loss of that epoch.
+        best: highest f1_binary on valid, and the negative valid loss of that epoch.
         waited: epochs since f1_binary was highest.
         history: the lines of history.jsonl.
     """
@@ -60,22 +60,22 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def end_epoch(self, record: dict[str, Any]) -> None:
-        """Go to the beginning of the next epoch."""
+        """Move to the beginning of the next epoch."""
         self.history.append(record)
         self.epoch += 1
         self.batches, self.seen, self.total, self.seconds = 0, 0, 0.0, 0.0
 
     def check(self, split: Split, index: Index) -> None:
-        """Raise SplitError or UsageError if the run would continue with others."""
+        """Raise SplitError or UsageError if split or shards differ from those of the run."""
         if self.split_digest != split.digest():
             raise SplitError(
-                "the split is not the one that the run began with: its digest is "
+                "the run began with another split: the digest of this one begins with "
                 f"{split.digest()[:12]}, expected {self.split_digest[:12]}",
                 "pass the same split with --split FILE, or start a new run with another --out",
             )
         if self.shards_digest != shards_digest(index):
             raise UsageError(
-                "the shards are not those that the run began with: the digest of their index is "
+                "the run began with other shards: the digest of this index begins with "
                 f"{shards_digest(index)[:12]}, expected {self.shards_digest[:12]}",
                 "pass the same shards with --shards SHARDS, or start a new run with another --out",
             )
@@ -100,16 +100,16 @@ def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) 
         with whole_file(run / NAME) as temporary, temporary.open("wb") as file:
             torch.save(stored, file)
     except RuntimeError as error:
-        # What torch raises when the disk is full.
+        # torch raises this when the disk is full.
         raise OutputError(
             f"cannot write {run / NAME}: {str(error).splitlines()[0]}",
-            f"free some space; the last saved state continues: fv2es train --resume {run}",
+            f"free some disk space, then continue from the last state: fv2es train --resume {run}",
         ) from error
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What `load_state` read: how far the run is, and torch's states of each part."""
+    """A state that `load_state` read: the progress of the run, and torch's state of each part."""
 
     state: State
     model: dict[str, Any]
@@ -120,33 +120,33 @@ class Saved:
         """Restore the network, the optimizer and the random number generators.
 
         Raises:
-            TrainError: they are not those of this run.
+            TrainError: the state belongs to another model.
         """
         try:
             model.load_state_dict(self.model)
             optimizer.load_state_dict(self.optimizer)
             torch.set_rng_state(self.random["torch"])
-            # On a machine with another number of GPUs, their generators start anew.
+            # On a machine with another number of GPUs, their generators start fresh.
             if len(self.random["cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(self.random["cuda"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainError(
                 f"{NAME} does not belong to the model of this run ({type(error).__name__})",
-                "start a new run, or put back the file that this run wrote",
+                "restore the file that this run wrote, or start a new run",
             ) from error
 
 
 def load_state(run: Path) -> Saved:
-    """Read RUN/state.pt, onto the CPU.
+    """Read RUN/state.pt into CPU memory.
 
     Raises:
-        UsageError: there is none.
-        TrainError: it is damaged or from another version.
+        UsageError: the file is missing.
+        TrainError: the file is damaged or from another version.
     """
     path = run / NAME
     if not path.is_file():
         raise UsageError(
-            f"{run} holds no run that can be continued: {path} is missing",
+            f"{run} contains no run to continue: {path} is missing",
             f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
     hint = "start a new run, or continue with the fv2es version that wrote it"
@@ -157,10 +157,10 @@ def load_state(run: Path) -> Saved:
         values = {f.name: stored["state"][f.name] for f in fields(State)} if version == 1 else {}
         parts = {name: stored[name] for name in ("model", "optimizer", "random")}
     except Exception as error:  # a damaged pickle fails in any way
-        # Not torch's words, which advise to execute what the file holds.
+        # Hide torch's message: it suggests loading the file with code execution.
         raise TrainError(
-            f"{path} cannot be read ({type(error).__name__}): it is damaged, or holds more than "
-            "numbers, names and tensors",
+            f"{path} cannot be read ({type(error).__name__}): it is damaged, or contains "
+            "objects other than numbers, names and tensors",
             hint,
         ) from error
     if version != _VERSION:
@@ -169,7 +169,7 @@ def load_state(run: Path) -> Saved:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """A small file of our own does not unpack to a large one."""
+    """Reject a compressed file: torch writes none, and a small one may unpack to a huge one."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):

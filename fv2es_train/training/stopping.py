@@ -1,6 +1,6 @@
 """Signals that stop a training at its next optimizer step: SIGTERM, and SIGUSR1 of a batch job.
 
-Leaves saving the state to `state`, and what becomes of the job to `slurm_job`. Imports no torch.
+Leaves saving to `state` and requeueing to `slurm_job`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from contextlib import contextmanager
 
 from fv2es_prep.errors import OutOfTimeError, StoppedError
 
-# If both were received, the first one counts.
+# If both arrive, the first one counts.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
 def catch_signals() -> Iterator[Callable[[], int]]:
-    """Record `SIGNALS` instead of dying; yields a function that tells which was received, or 0.
+    """Record `SIGNALS` instead of dying; yields a function that returns the one received, or 0.
 
-    Clusters send them before they take a machine away. Python delivers signals to its main thread
-    only; in another thread nothing is caught.
+    Clusters send them before they reclaim a machine. Python delivers signals to its main thread
+    only; in another thread this catches nothing.
     """
     received: set[int] = set()
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
     before = [signal.signal(number, lambda n, _: received.add(n)) for number in SIGNALS]
-    # What `hold_back` kept is delivered now.
+    # This delivers the signal that `hold_back` blocked.
     mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield lambda: next((number for number in SIGNALS if number in received), 0)
@@ -40,7 +40,7 @@ def catch_signals() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def hold_back() -> Iterator[None]:
-    """Keep SIGUSR1, which would end the process, until `catch_signals`: libraries load slowly."""
+    """Block SIGUSR1 until `catch_signals`: it would kill the process while libraries load."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         yield
@@ -49,10 +49,9 @@ def hold_back() -> Iterator[None]:
 
 
 def stopped(run: object, epoch: int, number: int) -> StoppedError:
-    """The error that ends a run after a signal, once its state is saved."""
+    """Make the error that ends a run after a signal, once its state is saved."""
     kind = OutOfTimeError if number == signal.SIGUSR1 else StoppedError
     return kind(
-        f"training was stopped by {signal.Signals(number).name} in epoch {epoch}; its state is "
-        "saved",
+        f"{signal.Signals(number).name} stopped the training in epoch {epoch}; its state is saved",
         f"continue with: fv2es train --resume {run}",
     )

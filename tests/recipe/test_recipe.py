@@ -54,8 +54,8 @@ def test_what_init_prints_is_a_recipe_with_the_defaults_of_the_corpus(
         (
             "seeds =",
             "seed = 3\nseeds =",
-            "[train]: seed is no option of this section",
-            "write seeds",
+            "[train]: seed cannot be set in this section",
+            "use `seeds`",
         ),
         ("folds =", "fold =", "[split]: unknown configuration field 'fold'", "folds"),
         ("[prep]", "[prepare]", "'prepare.raw'", "did you mean prep?"),
@@ -67,7 +67,7 @@ def test_what_init_prints_is_a_recipe_with_the_defaults_of_the_corpus(
         ),
         ('"linear"', '"liner"', "[train]: unknown model 'liner'", "linear"),
         ('folds = "session"', 'folds = "speakers"', "[split]: invalid number of folds", ""),
-        ("resamples =", "resample =", "eval.resample is no option of eval", "resamples"),
+        ("resamples =", "resample =", "unknown option eval.resample", "resamples"),
         ("[table]", '[train.linear]\nlr = "high"\n[table]', "lr is 'high'", "lr"),
         ('corpus = "', '# "', "corpus is missing", "corpus"),
     ],
@@ -102,7 +102,7 @@ def test_the_recipes_that_come_along_can_be_read(path: Path) -> None:
 
 def test_leaving_one_session_out_is_one_line() -> None:
     assert SplitConfig(folds="session").rule() == SplitConfig("session", "all").rule()
-    with pytest.raises(SettingsError, match="folds is 'session', and recipe is 'random'"):
+    with pytest.raises(SettingsError, match="recipe is 'random', but folds is 'session'"):
         SplitConfig("random", "session").rule()
 
 

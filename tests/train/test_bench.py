@@ -104,7 +104,7 @@ def test_the_same_call_trains_nothing_again(
     monkeypatch.setattr(trainings, "train_or_continue", lambda _: pytest.fail("trained again"))
     again = bench(protocol(corpus, folds, out, resamples=200))
     assert again["rows"] == result["rows"]
-    with pytest.raises(UsageError, match=r"holds a run with model\.l2"):
+    with pytest.raises(UsageError, match=r"contains a run with model\.l2"):
         bench(protocol(corpus, folds, out, train={"model.l2": 0.5}))
 
 

@@ -149,10 +149,10 @@ def test_the_first_layers_of_an_encoder_with_several_can_be_frozen() -> None:
 
 
 def test_layers_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UsageError, match="is 5 layers, the text encoder has 4"):
+    with pytest.raises(UsageError, match="is 5 layers, but the text encoder has 4"):
         freeze_text(bert(4), "5")
     config = replace(preset("fv2es-tiny").model, label_classes=CLASSES, modalities="t")
-    with pytest.raises(UsageError, match="ALBERT's layers share one set of weights"):
+    with pytest.raises(UsageError, match="layers of ALBERT share theirs"):
         freeze_text(build_model(config, SETTINGS), "1")
 
 

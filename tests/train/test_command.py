@@ -44,7 +44,7 @@ def test_a_run_is_trained_and_continued(corpus: Corpus, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--out", "run"), "shards is missing"),
-        (("--resume", "nowhere"), "holds no run that can be continued"),
+        (("--resume", "nowhere"), "contains no run to continue"),
         (("--resume", "nowhere", "--lr", 1), "lr cannot change"),
         (("--resume", "nowhere", "--compile"), "compile cannot change"),
         (("--resume", "nowhere", "--overwrite"), "overwrite cannot change"),

@@ -194,9 +194,9 @@ def test_folds_are_trained_once_and_put_together(corpus: Corpus, tmp_path: Path)
     again = train_folds(options)
     assert [fold["trained"] for fold in again["folds"]] == [False, False, True]
     assert again["pooled"] == found["pooled"]
-    with pytest.raises(UsageError, match="holds a run with lr"):
+    with pytest.raises(UsageError, match="contains a run with lr"):
         train_folds(replace(options, lr=0.1))
-    with pytest.raises(UsageError, match=r"holds no fold-0\.json"):
+    with pytest.raises(UsageError, match=r"contains no fold-0\.json"):
         train_folds(replace(options, split=tmp_path / "runs"))
 
 

@@ -130,7 +130,7 @@ def test_other_classes_get_a_new_head(run: Path) -> None:
     [
         ({"init_modalities": "x"}, "no weights of the modality x to take"),
         ({"modalities": "a", "init_modalities": "ta"}, "no weights of the modality t to take"),
-        ({"freeze": ("ear",)}, "no part 'ear' to freeze in fv2es-tiny"),
+        ({"freeze": ("ear",)}, "fv2es-tiny has no part 'ear' to freeze"),
         ({"freeze": ("text", "t_out"), "modalities": "t"}, "all parts of fv2es-tiny are frozen"),
         ({"init": "nowhere"}, "nowhere holds no weights to start from"),
     ],

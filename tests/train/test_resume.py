@@ -140,7 +140,7 @@ def test_who_is_told_to_stop_says_how_to_go_on(tmp_path: Path) -> None:
         assert not received()
     assert signal.getsignal(signal.SIGTERM) is before
     error = stopped(tmp_path, 2, signal.SIGTERM)
-    assert "stopped by SIGTERM in epoch 2" in error.sentence
+    assert "SIGTERM stopped the training in epoch 2" in error.sentence
     assert f"--resume {tmp_path}" in error.hint
 
 
@@ -217,10 +217,10 @@ def test_what_the_run_began_with_has_to_be_there(corpus: Corpus, tmp_path: Path)
     with pytest.raises(BrokenOffError):
         train(options_of(corpus, run, modalities="t"), BreakAt(2))
     other = corpus.resplit(lambda s: s, tmp_path / "other.json")
-    with pytest.raises(SplitError, match="not the one that the run began with"):
+    with pytest.raises(SplitError, match="the run began with another split"):
         train(resumed(run, split=other))
     shards = write_shards(tmp_path / "shards", make_examples(36, seed=1))
-    with pytest.raises(UsageError, match="not those that the run began with"):
+    with pytest.raises(UsageError, match="the run began with other shards"):
         train(resumed(run, shards=shards))
     moved = shutil.copytree(corpus.shards, tmp_path / "moved")
     assert train(resumed(run, shards=moved)) is not None
@@ -228,7 +228,7 @@ def test_what_the_run_began_with_has_to_be_there(corpus: Corpus, tmp_path: Path)
 
 
 def test_places_that_hold_no_run_are_refused(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no run that can be continued"):
+    with pytest.raises(UsageError, match="contains no run to continue"):
         resumed(tmp_path)
     run = tmp_path / "run"
     with pytest.raises(BrokenOffError):

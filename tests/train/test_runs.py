@@ -64,7 +64,7 @@ def test_the_table_has_a_row_for_each_run(runs: Path) -> None:
     low, high = test["interval"]["accuracy"]
     assert lines[2].split()[0] == "a" and " stopped " in lines[2]
     assert f"{test['average']['accuracy']:.3f} [{low:.3f}, {high:.3f}]" in lines[3]
-    assert format_runs([], runs) == f"{runs} holds no run"
+    assert format_runs([], runs) == f"{runs} contains no runs"
 
 
 def test_the_page_has_curves_and_a_row_for_each_run(runs: Path, tmp_path: Path) -> None:
@@ -148,7 +148,9 @@ def test_utterances_of_test_that_a_run_has_seen_are_told(runs: Path) -> None:
     measured = json.loads(path.read_text())
     measured["test"]["seen"] = {"train": 3, "valid": 1}
     path.write_text(json.dumps(measured))
-    assert "fold-0 has seen 4 utterances of test" in format_runs(list_runs(runs), runs)
+    assert "fold-0 was trained or validated on 4 utterances of test" in format_runs(
+        list_runs(runs), runs
+    )
 
 
 def test_a_run_itself_is_listed_and_a_file_refused(runs: Path) -> None:

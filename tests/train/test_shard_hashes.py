@@ -52,7 +52,7 @@ def test_a_run_does_not_continue_with_inverted_labels(
     inverted = [Example(e.utterance, 1 - e.label, **e) for e in corpus.examples]
     write_shards(shards, inverted)
     if rewritten:
-        with pytest.raises(UsageError, match="not those that the run began with"):
+        with pytest.raises(UsageError, match="the run began with other shards"):
             train(resumed(run))
         return
     (shards / "index.json").write_bytes(index)

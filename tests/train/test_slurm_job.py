@@ -104,11 +104,11 @@ def test_a_run_continues_and_folds_begin_in_a_job(
 @pytest.mark.parametrize(
     ("arguments", "kind", "said"),
     [
-        (("--nodes", 2), UsageError, "are options of a job"),
-        (("--print",), UsageError, "are options of a job"),
+        (("--nodes", 2), UsageError, "need a batch job"),
+        (("--print",), UsageError, "need a batch job"),
         ((*JOB, "--nodes", 0), SettingsError, "nodes is 0"),
         ((*JOB, "--gpus", -1), SettingsError, "gpus is -1"),
-        ((*JOB, "--overwrite"), UsageError, "cannot overwrite a run"),
+        ((*JOB, "--overwrite"), UsageError, "--overwrite cannot be used in a batch job"),
         ((*JOB, "--sbatch", "--time=1"), SettingsError, "invalid option of sbatch"),
         ((*JOB, "--split", "nowhere.json"), UsageError, "nowhere.json"),
         ((*JOB, "--shards", "nowhere"), UsageError, "nowhere"),
@@ -133,13 +133,16 @@ def test_a_job_needs_sbatch_and_a_new_run(
     monkeypatch.setenv("PATH", str(tmp_path))
     data = ("--shards", corpus.shards, "--split", corpus.split, *JOB)
     error = typed(*data, "--out", run).exception
-    assert isinstance(error, UsageError) and "already holds a run" in error.sentence
+    assert isinstance(error, UsageError) and "already contains a run" in error.sentence
     error = typed(*data, "--out", tmp_path / "run").exception
     assert isinstance(error, ExecutorError) and "SLURM's sbatch is not" in error.sentence
     assert not (tmp_path / "run").exists()
     data = ("--shards", corpus.shards, "--out", tmp_path / "run", *JOB, "--nodes", 2)
     error = typed(*data, "--folds", tmp_path).exception
-    assert isinstance(error, UsageError) and "holds folds, on which one process" in error.sentence
+    assert (
+        isinstance(error, UsageError)
+        and "contains folds, which need a job with one process" in error.sentence
+    )
 
 
 def test_a_signal_before_the_training_can_be_stopped_waits() -> None:
@@ -161,8 +164,8 @@ def test_a_signal_before_the_training_can_be_stopped_waits() -> None:
             {"SLURM_JOB_ID": "71"},
             True,
             [
-                "requeue the SLURM job 71, in which the training continues",
-                "the job was not requeued: SLURM's scontrol is not on this machine",
+                "requeueing the SLURM job 71; the training continues in it",
+                "failed to requeue the job: SLURM's scontrol is not on this machine",
             ],
         ),
     ],
@@ -183,7 +186,7 @@ def test_who_runs_out_of_time_requeues_its_job_if_it_can(
         with requeueing(told.append):
             raise stopped(tmp_path, 3, signal.SIGUSR1)
     except OutOfTimeError as error:
-        caught = "stopped by SIGUSR1 in epoch 3" in error.sentence
+        caught = "SIGUSR1 stopped the training in epoch 3" in error.sentence
     assert (caught, told) == (raised, said)
 
 
@@ -310,7 +313,7 @@ def test_a_second_job_is_refused_and_a_cancelled_one_saves_and_is_not_requeued(
     submit("--resume", run)
     wait(job, run / LOG, variables, 120, said=f"{run} is being written by process")
     subprocess.run(["scancel", job], env={**os.environ, **variables}, check=True)
-    wait(job, run / LOG, variables, 30, said="stopped by SIGTERM in epoch")
+    wait(job, run / LOG, variables, 30, said="SIGTERM stopped the training in epoch")
     rest = submit("--resume", run)
     wait(rest, run / "metrics.json", variables, 120)
     unbroken = submit(*data, "--out", whole)

@@ -85,7 +85,7 @@ def test_the_first_host_of_a_compressed_list(nodes: str, first: str) -> None:
 
 def test_a_step_that_cannot_be_read_is_refused_with_the_variable() -> None:
     environment = {name: value for name, value in STEP.items() if name != "SLURM_LOCALID"}
-    with pytest.raises(UsageError, match="one of 4 tasks of a SLURM step.*'SLURM_LOCALID'"):
+    with pytest.raises(UsageError, match="SLURM step of 4 tasks: 'SLURM_LOCALID'"):
         join_step(environment)
 
 

@@ -231,8 +231,8 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
         for e in examples
     ]
     for name, chosen, names, error, said in (
-        ("none", examples, (), UsageError, "the shards have no votes_ang"),
-        ("empty", unvoted, votes, TrainError, "no utterance of the train subset has votes"),
+        ("none", examples, (), UsageError, "the shards have no rating votes_ang"),
+        ("empty", unvoted, votes, TrainError, "no utterance of the train subset has rater votes"),
     ):
         shards = write_shards(tmp_path / name, chosen, ratings=names)
         split = next(build_splits(read_catalogue(shards), Rule(allow_empty_class=True)))

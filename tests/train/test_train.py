@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_names_the_utterances(tmp_path: Path) -> None:
         return replace(split, train=tuple(names[:12]), valid=tuple(names[12:]), test=())
 
     corpus.resplit(all_train, corpus.split)
-    with pytest.raises(TrainError, match=r"loss is nan in epoch 1, .*utt004"):
+    with pytest.raises(TrainError, match=r"in epoch 1: the loss is nan .*utt004"):
         train(options_of(corpus, tmp_path / "run", modalities="a", batch_size=3))
     assert not (tmp_path / "run" / "best").exists()
 
@@ -161,7 +161,7 @@ def test_a_run_is_not_written_over_by_accident(corpus: Corpus, tmp_path: Path) -
     out = tmp_path / "run"
     options = options_of(corpus, out, modalities="t", epochs=1)
     train(options)
-    with pytest.raises(UsageError, match="already holds a run") as caught:
+    with pytest.raises(UsageError, match="already contains a run") as caught:
         train(options)
     assert "--overwrite" in caught.value.hint
     train(replace(options, overwrite=True))
