@@ -16,6 +16,7 @@ from tests.command_line import fv2es
 from tests.train.conftest import Corpus
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/models.md"
 TOY = '''
 """Mean mel spectrum, loudness of the faces, and a linear layer."""
 from dataclasses import dataclass
@@ -142,3 +143,17 @@ def test_every_name_in_the_registry_is_a_preset_of_its_family() -> None:
     for name in FAMILIES.names():
         family = FAMILIES.load(name)
         assert name in family.presets and family.name in FAMILIES.names()
+
+
+def test_the_documented_model_trains(corpus: Corpus, tmp_path: Path) -> None:
+    page = PAGE.read_text("utf-8")
+    (tmp_path / "my_models.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    info = tmp_path / "my_models-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-models\nVersion: 1.0\n")
+    named = page.partition('fv2es.models"]\n')[2].partition("```")[0].replace('"', "")
+    (info / "entry_points.txt").write_text(f"[fv2es.models]\n{named}")
+    given = ("--shards", corpus.shards, "--split", corpus.split, "--out", tmp_path / "run")
+    more = ("--model", "mean-mel", "--epochs", "1", "--device", "cpu")
+    result = fv2es("train", *given, *more, site=tmp_path)
+    assert result.returncode == 0, result.stderr

@@ -104,7 +104,7 @@ def test_another_value_gives_another_network(here: Here, text_model: Path) -> No
     assert described(before) != described(after)
 
 
-@pytest.mark.parametrize("here", fields_that("first weights"))
+@pytest.mark.parametrize("here", fields_that("initial weights"))
 def test_another_value_gives_other_first_weights(here: Here) -> None:
     before, after = (network_of(config) for config in configs(here, {}))
     assert described(before) == described(after)
