@@ -20,6 +20,7 @@ from fv2es_train.commands.config_group import config
 from fv2es_train.commands.config_group import show as show_config
 from fv2es_train.commands.convert_checkpoint import convert_checkpoint
 from fv2es_train.commands.eval import compare, eval_
+from fv2es_train.commands.export import export
 from fv2es_train.commands.pack import pack
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.publish import pull, push
@@ -39,7 +40,7 @@ _PANELS = {
     "Prepare": ("prep", "splits", "shards", "browse"),
     "Train and measure": ("train", "eval", "compare", "bench", "runs"),
     "Predict": ("predict", "serve"),
-    "Publish": ("push", "pull"),
+    "Publish": ("push", "pull", "export"),
     "Other": ("config", "pack", "convert-checkpoint", "doctor"),
 }
 
@@ -102,6 +103,7 @@ app.command(
 )(bench)
 app.command(epilog="Example: fv2es convert-checkpoint published.pt --out run")(convert_checkpoint)
 app.command(epilog="Example: fv2es pack run emotions.fv2es")(pack)
+app.command(epilog="Example: fv2es export run --to onnx --out exported")(export)
 app.command(epilog="Example: fv2es push run you/emotions")(push)
 app.command(epilog="Example: fv2es pull you/emotions --out run")(pull)
 app.command(epilog="Example: fv2es browse shards --run run")(browse)

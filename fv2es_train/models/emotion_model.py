@@ -13,6 +13,7 @@ from fv2es_prep.errors import UsageError
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
     from fv2es_train.data.dataset import ShardDataset
+    from fv2es_train.models.branches import Branch
     from fv2es_train.models.families import ModelConfig
     from fv2es_train.models.text_encoder import TextEncoder
 
@@ -105,6 +106,13 @@ class EmotionModel(nn.Module):
         return torch.tensor(
             [[s * (m in row) for m in letters] for row, s in zip(rows, scales, strict=True)]
         )
+
+    def export_branches(self) -> dict[str, Branch]:
+        """The network of each modality, from one utterance to logits, for export.
+
+        Empty for a network that cannot be exported.
+        """
+        return {}
 
     def check_late_fusion(self) -> None:
         """Raise UsageError unless the network reports logits by modality."""

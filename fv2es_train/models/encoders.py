@@ -273,3 +273,8 @@ class SequenceEncoder(nn.Module):
             src_key_padding_mask=places[None] > lengths[:, None],
         )
         return encoded[:, 0]
+
+    def one(self, vectors: Tensor) -> Tensor:
+        """The vectors (N, trans_dim) of a single utterance to its output at CLS, (1, trans_dim)."""
+        encoded: Tensor = self.encoder(torch.cat([self.cls_emb.weight, vectors])[None])
+        return encoded[:, 0]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fv2es_prep.errors import TrainError
+from fv2es_train.models.branches import Branch, BranchInput
 from fv2es_train.models.emotion_model import EmotionModel
 from fv2es_train.models.encoders import (
     FaceEncoder,
@@ -126,9 +127,39 @@ class FV2ES(EmotionModel):
         of = (m for m, own in _ENCODERS.items() if part in (own, f"{m}_transformer", f"{m}_out"))
         return next(of, "")
 
+    def export_branches(self) -> dict[str, Branch]:
+        """See `EmotionModel`; in the order of fusion."""
+        inputs = _inputs(self.config, self.text.longest if "t" in self.modalities else None)
+        runs = {"t": self._text_of, "v": self._faces_of, "a": self._sound_of}
+        found = {}
+        for m in self.modalities:
+            given = inputs[m]
+            found[m] = Branch(self._parts_of(m), runs[m], given, given.name)
+        return found
+
     def for_inference(self) -> FV2ES:
         """A copy in eval mode with fused RepVGG blocks; it shares all other weights."""
         return fused(self)
+
+    def _parts_of(self, letter: str) -> nn.ModuleList:
+        names = (_ENCODERS[letter], f"{letter}_transformer", f"{letter}_out")
+        return nn.ModuleList(getattr(self, name) for name in names if hasattr(self, name))
+
+    def _text_of(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.t_out(self.text(tokens, torch.ones_like(tokens)))
+        return logits
+
+    def _faces_of(self, faces: Tensor) -> Tensor:
+        logits: Tensor = self.v_out(self.v_transformer.one(self.face(faces)))
+        return logits
+
+    def _sound_of(self, mel: Tensor) -> Tensor:
+        if isinstance(self.mel, SoundEncoder):
+            vectors = self.mel(mel, (mel.shape[0],))
+        else:
+            vectors = self.a_transformer.one(self.mel(mel))
+        logits: Tensor = self.a_out(vectors)
+        return logits
 
     def _text(self, batch: Batch) -> Tensor:
         if batch.tokens.shape[1]:
@@ -173,6 +204,22 @@ class FV2ES(EmotionModel):
             vectors: Tensor = encoder(pictures)
             return vectors
         return torch.cat([encoder(part) for part in torch.split(pictures, self.max_rows)])
+
+
+def _inputs(config: FV2ESConfig, longest: int | None) -> dict[str, BranchInput]:
+    """The input of each branch."""
+    faces, mel = ("faces", 3, config.face_px, config.face_px), (1, config.mel_bands)
+    return {
+        "t": BranchInput("tokens", "int64", (1, "tokens"), "token ids, without padding", longest),
+        "v": BranchInput("faces", "float32", faces, "face crops, RGB, scale 0 to 255"),
+        "a": BranchInput(
+            "mel",
+            "float32",
+            ("chunks", *mel, config.mel_rows),
+            f"linear mel power, bands by {config.mel_rows} rows of time; the last chunk ends in "
+            "zeros",
+        ),
+    }
 
 
 def _nothing(encoder: nn.Module, rows: int, width: int) -> Tensor:

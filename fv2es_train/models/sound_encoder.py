@@ -80,7 +80,8 @@ class SoundEncoder(nn.Module):
         Each value is the mean power of some bands and rows, at most ``range`` below the highest.
         Also, of the same shape, 0 behind the end and where `augment` masks it, else 1.
         """
-        if not len(chunks):
+        # Not by len(), which would fix the number of chunks of an exported network.
+        if not chunks.shape[0]:
             none = self.mean.new_zeros(len(self.mean), 0)
             return none, none
         whole = chunks[:, 0].permute(1, 0, 2).flatten(1)
@@ -132,7 +133,8 @@ class _Stack(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for number, block in enumerate(self.blocks):
             if number:
-                x, valid = functional.max_pool2d(x, 2), functional.max_pool1d(valid, 2)
+                # Not max_pool1d, which would fix the length of an exported network.
+                x, valid = functional.max_pool2d(x, 2), functional.max_pool2d(valid, (1, 2))
             assert isinstance(block, ConvNorm)
             # What is blank stays blank: no utterance, and no batch norm, sees a neighbour's edge.
             there = valid[:, :, None]

@@ -1,0 +1,55 @@
+"""Export as OpenVINO IR: an XML file and a .bin file with the float32 weights beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fv2es_train.predict.export.targets import ExportTarget
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from fv2es_train.models.branches import BranchInput
+    from fv2es_train.predict.export.targets import Runner
+
+# bfloat16, the default of some processors, changes the logits by more than 1e-3.
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def converted(program: ExportedProgram, given: BranchInput) -> Any:
+    """The OpenVINO model of a program, with the named input and the output ``logits``."""
+    import openvino as ov
+
+    model = ov.convert_model(program)
+    model.reshape([size if isinstance(size, int) else -1 for size in given.shape])
+    model.inputs[0].get_tensor().set_names({given.name})
+    model.outputs[0].get_tensor().set_names({"logits"})
+    return model
+
+
+def load(path: Path) -> Runner:
+    """A function that runs a file that OpenVINO reads (its own or ONNX) in float32."""
+    import openvino as ov
+
+    network = ov.Core().compile_model(path, "CPU", EXACT)
+    return lambda x: network(x)[0]
+
+
+def _write(program: ExportedProgram, given: BranchInput, path: Path) -> None:
+    import openvino as ov
+
+    ov.save_model(converted(program, given), path, compress_to_fp16=False)
+
+
+TARGET = ExportTarget(
+    "openvino",
+    ".xml",
+    _write,
+    load,
+    """import openvino
+
+network = openvino.compile_model("FILE", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+logits = network(x)[0]
+""",
+)
