@@ -45,7 +45,7 @@ test-browser: setup ## drive the pages in Chromium; installs one where there is 
 fuzz: setup ## mutated files for each reader; FUZZ is the seconds for each, 3600 for a night
 	FUZZ=$(or $(FUZZ),10) $(BIN)/python -m pytest tests/fuzz/fuzz_readers.py -p no:cacheprovider
 
-check: setup ## format, lint, types, floors
+check: setup ## format, lint, types, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
