@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from fv2es_prep.errors import Fv2esError
-from fv2es_prep.utils.console import Json
+from fv2es_prep.utils.console import Json, complain
+from fv2es_prep.utils.typer_app import App, Group
 from fv2es_recipe.commands import init
 from fv2es_recipe.commands import run as run_recipe
 from fv2es_train.commands.bench import bench
@@ -45,7 +45,7 @@ _PANELS = {
 }
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Commands whose errors are one sentence and a hint, with exit status 1 or 2."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -62,9 +62,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Fv2esError as error:
-            typer.secho(f"error: {error.sentence}", fg="red", err=True)
-            if error.hint:
-                typer.secho(f"hint: {error.hint}", fg="cyan", err=True)
+            complain(error.sentence, error.hint)
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt as error:
             status = 130
@@ -77,11 +75,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(status) from None
 
 
-app = typer.Typer(
+app = App(
     cls=_Commands,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
     help="Turn raw emotion-video corpora into training shards, and into a trained, measured model.",
 )
 app.add_typer(prep, name="prep")

@@ -76,11 +76,11 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def help_text(name: str, command: Any) -> str:
     """A command's help as plain text, the same on every terminal."""
-    command.rich_markup_mode = None
+    options = ["-h", "--help"]
     context = command.context_class(
-        command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, color=False
+        command, info_name=name, terminal_width=WIDTH, help_option_names=options
     )
-    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return re.sub(r"\x1b\[\d+m", "", command.get_help(context))
 
 
 def cli_page() -> str:

@@ -20,7 +20,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert result.returncode == 0
     # In the order of work.
     names = ("demo", "prep", "splits", "shards", "train", "eval", "predict", "serve", "config")
-    places = [result.stdout.index(f"│ {name} ") for name in names]
+    places = [result.stdout.index(f"\n  {name} ") for name in names]
     assert places == sorted(places)
     code = (
         "import sys, cli\nfrom typer.testing import CliRunner\n"
@@ -82,9 +82,7 @@ def test_wrong_options_are_one_sentence_with_a_hint(tmp_path, corpus, prepared):
     refused(fv2es(*start, "--merge", "exc=joy"), 2, "'joy' is not one of the chosen classes")
     refused(fv2es(*start, "--executor", "pbs"), 2, "executor 'pbs'")
     refused(fv2es(*start, "--interval-ms", "0"), 2, "frame interval")
-    unknown = fv2es(*start, "--colour", "red")
-    assert unknown.returncode == 2
-    assert "No such option" in unknown.stderr
+    refused(fv2es(*start, "--xyzzy", "red"), 2, "no option --xyzzy", "prep iemocap --help")
     split = tmp_path / "split.json"
     refused(
         fv2es("splits", "build", tmp_path, "--recipe", "random", "--out", split), 2, "index.json"

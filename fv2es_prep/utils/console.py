@@ -22,3 +22,10 @@ def print_json(value: Any) -> None:
 def say(line: str) -> None:
     """Print a message on stderr."""
     typer.secho(line, fg="cyan", err=True)
+
+
+def complain(sentence: str, hint: str = "") -> None:
+    """Print an error on stderr, and under it what to do."""
+    typer.secho(f"error: {sentence}", fg="red", err=True)
+    if hint:
+        typer.secho(f"hint: {hint}", fg="cyan", err=True)

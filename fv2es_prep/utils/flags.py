@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import partial
@@ -131,11 +132,16 @@ def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
         field.path.replace(".", "_"),
         str if flag.read else kind,
         typer.Argument if flag.argument else partial(typer.Option, *(flag.names or _names(field))),
-        help=doc[:1].upper() + doc[1:] + " (required)" * required,
+        help=_capitalised(doc) + "  [required]" * required,
         metavar=flag.metavar or (None if choices else _metavar(field)),
         rich_help_panel=panel,
         show_default=str(default) if plain and not flag.read else False,
     )
+
+
+def _capitalised(doc: str) -> str:
+    """A text with a capital letter, unless it begins with the name of a file or of a value."""
+    return doc if re.match(r"\w*[.\d]", doc) else doc[:1].upper() + doc[1:]
 
 
 def _names(field: Field) -> tuple[str]:

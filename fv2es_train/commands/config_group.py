@@ -14,15 +14,14 @@ import typer
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.configuration import differences, flat_values, flatten, read_toml, toml_value
 from fv2es_prep.utils.console import Json, print_json
+from fv2es_prep.utils.typer_app import App
 from fv2es_train.commands.bench import bench
 from fv2es_train.commands.predict import predict
 from fv2es_train.commands.serve import serve
 from fv2es_train.commands.train import train
 
-config = typer.Typer(no_args_is_help=True, help="Show and compare configurations.")
-show = typer.Typer(
-    no_args_is_help=True, help="Print the configuration of a command as TOML, for --config."
-)
+config = App(help="Show and compare configurations.")
+show = App(help="Print the configuration of a command as TOML, for --config.")
 config.add_typer(show, name="show")
 for _name, _command in {"train": train, "bench": bench, "predict": predict, "serve": serve}.items():
     show.command(_name, epilog=f"Example: fv2es config show {_name}")(_command.show)  # type: ignore[attr-defined]

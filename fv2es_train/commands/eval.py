@@ -12,19 +12,29 @@ import typer
 
 from fv2es_prep.utils.console import Json, Page, print_json, say
 
+_WHAT, _HOW = "What to measure", "How to measure"
 
-def _option(text: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar)
+
+def _option(text: str, metavar: str | None = None, panel: str = _WHAT, name: str = "") -> Any:
+    names = (name,) if name else ()
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
 
 
 Subset = Annotated[Literal["train", "valid", "test"], _option("Subset of the split.")]
-Resamples = Annotated[int, _option("Bootstrap resamples (0 = off).")]
+Resamples = Annotated[int, _option("Bootstrap resamples (0 = off).", "N", _HOW)]
 Unit = Annotated[
-    Literal["utterance", "recording", "speaker"], _option("Unit that the bootstrap resamples.")
+    Literal["utterance", "recording", "speaker"],
+    _option("Unit that the bootstrap resamples.", panel=_HOW),
 ]
 Groups = Literal["speaker", "session", "recording", "modality-missing", "modality"]
-Seen = Annotated[bool, _option("Measure utterances that the run was trained or validated on, too.")]
-Device = Annotated[str, _option("auto, cpu, cuda or cuda:N.", "DEVICE")]
+Seen = Annotated[
+    bool,
+    _option(
+        "Measure utterances that the run was trained or validated on, too.",
+        name="--allow-seen",
+    ),
+]
+Device = Annotated[str, _option("Device: auto, cpu, cuda or cuda:N.", "DEVICE", _HOW)]
 
 
 def eval_(
@@ -32,14 +42,14 @@ def eval_(
     split: Annotated[Path, _option("Split manifest.", "FILE")],
     run: Annotated[Path, _option("Directory of the run.", "RUN")],
     subset: Subset = "test",
-    by: Annotated[Groups | None, _option("Also measure each group.")] = None,
+    by: Annotated[Groups | None, _option("Groups that are measured separately, too.")] = None,
     resamples: Resamples = 1000,
     bootstrap_by: Unit = "utterance",
     predictions: Annotated[
         Path | None, _option("Also write a CSV with each utterance's predictions.", "FILE")
     ] = None,
     allow_seen: Seen = False,
-    batch_size: Annotated[int | None, _option("Utterances in a batch.")] = None,
+    batch_size: Annotated[int | None, _option("Utterances in a batch.", "N", _HOW)] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

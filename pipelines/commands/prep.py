@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from fv2es_prep.config import DEFAULT_STAGES
@@ -16,6 +15,7 @@ from fv2es_prep.corpora.base import Corpus
 from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_prep.utils.phases import phases
+from fv2es_prep.utils.typer_app import App, Group
 from pipelines.commands.common import DryRun, output
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
@@ -43,7 +43,7 @@ Print = Annotated[
 ]
 
 
-class _Corpora(TyperGroup):
+class _Corpora(Group):
     """A command for each corpus, made when it is called by its name."""
 
     shows = False
@@ -53,7 +53,7 @@ class _Corpora(TyperGroup):
 
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in self.commands and name in self.list_commands(ctx):
-            corpus, app = CORPORA.load(name), typer.Typer(add_completion=False)
+            corpus, app = CORPORA.load(name), App(add_completion=False)
             command = corpus_command(corpus)
             start = "fv2es config show prep" if self.shows else "fv2es prep"
             epilog = f"Example: {start} {name} {corpus.example} --out shards"
@@ -68,9 +68,9 @@ class _Shown(_Corpora):
     shows = True
 
 
-prep = typer.Typer(cls=_Corpora, no_args_is_help=True, help="Prepare a raw corpus: make shards.")
+prep = App(cls=_Corpora, help="Prepare a raw corpus: make shards.")
 prep.callback()(lambda: None)
-show = typer.Typer(cls=_Shown, no_args_is_help=True, help="Configuration of `fv2es prep`.")
+show = App(cls=_Shown, help="Configuration of `fv2es prep`.")
 show.callback()(lambda: None)
 
 

@@ -10,12 +10,13 @@ import typer
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, Page
 from fv2es_prep.utils.phases import progress
+from fv2es_prep.utils.typer_app import App
 from pipelines.commands.common import Dataset, output
 from pipelines.commands.shards_add import ADD_EXAMPLE, changing, print_changed, shards_add
 from pipelines.commands.shards_run import RUN_COMMANDS
 
 _SHARDS_OF_A_PROCESS = 100
-shards = typer.Typer(no_args_is_help=True, help="Look at a dataset, check it, pass it on.")
+shards = App(help="Look at a dataset, check it, pass it on.")
 
 
 @shards.command("info", epilog="Example: fv2es shards info shards")

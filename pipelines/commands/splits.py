@@ -9,11 +9,10 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, Page, print_json
+from fv2es_prep.utils.typer_app import App
 from pipelines.commands.common import Dataset, output, without_pandas
 
-splits = typer.Typer(
-    no_args_is_help=True, help="Build, import, audit and compare splits: train, valid, test."
-)
+splits = App(help="Build, import, audit and compare splits: train, valid, test.")
 SplitFile = Annotated[Path, typer.Argument(help="Split manifest.", metavar="SPLIT")]
 
 
@@ -22,41 +21,61 @@ def _quickly(context: typer.Context) -> None:
     context.with_resource(without_pandas())
 
 
+def _option(text: str, panel: str, metavar: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
+
+
+_RECIPE, _DRAWN, _OUTPUT = "Recipe", "What is drawn", "Output"
+
+
 @splits.command("build", epilog="Example: fv2es splits build shards --recipe session --out s.json")
 def splits_build(
     shards: Dataset,
     out: Annotated[
-        Path, typer.Option(help="The manifest to write; with --folds a directory.", metavar="OUT")
+        Path, _option("Manifest to write; with --folds a directory of them.", _OUTPUT, "OUT")
     ],
-    recipe: Annotated[str, typer.Option(help="random, session, speaker or group.")],
-    seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = 0,
+    recipe: Annotated[str, _option("Recipe: random, session, speaker or group.", _RECIPE, "NAME")],
+    seed: Annotated[int, _option("Seed of what is drawn.", _DRAWN, "N")] = 0,
     test_session: Annotated[
-        str | None, typer.Option(help="The session left out for test, e.g. 5; the last if none.")
+        str | None,
+        _option("session: test session, e.g. 5; default: the last one.", _RECIPE, "SESSION"),
     ] = None,
     test_speaker: Annotated[
-        str | None, typer.Option(help="The speaker left out for test; the last if none.")
+        str | None, _option("speaker: test speaker; default: the last one.", _RECIPE, "SPEAKER")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="What group keeps together: recording_id, speaker, session.")
+        str | None,
+        _option(
+            "group: what stays together. Choices: recording_id, speaker, session.",
+            _RECIPE,
+            "COLUMN",
+        ),
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option(help="A table id,group to keep together.", metavar="FILE.csv")
+        Path | None,
+        _option("group: table with columns id,group; a group stays together.", _RECIPE, "FILE.csv"),
+    ] = None,
+    folds: Annotated[
+        str | None,
+        _option(
+            "Number of folds, a manifest each; all: one for each session, speaker or group.",
+            _RECIPE,
+            "K|all",
+        ),
     ] = None,
     shares: Annotated[
-        str, typer.Option(help="Of train, valid, test; for random and group.")
+        str, _option("random, group: shares of train, valid and test.", _DRAWN, "X,X,X")
     ] = "0.7,0.1,0.2",
     stratify: Annotated[
-        bool, typer.Option("--stratify", help="The same shares of each class in all subsets.")
+        bool, _option("Give all subsets the same shares of each class.", _DRAWN, None, "--stratify")
     ] = False,
-    folds: Annotated[
-        str | None, typer.Option(help="K manifests; all: one for each session, speaker, group.")
-    ] = None,
     allow_empty_class: Annotated[
-        bool, typer.Option("--allow-empty-class", help="Accept a subset that lacks a class.")
+        bool,
+        _option("Accept a subset that lacks a class.", _DRAWN, None, "--allow-empty-class"),
     ] = False,
     exclude: Annotated[
         Path | None,
-        typer.Option(help="Leave out what this review.jsonl excludes.", metavar="FILE"),
+        _option("review.jsonl of `fv2es browse`: utterances to leave out.", _DRAWN, "FILE"),
     ] = None,
     as_json: Json = False,
 ) -> None:

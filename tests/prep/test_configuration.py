@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import typer
 from hypothesis import given as draws
 from hypothesis import strategies
 from typer.testing import CliRunner, Result
@@ -26,6 +25,7 @@ from fv2es_prep.utils.configuration import (
 )
 from fv2es_prep.utils.fields import fields_of
 from fv2es_prep.utils.flags import Flag, Given, options_of
+from fv2es_prep.utils.typer_app import App
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def test_differences_are_by_path() -> None:
     assert differences(left, right) == {"seed": (1, 0), "name": (None, "x")}
 
 
-APP = typer.Typer()
+APP = App()
 FOUND: list[Job] = []
 
 
@@ -239,9 +239,15 @@ def test_an_option_that_is_not_given_leaves_the_preset(tmp_path: Path) -> None:
 
 def test_help_lists_choices_defaults_and_documentation() -> None:
     shown = " ".join(typed("job", "--help").stdout.split())
-    for words in ("<constant|linear>", "<flip|spec,...>", "<none|all|int>", "A number.", "Network"):
+    for words in (
+        "Choices: constant, linear.",
+        "<flip|spec,...>",
+        "<none|all|int>",
+        "A number.",
+        "Network",
+    ):
         assert words in shown, shown
-    assert "result. (required)" in shown and "KEY=VALUE" in shown
+    assert "[required]" in shown and "KEY=VALUE" in shown
     assert "--config" in shown and "PATH=VALUE" in shown and "[default: (constant)]" in shown
     wrong = typed("job", "--out", "o", "--schedule", "cosine")
     assert wrong.exit_code == 2 and "constant" in wrong.output

@@ -1,0 +1,90 @@
+"""What holds for every command: its help, and what it says about a wrong command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.command_line import fv2es, refused
+from tests.docs.test_docs import COMMANDS, LEAVES
+
+MOST_WITHOUT_PANELS = 11
+
+
+def shown(name: str) -> str:
+    from cli import app  # noqa: TID251  # the command line itself
+
+    asked = [*name.split()[1:], "-h"]
+    result = CliRunner().invoke(app, asked, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def options(command: Any) -> list[Any]:
+    return [param for param in command.params if param.param_type_name == "option"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_80_columns_cuts_nothing(name: str) -> None:
+    text = shown(name)
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "…" not in text
+    words = set(text.split())
+    command = COMMANDS[name]
+    told = [command.help or "", command.epilog or "", *(p.help or "" for p in command.params)]
+    cut = [word for part in told for word in part.split() if word.rstrip(".") not in text]
+    assert cut == []
+    assert {
+        word for param in options(command) for word in (*param.opts, *param.secondary_opts)
+    } <= {word.rstrip(",") for word in words}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_choices_of_an_option(name: str) -> None:
+    text = shown(name)
+    for param in COMMANDS[name].params:
+        for choice in (
+            getattr(param, "type_descriptor", None) and param.type_descriptor.choices
+        ) or ():
+            assert re.search(rf"[<|,\s]{re.escape(str(choice))}[>|,.]", text), (param.opts, choice)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_many_options_stand_in_groups(name: str) -> None:
+    own = options(LEAVES[name])
+    without = [param for param in own if not getattr(param, "rich_help_panel", None)]
+    assert len(own) <= MOST_WITHOUT_PANELS or len(without) < 5, [p.opts for p in without]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("trian", ("fv2es has no command 'trian'", "did you mean train?")),
+        ("splits biuld", ("fv2es splits has no command 'biuld'", "did you mean build?")),
+        ("prep iemcap", ("fv2es prep has no command 'iemcap'", "did you mean iemocap?")),
+        ("config show prep mosie", ("no command 'mosie'", "did you mean mosei?")),
+        ("--colour", ("fv2es has no option --colour", "see `fv2es --help`")),
+        ("train --ephocs 3", ("fv2es train has no option --ephocs", "did you mean --epochs?")),
+        ("train --model fv2es-tniy", ("--model: 'fv2es-tniy'", "did you mean fv2es-tiny?")),
+        ("train --epochs", ("'--epochs' requires an argument", "write --epochs VALUE")),
+        ("train --epochs many", ("--epochs:", "see `fv2es train --help`")),
+        ("eval --by sesion", ("--by: 'sesion' is not one of", "did you mean session?")),
+        ("splits build", ("fv2es splits build needs SHARDS", "see `fv2es splits build --help`")),
+        ("splits build x --out y", ("fv2es splits build needs --recipe",)),
+        ("splits list more", ("unexpected extra argument", "more")),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_with_a_hint(
+    words: str, said: tuple[str, ...]
+) -> None:
+    refused(fv2es(*words.split()), 2, *said)
+
+
+@pytest.mark.parametrize("words", ["", "splits", "config show"])
+def test_a_group_alone_prints_its_help_and_exits_with_status_2(words: str) -> None:
+    result = fv2es(*words.split())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Usage: fv2es" in result.stderr
