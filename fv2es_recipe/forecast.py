@@ -7,12 +7,14 @@ epoch of such a run they are unknown. This module writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.shards.index import INDEX_NAME
 from fv2es_prep.splits.recipes import ALL
+from fv2es_prep.utils.tables import wrapped
+from fv2es_prep.utils.units import duration, size
 from fv2es_recipe.recipe import Recipe
 from fv2es_recipe.steps import ALL_STEPS, has_other_inputs
 from fv2es_train.bench.bench_config import TableRow, rows_of
@@ -50,9 +52,10 @@ def forecast_text(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         state = "run" if row["runs"] else "skip"
         seconds, disk, memory = (row[name] for name in _FIGURES)
-        cells = (_time(seconds), _size(disk), _size(memory))
+        cells = (_shown(seconds, duration), _shown(disk, size), _shown(memory, size))
         text = " ".join(f"{cell:>8}" for cell in cells)
-        lines.append(f"{row['step']:6} {state:4} {text}  {row['work']}")
+        line = f"{row['step']:6} {state:4} {text}  {row['work']}"
+        lines.append(wrapped(line, indent=" " * 40))
     if any(row["runs"] and row["seconds"] is None for row in rows):
         lines.append("?: unknown until each model has a run with a finished epoch")
     return "\n".join(line.rstrip() for line in lines)
@@ -155,19 +158,8 @@ def _bytes(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "?"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+def _shown(value: float | None, form: Callable[[float], str]) -> str:
+    return "?" if value is None else form(value)
 
 
 _COSTS = {"prep": _prep, "train": _train}

@@ -11,13 +11,14 @@ from fv2es_prep.splits.manifest import SUBSETS
 from fv2es_prep.splits.shared import Shared
 from fv2es_prep.utils.charts import bars, charts_html, matrix
 from fv2es_prep.utils.emotions import emotion_name, named
-from fv2es_prep.utils.pages import html_table, text_table, write_page
+from fv2es_prep.utils.pages import html_table, write_page
+from fv2es_prep.utils.tables import Form, Table, shown
 
 
-def audit_text(audit: Audit, above: Sequence[str]) -> str:
-    """An audit for the terminal; ``above`` holds what `exceeded` yields."""
-    tables = [text_table([[title, *head[1:]], *rows]) for title, head, rows in _tables(audit)]
-    return "\n\n".join([*tables, *(f"limit exceeded: {sentence}" for sentence in above)])
+def audit_text(audit: Audit, above: Sequence[str], form: Form = "table") -> str:
+    """An audit as tables; ``above`` holds what `exceeded` yields."""
+    tables = [Table([title, *head[1:]], rows) for title, head, rows in _tables(audit)]
+    return shown([*tables, *(f"limit exceeded: {sentence}" for sentence in above)], form)
 
 
 def write_audit_page(path: Path, title: str, audit: Audit, above: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, class_counts, rows_of
 from fv2es_prep.splits.shared import count, present
-from fv2es_prep.utils.pages import text_table
+from fv2es_prep.utils.tables import Form, Table, shown, wrapped
 
 _NAMED = 5
 
@@ -50,7 +50,7 @@ def diff_text(diff: dict[str, Any]) -> str:
         more = ", …" if move["count"] > len(move["named"]) else ""
         named = ", ".join(move["named"]) + more
         lines.append(f"{move['from']:5} -> {move['to']:5} {move['count']:8}  {named}")
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, indent=" " * 24) for line in lines)
 
 
 def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def split_stats(table: Catalogue, split: Split) -> dict[str, Any]:
     return {"recipe": split.recipe, "parameters": split.parameters, "subsets": subsets}
 
 
-def stats_text(stats: dict[str, Any]) -> str:
-    """Statistics for the terminal."""
+def stats_text(stats: dict[str, Any], form: Form = "table") -> str:
+    """Statistics as a table."""
     subsets = list(stats["subsets"].values())
     first = subsets[0]
     rows = [[name, *(s[name] for s in subsets)] for name in first if name != "classes"]
     rows += [[f"  {name}", *(s["classes"][name] for s in subsets)] for name in first["classes"]]
-    table = text_table([["", *stats["subsets"]], *rows])
-    return f"{stats['recipe']}  {stats['parameters']}\n{table}"
+    table = Table(["quantity", *stats["subsets"]], rows)
+    return shown([f"{stats['recipe']}  {stats['parameters']}", table], form)

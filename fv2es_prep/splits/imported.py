@@ -14,6 +14,7 @@ from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, read_split, repeats, split_of_rows
 from fv2es_prep.splits.published import Published, recognise
 from fv2es_prep.utils.files import read_regular
+from fv2es_prep.utils.tables import named_lines
 
 # A file belongs to the subset whose word is in its name.
 _WORDS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}
@@ -139,7 +140,7 @@ def _hits(found: Mapping[str, Any]) -> int:
 
 def import_text(imported: Imported) -> str:
     """The result of an import for the terminal."""
-    return "\n".join(f"{name:11} {words}" for name, words in _lines(imported))
+    return named_lines(_lines(imported), 11)
 
 
 def _lines(imported: Imported) -> Iterator[tuple[str, str]]:

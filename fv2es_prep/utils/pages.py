@@ -1,4 +1,4 @@
-"""Self-contained HTML pages, and tables for them and for the terminal."""
+"""Self-contained HTML pages, and tables for them."""
 
 from __future__ import annotations
 
@@ -70,13 +70,3 @@ def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
     # Focusable, so that it can be scrolled with the keyboard.
     wide = f'<div class=wide tabindex=0 role=region aria-label="{named}">{table}</div>'
     return f"<h2>{named}</h2>{wide}"
-
-
-def text_table(rows: Sequence[Sequence[object]]) -> str:
-    """A table for the terminal; all columns but the first are right-aligned."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
-    )
-    return "\n".join(line.rstrip() for line in lines)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fv2es_prep.utils.csv_text import csv_line
 from fv2es_prep.utils.files import whole_file, write_json
+from fv2es_prep.utils.tables import Form, Table, shown
 from fv2es_train.bench.protocol import MEAN
-from fv2es_train.evaluation.tables import grid, raters_line
+from fv2es_train.evaluation.tables import raters_line
 
 NAME = "table"
-_WIDTH = 80
 _LATEX = str.maketrans({c: f"\\{c}" for c in "_%&#"})
 _HEAD = ("metric", "runs", "mean", "spread", "low", "high")
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p")
@@ -29,19 +28,15 @@ def write_tables(out: Path, result: Mapping[str, Any]) -> None:
     write_json(out / f"{NAME}.json", result)
 
 
-def format_bench(result: Mapping[str, Any], wide: bool = False) -> str:
-    """The table for a terminal: a row per model if ``wide``, else a block per metric."""
-    cells = grid(*_cells(result))
-    blocks = [cells] if wide else [_block(result, name) for name in result["metrics"]]
-    for metric, table in _published(result):
-        blocks.append(f"{metric}, published, not run here\n{grid(*table)}")
-    return "\n\n".join(
-        [*map(_filled, _title(result)), *blocks, "\n".join(map(_filled, _notes(result)))]
-    )
-
-
-def _filled(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, subsequent_indent="  ")
+def format_bench(result: Mapping[str, Any], wide: bool = False, form: Form = "table") -> str:
+    """The table for stdout: a row per model if ``wide``, else a block per metric."""
+    if form != "table":
+        return (_csv(result) if form == "csv" else _markdown(result)).removesuffix("\n")
+    tables = [Table(*_cells(result))] if wide else [_block(result, n) for n in result["metrics"]]
+    for metric, (head, rows) in _published(result):
+        tables.append(Table(head, rows, title=f"{metric}, published, not run here"))
+    parts = [shown(_title(result)), *(shown([each], wide=wide) for each in tables)]
+    return "\n\n".join(part for part in [*parts, shown(_notes(result))] if part)
 
 
 def _title(result: Mapping[str, Any]) -> list[str]:
@@ -113,8 +108,8 @@ def _digits(percents: Iterable[float]) -> int:
     return 3 if all(round(percent, 1) == percent for percent in percents) else 4
 
 
-def _block(result: Mapping[str, Any], name: str) -> str:
-    """One metric of all rows, at most 80 columns where models have short names."""
+def _block(result: Mapping[str, Any], name: str) -> Table:
+    """One metric of all rows."""
     rows = []
     for row in result["rows"]:
         m = (row["metrics"] or {}).get(name, {})
@@ -122,7 +117,7 @@ def _block(result: Mapping[str, Any], name: str) -> str:
         cells += [_number(m.get("difference"), "+.3f"), _number(m.get("p"))]
         rows.append([f"{row['model']} {row['modalities']}", str(row["runs"]), *cells])
     head = ["model", "runs", "mean", "spread", "interval", "difference", "p"]
-    return f"{name}\n{grid(head, rows)}"
+    return Table(head, rows, title=name, optional=("spread", "runs", "p"))
 
 
 def _cells(result: Mapping[str, Any]) -> _Table:

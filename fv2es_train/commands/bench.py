@@ -8,6 +8,7 @@ import typer
 
 from fv2es_prep.utils.console import Json, say
 from fv2es_prep.utils.flags import Flag, Given, options_of
+from fv2es_prep.utils.tables import Format
 from fv2es_train.bench.bench_config import BenchConfig
 from fv2es_train.bench.protocol import preset_of, protocols
 from fv2es_train.commands.train import show_trainings
@@ -31,8 +32,10 @@ _OPTIONS = {
 def bench(
     given: Given[BenchConfig],
     wide: Annotated[
-        bool, typer.Option("--wide", help="Print one row per model.", rich_help_panel="Table")
+        bool,
+        typer.Option("--wide", help="Print one row per model.", rich_help_panel="Table"),
     ] = False,
+    form: Format = "table",
     as_json: Json = False,
 ) -> None:
     """Train and measure many models by one protocol, and write one table.
@@ -46,4 +49,6 @@ def bench(
 
     result = run_bench(config, say)
     places = f"tables {config.out / 'table'}.csv, .md, .tex, .json"
-    show_trainings(result, format_bench(result, wide), places, as_json)
+    show_trainings(
+        result, format_bench(result, wide, form), places if form == "table" else "", as_json
+    )

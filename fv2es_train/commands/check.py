@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.tables import wrapped
 
 if TYPE_CHECKING:
     from fv2es_prep.shards.catalogue import Catalogue
@@ -116,6 +117,10 @@ def _predicted(catalogue: Catalogue, runs: list[Path]) -> Any:
 
 
 def _table(values: list[dict[str, object]]) -> str:
-    width = max((len(str(value["utterance"])) for value in values), default=0)
-    row = "{kind:13} {utterance:{width}} {score:8.3f}  {sentence}\n{blank:13} {show}"
-    return "\n".join(row.format(**value, width=width, blank="") for value in values)
+    """For each suspect two lines or more: what it is, and how to look at it."""
+    row = "{kind:13} {utterance} {score:.3f}  {sentence}"
+    lines = (
+        (wrapped(row.format(**value), indent=" " * 14), f"{'':13} {value['show']}")
+        for value in values
+    )
+    return "\n".join(line for pair in lines for line in pair)

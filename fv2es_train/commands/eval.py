@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fv2es_prep.utils.console import Json, Page, print_json, say
+from fv2es_prep.utils.tables import Format, Wide
 
 _WHAT, _HOW = "What to measure", "How to measure"
 
@@ -51,6 +52,8 @@ def eval_(
     allow_seen: Seen = False,
     batch_size: Annotated[int | None, _option("Utterances in a batch.", "N", _HOW)] = None,
     device: Device = "auto",
+    form: Format = "table",
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds fitted on valid."""
@@ -64,7 +67,7 @@ def eval_(
     )
     if not result["thresholds_fitted"]:
         say("thresholds are not fitted, because the run was converted; each class uses 0.5")
-    print_json(result) if as_json else typer.echo(format_metrics(result))
+    print_json(result) if as_json else typer.echo(format_metrics(result, form, wide))
 
 
 def compare(
@@ -77,6 +80,8 @@ def compare(
     allow_seen: Seen = False,
     device: Device = "auto",
     page: Page = None,
+    form: Format = "table",
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, from their stored predictions."""
@@ -91,4 +96,4 @@ def compare(
         from fv2es_train.evaluation.run_page import comparison_body
 
         write_page(page, "fv2es: comparison", comparison_body(found))
-    print_json(found) if as_json else typer.echo(format_comparison(found))
+    print_json(found) if as_json else typer.echo(format_comparison(found, form, wide))

@@ -9,7 +9,9 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, Page, print_json, say
+from fv2es_prep.utils.near import meant
 from fv2es_prep.utils.pages import STYLE, page_html, write_page
+from fv2es_prep.utils.tables import Format, Wide
 
 _TITLE = "fv2es: runs"
 _SHARED = Path(__file__).parents[1] / "serve" / "page"
@@ -30,6 +32,8 @@ def runs(
         bool, typer.Option("--live", help="Serve the page, and keep it current while runs train.")
     ] = False,
     port: Annotated[int, typer.Option(help="Port of --live; 0 for any.", min=0, max=65535)] = 7862,
+    form: Format = "table",
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """List the runs below a directory: model, how far each is, its scores and its time."""
@@ -37,11 +41,11 @@ def runs(
     from fv2es_train.training.runs import format_runs, list_runs, runs_page
 
     if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}", f"choose from {', '.join(METRICS)}")
+        raise UsageError(f"unknown metric {metric!r}", meant(metric, METRICS))
     found = list_runs(directory)
     if page is not None:
         write_page(page, _TITLE, runs_page(found, directory, metric))
-    print_json(found) if as_json else typer.echo(format_runs(found, directory, metric))
+    print_json(found) if as_json else typer.echo(format_runs(found, directory, metric, form, wide))
     if live:
         _serve(directory, metric, port)
 

@@ -170,7 +170,8 @@ def show_trainings(result: dict[str, Any], table: str, places: str, as_json: boo
         print_json(result)
     else:
         typer.echo(table)
-        typer.echo(places)
+        if places:
+            typer.echo(places)
     if result["failed"]:
         say(f"failed: {', '.join(result['failed'])}; run the same command again to retry them")
         raise typer.Exit(1)

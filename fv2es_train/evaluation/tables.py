@@ -1,9 +1,10 @@
-"""Measurements as plain-text tables for a terminal; ``-`` stands for an undefined value."""
+"""Measurements as tables; ``-`` stands for an undefined value. `utils.tables` prints them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fv2es_prep.utils.tables import Block, Form, Table, shown
 from fv2es_train.evaluation.agreement import SHARE_METRICS
 from fv2es_train.evaluation.metrics import LABEL_SETS, METRICS, SINGLE_METRICS
 from fv2es_train.evaluation.rating_metrics import RATING_METRICS, SENTIMENT_METRICS
@@ -12,14 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
+# What a narrow terminal is not shown, the first one first.
+_OPTIONAL = (
+    *("precision", "recall", "f1_weighted", "balanced_accuracy", "single_label.f1_macro"),
+    *("single_label.balanced_accuracy", "single_label.f1_weighted", "threshold", "accuracy"),
+)
 
 
-def format_metrics(result: Mapping[str, Any]) -> str:
+def format_metrics(result: Mapping[str, Any], form: Form = "table", wide: bool = False) -> str:
     """The tables of what `metrics.measure`, `evaluate` or `measurement` returned."""
+    return shown(_metric_blocks(result), form, wide)
+
+
+def _metric_blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     if result.get("ratings_alone"):
-        return "\n".join([ratings_table(result["ratings"]), "classes were not learned"])
+        yield from (ratings_table(result["ratings"]), "classes were not learned")
+        return
     fitted = result.get("thresholds", {}) if result.get("rule") != "largest" else {}
-    header = ["class", "support", "threshold", *METRICS]
     rows = [
         [
             name,
@@ -31,47 +41,34 @@ def format_metrics(result: Mapping[str, Any]) -> str:
     ]
     averages = [["average", str(result["n"]), "", *_cells(result["average"], METRICS)]]
     averages += _edges(result.get("interval"), METRICS, ["", ""])
-    lines = [grid(header, rows, averages)]
+    yield Table(["class", "support", "threshold", *METRICS], rows, averages, "", _OPTIONAL)
     if absent := result["absent_classes"]:
-        lines.append(f"no utterance of {', '.join(absent)}: averages that need one leave them out")
+        yield f"no utterance of {', '.join(absent)}: averages that need one leave them out"
     if seen := {n: c for n, c in (result.get("seen") or {}).items() if c and result["subset"] != n}:
         listed = ", ".join(f"{count} in {name}" for name, count in seen.items())
-        lines.append(f"the run has seen utterances of this subset: {listed}")
-    lines += _single_lines(result)
+        yield f"the run has seen utterances of this subset: {listed}"
+    yield from _single_blocks(result)
     if error := result.get("calibration_error"):
         one, raw = error["calibrated"], error["uncalibrated"]
-        lines.append(f"calibration error: {one:.3f} (without temperature {raw:.3f})")
+        yield f"calibration error: {one:.3f} (without temperature {raw:.3f})"
     if ratings := result.get("ratings"):
-        lines += ["", ratings_table(ratings)]
+        yield ratings_table(ratings)
     if raters := result.get("raters"):
-        lines.append(raters_line(raters))
+        yield raters_line(raters)
     if shares := result.get("rater_shares"):
-        lines.append(shares_line(shares))
+        yield shares_line(shares)
     if drawn := result.get("bootstrap"):
-        lines.append(_drawn(drawn))
+        yield _drawn(drawn)
     if by := result.get("by"):
-        lines += ["", format_groups(by)]
-    return "\n".join(lines)
+        yield groups_table(by)
 
 
-def ratings_table(ratings: Mapping[str, Any]) -> str:
+def ratings_table(ratings: Mapping[str, Any]) -> Table:
     """The table of `rating_metrics.measure_ratings`, a row for each rating."""
-    header = ["rating", "n", *RATING_METRICS, *SENTIMENT_METRICS]
-    rows = [
-        [
-            name,
-            str(values["n"]),
-            *_cells(values, RATING_METRICS),
-            *_cells(values, SENTIMENT_METRICS),
-        ]
-        for name, values in ratings.items()
-    ]
-    if not any(metric in values for values in ratings.values() for metric in SENTIMENT_METRICS):
-        header, rows = (
-            header[: -len(SENTIMENT_METRICS)],
-            [r[: 2 + len(RATING_METRICS)] for r in rows],
-        )
-    return grid(header, rows)
+    some = any(metric in values for values in ratings.values() for metric in SENTIMENT_METRICS)
+    metrics = (*RATING_METRICS, *(SENTIMENT_METRICS if some else ()))
+    rows = [[name, str(values["n"]), *_cells(values, metrics)] for name, values in ratings.items()]
+    return Table(["rating", "n", *metrics], rows, optional=list(reversed(metrics[2:])))
 
 
 def raters_line(raters: Mapping[str, Any]) -> str:
@@ -95,21 +92,23 @@ def shares_line(shares: Mapping[str, Any]) -> str:
 
 
 def format_groups(by: Mapping[str, Any]) -> str:
+    """The table of `fv2es eval --by` for a terminal."""
+    return shown([groups_table(by)])
+
+
+def groups_table(by: Mapping[str, Any]) -> Table:
     """The table of `fv2es eval --by`: a row for each group."""
     groups, parts = by["groups"], _kinds(by["groups"])
-    header = [by["kind"], "n", *_headers(parts)]
     rows = [[g["group"], str(g["n"]), *_both(g, parts)] for g in groups]
-    return grid(header, rows)
+    return Table([by["kind"], "n", *_headers(parts)], rows, optional=_OPTIONAL)
 
 
-def format_comparison(found: Mapping[str, Any]) -> str:
+def format_comparison(found: Mapping[str, Any], form: Form = "table", wide: bool = False) -> str:
     """The tables of `fv2es compare`: the metrics of each run, then the differences."""
     (_, head, rows), *others = comparison_tables(found)
-    lines = [grid(head, rows)]
-    for title, head, rows in others:
-        lines += ["", title, grid(head, rows)]
-    lines.append(_drawn(found["bootstrap"]))
-    return "\n".join(lines)
+    tables = [Table(head, rows, optional=_OPTIONAL)]
+    tables += [Table(head, rows, title=title) for title, head, rows in others]
+    return shown([*tables, _drawn(found["bootstrap"])], form, wide)
 
 
 def comparison_tables(
@@ -138,37 +137,28 @@ def format_folds(found: Mapping[str, Any]) -> str:
     ends = [[name, "", *_both(found[name], parts)] for name in ("mean", "standard_deviation")]
     if pooled := found["pooled"]:
         ends.append(["pooled", str(pooled["n"]), *_both(pooled, parts)])
-    lines = [grid(["fold", "n", *_headers(parts)], rows, ends)] if done else []
+    head = ["fold", "n", *_headers(parts)]
+    blocks: list[Block] = [Table(head, rows, ends, "", _OPTIONAL)] if done else []
     if raters := found.get("raters"):
-        lines.append(raters_line(raters))
-    lines += [f"{f['fold']} failed: {f['error']}" for f in found["folds"] if f["error"]]
-    return "\n".join(lines)
+        blocks.append(raters_line(raters))
+    blocks += [f"{f['fold']} failed: {f['error']}" for f in found["folds"] if f["error"]]
+    return shown(blocks)
 
 
-def grid(header: Sequence[str], *blocks: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, with a rule before each block of rows."""
-    every = [header, *(row for block in blocks for row in block)]
-    widths = [max(len(row[i]) for row in every) for i in range(len(header))]
-    lines = [_line(header, widths)]
-    for block in blocks:
-        lines.append("  ".join("-" * width for width in widths))
-        lines += [_line(row, widths) for row in block]
-    return "\n".join(lines)
-
-
-def _single_lines(result: Mapping[str, Any]) -> list[str]:
+def _single_blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     if "single_label" not in result:
-        return []
+        return
     single = result["single_label"]
     if not single:
         sets = result["label_sets"]
         edges = _edges(sets["interval"], LABEL_SETS, [])
         rows = [["all utterances", *_cells(sets, LABEL_SETS)], *edges]
-        absent = f"no single-label metrics: {result['single_label_absent']}"
-        return ["", grid(["label_sets", *LABEL_SETS], rows), absent]
-    header = ["single_label (argmax)", *SINGLE_METRICS]
+        yield Table(["label_sets", *LABEL_SETS], rows)
+        yield f"no single-label metrics: {result['single_label_absent']}"
+        return
     edges = _edges(single["interval"], SINGLE_METRICS, [])
-    return ["", grid(header, [["all utterances", *_cells(single, SINGLE_METRICS)], *edges])]
+    rows = [["all utterances", *_cells(single, SINGLE_METRICS)], *edges]
+    yield Table(["single_label (argmax)", *SINGLE_METRICS], rows)
 
 
 def _edges(
@@ -211,9 +201,3 @@ def _difference(found: Mapping[str, Any]) -> list[str]:
 def _cells(values: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
     found = (values.get(name) for name in metrics)
     return ["-" if value is None else f"{value:.3f}" for value in found]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first = row[0].ljust(widths[0])
-    rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-    return "  ".join([first, *rest])

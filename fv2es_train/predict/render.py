@@ -47,31 +47,31 @@ def lines(
 def table_head(classes: Sequence[str]) -> str:
     """The header of the table of a video."""
     names = " ".join(f"{name[:6]:>6}" for name in classes)
-    return f"{'start':>8} {'end':>8}  {'faces':>5} {'used':<4} {names}  decision"
+    return f"{'start':>7} {'end':>7} {'faces':>5} {'used':<4} {names} decision"
 
 
 def table_lines(one: UtterancePrediction, classes: Sequence[str]) -> Iterator[str]:
     """The lines of one utterance: probabilities, contributions of the modalities, text."""
-    speaker = f"  [{one.speaker}]" if one.speaker else ""
-    begin = f"{one.start_s:8.2f} {one.end_s:8.2f}  "
+    speaker = f" [{one.speaker}]" if one.speaker else ""
+    begin = f"{one.start_s:7.2f} {one.end_s:7.2f} "
     faces = f"{one.faces_found}/{one.faces_seen}" if one.faces_seen else "-"
     if not one.probability:
         yield f"{begin}{faces:>5} {'-':<4} {decided_names(one)}{speaker}"
         return
     values = " ".join(f"{one.probability[name]:6.3f}" for name in classes)
-    yield f"{begin}{faces:>5} {one.used:<4} {values}  {decided_names(one)}{speaker}"
+    yield f"{begin}{faces:>5} {one.used:<4} {values} {decided_names(one)}{speaker}"
     for letter in one.used if len(one.used) > 1 else "":
         terms = " ".join(f"{one.contribution[name][letter]:+6.2f}" for name in classes)
-        yield f"{'':>25}{letter:<4} {terms}"
+        yield f"{'':>22}{letter:<4} {terms}"
     if one.ratings:
-        yield f"{'':>18}{_rated(one.ratings)}"
+        yield f"{'':>16}{_rated(one.ratings)}"
     for letter, reason in one.missing.items():
         # The column `used` shows missing text; most videos have no transcript.
         if letter != TEXT:
-            yield f"{'':>25}{letter:<4} left out: {reason}"
+            yield f"{'':>22}{letter:<4} left out: {reason}"
     if one.text:
         source = " (asr)" if one.text_from == "asr" else ""
-        yield f"{'':>18}“{shortened(one.text)}”{source}"
+        yield f"{'':>16}“{shortened(one.text)}”{source}"
 
 
 def video_lines(summary: VideoPrediction) -> Iterator[str]:

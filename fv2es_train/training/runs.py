@@ -13,14 +13,15 @@ from typing import Any
 from fv2es_prep.errors import DAMAGE, Fv2esError, UsageError, words_of
 from fv2es_prep.utils.claims import LOCK_NAME, is_live, records
 from fv2es_prep.utils.files import read_regular
+from fv2es_prep.utils.tables import Block, Form, Table, shown
 from fv2es_train.evaluation.run_page import measured_body, runs_body
-from fv2es_train.evaluation.tables import grid
 from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
 from fv2es_train.training.run_dir import FAILED, HISTORY, METRICS_FILE
 
 _HEADER = (
     *("run", "model", "modalities", "status", "epoch", "valid", "test (interval)", "minutes"),
 )
+_OPTIONAL = ("minutes", "modalities", "epoch", "model")
 # Also on the page.
 _MORE = ("seed", "split", "seen")
 
@@ -49,21 +50,26 @@ def list_runs(directory: Path) -> list[dict[str, Any]]:
 
 
 def format_runs(
-    runs: Sequence[Mapping[str, Any]], directory: Path, metric: str = "f1_binary"
+    runs: Sequence[Mapping[str, Any]],
+    directory: Path,
+    metric: str = "f1_binary",
+    form: Form = "table",
+    wide: bool = False,
 ) -> str:
     """Format `list_runs` as a table with one averaged metric; paths are below ``directory``."""
-    if not runs:
+    if not runs and form == "table":
         return f"{directory} contains no runs"
     rows = [_row(run, directory, metric) for run in runs]
-    lines = [grid(_HEADER, rows), f"valid and test: {metric}; epoch: best/finished"]
+    blocks: list[Block] = [Table(_HEADER, rows, optional=_OPTIONAL)]
+    blocks.append(f"valid and test: {metric}; epoch: best/finished")
     for run in runs:
         if run["error"]:
-            lines.append(f"{run['run']}: {run['error']}")
+            blocks.append(f"{run['run']}: {run['error']}")
         if run["seen"]:
-            lines.append(
+            blocks.append(
                 f"{run['run']} was trained or validated on {run['seen']} utterances of test"
             )
-    return "\n".join(lines)
+    return shown(blocks, form, wide)
 
 
 def runs_page(

@@ -10,6 +10,8 @@ import typer
 
 from fv2es_prep.utils.console import print_json, say
 from fv2es_prep.utils.processes import cores
+from fv2es_prep.utils.tables import wrapped
+from fv2es_prep.utils.units import duration
 from pipelines.commands.machine_checks import Check, checks
 
 _MARKS = {"ok": "ok", "missing": "MISSING", "optional": "-", "low": "LOW"}
@@ -97,18 +99,17 @@ def estimate(presets: Mapping[str, TrainSpeed]) -> dict[str, dict[str, float]]:
 def _table(estimates: Mapping[str, Mapping[str, float]]) -> str:
     lines = [f"estimated time here, {cores()} cores, with nothing else running"]
     for title, steps in estimates.items():
-        lines += [f"  {title:21} {step:27} {_time(seconds)}" for step, seconds in steps.items()]
+        lines += [
+            f"  {title:21} {step:27} about {duration(seconds)}" for step, seconds in steps.items()
+        ]
     return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 300:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _line(check: Check) -> str:
     home = str(Path.home())
     found = check.found.replace(home, "~") if len(home) > 1 else check.found
-    hint = f"\n{'':24}{check.hint}" if check.hint else ""
-    return f"{_MARKS[check.state]:7} {check.name:15} {found}{hint}"
+    indent = " " * 24
+    lines = [wrapped(f"{_MARKS[check.state]:7} {check.name:15} {found}", indent=indent)]
+    if check.hint:
+        lines.append(wrapped(f"{indent}{check.hint}", indent=indent))
+    return "\n".join(lines)

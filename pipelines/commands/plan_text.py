@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.config import PrepSettings
 from fv2es_prep.stages.registry import stages_of
+from fv2es_prep.utils.tables import named_lines
+from fv2es_prep.utils.units import duration, size
 from pipelines.commands.common import output
 from pipelines.plan import earlier_recordings
 from pipelines.task import estimate_s
@@ -19,8 +22,29 @@ if TYPE_CHECKING:
 def print_plan(plan: Plan, workers: int, as_json: bool) -> None:
     """Print a plan for so many workers."""
     described = describe(plan, workers)
-    lines = [f"{name:16} {line}" for name, value in described.items() for line in _lines(value)]
-    output(described, "\n".join(lines), as_json)
+    output(described, plan_text(described), as_json)
+
+
+def plan_text(described: Mapping[str, object]) -> str:
+    """A plan or estimate for people: bytes and seconds in units that suit them."""
+    pairs = [
+        (_title(name), line)
+        for name, value in described.items()
+        for line in _lines(_readable(name, value))
+    ]
+    return named_lines(pairs, max(16, *(len(name) for name, _ in pairs)))
+
+
+def _title(name: str) -> str:
+    return {"estimated_s": "time", "shard_bytes": "size"}.get(name, name.removesuffix("_bytes"))
+
+
+def _readable(name: str, value: Any) -> object:
+    if name == "estimated_s":
+        return f"about {duration(value)}"
+    if name.endswith("_bytes"):
+        return {n: size(v) for n, v in value.items()} if isinstance(value, dict) else size(value)
+    return value
 
 
 def _lines(value: object) -> list[object]:

@@ -13,6 +13,7 @@ from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_prep.utils.phases import Report, progress
 from pipelines.commands.common import DryRun, output
+from pipelines.commands.plan_text import plan_text
 from pipelines.config import AddConfig, add_config_type, section_of
 from pipelines.signals import stoppable
 
@@ -133,7 +134,7 @@ def _print_plan(config: AddConfig, as_json: bool) -> None:
         "estimated_s": round(trial.load_s + trial.rest_s / workers, 1),
         "worker_bytes": trial.worker_bytes,
     }
-    output(told, "\n".join(f"{name:16} {value}" for name, value in told.items()), as_json)
+    output(told, plan_text(told), as_json)
 
 
 def _bytes(name: str, seconds: list[float], settings: PrepSettings) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, Page, print_json
+from fv2es_prep.utils.tables import Format, wrapped
 from fv2es_prep.utils.typer_app import App
 from pipelines.commands.common import Dataset, output, without_pandas
 
@@ -147,7 +148,8 @@ def splits_list(as_json: Json = False) -> None:
         known.append({name: getattr(split, name) for name in stated} | {"sha256": split.digests})
         counts = "/".join(map(str, split.counts.values()))
         lines.append(f"published  {split.name:14} {split.title}: {counts} {split.unit}s")
-    output({"recipes": recipes, "published": known}, "\n".join(lines), as_json)
+    text = "\n".join(wrapped(line, indent=" " * 26) for line in lines)
+    output({"recipes": recipes, "published": known}, text, as_json)
 
 
 @splits.command("audit", epilog="Example: fv2es splits audit shards split.json --allow recording=0")
@@ -159,6 +161,7 @@ def splits_audit(
         typer.Option(help="The most of a kind, e.g. transcript=1%; repeat it.", metavar="KIND=N"),
     ] = None,
     page: Page = None,
+    form: Format = "table",
     as_json: Json = False,
 ) -> None:
     """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
@@ -174,7 +177,7 @@ def splits_audit(
         write_audit_page(page, split.name, audit, sentences)
     told = {"shards": str(shards), "split": str(split), **audit.to_json()}
     told |= {"allow": [*map(str, limits)], "above": sentences}
-    output(told, audit_text(audit, sentences), as_json)
+    output(told, audit_text(audit, sentences, form), as_json)
     if sentences:
         raise typer.Exit(1)
 
@@ -196,7 +199,9 @@ def splits_diff(
 
 
 @splits.command("stats", epilog="Example: fv2es splits stats shards split.json")
-def splits_stats(shards: Dataset, split: SplitFile, as_json: Json = False) -> None:
+def splits_stats(
+    shards: Dataset, split: SplitFile, form: Format = "table", as_json: Json = False
+) -> None:
     """Count what is in each subset: utterances, recordings, speakers, hours, classes."""
     from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.compare import split_stats, stats_text
@@ -204,7 +209,7 @@ def splits_stats(shards: Dataset, split: SplitFile, as_json: Json = False) -> No
 
     stats = split_stats(read_catalogue(shards), read_split(split))
     told = {"shards": str(shards), "split": str(split), **stats}
-    output(told, stats_text(stats), as_json)
+    output(told, stats_text(stats, form), as_json)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -242,5 +247,5 @@ def _write_splits(made: Any, out: Path, folds: bool, as_json: bool) -> None:
 def _echo(told: dict[str, Any]) -> None:
     for subset, count in told["utterances"].items():
         counts = ", ".join(f"{name} {n}" for name, n in told["class_counts"][subset].items())
-        typer.echo(f"{subset:5} {count:6}  {counts}")
+        typer.echo(wrapped(f"{subset:5} {count:6}  {counts}", indent=" " * 14))
     typer.echo(f"split {told['out']}")

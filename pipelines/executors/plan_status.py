@@ -11,6 +11,7 @@ from fv2es_prep.errors import ShardError
 from fv2es_prep.shards.index import read_index
 from fv2es_prep.store.dataset_upload import local_dataset
 from fv2es_prep.utils.claims import LOCK_NAME, holder_of, is_live, records
+from fv2es_prep.utils.tables import wrapped
 from pipelines.executors.detached import read_submission
 from pipelines.executors.plan_directory import PlanDirectory, running_plan
 from pipelines.executors.slurm import last_words
@@ -84,4 +85,4 @@ def status_text(status: dict[str, Any]) -> str:
         lines += [f"SLURM    {array} builds, {finisher} finishes{status['said']}"]
     elif not status["running"]:
         lines += ["no run is active; the command of `fv2es prep` that began it continues it"]
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, indent=" " * 9) for line in lines)

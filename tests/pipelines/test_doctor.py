@@ -39,7 +39,7 @@ def test_what_is_missing_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatc
         ffmpeg.ffmpeg_path.cache_clear()
     assert found.exit_code == 1
     line = next(line for line in found.stdout.splitlines() if line.startswith("MISSING"))
-    assert "ffmpeg" in line and "'no-such-ffmpeg' is not an executable program" in line
+    assert "ffmpeg" in line and "'no-such-ffmpeg' is not an executable" in line
     assert f"unset {ffmpeg.ENVIRONMENT}" in found.stdout
 
 

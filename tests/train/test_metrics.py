@@ -152,7 +152,8 @@ def test_a_class_never_predicted_has_precision_and_f1_zero() -> None:
 
 def test_the_table_has_full_names_and_a_line_for_each_class() -> None:
     label, probability = random_data()
-    table = format_metrics(measure(label, probability, np.full(3, 0.5), NAMES)).splitlines()
+    measured = measure(label, probability, np.full(3, 0.5), NAMES)
+    table = format_metrics(measured, wide=True).splitlines()
     assert table[0].split() == ["class", "support", "threshold", *METRICS]
     assert [line.split()[0] for line in table[2:5]] == list(NAMES)
     assert table[-1].split()[0] == "average"

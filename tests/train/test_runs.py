@@ -124,7 +124,7 @@ def test_a_run_that_failed_says_why_and_one_that_was_stopped_does_not(runs: Path
         raise TrainError("the loss is not finite in epoch 3")
     failed, done = found = list_runs(runs)
     assert (failed["status"], done["status"]) == ("failed", "done")
-    assert f"{runs}/a: the loss is not finite in epoch 3" in format_runs(found, runs)
+    assert f"{runs}/a: the loss is not finite in epoch 3" in format_runs(found, runs, wide=True)
     (runs / "a/failed.json").write_text("{")
     assert list_runs(runs)[0]["status"] == "unreadable"
 
@@ -140,7 +140,7 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(
     # Without a line of history there is simply no epoch.
     if (name, content) != ("history.jsonl", b""):
         assert damaged["status"] == "unreadable" and damaged["error"]
-        assert f"{damaged['run']}: {damaged['error']}" in format_runs(found, runs)
+        assert f"{damaged['run']}: {damaged['error']}" in format_runs(found, runs, wide=True)
 
 
 def test_utterances_of_test_that_a_run_has_seen_are_told(runs: Path) -> None:
@@ -149,7 +149,7 @@ def test_utterances_of_test_that_a_run_has_seen_are_told(runs: Path) -> None:
     measured["test"]["seen"] = {"train": 3, "valid": 1}
     path.write_text(json.dumps(measured))
     assert "fold-0 was trained or validated on 4 utterances of test" in format_runs(
-        list_runs(runs), runs
+        list_runs(runs), runs, wide=True
     )
 
 

@@ -18,6 +18,7 @@ from fv2es_prep.shards.schema import columns_of
 from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Provenance
 from fv2es_prep.utils.configuration import flatten
+from fv2es_prep.utils.tables import named_lines
 
 _NAMED = 5
 
@@ -72,7 +73,7 @@ def info_text(info: dict[str, Any]) -> str:
         *_listed("dropped", info["dropped"]),
         *_listed("setting", flatten(info["settings"])),
     ]
-    return "\n".join(f"{name:11} {value}".rstrip() for name, value in lines)
+    return named_lines(lines, 11)
 
 
 def _listed(name: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:

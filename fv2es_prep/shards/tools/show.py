@@ -18,6 +18,7 @@ from fv2es_prep.stages.registry import load_stage
 from fv2es_prep.store.shard_cache import dataset_directory
 from fv2es_prep.types import Example
 from fv2es_prep.utils.files import make_directory, whole_file, write_json
+from fv2es_prep.utils.tables import named_lines
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def example_text(shown: Shown) -> str:
         ("missing", ", ".join(f"{n} ({code})" for n, code in _missing(shown.example).items())),
         ("shard", f"{values['shard']}, row {values['row']}"),
     ]
-    return "\n".join(f"{name:10} {value}" for name, value in said if value)
+    return named_lines(((name, value) for name, value in said if value), 10)
 
 
 def draw_to_file(shown: Shown, path: Path) -> None:

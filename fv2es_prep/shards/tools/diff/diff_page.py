@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fv2es_prep.shards.tools.diff.diff_values import Changed, Diff, Moved
-from fv2es_prep.utils.pages import html_table, text_table, write_page
+from fv2es_prep.utils.pages import html_table, write_page
+from fv2es_prep.utils.tables import Table, columns, grid, wrapped
 
 # Rows of each table; JSON has all.
 _LINES, _ROWS = 20, 1000
@@ -21,7 +22,7 @@ def diff_text(diff: Diff) -> str:
     blocks = [_counts_text(diff)]
     for title, head, rows in _tables(diff, _LINES):
         if isinstance(rows[0][-1], int):
-            blocks.append(text_table([[title, *head[1:]], *rows]))
+            blocks.append(grid(Table([title, *head[1:]], rows), columns()))
         else:
             blocks.append("\n".join([title, *_lines(rows)]))
     return "\n\n".join(blocks)
@@ -71,7 +72,8 @@ def _lines(rows: Sequence[Sequence[object]]) -> Iterator[str]:
     cells = [[str(cell).replace("\n", "; ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for *first, last in cells:
-        yield "  " + "  ".join([*map(str.ljust, first, widths), last])
+        line = "  ".join([*map(str.ljust, first, widths), last])
+        yield wrapped(f"  {line}", indent=" " * 6)
 
 
 def _tables(diff: Diff, most: int) -> Iterator[_Table]:
