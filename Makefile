@@ -22,7 +22,7 @@ setup: $(INSTALLED) ## make .venv with the exact versions of requirements.lock
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found" >&2; \
 		echo "hint: install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
-	@echo "making .venv with $$($(PYTHON) --version); torch and CUDA are about 5 GB on Linux" >&2
+	@echo "making .venv with $$($(PYTHON) --version); 8 GB on Linux, most of it torch and CUDA" >&2
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
