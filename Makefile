@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PARALLEL := -n $(shell echo $$(($(CORES) * 3 / 2))) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser fuzz check fmt bench bench-full guard docs wheel-test lock clean
+.PHONY: help setup demo test test-slow test-browser fuzz check fmt bench bench-full guard gpu-check docs wheel-test lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-full: setup ## the same on long material: an hour and more
 
 guard: setup ## compare what this checkout produces with a revision: make guard AGAINST=REV
 	$(BIN)/python -m benchmarks.guard against $(or $(AGAINST),HEAD)
+
+gpu-check: setup ## parity and speed on a GPU, into docs/gpu.md; SMALL=1 tries it on a CPU
+	$(BIN)/python -m benchmarks.gpu $(if $(SMALL),--small)
 
 docs: setup ## write the generated parts of docs/ anew, and all pages as a site into build/site
 	$(BIN)/python docs/generate.py

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
 
 TITLE = "features of encoders"
-_KINDS = {"hubert": "audio", "whisper": "audio", "vit": "video", "bert": "text"}
+KINDS = {"hubert": "audio", "whisper": "audio", "vit": "video", "bert": "text"}
 _SIZES = {
     "hubert": "12 layers of 768, as HuBERT base",
     "whisper": "4 layers of 384, as Whisper tiny",
@@ -37,7 +37,7 @@ def measure(bench: Bench) -> Section:
     with tempfile.TemporaryDirectory(dir=bench.out) as folder:
         found = {
             name: call_apart("features:throughput", name=name, folder=folder, quick=bench.quick)
-            for name in _KINDS
+            for name in KINDS
         }
         memory = [
             call_apart("features:long_sound", threads=1, folder=folder, seconds=seconds)
@@ -86,9 +86,9 @@ def measure(bench: Bench) -> Section:
 
 def throughput(name: str, folder: str, quick: bool) -> dict[str, Any]:
     """Seconds of each way over the same utterances, in a process of its own."""
-    kind, directory = _KINDS[name], _made(name, Path(folder))
-    values = _values(name, quick)
-    encode = _encode(kind, directory)
+    kind, directory = KINDS[name], model_directory(name, Path(folder))
+    values = inputs_of(name, quick)
+    encode = encoder_of(kind, directory)
     spawned = multiprocessing.get_context("spawn").Pool(2, _start, (kind, directory))
     ways: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
         "plain loop": lambda values: _plain(name, directory, values),
@@ -147,14 +147,17 @@ def _start(kind: str, directory: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _worker.append(_encode(kind, directory))
+    _worker.append(encoder_of(kind, directory))
 
 
 def _run(values: Sequence[Any]) -> Any:
     return _worker[0](values)
 
 
-def _encode(kind: str, directory: Path) -> Callable[[Sequence[Any]], list[Any]]:
+def encoder_of(
+    kind: str, directory: Path, device: str = "cpu"
+) -> Callable[[Sequence[Any]], list[Any]]:
+    """The stage of an encoder: utterances to rows of features."""
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.stages.encoders.encoder_settings import EncoderOptions
     from fv2es_prep.stages.encoders.encoder_source import describe_encoder
@@ -163,7 +166,7 @@ def _encode(kind: str, directory: Path) -> Callable[[Sequence[Any]], list[Any]]:
     stage = f"{kind}-bench"
     described = describe_encoder(stage, str(directory), EncoderOptions())
     settings = PrepSettings(stages=("waveform", stage), others={stage: asdict(described)})
-    context = StageContext(settings, "", (), encoders=((stage, str(directory)),))
+    context = StageContext(settings, "", (), device, ((stage, str(directory)),))
     return lambda values: context.make_many(load_stage(stage), [(value,) for value in values])
 
 
@@ -207,7 +210,7 @@ def _loaded(name: str, directory: Path) -> Any:
     return _kept[directory]
 
 
-def _made(name: str, folder: Path, layers: int | None = None) -> Path:
+def model_directory(name: str, folder: Path, layers: int | None = None) -> Path:
     """The directory of an encoder."""
     import torch
     import transformers as hf
@@ -236,9 +239,9 @@ def _made(name: str, folder: Path, layers: int | None = None) -> Path:
     return directory
 
 
-def _values(name: str, quick: bool) -> list[Any]:
+def inputs_of(name: str, quick: bool) -> list[Any]:
     """Utterances with the sizes of a real corpus: 1 to 6 s, 5 to 25 words, 2 to 12 faces."""
-    rng, kind = np.random.default_rng(0), _KINDS[name]
+    rng, kind = np.random.default_rng(0), KINDS[name]
     if kind == "text":
         words = "I am so very happy to see you here today and not afraid".split()  # noqa: SIM905
         lengths = rng.integers(5, 25, 128 if quick else 1024)
@@ -276,7 +279,7 @@ def _media_s(kind: str, values: Sequence[Any]) -> float:
 
 def long_sound(folder: str, seconds: int) -> dict[str, Any]:
     """One sound of so many seconds; the peak of memory is told by `call_apart`."""
-    encode = _encode("audio", _made("hubert", Path(folder), layers=1))
+    encode = encoder_of("audio", model_directory("hubert", Path(folder), layers=1))
     sound = _sound(np.random.default_rng(0), seconds)
     began = time.perf_counter()
     (rows,) = encode([sound])

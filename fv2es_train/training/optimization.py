@@ -89,7 +89,9 @@ def make_optimizer(model: EmotionModel, config: TrainConfig) -> Optimizer:
         if learning := [parameter for parameter in parameters if parameter.requires_grad]:
             groups.append({"name": name, "params": learning, "lr": rate, "base": rate})
     kind = SGD if config.optimizer == "sgd" else Adam
-    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+    # One kernel for all parameters; None leaves the choice to torch.
+    fused = next(model.parameters()).is_cuda or None
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
 
 
 def set_learning_rates(optimizer: Optimizer, config: TrainConfig, step: int, steps: int) -> None:

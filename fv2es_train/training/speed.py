@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fv2es_prep.config import PrepSettings, TextSettings
 from fv2es_prep.types import Example, Faces, MelSpectrum, Utterance
 from fv2es_prep.utils.processes import cores
+
+if TYPE_CHECKING:
+    from fv2es_train.config import TrainConfig
+    from fv2es_train.models.emotion_model import EmotionModel
 
 PRESETS = ("fv2es", "fv2es-lite", "fv2es-tiny")
 _TOKENS, _CLASSES = 15, ("a", "b", "c", "d", "e", "f")
@@ -43,19 +47,15 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
     import torch
 
     from fv2es_train.evaluation.inference import choose_device
-    from fv2es_train.models.families import build, collate_of
+    from fv2es_train.models.families import collate_of
     from fv2es_train.training.loss import make_loss
     from fv2es_train.training.optimization import make_optimizer, set_training
-    from fv2es_train.training.run_config import train_config
 
-    places: dict[str, Any] = dict.fromkeys(("shards", "split", "out"), ".")
-    config = train_config(preset, **places)
-    text = {} if preset.endswith("tiny") else {"text": _ALBERT}
-    model_config: Any = replace(config.model, label_classes=_CLASSES, **text)
+    config, model = usual_model(preset)
     device, before = choose_device("auto"), torch.get_num_threads()
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     threads = 1 if device.type != "cpu" else config.threads or min(cores(), _MOST_THREADS)
-    model = build(model_config, _SETTINGS).to(device)
+    model = model.to(device)
     set_training(model)
     optimizer = make_optimizer(model, config)
     loss_of = make_loss(np.eye(len(_CLASSES), dtype=np.uint8), _CLASSES)
@@ -66,7 +66,7 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
         return clock()
 
     def step(examples: list[Example]) -> float:
-        batch = collate_of(model_config, 0)(examples).to(device)
+        batch = collate_of(config.model, 0)(examples).to(device)
         began = now()
         loss = loss_of.of_each(model(batch), batch.label, batch.ratings).sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch
@@ -79,16 +79,29 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
     try:
         torch.set_num_threads(1)
         # The first step allocates memory and selects kernels.
-        first = step([_example(0, 1.0)])
+        first = step([random_example(0, 1.0)])
         rounds = 1 if first > _SLOW_S else _ROUNDS
-        few = [_example(n, duration_s) for n in range(1 if first > _SLOW_S else _ROWS)]
+        few = [random_example(n, duration_s) for n in range(1 if first > _SLOW_S else _ROWS)]
         each_s = min(step(few) for _ in range(rounds))
     finally:
         torch.set_num_threads(before)
     return each_s / (threads * _GAIN if threads > 1 else 1)
 
 
-def _example(number: int, duration_s: float) -> Example:
+def usual_model(preset: str) -> tuple[TrainConfig, EmotionModel]:
+    """The configuration and the network of a preset for `random_example`, with random weights."""
+    from fv2es_train.models.families import build
+    from fv2es_train.training.run_config import train_config
+
+    places: dict[str, Any] = dict.fromkeys(("shards", "split", "out"), ".")
+    config = train_config(preset, **places)
+    text = {} if preset.endswith("tiny") else {"text": _ALBERT}
+    model_config: Any = replace(config.model, label_classes=_CLASSES, **text)
+    return replace(config, model=model_config), build(model_config, _SETTINGS)
+
+
+def random_example(number: int, duration_s: float) -> Example:
+    """An utterance of random values: a face every 500 ms, 80 rows of the spectrum a second."""
     rng = np.random.default_rng(number)
     count, rows = max(1, round(duration_s / 0.5)), max(2, round(duration_s / 0.0125))
     label = np.zeros(len(_CLASSES), dtype=np.uint8)
