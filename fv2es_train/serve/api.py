@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from starlette.requests import Request  # noqa: TC002  # FastAPI reads it
 from starlette.staticfiles import StaticFiles
 
 from fv2es_prep import __version__
+from fv2es_prep.utils.emotions import emotion_name
 from fv2es_train.models.run_files import unpacked
 from fv2es_train.predict import render
 from fv2es_train.predict.outputs import NO_TEXT, run_json, video_json
@@ -25,6 +27,7 @@ from fv2es_train.serve.jobs import PREVIEW, Job, Jobs
 from fv2es_train.serve.messages import RewordTask
 from fv2es_train.serve.prometheus import ServerMetrics
 from fv2es_train.serve.run_card import read_card
+from fv2es_train.serve.sample import Sample
 from fv2es_train.serve.settings import ServeConfig
 from fv2es_train.serve.worker_pool import WorkerPool
 
@@ -50,7 +53,7 @@ class Api:
         self._config, self._jobs, self._pool = config, jobs, pool
         self._metrics, self._workspace = metrics, workspace
         self._run = config.run.resolve().name
-        self._trained_on, self._not_for = read_card(unpacked(config.run))
+        self._card, self._sample = read_card(unpacked(config.run)), Sample(workspace)
 
     def app(self) -> FastAPI:
         """The application: routes, error handlers and the page's files."""
@@ -71,6 +74,7 @@ class Api:
         v1 = APIRouter(prefix="/v1", responses=refused)
         v1.get("/about")(self.about)
         v1.post("/predict", status_code=202, openapi_extra=_form_description())(self.predict)
+        v1.post("/sample", status_code=202)(self.sample)
         v1.get("/jobs/{id_}")(self.job)
         v1.delete("/jobs/{id_}", status_code=204)(self.remove)
         v1.post("/jobs/{id_}/words", status_code=202)(self.reword)
@@ -99,8 +103,10 @@ class Api:
             "run": self._run,
             "rule": model.decision.rule,
             "thresholds": model.decision.thresholds,
-            "trained_on": self._trained_on,
-            "not_for": self._not_for,
+            "names": {name: emotion_name(name) for name in model.classes},
+            "trained_on": self._card.trained_on,
+            "not_for": self._card.not_for,
+            "card": asdict(self._card),
             "ready": self._pool.up,
             "limits": vars(self._config.limits),
         }
@@ -108,10 +114,8 @@ class Api:
 
     async def predict(self, request: Request, response: Response) -> JobAnswer:
         """Upload a video and add a job to the queue."""
-        if not self._pool.up:
-            raise ApiError(503, "the model is loading", "try again", {"Retry-After": "10"})
+        self._check_ready()
         limits, pictures_hz = self._config.limits, self._pool.model.pictures_hz
-        self._jobs.check_room()
         form = await receive_form(request, limits)
         try:
             # Only a whole upload takes a place in the queue.
@@ -120,6 +124,15 @@ class Api:
                 self._jobs.add(job)
         finally:
             await form.close()
+        _LOG.info("job %s waits", job.id[:6])
+        return self._accepted(job, response)
+
+    def sample(self, response: Response) -> JobAnswer:
+        """Add a job for a short film that the server generates, to try it without a video."""
+        self._check_ready()
+        with self._jobs.reserve():
+            job = self._sample.job(self._config.limits, self._pool.model.pictures_hz)
+            self._jobs.add(job)
         _LOG.info("job %s waits", job.id[:6])
         return self._accepted(job, response)
 
@@ -167,6 +180,11 @@ class Api:
         if not job.previewed or job.folder is None:
             raise ApiError(404, "the job has no preview", "send preview=true with the video")
         return FileResponse(job.folder / PREVIEW, media_type="video/webm")
+
+    def _check_ready(self) -> None:
+        if not self._pool.up:
+            raise ApiError(503, "the model is loading", "try again", {"Retry-After": "10"})
+        self._jobs.check_room()
 
     def _done(self, id_: str) -> Job:
         job = self._jobs.find(id_)

@@ -11,6 +11,7 @@ from fv2es_train.predict.outputs import VideoPrediction
 from fv2es_train.predict.rating_scales import RatingScale
 from fv2es_train.serve.jobs import ENDED, Job, Jobs, State
 from fv2es_train.serve.messages import Part, UtteranceResult
+from fv2es_train.serve.run_card import RunCard
 
 _MAX_UTTERANCES = 10_000
 
@@ -53,6 +54,7 @@ class About(BaseModel):
     model: str
     device: str
     classes: list[str]
+    names: dict[str, str] = Field(description="Class -> its name for people.")
     rule: Rule = Field(description="largest: the most probable class is decided.")
     thresholds: dict[str, float] = Field(description="Of each class, for the rule thresholds.")
     ratings: list[RatingScale] = Field(description="Of the ratings that it predicts.")
@@ -60,6 +62,7 @@ class About(BaseModel):
     recogniser: str | None = Field(description="The speech recogniser; null if there is none.")
     trained_on: str = Field(description="The opening of the run's model card.")
     not_for: str = Field(description="What the run must not be used for.")
+    card: RunCard = Field(description="What the run says of its data, scores and limits.")
     ready: bool
     limits: ServerLimits
 

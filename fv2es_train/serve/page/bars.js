@@ -33,6 +33,17 @@ export function termBars(terms, most) {
   return box;
 }
 
+/** A bar of evidence: to the right of the middle if it speaks for a class, else to the left. */
+export function evidenceBar(value, most) {
+  const half = 50 * Math.min(1, Math.abs(value) / most);
+  const part = make("span", { class: value < 0 ? "side against" : "side" });
+  part.style.left = `${value < 0 ? 50 - half : 50}%`;
+  part.style.width = `${half}%`;
+  const box = make("span", { class: "bar sides", "aria-hidden": true }, part);
+  box.append(tick("zero-tick", 0.5));
+  return box;
+}
+
 /** The end of a scale on which all terms and sums of these utterances have a place. */
 export function scaleOf(utterances) {
   let most = 1;

@@ -1,10 +1,13 @@
-// The chosen utterance. Owns its words and faces; leaves what each modality gave to `terms`.
+// The chosen utterance. Owns its words and faces; leaves sentences, bars and terms to others.
 
 import { byId, fill, make, show } from "./dom.js";
-import { clock, decision, MODALITIES, several } from "./format.js";
+import { classBars, evidencePart } from "./evidence.js";
+import { clock, several } from "./format.js";
+import { decision, decisionLabel, MODALITIES, speakerName } from "./names.js";
 import { ended } from "./notice.js";
 import { ratingsTable } from "./ratings.js";
 import { termsTable } from "./terms.js";
+import * as phrases from "./phrases.js";
 
 /** The panel; `onWords(one, text)` is called with each change of the words. */
 export class Detail {
@@ -23,7 +26,7 @@ export class Detail {
     this.box.replaceChildren(
       make("p", {
         class: "hint",
-        text: "Choose an utterance to see its words, its faces and what each modality gave.",
+        text: "Choose an utterance to see its words, its faces and the evidence for each emotion.",
       }),
     );
   }
@@ -32,18 +35,20 @@ export class Detail {
    * Show an utterance.
    *
    * `about` is of the server; `thresholds` are the run's; `most` is the end of the scale of terms;
-   * `old` is the utterance before other words, or null; `editable` tells whether words may change.
+   * `old` is the utterance before other words, or null; `editable` tells whether words may change;
+   * `numbers` asks for the terms of the model in place of plain bars.
    */
-  show(one, number, { about, most, words, old, editable }) {
+  show(one, number, { about, most, words, old, editable, numbers }) {
     fill(
       this.box,
       heading(one, number, old),
-      undecided(one),
+      said(one, about),
+      undecided(one, about),
+      ...values(one, about, most, old, numbers),
       this.#words(one, words, old, editable && about.modalities.includes("t")),
       faces(one),
-      one.top ? termsTable(one, about, most, old) : null,
       ratingsTable(one.ratings, about.ratings, old?.ratings),
-      // Without any modality, why nothing is decided is the same list.
+      // Without any modality, the reasons above are the same list.
       one.used ? missing(one) : null,
     );
   }
@@ -83,7 +88,7 @@ export class Detail {
       field,
     );
     if (editable)
-      box.append(make("label", { class: "choice" }, unknown, " not known: leave words out"));
+      box.append(make("label", { class: "choice" }, unknown, " not known: score without words"));
     if (old && old.text !== one.text) {
       box.append(
         make("p", {
@@ -97,7 +102,7 @@ export class Detail {
 }
 
 function source(one) {
-  return { asr: "heard", transcript: "transcript" }[one.text_from] ?? "";
+  return { asr: "from the speech recogniser", transcript: "from the transcript" }[one.text_from] ?? "";
 }
 
 function heading(one, number, old) {
@@ -111,7 +116,7 @@ function heading(one, number, old) {
       text: [
         `${clock(one.start_s, 2)}–${clock(one.end_s, 2)}`,
         `${(one.end_s - one.start_s).toFixed(2)} s`,
-        one.speaker,
+        speakerName(one.speaker),
       ]
         .filter(Boolean)
         .join(" · "),
@@ -121,27 +126,57 @@ function heading(one, number, old) {
       { class: one.decided.length ? "verdict decided" : "verdict", data: { testid: "verdict" } },
       changed ? make("s", { class: "faint", text: decision(old) }) : null,
       changed ? " → " : null,
-      make("span", { text: decision(one) }),
+      decisionLabel(one),
     ),
   );
 }
 
-function undecided(one) {
-  if (!one.undecided) return null;
-  const text = ended(`not decided: ${one.undecided}`);
-  return make("p", { class: "hint", data: { testid: "undecided" }, text });
+function said(one, about) {
+  const tie = phrases.nearTie(one);
+  return make(
+    "div",
+    { class: "said" },
+    make("p", { class: "sentence", data: { testid: "sentence" }, text: phrases.sentence(one, about) }),
+    tie ? make("p", { class: "hint", data: { testid: "tie" }, text: ended(tie) }) : null,
+  );
+}
+
+/** Why nothing is decided, and what the user can do. */
+function undecided(one, about) {
+  const found = phrases.undecided(one, about);
+  if (!found) return null;
+  const list = (texts) =>
+    make("ul", {}, ...texts.map((text) => make("li", { text: ended(capital(text)) })));
+  return make(
+    "div",
+    { class: "undecided", data: { testid: "undecided" } },
+    make("h4", { text: "Why it is not decided" }),
+    list(found.why),
+    make("h4", { text: "What you can do" }),
+    list(found.what),
+  );
+}
+
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+function values(one, about, most, old, numbers) {
+  if (!one.top) return [];
+  if (numbers) return [termsTable(one, about, most, old)];
+  return [classBars(one, about, old), evidencePart(one, about, most)];
 }
 
 function faces(one) {
   const box = make("div", { class: "faces" });
   if (!one.faces_seen) return box;
-  const count = `faces ${one.faces_found}/${one.faces_seen}`;
+  const count = `A face was found in ${one.faces_found} of ${several(one.faces_seen, "picture")}`;
   const without = several(one.faces_seen - one.faces_found, "picture");
   const told = !one.used.includes("v")
-    ? `${count}: video is left out`
+    ? `${count}. The face is not used.`
     : one.faces_found < one.faces_seen
-      ? `${count}: in ${without} the centre of the view is used`
-      : count;
+      ? `${count}. In ${without} the centre of the picture is used instead.`
+      : `${count}.`;
   box.append(make("p", { class: "number", data: { testid: "faces" }, text: told }));
   const row = make("div", { class: "face-row" });
   one.faces.forEach((address, place) => {
@@ -162,7 +197,7 @@ function faces(one) {
 
 function missing(one) {
   const items = Object.entries(one.missing).map(([letter, why]) =>
-    make("li", { text: ended(`${MODALITIES[letter] ?? letter} left out: ${why}`) }),
+    make("li", { text: ended(`${MODALITIES[letter] ?? letter} not used: ${why}`) }),
   );
   return items.length
     ? make("ul", { class: "notes", data: { testid: "missing" } }, ...items)

@@ -37,13 +37,14 @@ export class Form {
     const kept = duration(about.limits.keep_s);
     byId("limits").textContent =
       `Any video or sound file, up to ${bytes(size)} and ${duration(length)}. ` +
-      `The server deletes it when it is scored, and the results after ${kept}.`;
+      `The server deletes it when it is scored, and the results after ${kept}. ` +
+      "This browser keeps the video until you press Delete or the results are gone.";
     byId("recogniser").textContent = wordsSentence(about);
     const worded = about.modalities.includes("t");
     for (const id of ["transcript", "transcript-file"]) byId(id).disabled = !worded;
   }
 
-  /** Take a file, from wherever it comes, and say whether it will do. */
+  /** Take a file, from wherever it comes, and say whether it is usable. */
   async choose(file) {
     if (!file) return;
     this.#file = file;
@@ -51,7 +52,7 @@ export class Form {
     show(true, byId("chosen"));
     byId("chosen-name").textContent = file.name;
     byId("chosen-size").textContent = bytes(file.size);
-    this.#judge("Trying whether this browser can play it.", false);
+    this.#judge("Checking whether this browser can play it.", false);
     const { limits } = this.#about;
     if (file.size > limits.upload_bytes) {
       this.#judge(
@@ -140,19 +141,19 @@ export class Form {
 }
 
 function wordsSentence(about) {
-  if (!about.modalities.includes("t")) return "The model of this run does not look at words.";
+  if (!about.modalities.includes("t")) return "The model of this run does not use words.";
   if (about.recogniser) {
     return (
-      `Words are heard by ${about.recogniser}; a transcript takes its place. ` +
-      "Heard words can be corrected afterwards."
+      `Without a transcript, the speech recogniser ${about.recogniser} writes the words. ` +
+      "You can correct them afterwards."
     );
   }
-  return "There is no recogniser: give a transcript, or words are not used.";
+  return "There is no speech recogniser: without a transcript, words are not used.";
 }
 
 function playSentence(seen) {
   const length = Number.isFinite(seen.length_s) ? `Lasts ${clock(seen.length_s)}. ` : "";
   if (seen.plays) return `${length}Ready.`;
-  if (seen.sounds) return `${length}This browser finds no picture in it. Ready.`;
-  return "This browser cannot play it: the server will make a small film of it to watch.";
+  if (seen.sounds) return `${length}It has sound only. Ready.`;
+  return "This browser cannot play it. The server makes a small film of it for you to watch.";
 }

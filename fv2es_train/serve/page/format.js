@@ -1,7 +1,4 @@
-// Numbers and names as text. Owns how times, sizes, probabilities and decisions are written.
-
-/** The modalities, in the order of the fusion. */
-export const MODALITIES = { t: "text", v: "faces", a: "sound" };
+// Numbers and names as text. Owns how times, sizes and probabilities are written.
 
 /** Seconds as `1:02.3`, or `1:01:02.3` from an hour on. */
 export function clock(seconds, digits = 1) {
@@ -41,6 +38,12 @@ export function probability(value) {
   return value.toFixed(3);
 }
 
+/** A probability in plain form: whole percent, and never a certainty. */
+export function chance(value) {
+  if (value > 0.99) return "over 99 %";
+  return value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`;
+}
+
 /** A threshold, with as many digits as it has, at least two. */
 export function threshold(value) {
   const text = String(Number(value.toFixed(4)));
@@ -67,12 +70,6 @@ export function term(value) {
 /** A number of things: `1 utterance`, `2 utterances`. */
 export function several(count, thing) {
   return `${count} ${thing}${count === 1 ? "" : "s"}`;
-}
-
-/** The decided classes, or the likeliest one with a question mark, as the command line says it. */
-export function decision(one) {
-  if (!one.top) return "not decided";
-  return one.decided.length ? one.decided.join(", ") : `(${one.top}?)`;
 }
 
 /** Whether an utterance is on at a moment. */

@@ -1,7 +1,7 @@
 // A job on the server. Owns starting, following and stopping it; leaves how it looks to others.
 
 import { call, json, Trouble, upload } from "./api.js";
-import { pause } from "./dom.js";
+import { make, pause } from "./dom.js";
 
 const EVERY_MS = 700;
 const RETRY_MS = 3000;
@@ -14,6 +14,21 @@ export function ended(state) {
 /** Send a video; gives the new job. */
 export function start(form, onSent, signal) {
   return upload("v1/predict", form, onSent, signal);
+}
+
+/** Have the server score its sample; gives the new job. */
+export function sample(signal) {
+  return json("v1/sample", { method: "POST", signal });
+}
+
+/** A job without its utterances, or null if the server has none. */
+export async function peek(id, signal) {
+  try {
+    return await json(`${path(id)}?after=1000000`, { signal });
+  } catch (error) {
+    if (error instanceof Trouble && error.status === 404) return null;
+    throw error;
+  }
 }
 
 /** Have utterances scored with other words (id -> words or null); gives the new job. */
@@ -36,9 +51,14 @@ export async function forget(id) {
   }
 }
 
-/** The file that a finished job gives: `json`, `csv` or `srt`. */
-export async function resultFile(id, kind) {
-  return (await call(`${path(id)}/result.${kind}`)).blob();
+/** Save what a finished job gives as a file: `json`, `csv` or `srt`. */
+export async function save(job, kind) {
+  const blob = await (await call(`${path(job.id)}/result.${kind}`)).blob();
+  const link = make("a", { download: `${job.video.replace(/\.[^.]*$/, "")}-fv2es.${kind}` });
+  link.href = URL.createObjectURL(blob);
+  link.click();
+  // The browser has begun to read it by then.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** The path of the film that every browser plays. */

@@ -1,7 +1,8 @@
 // The list of utterances. Owns its rows and choosing among them; leaves the chosen one to `detail`.
 
 import { byId, fill, make } from "./dom.js";
-import { clock, decision } from "./format.js";
+import { clock } from "./format.js";
+import { decision, decisionLabel } from "./names.js";
 
 /** The rows; `onChoose(number)` is called by clicks and keys. */
 export class List {
@@ -111,7 +112,7 @@ function decided(one, old) {
     box.append(make("s", { class: "faint", text: decision(old) }), " → ");
     box.classList.add("changed");
   }
-  box.append(make("span", { text: decision(one), data: { testid: "row-decided" } }));
+  box.append(decisionLabel(one));
   return box;
 }
 
@@ -120,5 +121,5 @@ function sourceOf(one) {
 }
 
 function nothing(text) {
-  return text === "" ? "nothing is said" : "words not known";
+  return text === "" ? "no words are spoken" : "words not known";
 }

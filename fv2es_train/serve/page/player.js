@@ -1,7 +1,8 @@
 // The video and what is drawn over it. Owns playing, seeking, face boxes and the decision at them.
 
 import { byId, show } from "./dom.js";
-import { decision, isOn, probability } from "./format.js";
+import { chance, isOn } from "./format.js";
+import { decision } from "./names.js";
 
 const FOUND = "#3ce05a";
 const STANDS_IN = "#f2c230";
@@ -80,7 +81,7 @@ export class Player {
   }
 
   #ready() {
-    // What a browser records says not how long it is, and cannot be sought in before that is known.
+    // A recording of a browser has no length in its header; without it there is no seeking.
     if (this.video.duration === Infinity) {
       this.video.addEventListener(
         "durationchange",
@@ -169,7 +170,9 @@ function drawBox(pen, one, seconds, area) {
 }
 
 function labelOf(one) {
-  return one.top ? `${decision(one)} ${probability(one.probability[one.top])}` : decision(one);
+  return one.decided.length
+    ? `${decision(one)} ${chance(one.probability[one.top])}`
+    : decision(one);
 }
 
 function drawLabel(pen, text, left, top, area) {

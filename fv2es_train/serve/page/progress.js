@@ -30,9 +30,19 @@ export function close() {
 /** Some bytes of all are sent. */
 export function sending(sent, all) {
   const whole = sent >= all && all > 0;
-  const text = whole ? "The server looks at it" : `${bytes(sent)} of ${bytes(all)}`;
+  const text = whole ? "The server checks it" : `${bytes(sent)} of ${bytes(all)}`;
   write("Sending", text, all ? sent / all : null);
   if (whole) byId("bar").removeAttribute("value");
+}
+
+/** The server generates its sample. */
+export function preparing() {
+  write("Preparing the sample", "The first time this takes some seconds", null);
+}
+
+/** A result is fetched again. */
+export function asking() {
+  write("Fetching the result", "", null);
 }
 
 /** A job is as far as its state says. */

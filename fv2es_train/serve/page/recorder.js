@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 const KINDS = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4"];
 const REFUSED = {
   NotAllowedError:
-    "The browser was not allowed to use the camera. Allow it beside the address, then try again.",
+    "The browser may not use the camera. Allow it beside the address, then try again.",
   NotFoundError: "No camera was found.",
   NotReadableError: "The camera is in use by another program.",
 };

@@ -3,8 +3,9 @@
 import { scaleOf } from "./bars.js";
 import { Detail } from "./detail.js";
 import { byId, show } from "./dom.js";
-import { clock, decision, isOn, several } from "./format.js";
+import { clock, isOn, several } from "./format.js";
 import { List } from "./list.js";
+import { decision } from "./names.js";
 import { Player } from "./player.js";
 import { awaitSummary, showNotes, showSummary } from "./summary.js";
 import { Timeline } from "./timeline.js";
@@ -16,6 +17,7 @@ export class Result {
   #job = null;
   #utterances = [];
   #before = null;
+  #past = null;
   #chosen = -1;
   #done = false;
 
@@ -30,6 +32,7 @@ export class Result {
     this.detail = new Detail((one, text) => this.#edit(one, text));
     byId("rescore").addEventListener("click", () => onRescore(this.words.toJson()));
     byId("undo").addEventListener("click", () => this.#undo());
+    byId("numbers").addEventListener("change", () => this.#renew());
   }
 
   /** Begin with a new video. */
@@ -38,6 +41,8 @@ export class Result {
     this.#about = { ...about, thresholds: about.rule === "largest" ? {} : about.thresholds };
     this.timeline.begin(about.classes, this.#about.thresholds);
     this.#replace([], null);
+    this.#job = null;
+    this.#done = false;
     show(false, byId("result"), byId("actions"), byId("changes"));
     awaitSummary();
     showNotes([]);
@@ -66,7 +71,8 @@ export class Result {
     if (before) this.#replace(job.utterances, new Before(before.utterances));
     show(true, byId("result"), byId("actions"));
     this.#describe();
-    showSummary(job.summary, this.#about, before?.summary);
+    this.#past = before?.summary ?? null;
+    this.#sum();
     showNotes(job.notes);
     this.#tellChanges(before);
     this.timeline.tell(this.#utterances, this.#length);
@@ -89,6 +95,7 @@ export class Result {
       words: this.words,
       old: this.#before?.of(one) ?? null,
       editable: this.#done,
+      numbers: byId("numbers").checked,
     });
     if (seek) this.player.seek(one.start_s);
   }
@@ -150,6 +157,16 @@ export class Result {
     this.#renewRows((one) => edited.includes(one));
     this.choose(this.#chosen, false);
     this.#count();
+  }
+
+  /** Write anew what depends on the switch for the model's numbers. */
+  #renew() {
+    if (this.#job?.summary) this.#sum();
+    if (this.#chosen >= 0) this.choose(this.#chosen, false);
+  }
+
+  #sum() {
+    showSummary(this.#job.summary, this.#about, this.#past, byId("numbers").checked);
   }
 
   #renewRows(concerns) {

@@ -2,22 +2,26 @@
 
 import { probabilityBar } from "./bars.js";
 import { byId, make } from "./dom.js";
-import { decision, duration, percent, probability, several, threshold } from "./format.js";
+import { chance, duration, percent, probability, several, threshold } from "./format.js";
+import { decisionLabel, label, speakerName } from "./names.js";
 import { ended } from "./notice.js";
+import { headline } from "./phrases.js";
 import { ratingsTable } from "./ratings.js";
 
 /**
  * Show what the server says of the whole video.
  *
- * `thresholds` of the server has those of the classes, if the run decides by them; `old` is the
- * summary before other words.
+ * `about.thresholds` has those of the classes, if the run decides by them; `old` is the summary
+ * before other words; `numbers` asks for three digits and thresholds.
  */
-export function showSummary(summary, { thresholds, ratings }, old = null) {
+export function showSummary(summary, about, old = null, numbers = false) {
   const box = byId("summary");
-  box.replaceChildren(headline(summary, old));
+  const { ratings } = about;
+  const table = numbers ? numbersTable : plainTable;
+  box.replaceChildren(headlineOf(summary, old));
   if (!summary?.top) return;
   if (!summary.speakers.length) {
-    box.append(table(summary, thresholds, old));
+    box.append(table(summary, about, old));
     box.append(ratingsTable(summary.ratings, ratings, old?.ratings) ?? "");
     return;
   }
@@ -26,8 +30,8 @@ export function showSummary(summary, { thresholds, ratings }, old = null) {
     make(
       "details",
       {},
-      make("summary", { text: `Classes of ${one.speaker}` }),
-      table(one, thresholds, before(one)),
+      make("summary", { text: `Emotions of ${speakerName(one.speaker)}` }),
+      table(one, about, before(one)),
       ratingsTable(one.ratings, ratings, before(one)?.ratings),
     ),
   );
@@ -36,7 +40,7 @@ export function showSummary(summary, { thresholds, ratings }, old = null) {
 
 /** Say that the whole video is not told yet. */
 export function awaitSummary() {
-  const text = "Comes when all utterances are scored.";
+  const text = "This comes when all utterances are scored.";
   byId("summary").replaceChildren(make("p", { class: "hint", text }));
 }
 
@@ -48,39 +52,21 @@ export function showNotes(notes) {
   );
 }
 
-function headline(summary, old) {
-  if (!summary?.top)
-    return make("p", {
-      class: "headline",
-      data: { testid: "headline" },
-      text: "Not decided: no utterance could be scored.",
-    });
-  const sure = summary.decided.length > 0;
-  const said = (one) => {
-    if (one.speakers.length) return `${several(one.speakers.length, "person")}, each on its own`;
-    if (one.decided.length) return one.decided.join(", ");
-    return `No class is decided; ${one.top} has the highest mean.`;
-  };
-  const line = make(
-    "p",
-    { class: "headline", data: { testid: "headline" } },
-    sure ? "Decided: " : "",
-    make("strong", { text: said(summary) }),
-  );
-  if (old && said(old) !== said(summary))
-    line.append(make("span", { class: "faint", text: ` (was: ${said(old)})` }));
+function headlineOf(summary, old) {
+  const text = headline(summary);
+  const line = make("p", { class: "headline", data: { testid: "headline" } }, make("strong", { text }));
+  if (!summary?.top) {
+    const why = "Choose an utterance below: it says why, and what you can do.";
+    return make("div", {}, line, make("p", { class: "hint", text: why }));
+  }
+  if (old && headline(old) !== text)
+    line.append(make("span", { class: "faint", text: ` (was: ${headline(old)})` }));
   const rest = summary.unscored
     ? `, ${several(summary.unscored, "utterance")} could not be scored`
     : "";
-  return make(
-    "div",
-    {},
-    line,
-    make("p", {
-      class: "hint",
-      text: `${several(summary.scored, "utterance")}, ${duration(summary.spoken_s)} scored${rest}. Means are weighted by length.`,
-    }),
-  );
+  const scored = `${several(summary.scored, "utterance")}, ${duration(summary.spoken_s)} scored${rest}.`;
+  const means = " A long utterance counts more in the averages than a short one.";
+  return make("div", {}, line, make("p", { class: "hint", text: scored + means }));
 }
 
 /** The decision for each person; means of the whole video would mix them. */
@@ -89,8 +75,8 @@ function speakers(each) {
     make(
       "tr",
       { class: one.decided.length ? "decided" : "" },
-      make("th", { scope: "row", text: one.speaker }),
-      make("td", { text: decision(one) }),
+      make("th", { scope: "row", text: speakerName(one.speaker) }),
+      make("td", {}, decisionLabel(one)),
       make("td", { class: "number", text: duration(one.spoken_s) }),
     ),
   );
@@ -102,11 +88,29 @@ function speakers(each) {
   );
 }
 
-function table(summary, thresholds, old) {
+/** Names, bars and percent. */
+function plainTable(summary, about, old) {
+  const rows = Object.keys(summary.probability).map((name) => {
+    const isDecided = summary.decided.includes(name);
+    const was = old?.probability?.[name] ?? null;
+    const value = summary.probability[name];
+    const least = about.thresholds[name] ?? null;
+    return make(
+      "tr",
+      { class: isDecided ? "decided" : "" },
+      make("th", { scope: "row" }, label(name)),
+      make("td", { class: "wide" }, probabilityBar(value, least, isDecided, was)),
+      make("td", { class: "number", data: { testid: `average-${name}` }, text: chance(value) }),
+      share(summary, name),
+    );
+  });
+  return tableOf(["emotion", "", "on average", "share of time"], rows);
+}
+
+/** Three digits and thresholds. */
+function numbersTable(summary, { thresholds }, old) {
   const withThresholds = Object.keys(thresholds).length > 0;
-  const head = ["class", "mean probability", "", withThresholds ? "threshold" : "", "share of time"];
-  const body = make("tbody");
-  for (const name of Object.keys(summary.probability)) {
+  const rows = Object.keys(summary.probability).map((name) => {
     const least = thresholds[name] ?? null;
     const isDecided = summary.decided.includes(name);
     const was = old?.probability?.[name] ?? null;
@@ -117,45 +121,34 @@ function table(summary, thresholds, old) {
       text: probability(summary.probability[name]),
     });
     if (moved) number.append(make("span", { class: "was", text: ` was ${probability(was)}` }));
-    body.append(
-      make(
-        "tr",
-        { class: isDecided ? "decided" : "" },
-        make("th", { scope: "row", text: name }),
-        make(
-          "td",
-          { class: "wide" },
-          probabilityBar(
-            summary.probability[name],
-            least,
-            isDecided,
-            moved ? was : null,
-          ),
-        ),
-        number,
-        make("td", { class: "number faint", text: least === null ? "" : threshold(least) }),
-        make("td", {
-          class: "number",
-          data: { testid: `share-${name}` },
-          text: percent(summary.share[name]),
-        }),
-      ),
+    const bar = probabilityBar(summary.probability[name], least, isDecided, moved ? was : null);
+    return make(
+      "tr",
+      { class: isDecided ? "decided" : "" },
+      make("th", { scope: "row" }, label(name)),
+      make("td", { class: "wide" }, bar),
+      number,
+      make("td", { class: "number faint", text: least === null ? "" : threshold(least) }),
+      share(summary, name),
     );
-  }
+  });
+  const least = withThresholds ? "threshold" : "";
+  return tableOf(["emotion", "", "mean probability", least, "share of time"], rows);
+}
+
+function share(summary, name) {
+  const text = percent(summary.share[name]);
+  return make("td", { class: "number", data: { testid: `share-${name}` }, text });
+}
+
+function tableOf(head, rows) {
+  const cells = head.map((text, place) =>
+    make(text ? "th" : "td", { scope: text ? "col" : null, class: place ? "number" : "", text }),
+  );
   return make(
     "table",
     { class: "summary" },
-    make(
-      "thead",
-      {},
-      make(
-        "tr",
-        {},
-        ...head.map((text, place) =>
-          make("th", { scope: "col", class: place > 1 ? "number" : "", text }),
-        ),
-      ),
-    ),
-    body,
+    make("thead", {}, make("tr", {}, ...cells)),
+    make("tbody", {}, ...rows),
   );
 }

@@ -2,7 +2,8 @@
 
 import { probabilityBar, termBars } from "./bars.js";
 import { make } from "./dom.js";
-import { MODALITIES, probability, term } from "./format.js";
+import { probability, term } from "./format.js";
+import { label, MODALITIES } from "./names.js";
 
 /**
  * The table of an utterance: a row for each class.
@@ -18,7 +19,7 @@ export function termsTable(one, about, most, old) {
   const head = make(
     "tr",
     {},
-    make("th", { scope: "col", text: "class" }),
+    make("th", { scope: "col", text: "emotion" }),
     make("th", { scope: "col", class: "scale" }, scale(most)),
     ...letters.map((letter) =>
       make(
@@ -34,7 +35,7 @@ export function termsTable(one, about, most, old) {
   return make(
     "table",
     { class: "terms-table", data: { testid: "terms" } },
-    make("caption", { text: "Terms of the logit, by modality" }),
+    make("caption", { text: "Terms of the logit: what each modality adds. Their sum becomes the probability." }),
     make("thead", {}, head),
     body,
   );
@@ -54,7 +55,7 @@ function row(one, name, letters, used, most, threshold, old) {
   return make(
     "tr",
     { class: isDecided ? "decided" : "", data: { testid: `terms-${name}` } },
-    make("th", { scope: "row", text: name }),
+    make("th", { scope: "row" }, label(name)),
     make("td", { class: "wide" }, termBars(terms, most)),
     ...letters.map((letter) =>
       make("td", {

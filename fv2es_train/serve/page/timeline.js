@@ -2,8 +2,9 @@
 
 import { AXIS_PX, draw, GAP_PX } from "./blocks.js";
 import { byId, make } from "./dom.js";
-import { clock, decision, isOn, probability, threshold } from "./format.js";
+import { chance, clock, isOn } from "./format.js";
 import { Lanes } from "./lanes.js";
+import { decision, label, nameOf } from "./names.js";
 
 const LANE_PX = 12;
 const ROW_PX = 22;
@@ -189,7 +190,7 @@ export class Timeline {
     const head = `${this.#utterances.indexOf(one) + 1}  ${clock(one.start_s)}–${clock(one.end_s)}  ${one.speaker}`;
     const value =
       name && name in one.probability
-        ? [`${name} ${probability(one.probability[name])}`, this.#threshold(name, "threshold ")]
+        ? [`${nameOf(name)} ${chance(one.probability[name])}`, this.#threshold(name, "needs over ")]
             .filter(Boolean)
             .join(", ")
         : [decision(one), this.#values(one)].filter(Boolean).join(": ");
@@ -199,13 +200,13 @@ export class Timeline {
   #values(one) {
     return this.#classes
       .filter((name) => name in one.probability)
-      .map((name) => `${name} ${probability(one.probability[name])}`)
+      .map((name) => `${nameOf(name)} ${chance(one.probability[name])}`)
       .join(", ");
   }
 
   /** The threshold of a class behind a sign; empty if the run has none. */
   #threshold(name, sign) {
-    return name in this.thresholds ? `${sign}${threshold(this.thresholds[name])}` : "";
+    return name in this.thresholds ? `${sign}${chance(this.thresholds[name])}` : "";
   }
 
   #nameRows() {
@@ -213,7 +214,7 @@ export class Timeline {
       make(
         "div",
         { class: "name" },
-        make("span", { text: name }),
+        label(name),
         make("span", { class: "threshold", text: this.#threshold(name, "> ") }),
       ),
     );

@@ -158,6 +158,11 @@ def test_it_tells_what_it_is(server: Server, predictor: Predictor) -> None:
     assert about["rule"] == predictor.decision.rule
     assert "fv2es demo" in about["trained_on"] and "generated data" in about["trained_on"]
     assert "decisions about people" in about["not_for"]
+    assert about["names"]["ang"] == "anger" and list(about["names"]) == about["classes"]
+    card = about["card"]
+    assert (
+        card["subset"] == "test" and card["scores"] and len(card["classes"]) == len(about["names"])
+    )
     assert about["run"] == "tav" and about["model"] == "fv2es-tiny" and about["ready"]
     assert about["limits"]["queue"] == 8 and about["recogniser"] is None
 

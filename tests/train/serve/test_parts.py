@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -17,7 +19,7 @@ from fv2es_train.serve.admission import _max_held_s, check_spans, is_container, 
 from fv2es_train.serve.api_errors import ApiError
 from fv2es_train.serve.jobs import Job, Jobs
 from fv2es_train.serve.messages import RewordTask, ScoreTask, Update, VideoFile, failure
-from fv2es_train.serve.run_card import read_card
+from fv2es_train.serve.run_card import ClassScore, Score, read_card
 from fv2es_train.serve.settings import Limits
 from fv2es_train.serve.workspace import private_workspace
 from tests.train.media import ffmpeg
@@ -165,14 +167,36 @@ def test_many_threads_share_the_queue() -> None:
 
 
 def test_a_runs_card_says_what_it_was_trained_on_and_what_it_is_not_for(tmp_path: Path) -> None:
-    unknown, not_for = read_card(tmp_path)
-    assert "does not say" in unknown and "decisions about people" in not_for
+    unknown = read_card(tmp_path)
+    assert "does not say" in unknown.trained_on and "decisions about people" in unknown.not_for
+    assert not unknown.scores and not unknown.subset
     (tmp_path / "README.md").write_text(
         "---\nlicense: other\n---\n\n# fv2es (tav) on iemocap\n\nTrained on **generated** clips,\n"
         "see [the page](https://example.org).\n\n## Metrics\n\n| a |\n\n"
-        "## What it is not for\n\n- Not for `people`.\n- Not for policing.\n\n## Licence\n\nmine\n"
+        "## What it is not for\n\n- Not for\n  `people`.\n- Not for policing.\n\n"
+        "## Licence\n\nmine\n"
     )
-    assert read_card(tmp_path) == (
-        "fv2es (tav) on iemocap. Trained on generated clips, see the page.",
-        "Not for people. Not for policing.",
-    )
+    card = read_card(tmp_path)
+    assert card.trained_on == ("fv2es (tav) on iemocap. Trained on generated clips, see the page.")
+    assert card.not_for == "Not for people. Not for policing."
+    assert card.limits == ("Not for people.", "Not for policing.")
+
+
+def test_a_runs_card_has_the_scores_on_test_and_leaves_out_what_is_not_defined(
+    tmp_path: Path,
+) -> None:
+    found = {
+        "n": 48,
+        "average": {"balanced_accuracy": 0.5, "f1_binary": math.nan, "auc": 0.75},
+        "interval": {"balanced_accuracy": [0.4, 0.6], "auc": [math.nan, math.nan]},
+        "single_label": None,
+        "bootstrap": {"level": 0.9},
+        "per_class": {"ang": {"support": 3, "recall": 1.0, "precision": math.nan}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps({"valid": {"n": 1}, "test": found}))
+    card = read_card(tmp_path)
+    assert (card.subset, card.utterances, card.level) == ("test", 48, 0.9)
+    assert card.scores == (Score("balanced_accuracy", 0.5, 0.4, 0.6), Score("auc", 0.75))
+    assert card.classes == (ClassScore("ang", 3, 1.0, None),)
+    (tmp_path / "metrics.json").write_text('{"test": {"n": 4}}')
+    assert read_card(tmp_path).subset == ""

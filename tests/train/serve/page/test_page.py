@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FilePayload, expect
 
+from fv2es_prep.utils.emotions import emotion_name
 from fv2es_train.predict.subtitles import parse_transcript
 from tests.planted import planted_pictures
 from tests.train.media import ffmpeg, film_of
@@ -27,8 +28,20 @@ def job_of(server: Server, id_: str) -> dict[str, Any]:
     return answer
 
 
-def said(one: dict[str, Any]) -> str:
-    return ", ".join(one["decided"]) or f"({one['top']}?)"
+def coded(code: str) -> str:
+    return code if emotion_name(code) == code else f"{emotion_name(code)} {code}"
+
+
+def said(one: dict[str, Any], how: Callable[[str], str] = coded) -> str:
+    """The decision of an utterance, with codes beside the names or without."""
+    return ", ".join(map(how, one["decided"])) or f"not decided ({emotion_name(one['top'])}?)"
+
+
+def chance(value: float) -> str:
+    if value > 0.99:
+        return "over 99 %"
+    # Halves are rounded up, as JavaScript does.
+    return "under 1 %" if value < 0.01 else f"{int(100 * value + 0.5)} %"
 
 
 def signed(value: float) -> str:
@@ -65,14 +78,17 @@ def test_a_video_is_sent_and_its_numbers_are_those_of_the_api(
     page: Visit, server: Server, playable: Path
 ) -> None:
     expect(page.at("run")).to_contain_text("tav")
-    expect(page.at("recogniser")).to_contain_text("no recogniser: give a transcript")
+    expect(page.at("recogniser")).to_contain_text("without a transcript, words are not used")
     expect(page.at("limits")).to_contain_text("up to 2 GiB and 60 min")
     job = job_of(server, ask(page, playable))
     expect(page.at("row")).to_have_count(len(job["utterances"]))
+    page.numbers()
     for number, found in enumerate(job["utterances"]):
         page.row(number).click()
         expect(page.at("words")).to_have_value(found["text"])
-        expect(page.at("faces")).to_contain_text(f"{found['faces_found']}/{found['faces_seen']}")
+        expect(page.at("faces")).to_contain_text(
+            f"{found['faces_found']} of {found['faces_seen']} picture"
+        )
         expect(page.at("detail").locator("img")).to_have_count(len(found["faces"]))
         expect(page.at("verdict")).to_have_text(said(found))
         assert_numbers(page, found)
@@ -106,11 +122,11 @@ def test_video_time_line_and_list_go_in_step(page: Visit, server: Server, playab
     expect(page.at("over")).to_have_attribute("data-drawn", second["id"])
     assert page.film("currentTime") == pytest.approx(second["start_s"], abs=0.05)
     expect(page.row(1)).to_have_class("row on")
-    spoken = re.compile(re.escape(f"utterance 2: {said(second)}."))
+    spoken = re.compile(re.escape(f"utterance 2: {said(second, emotion_name)}."))
     expect(slider).to_have_attribute("aria-valuetext", spoken)
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuenow", f"{second['start_s'] + 1:.2f}")
-    expect(page.at("tip")).to_contain_text(said(second))
+    expect(page.at("tip")).to_contain_text(said(second, emotion_name))
     slider.press("ArrowUp")
     expect(page.row(0)).to_have_attribute("aria-selected", "true")
     width = (slider.bounding_box() or {})["width"]
@@ -118,7 +134,7 @@ def test_video_time_line_and_list_go_in_step(page: Visit, server: Server, playab
     assert page.film("currentTime") == pytest.approx(job["length_s"] / 4, abs=0.1)
     name, value = next(iter(job["utterances"][0]["probability"].items()))
     slider.hover(position={"x": width / 4, "y": 10})
-    expect(page.at("tip")).to_contain_text(f"{name} {value:.3f}")
+    expect(page.at("tip")).to_contain_text(f"{emotion_name(name)} {chance(value)}")
     film.evaluate("film => { film.muted = true; return film.play(); }")
     expect(page.row(1)).to_have_attribute("aria-selected", "true", timeout=10_000)
     assert page.film("currentTime") >= second["start_s"]
@@ -128,6 +144,7 @@ def test_corrected_words_are_scored_again_and_what_changed_is_seen(
     page: Visit, server: Server, playable: Path
 ) -> None:
     old = job_of(server, ask(page, playable))
+    page.numbers()
     page.row(0).click()
     page.at("words").fill(f"I hate this {MARKUP}")
     expect(page.at("words-state")).to_have_text("edited, not scored yet")
@@ -147,10 +164,10 @@ def test_corrected_words_are_scored_again_and_what_changed_is_seen(
     for name, value in old["utterances"][0]["probability"].items():
         expect(page.at(f"p-{name}")).to_contain_text(f"was {value:.3f}")
     page.row(1).click()
-    expect(page.at("missing")).to_contain_text("left out")
+    expect(page.at("missing")).to_contain_text("Words not used")
     assert_numbers(page, new["utterances"][1])
     before, after = said(old["utterances"][1]), said(new["utterances"][1])
-    shown = after if before == after else f"{before} → {after}"
+    shown = after if before == after else f"{said(old['utterances'][1], emotion_name)} → {after}"
     expect(page.row(1).locator(".row-decided")).to_have_text(shown)
 
 
@@ -241,12 +258,13 @@ def test_the_page_says_what_the_run_knows_and_sums_up_each_person(
     page.done()
     speakers = job_of(server, job["id"])["summary"]["speakers"]
     assert len(speakers) == 2
-    expect(page.at("headline")).to_have_text("2 persons, each on its own")
+    expect(page.at("headline")).to_have_text("2 people, each on their own")
+    page.numbers()
     rows = page.at("speakers").locator("tr")
     for number, one in enumerate(speakers):
         expect(rows.nth(number)).to_contain_text(one["speaker"])
         expect(rows.nth(number)).to_contain_text(said(one))
-        page.page.get_by_text(f"Classes of {one['speaker']}").click()
+        page.page.get_by_text(f"Emotions of the person on the {one['speaker']}").click()
         for name, mean in one["probability"].items():
             expect(page.at(f"mean-{name}").nth(number)).to_have_text(f"{mean:.3f}")
 
@@ -289,7 +307,9 @@ def test_a_title_card_is_not_decided_and_has_no_box(
             page.send()
             page.done()
             expect(page.at("verdict")).to_have_text("not decided")
-            expect(page.at("undecided")).to_contain_text("face")
+            expect(page.at("sentence")).to_have_text("Not decided.")
+            expect(page.at("undecided")).to_contain_text("The model can use face")
+            expect(page.at("undecided")).to_contain_text("in which the face is large")
             expect(page.at("headline")).to_contain_text("Not decided")
             expect(page.at("over")).not_to_have_attribute("data-drawn", "0001")
             wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from fv2es_prep.demo import make_talk
 from tests.train.serve.conftest import Serve
 from tests.train.serve.page.visit import visit
 
@@ -19,30 +17,25 @@ SHOTS = "FV2ES_SCREENSHOTS"
 
 
 @pytest.mark.skipif(SHOTS not in os.environ, reason=f"{SHOTS} names no folder")
-def test_pictures_for_the_documentation(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+def test_pictures_for_the_documentation(browser: Browser, serve: Serve) -> None:
     """With FV2ES_DEMO, the folder that `fv2es demo` made, its run is shown: it has learnt more."""
     out, demo = Path(os.environ[SHOTS]), os.environ.get("FV2ES_DEMO")
-    plan = make_talk(tmp_path / "talk.avi")
-    sides = {"F": "left:224:0", "M": "right:224:1"}
-    spans = [
-        {"start_s": t.start_s, "end_s": t.end_s, "text": t.text, "view": sides[t.speaker]}
-        for t in plan.turns
-    ]
     options = ("--tokenizer", str(Path(demo, "albert"))) if demo else ()
     server = serve(*options, run=Path(demo, "run") if demo else None)
     with visit(browser, server.url) as page:
-        page.choose(tmp_path / "talk.avi")
+        expect(page.at("start")).to_be_visible()
         page.page.mouse.move(0, 0)
         page.page.screenshot(path=out / "serve-upload.png", full_page=True)
-        page.page.get_by_text("Views and spans").click()
-        page.at("spans").fill(json.dumps(spans))
-        page.send()
+        page.at("sample").click()
         page.done()
         # Where this one begins both speak.
-        page.row(6).click()
+        page.row(1).click()
         # A film that stands has its controls over the picture.
         page.at("film").evaluate("film => { film.controls = false; }")
-        expect(page.at("over")).to_have_attribute("data-drawn", "0006 0007")
+        expect(page.at("over")).to_have_attribute("data-drawn", "0001 0002")
+        page.page.get_by_text("Emotions of the person on the left").click()
         page.page.mouse.move(0, 0)
         page.page.wait_for_timeout(500)
         page.page.screenshot(path=out / "serve.png", full_page=True)
+        page.numbers()
+        page.at("detail").screenshot(path=out / "serve-numbers.png")

@@ -43,7 +43,7 @@ def test_a_token_is_asked_for_and_kept_in_the_tab(browser: Browser, strict: Serv
         expect(page.at("gate")).to_contain_text("asks for a token")
         page.at("token").fill("another token")
         page.at("token-send").click()
-        expect(page.at("gate")).to_contain_text("does not take this token")
+        expect(page.at("gate")).to_contain_text("does not accept this token")
         enter(page)
         page.page.reload()
         expect(page.at("start")).to_be_visible()

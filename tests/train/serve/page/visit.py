@@ -85,6 +85,10 @@ class Visit:
         expect(self.at("headline")).to_be_visible(timeout=PATIENCE_MS)
         expect(self.at("progress")).to_be_hidden()
 
+    def numbers(self) -> None:
+        """Switch the model's numbers on."""
+        self.at("numbers").check()
+
     def row(self, number: int) -> Locator:
         return self.at("row").nth(number)
 
@@ -112,14 +116,15 @@ def visit(
     refusals: tuple[int, ...] = (),
     width: int = 1280,
     dark: bool = False,
+    path: str = "",
 ) -> Iterator[Visit]:
-    """Open the page, and see at the end that nothing went wrong."""
+    """Open the page, or a path of it, and see at the end that nothing went wrong."""
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
     )
     one = Visit(context.new_page(), origin, refusals)
     _watch(one)
-    one.page.goto(origin)
+    one.page.goto(origin + path)
     try:
         yield one
     finally:
