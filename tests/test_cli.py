@@ -39,7 +39,7 @@ def test_only_a_file_of_weights_is_converted(tmp_path):
     refused(
         fv2es("convert-checkpoint", tmp_path, "--to", "published", "--out", tmp_path / "new.pt"),
         2,
-        "holds no checkpoint 'best'",
+        "contains no checkpoint 'best'",
     )
 
 

@@ -1,1 +1,1 @@
-"""One table of many models: trained by one protocol, measured on the same utterances."""
+"""One table of many models, trained by one protocol and measured on the same utterances."""

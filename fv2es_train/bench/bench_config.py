@@ -1,4 +1,4 @@
-"""The configuration of a bench, and the trainings that it names. Imports no torch."""
+"""The configuration of a bench, and the trainings that follow from it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class BenchConfig:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 listed = ", ".join(map(str, values)) or "nothing"
-                raise UsageError(f"the {name} of a bench are {listed}, expected each once")
+                raise UsageError(
+                    f"the {name} of a bench are {listed}, expected one or more without duplicates"
+                )
 
     @property
     def subsets(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table: for each seed a training on each fold."""
+    """A row of the table: one training per seed and fold."""
 
     model: str
     modalities: str
@@ -92,10 +94,10 @@ class TableRow:
 
 
 def rows_of(config: BenchConfig, manifests: tuple[Path, ...]) -> list[TableRow]:
-    """All rows, the models of each subset of modalities together.
+    """Make all rows, grouped by subset of modalities.
 
     Raises:
-        UsageError: a model or an option is unknown, or a value does not fit.
+        UsageError: a model or an option is unknown, or a value is invalid.
     """
     return [
         TableRow(

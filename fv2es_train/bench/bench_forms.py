@@ -1,4 +1,4 @@
-"""The forms of a bench's table: terminal, Markdown, LaTeX, CSV; published results beside."""
+"""The table of a bench as text, Markdown, LaTeX and CSV, with published results beside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Table = tuple[list[str], list[list[str]]]
 
 
 def write_tables(out: Path, result: Mapping[str, Any]) -> None:
-    """Write OUT/table.json, .csv, .md and .tex; OutputError if one cannot be written."""
+    """Write OUT/table.json, .csv, .md and .tex; OutputError if a file cannot be written."""
     texts = {"csv": _csv(result), "md": _markdown(result), "tex": _latex(result)}
     for ending, text in texts.items():
         with whole_file(out / f"{NAME}.{ending}") as temporary:
@@ -29,7 +29,7 @@ def write_tables(out: Path, result: Mapping[str, Any]) -> None:
 
 
 def format_bench(result: Mapping[str, Any], wide: bool = False, form: Form = "table") -> str:
-    """The table for stdout: a row per model if ``wide``, else a block per metric."""
+    """Format the table for stdout: a row per model if ``wide``, else a block per metric."""
     if form != "table":
         return (_csv(result) if form == "csv" else _markdown(result)).removesuffix("\n")
     tables = [Table(*_cells(result))] if wide else [_block(result, n) for n in result["metrics"]]
@@ -45,7 +45,7 @@ def _title(result: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
-    """What stands under the table: metrics, split, its audit, and sources."""
+    """The notes under the table: metrics, split, its audit, and sources."""
     split, drawn, protocol = result["split"], result["bootstrap"], result["protocol"] or {}
     sizes = ", ".join(f"{count} {name}" for name, count in split["listed"].items())
     classes = ", ".join(f"{name} {count}" for name, count in split["test_classes"].items())
@@ -53,14 +53,14 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     if drawn:
         lines.append(
             f"{100 * drawn['level']:g} % intervals: {drawn['resamples']} resamples of "
-            f"{drawn['units']} x {drawn['by']}; differences are to the first row"
+            f"{drawn['units']} x {drawn['by']}; differences are relative to the first row"
         )
     return [
         *lines,
         *protocol.get("notes", ()),
         *(raters_line(raters) for raters in [result.get("raters")] if raters),
         f"split: {sizes} utterances over {split['folds']} fold(s); in test: {classes}",
-        f"test utterances that share with train: {_shared(split)}",
+        f"test utterances that share something with train: {_shared(split)}",
         *(f"[{n}] {text}" for n, text in enumerate(_sources(result).values(), 1)),
     ]
 
@@ -73,14 +73,14 @@ def _shared(split: Mapping[str, Any]) -> str:
 
 
 def _sources(result: Mapping[str, Any]) -> dict[str, str]:
-    """The sources that a published result names."""
+    """The sources of the published results, by key."""
     protocol = result["protocol"] or {"sources": {}, "published": ()}
     named = {row["source"] for row in protocol["published"]}
     return {key: text for key, text in protocol["sources"].items() if key in named}
 
 
 def _published(result: Mapping[str, Any]) -> Iterator[tuple[str, _Table]]:
-    """For each metric the table of the published results that have it."""
+    """For each metric, the table of its published results."""
     rows = (result["protocol"] or {"published": ()})["published"]
     places = {key: str(n) for n, key in enumerate(_sources(result), 1)}
     for metric in dict.fromkeys(name for row in rows for name in row["percent"]):
@@ -104,7 +104,7 @@ def _printed(percent: float | None, digits: int = 4) -> str:
 
 
 def _digits(percents: Iterable[float]) -> int:
-    """The number of decimals that loses nothing: 3 for 84.5 % (0.845), 4 for 84.77 % (0.8477)."""
+    """The number of decimals without loss: 3 for 84.5 % (0.845), 4 for 84.77 % (0.8477)."""
     return 3 if all(round(percent, 1) == percent for percent in percents) else 4
 
 
@@ -181,7 +181,7 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def _csv(result: Mapping[str, Any]) -> str:
-    """A line for each row and metric, all metrics; published ones have a source."""
+    """One line per row and metric, for all metrics; published results have a source."""
     lines = [csv_line(("model", "modalities", *_HEAD, *_DIFFERENCE, "seconds", "source"))]
     for row in result["rows"]:
         for name, m in (row["metrics"] or {}).items():

@@ -1,4 +1,4 @@
-"""The splits of a bench: a user's, or those of its protocol, which dataset and split must fit."""
+"""The splits of a bench: given by the user or by its protocol, whose conditions are checked."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ if TYPE_CHECKING:
 
 FOLDS = "folds"
 _IMPORT = (
-    "import the published lists: fv2es splits import LISTS --shards SHARDS --out split.json, and "
-    "pass --split split.json"
+    "import the published lists with fv2es splits import LISTS --shards SHARDS --out split.json, "
+    "then pass --split split.json"
 )
 
 
 def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
-    """The manifests of a bench; folds of a protocol's recipe are written to OUT/folds.
+    """Return the manifests of a bench; write the folds of a protocol's recipe to OUT/folds.
 
     Raises:
-        UsageError: the dataset does not fit the protocol, or the split is missing or not wanted.
-        SplitError: the recipe does not fit the dataset.
+        UsageError: the dataset does not match the protocol, or the protocol needs (or makes) a
+            split.
+        SplitError: the recipe cannot be applied to the dataset.
     """
     split, protocol = config.split, read_protocol(config.protocol) if config.protocol else None
     if protocol:
         _check_dataset(protocol, config, table)
     if protocol and protocol.split.recipe:
         if split is not None:
-            raise UsageError(f"the protocol {config.protocol} makes its split", "pass no --split")
+            raise UsageError(
+                f"the protocol {config.protocol} makes its own split", "remove --split"
+            )
         rule = protocol.split
         split = config.out / FOLDS
         make_directory(split)
@@ -49,8 +52,8 @@ def manifests_for(config: BenchConfig, table: Catalogue) -> tuple[Path, ...]:
             if not place.is_file() or read_split(place) != each:
                 write_split(each, place)
     if split is None:
-        hint = _IMPORT if protocol else "pass --split: a manifest, or a directory of folds"
-        raise UsageError("split is missing", hint)
+        hint = _IMPORT if protocol else "pass --split with a manifest or a directory of folds"
+        raise UsageError("the bench has no split", hint)
     return tuple(manifests_of(split)) if split.is_dir() else (split,)
 
 
@@ -59,28 +62,28 @@ def _check_dataset(protocol: Protocol, config: BenchConfig, table: Catalogue) ->
     if index.corpus != protocol.corpus or {*index.label_classes} != {*protocol.classes}:
         options = f" {protocol.prepare}" if protocol.prepare else ""
         raise UsageError(
-            f"{config.shards} holds {index.corpus} with the classes "
+            f"{config.shards} contains {index.corpus} with the classes "
             f"{', '.join(index.label_classes)}; the protocol {config.protocol} expects "
             f"{protocol.corpus} with {wanted}",
-            f"prepare such shards: fv2es prep {protocol.corpus} RAW --out SHARDS{options}",
+            f"prepare matching shards: fv2es prep {protocol.corpus} RAW --out SHARDS{options}",
         )
 
 
 def described(config: BenchConfig, table: Catalogue, splits: Sequence[Split]) -> dict[str, Any]:
-    """What a table says of its protocol.
+    """Describe the protocol of a table.
 
     Returns:
         JSON-ready: ``name``, ``title``, ``contract``, ``notes`` (how training, dataset and split
-        differ from the protocol's), ``sources`` and ``published``: ``system``, ``modalities``,
-        ``source`` and ``percent``, see `protocol.Published`.
+        differ from those of the protocol), ``sources`` and ``published``: ``system``,
+        ``modalities``, ``source`` and ``percent``, see `protocol.Published`.
 
     Raises:
-        SplitError: the protocol expects a published split, and one of these is another.
+        SplitError: the protocol expects a published split, and one of the splits is another one.
     """
     protocol = read_protocol(config.protocol)
     notes = list(_changes(config))
     if protocol.utterances not in (None, len(table)):
-        notes.append(f"the shards hold {len(table)} utterances, the protocol {protocol.utterances}")
+        notes.append(f"the shards have {len(table)} utterances, the protocol {protocol.utterances}")
     for split in splits:
         _check_published(protocol.split.published, split)
         if changed := split.parameters.get("changed"):
@@ -98,15 +101,15 @@ def described(config: BenchConfig, table: Catalogue, splits: Sequence[Split]) ->
 
 
 def _changes(config: BenchConfig) -> Iterator[str]:
-    """A sentence for each option of training that is not the protocol's."""
+    """A sentence for each option of training that differs from the protocol."""
     for path, value in preset_of({"protocol": config.protocol}).get("train", {}).items():
         if (ours := config.train.get(path)) != value:
-            yield f"train.{path} is {ours}, the protocol has {value}"
+            yield f"train.{path} is {ours}, in the protocol it is {value}"
 
 
 def _check_published(wanted: str, split: Split) -> None:
     if wanted and split.parameters.get("published") != wanted:
         raise SplitError(
-            f"the split (recipe {split.recipe}) is not the published split {wanted}",
+            f"the split has the recipe {split.recipe}, expected the published split {wanted}",
             _IMPORT,
         )

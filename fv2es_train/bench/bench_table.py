@@ -40,9 +40,9 @@ class _Scores:
 
     Attributes:
         runs: metric -> value of each run.
-        value: metric -> mean over the seeds, each with its folds pooled.
-        draws: metric -> (R,), the same of each bootstrap resample; not of single classes.
-        units: what the bootstrap draws from.
+        value: metric -> mean over the seeds; the folds of a seed are pooled.
+        draws: metric -> (R,), the same for each bootstrap resample; not for single classes.
+        units: number of units that the bootstrap draws from.
     """
 
     runs: dict[str, list[float]]
@@ -58,11 +58,11 @@ def measure_rows(
 
     Returns:
         JSON-ready: ``split``, see `summary_of`; ``metrics``; ``bootstrap``; ``rows``, for each
-        ``model``, ``modalities``, ``runs`` (the number that is finished), ``seconds`` (mean over
-        the runs) and ``metrics``: for each ``mean`` over the seeds, the test subsets of all folds
+        ``model``, ``modalities``, ``runs`` (number of finished runs), ``seconds`` (mean over
+        the runs) and ``metrics``: for each, ``mean`` over the seeds, the test subsets of all folds
         pooled; ``spread``, the standard deviation over single runs (n - 1); ``interval`` of the
         mean, over utterances; ``difference`` to the first row with ``difference_interval`` and
-        ``p``, paired by utterance. None where a run of the row failed.
+        ``p``, paired by utterance. None if a run of the row failed.
     """
     bootstrap, first, like = Bootstrap(config.resamples), None, None
     found: list[tuple[TableRow, _Scores | None]] = []
@@ -87,11 +87,11 @@ def measure_rows(
 
 
 def summary_of(audits: Sequence[Audit]) -> dict[str, Any]:
-    """The audits of all folds, summed.
+    """Sum the audits of all folds.
 
     Returns:
         JSON-ready: ``folds``; ``listed``, subset -> ids; ``test_classes``, class -> utterances;
-        ``test_shares_with_train``, kind -> utterances of test, None where it is unknown of all.
+        ``test_shares_with_train``, kind -> utterances of test, None if unknown for all.
     """
     pairs = [next(p for p in a.pairs if (p.of, p.within) == ("test", "train")) for a in audits]
     shared: dict[str, int | None] = {}
@@ -193,6 +193,6 @@ def _metric(name: str, ours: _Scores, first: _Scores | None, level: float) -> di
 
 
 def _seconds(run: Path) -> float:
-    """Time of the epochs of a run, with validation."""
+    """Seconds of all epochs of a run, with validation."""
     lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
     return float(sum(json.loads(line)["seconds"] for line in lines))

@@ -1,6 +1,6 @@
 """Protocols of papers: dataset, split, metrics and published results, each a TOML file.
 
-Owns the form of these files. Leaves whether a dataset fits to `bench_splits`. Imports no torch.
+Owns the form of these files. Leaves the check of a dataset to `bench_splits`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEAN = "mean"
 
 
 class SplitOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The split: a published one, which the user imports, or a recipe.
+    """The split of a protocol: a published one, which the user imports, or a recipe.
 
     Attributes:
         published: name of a split in manifests/published.json.
@@ -35,13 +35,13 @@ class SplitOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published result, which is not run here.
+    """A published result, which fv2es does not reproduce here.
 
     Attributes:
-        system: its name in the source.
+        system: name of the system in the source.
         source: a key of the protocol's sources.
         percent: metric -> class, or ``mean`` over the classes -> percent, as printed.
-        modalities: letters of t, a, v; empty if not known.
+        modalities: letters of t, a, v; empty if unknown.
     """
 
     system: str
@@ -51,18 +51,18 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A protocol, as its file gives it.
+    """A protocol, as its file states it.
 
     Attributes:
-        title: a line that names it.
+        title: title of the protocol, one line.
         corpus: the corpus.
         classes: its classes, in any order.
-        contract: what the metrics of the papers are.
+        contract: how the papers define their metrics.
         split: the split.
-        utterances: utterances with these classes; None if not known.
-        prepare: options of `fv2es prep` that make these classes.
+        utterances: utterances with these classes; None if unknown.
+        prepare: options of `fv2es prep` that give these classes.
         bench: defaults of the bench.
-        sources: key -> where published results are from.
+        sources: key -> source of published results.
         published: published results.
     """
 
@@ -79,17 +79,17 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def protocols() -> dict[str, Path]:
-    """Name -> file of each protocol that fv2es brings along."""
+    """Name -> file of each protocol that ships with fv2es."""
     here = Path(__file__).with_name("protocols")
     place = here if here.is_dir() else Path(__file__).parents[2] / "recipes/protocols"
     return {path.stem: path for path in sorted(place.glob("*.toml"))}
 
 
 def read_protocol(name: str) -> Protocol:
-    """The protocol of a name, or of a file FILE.toml.
+    """Read a protocol by name, or from a file FILE.toml.
 
     Raises:
-        UsageError: it is unknown, cannot be read, or has another form.
+        UsageError: the protocol is unknown, cannot be read, or has an invalid form.
     """
     known = protocols()
     if name not in known and not name.endswith(".toml"):
@@ -101,7 +101,7 @@ def read_protocol(name: str) -> Protocol:
         found = msgspec.convert(read_toml(path), Protocol)
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"{path} is not a protocol: {error}", "docs/bench.md describes the file"
+            f"{path} is not a protocol: {error}", "write it as docs/bench.md describes"
         ) from error
     for row in found.published:
         if row.source not in found.sources:
@@ -110,7 +110,7 @@ def read_protocol(name: str) -> Protocol:
 
 
 def preset_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The defaults of the bench that the protocol in the given values sets."""
+    """The defaults that the protocol in the given values sets for the bench."""
     if not given.get("protocol"):
         return {}
     found = read_protocol(given["protocol"]).bench

@@ -1,7 +1,7 @@
 """The trainings of a bench: in this process or several, on this host or others.
 
-Each is claimed before it is trained, so any number of processes may share the directory. A process
-trains many small models one after the other, so that it imports torch once.
+A process claims a training before it starts, so any number of processes may share the directory. A
+process trains many small models one after the other, so that it imports torch once.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ POLL_S = 2.0
 
 
 def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
-    """Train and measure all that a protocol names, and write OUT/table.json, .csv, .md and .tex.
+    """Train and measure all models of a bench, and write OUT/table.json, .csv, .md and .tex.
 
-    The same call continues after an interruption: finished runs are kept, one that was begun
-    continues. Calls at the same time with the same ``out``, in other processes or on other hosts,
-    share the runs; each returns when all are finished. If a training fails, the others still run.
+    The same call continues after an interruption: it keeps finished runs and continues started
+    ones. Concurrent calls with the same ``out``, in other processes or on other hosts, share the
+    runs; each returns when all are finished. If a training fails, the others still run.
 
     Args:
-        config: the protocol.
+        config: the configuration of the bench.
         say: receives a line about each training.
 
     Returns:
@@ -53,7 +53,7 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
         ``raters`` of all test utterances (see `agreement.agreement`), ``seconds``.
 
     Raises:
-        UsageError: the protocol is wrong, or ``out`` holds other runs.
+        UsageError: the configuration is invalid, or ``out`` contains other runs.
         SplitError: a manifest is damaged or has no test subset, or two share test utterances.
         StoppedError: a signal stopped a training.
         OutputError: the directory cannot be written.
@@ -69,11 +69,11 @@ def bench(config: BenchConfig, say: Say = lambda _: None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a bench trains on its splits.
+    """The plan of a bench: its splits and trainings.
 
     Attributes:
         config: its configuration.
-        catalogue: the dataset's.
+        catalogue: catalogue of the dataset.
         splits: one for each fold.
         rows: rows of its table.
         trainings: all runs of the rows.
@@ -87,7 +87,7 @@ class Bench:
 
 
 def planned(config: BenchConfig) -> Bench:
-    """Read dataset and splits of a bench, and plan its trainings; errors as of `bench`."""
+    """Read dataset and splits of a bench, and plan its trainings; raises what `bench` raises."""
     catalogue = read_catalogue(config.shards)
     manifests = manifests_for(config, catalogue)
     splits = [read_split(manifest) for manifest in manifests]
@@ -100,13 +100,13 @@ def planned(config: BenchConfig) -> Bench:
 
 
 def train_left(planned: Bench, say: Say = lambda _: None) -> dict[str, str]:
-    """Train what is not finished; return the error of each training that failed, by its name."""
+    """Train all that is not finished; return name -> error of each training that failed."""
     every, config = planned.trainings, planned.config
     if config.protocol:
         described(config, planned.catalogue, planned.splits)
     left = [each for each in every if not each.is_finished()]
     make_directory(config.out / CLAIMS)
-    say(f"{len(every)} runs, {len(every) - len(left)} of them finished before")
+    say(f"{len(every)} runs, {len(every) - len(left)} already finished")
     failed: dict[str, str] = {}
     for number, (ended, error) in enumerate(_trained(left, config.jobs, say), 1):
         say(f"{number}/{len(left)} {ended.name}" + (f" failed: {error}" if error else ""))
@@ -116,7 +116,7 @@ def train_left(planned: Bench, say: Say = lambda _: None) -> dict[str, str]:
 
 
 def measured(planned: Bench, failed: Mapping[str, str]) -> dict[str, Any]:
-    """Measure what is trained, and write OUT/split-audit.json; returns what `bench` does."""
+    """Measure the finished runs, and write OUT/split-audit.json; returns the result of `bench`."""
     config, catalogue, splits = planned.config, planned.catalogue, planned.splits
     protocol = described(config, catalogue, splits) if config.protocol else None
     audits = [audit_split(catalogue, split) for split in splits]
@@ -127,19 +127,19 @@ def measured(planned: Bench, failed: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check_tests(splits: Sequence[Split], place: Path) -> None:
-    """Pooled test subsets hold each utterance once."""
+    """Check that the pooled test subsets contain each utterance once."""
     tests = [name for split in splits for name in split.test]
     if not all(split.test for split in splits) or len(set(tests)) < len(tests):
         raise SplitError(
-            f"{place} has {len(tests)} test utterances, {len(set(tests))} of them different, in "
-            f"{len(splits)} split(s); expected some in each, and each in one",
+            f"the {len(splits)} split(s) of {place} have {len(tests)} test utterances, "
+            f"{len(set(tests))} without duplicates; expected at least one each, and no duplicates",
             "make folds: fv2es splits build SHARDS --recipe session --folds 5 --out FOLDS",
         )
 
 
 @dataclass(frozen=True)
 class Training:
-    """A run of the bench, and the digest of its split."""
+    """A run of the bench, with the digest of its split."""
 
     run: TrainConfig
     digest: str
@@ -159,11 +159,11 @@ class Training:
         return is_finished(self.run, self.digest)
 
     def is_claimed(self) -> bool:
-        """Whether a living process trains it."""
+        """Whether a live process trains it."""
         return any(map(is_live, records(*self._claim)))
 
     def claimed(self) -> str | None:
-        """Train it: why it failed, or an empty string; None if another process holds it."""
+        """Train it; return an error or an empty string, None if another process has claimed it."""
         claim = Claim.take(*self._claim)
         if claim is None:
             return None
@@ -175,7 +175,7 @@ class Training:
 
 
 def _trained(trainings: Sequence[Training], jobs: int, say: Say) -> Iterator[tuple[Training, str]]:
-    """Each training with its error, or an empty string, as it ends here or in another process."""
+    """Yield each training with its error or an empty string, when it ends in any process."""
     left = list(trainings)
     while left:
         free = [each for each in left if not each.is_claimed()]
@@ -186,13 +186,13 @@ def _trained(trainings: Sequence[Training], jobs: int, say: Say) -> Iterator[tup
                 left.remove(each)
                 yield each, error
         if left:
-            say(f"waiting for {len(left)} runs of other processes")
+            say(f"waiting for {len(left)} runs in other processes")
         while left and all(each.is_claimed() for each in left):
             time.sleep(POLL_S)
 
 
 def _round(trainings: Sequence[Training], jobs: int) -> Iterator[tuple[Training, str | None]]:
-    """Each training as it ends, with what `Training.claimed` returned."""
+    """Yield each training when it ends, with the result of `Training.claimed`."""
     if jobs == 1 or len(trainings) < 2:
         for each in trainings:
             yield each, each.claimed()
@@ -209,7 +209,7 @@ def _round(trainings: Sequence[Training], jobs: int) -> Iterator[tuple[Training,
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this worker with its parent; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

@@ -1,1 +1,1 @@
-"""A local page that shows the utterances of a dataset, and takes marks of a person."""
+"""A local page that shows the utterances of a dataset, and lets a person mark them."""

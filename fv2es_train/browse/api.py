@@ -1,4 +1,4 @@
-"""The addresses of `fv2es browse`: rows, one utterance with its pictures and sound, marks."""
+"""The endpoints of `fv2es browse`: rows, one utterance with its pictures and sound, marks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _query(  # each is a filter of the page
     order: Order = "corpus",
     descending: bool = False,
 ) -> Wanted:
-    """The query of an address."""
+    """The query in a URL."""
     return Wanted(
         *(text, label, speaker, session, reason, missing, subset, state),
         *(most_faces, least_s, most_s, order, descending),
@@ -65,11 +65,11 @@ _Asked = Annotated[Wanted, Depends(_query)]
 
 
 class BrowseApi:
-    """The endpoints over one table, and the corpus behind it if it is there."""
+    """The endpoints over one table, and over its raw corpus if given."""
 
     def __init__(self, table: Table, corpus: Corpus | None = None) -> None:
         self._table = table
-        # matplotlib and HDF5 are asked from several threads.
+        # Several threads call matplotlib and HDF5; this lock serializes them.
         self._lock = threading.Lock()
         self._reader = functools.lru_cache(_OPEN)(self._open)
         self._playing = Playing(self._example, table.catalogue.index.settings, corpus)
@@ -96,7 +96,7 @@ class BrowseApi:
         return app
 
     def about(self) -> dict[str, Any]:
-        """The dataset, and the values that filters may have."""
+        """The dataset, and the possible values of the filters."""
         table = self._table
         return {
             "shards": table.directory.resolve().name,
@@ -115,15 +115,15 @@ class BrowseApi:
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 100,
     ) -> Response:
-        """Some rows of a query, and how many there are."""
+        """A part of the rows of a query, and their number."""
         found = self._table.find(query)
         rows = self._table.rows(found[offset : offset + limit].tolist())
-        # FastAPI takes longer to encode them than they take to be read.
+        # FastAPI takes longer to encode the rows than this code takes to read them.
         body = msgspec.json.encode({"total": len(found), "rows": rows})
         return Response(body, media_type="application/json")
 
     def table(self, query: _Asked) -> StreamingResponse:
-        """All rows of a query as a table."""
+        """All rows of a query as CSV."""
         found = self._table.find(query)
 
         def lines() -> Iterator[str]:
@@ -135,7 +135,7 @@ class BrowseApi:
         return StreamingResponse(lines(), media_type=_CSV, headers=_named("utterances.csv"))
 
     def utterance(self, id_: Id) -> dict[str, Any]:
-        """One utterance: its values, those before and after it, predictions and marks."""
+        """One utterance: its values, predictions, marks and neighbours."""
         table, number = self._table, self._number(id_)
         if number >= len(table.catalogue):
             (row,) = table.rows([number])
@@ -154,14 +154,14 @@ class BrowseApi:
         }
 
     def picture(self, id_: Id) -> Response:
-        """Its faces, spectrum and words as one picture."""
+        """The faces, spectrum and words of an utterance as one picture."""
         shown, target = self._shown(id_), io.BytesIO()
         with self._lock:
             draw_example(shown.example, target)
         return Response(target.getvalue(), media_type="image/png")
 
     def face(self, id_: Id) -> Response:
-        """Its first face as a small picture."""
+        """The first face of an utterance as a small picture."""
         picture = _first_face(self._shown(id_).example)
         if picture is None:
             raise ApiError(404, "the utterance has no picture")
@@ -173,7 +173,7 @@ class BrowseApi:
         marks: Annotated[list[str], Body(max_length=len(MARKS))],
         note: Annotated[str, Body(max_length=MOST_NOTE)] = "",
     ) -> dict[str, Any]:
-        """Mark an utterance; its earlier marks no longer count."""
+        """Mark an utterance; this replaces its earlier marks."""
         self._number(id_)
         if unknown := {*marks} - MARKS.keys():
             sentence = f"unknown mark {min(unknown)[:80]!r}"
@@ -183,7 +183,7 @@ class BrowseApi:
         return {"id": id_, "marks": review.marks, "note": review.note}
 
     def marks(self) -> Response:
-        """All marks as a table."""
+        """All marks as a file."""
         lines = [csv_line(["id", *MARKS, "note", "at"])]
         for review in self._table.reviews():
             held = ["1" if mark in review.marks else "0" for mark in MARKS]
@@ -199,7 +199,7 @@ class BrowseApi:
     def _shown(self, id_: str) -> Shown:
         number = self._number(id_)
         if number >= len(self._table.catalogue):
-            raise ApiError(404, f"{id_[:80]!r} was left out of the dataset")
+            raise ApiError(404, f"the utterance {id_[:80]!r} was left out of the dataset")
         catalogue, row = self._table.catalogue, int(self._table.catalogue.row[number])
         try:
             with self._lock:
@@ -209,7 +209,7 @@ class BrowseApi:
             raise ApiError(500, error.sentence, error.hint) from error
 
     def _open(self, shard: int) -> ShardReader:
-        """A shard that stays open: opening it takes ten times as long as reading an example."""
+        """Open a shard and keep it open: opening takes ten times as long as reading an example."""
         index = self._table.catalogue.index
         return ShardReader(self._table.directory / index.shards[shard].name, "first", index)
 
@@ -232,7 +232,7 @@ def _first_face(example: Example) -> bytes | None:
 
 
 def _cells(row: Mapping[str, Any], runs: Iterable[str]) -> list[Any]:
-    """A row as the cells of a table; classes and marks are joined by ``+``."""
+    """A row as table cells; ``+`` joins classes and marks."""
     scores = row.get("scores", {})
     lists = {name: "+".join(row.get(name, ())) for name in ("labels", "marks")}
     cells = [{**row, **lists}.get(name, "") for name in _COLUMNS]

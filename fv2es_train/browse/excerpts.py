@@ -1,6 +1,6 @@
 """The corpus behind a dataset: the file of a recording, and excerpts of it that browsers play.
 
-Owns which files may be read: those of the corpus' recordings, below its directory.
+Owns the check of which files may be read: recordings of the corpus, below its directory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fv2es_prep.utils.files import refuse_url, why_unreadable
 from fv2es_train.predict.uploads import make_preview, read_sound
 from fv2es_train.serve.api_errors import ApiError
 
-# Videos that browsers may play; what one cannot play is encoded for it.
+# Videos that browsers may play; a browser gets an encoded excerpt of any other.
 _TYPES = {
     **dict.fromkeys((".mp4", ".m4v", ".mov"), "video/mp4"),
     ".webm": "video/webm",
@@ -38,8 +38,8 @@ class Excerpt:
     """An utterance in the corpus, its files, and the media type of the video if browsers play it.
 
     Attributes:
-        video: None also where the pictures are files of a folder.
-        media_type: empty if the video has to be encoded, or its sound is another file.
+        video: None if there is none, or if the pictures are files of a folder.
+        media_type: empty if the video needs encoding, or if its sound is a separate file.
     """
 
     utterance: Utterance
@@ -49,24 +49,24 @@ class Excerpt:
 
 
 class Corpus:
-    """A raw corpus, read once; excerpts are encoded one at a time, and kept in a directory.
+    """A raw corpus, read once; it encodes one excerpt at a time, and keeps it in a directory.
 
     Args:
         raw: the corpus.
-        index: index of the dataset that was made of it.
+        index: index of the dataset made from it.
         folder: private directory for encoded excerpts.
 
     Raises:
-        UsageError: it is in an object store, or the dataset is merged.
-        CorpusError: it does not exist or has an unexpected layout.
+        UsageError: the corpus is in an object store, or the dataset is merged.
+        CorpusError: the corpus does not exist or has an unexpected layout.
     """
 
     def __init__(self, raw: Path, index: Index, folder: Path) -> None:
         refuse_url(raw)
         if index.merged:
             raise UsageError(
-                f"the dataset was merged out of {len(index.merged)}, and --raw is one corpus",
-                "browse the dataset of each corpus",
+                f"the dataset is a merge of {len(index.merged)} datasets, but --raw is one corpus",
+                "browse the dataset of one corpus, or remove --raw",
             )
         found = scan_again(index.corpus, raw, index.label_classes, index.settings.corpus)
         self._root = (raw if raw.is_dir() else raw.parent).resolve()
@@ -78,7 +78,7 @@ class Corpus:
         self._numbers = itertools.count()
 
     def find(self, id_: str) -> Excerpt | None:
-        """Where an utterance lies; None if the corpus does not have it, or has only words of it."""
+        """Find an utterance; None if the corpus lacks it, or has only its words."""
         utterance = self._utterances.get(id_)
         recording = self._recordings.get(utterance.recording_id) if utterance else None
         if utterance is None or recording is None:
@@ -92,22 +92,22 @@ class Corpus:
         """The video file of an utterance's recording and its media type.
 
         Raises:
-            ApiError: it is none that browsers play, or may not be read.
+            ApiError: browsers cannot play the file, or it may not be read.
         """
         excerpt, video = self._filmed(id_)
         if not excerpt.media_type:
-            raise ApiError(404, "its recording is not one file that browsers play")
+            raise ApiError(404, "the recording is not a single file that browsers play")
         return self._allowed(video), excerpt.media_type
 
     def film(self, id_: str) -> Path:
         """A WebM file of an utterance, at most `LONGEST_S` long.
 
         Raises:
-            ApiError: it cannot be decoded or encoded, or others are being encoded.
+            ApiError: it cannot be decoded or encoded, or the encoder is busy.
         """
         excerpt, video = self._filmed(id_)
         if not self._encoding.acquire(timeout=_PATIENCE_S):
-            raise ApiError(503, "other excerpts are being encoded", "try again in a moment")
+            raise ApiError(503, "the encoder is busy with other excerpts", "try again in a moment")
         try:
             if id_ not in self._films:
                 self._films[id_] = self._encode(excerpt, video)
@@ -151,11 +151,11 @@ class Corpus:
         return found, found.video
 
     def _allowed(self, path: Path) -> Path:
-        """The file behind a path of the corpus; none outside its directory, and no device."""
+        """Resolve a path of the corpus; reject files outside its directory, and devices."""
         whole = path.resolve()
         if not whole.is_relative_to(self._root):
-            sentence = f"{path.name} lies outside the corpus, so that it is not read"
-            raise ApiError(403, sentence, "pass --raw as the directory that holds the file")
+            sentence = f"{path.name} is outside the directory of the corpus"
+            raise ApiError(403, sentence, "pass --raw with the directory that contains the file")
         if problem := why_unreadable(whole):
             raise ApiError(404, problem[1])
         return whole

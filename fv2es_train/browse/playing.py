@@ -1,4 +1,4 @@
-"""What is played of an utterance: the speaker's sound, its outline, and the film of the corpus."""
+"""Sound and video of an utterance: the speaker's sound, its waveform, and the raw recording."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _KEPT_SOUNDS = 8
 
 
 class _Sound(NamedTuple):
-    """Sound, and where it comes from: dataset, corpus or spectrum."""
+    """Sound and its origin: dataset, corpus or spectrum."""
 
     waveform: Waveform
     source: str
 
 
 class Playing:
-    """The addresses of sound and pictures that move.
+    """The endpoints of sound and video.
 
     Args:
-        example_of: gives the example of an id, None if it was left out; raises ApiError.
-        settings: of the dataset.
-        corpus: the corpus behind it, if it is there.
+        example_of: returns the example of an id, None if it was left out; raises ApiError.
+        settings: settings of the dataset.
+        corpus: its raw corpus, if given.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class Playing:
         self._sound = functools.lru_cache(_KEPT_SOUNDS)(self._read_sound)
 
     def told(self, id_: str, example: Example | None) -> dict[str, Any]:
-        """What can be played of an utterance.
+        """Describe what can be played of an utterance.
 
-        ``sound`` says whether there is any. ``video`` is null or says: whether browsers may play
-        the recording itself, where the utterance lies in it, and how much of it an encoded film
-        shows, null for all.
+        ``sound`` is whether it has any. ``video`` is null, or states whether browsers may play the
+        recording itself, the span of the utterance in it, and how much of the span an encoded film
+        shows (null for all).
         """
         found = self._corpus.find(id_) if self._corpus else None
         stored = example is not None and bool({"waveform", "mel"} & {*example})
-        # A file that the corpus names may hold no sound: the preparation knows.
+        # A file of the corpus may have no sound track; the dataset states that.
         missing = example is not None and "a" in example.missing
         sound = stored or (found is not None and found.audio is not None and not missing)
         if found is None or found.video is None:
@@ -70,24 +70,24 @@ class Playing:
         return Response(wav_of(self._sound(id_).waveform), media_type="audio/wav")
 
     def waveform(self, id_: Id) -> dict[str, Any]:
-        """Its outline: smallest and largest sample of equal parts; where the sound comes from."""
+        """The outline of the sound: minimum and maximum of equal parts; and its origin."""
         sound = self._sound(id_)
         outline = outline_of(sound.waveform, _COLUMNS).round(4)
         seconds = len(sound.waveform.samples) / sound.waveform.rate_hz
         return {"seconds": seconds, "source": sound.source, "outline": outline.tolist()}
 
     def recording(self, id_: Id) -> Response:
-        """The video file of its recording; parts of it are sent where asked for."""
+        """The video file of the recording; supports range requests."""
         path, media_type = self._of_corpus().file(id_)
         return FileResponse(path, media_type=media_type)
 
     def film(self, id_: Id) -> Response:
-        """Its part of the recording, encoded as WebM."""
+        """The utterance as a WebM video."""
         return FileResponse(self._of_corpus().film(id_), media_type="video/webm")
 
     def _of_corpus(self) -> Corpus:
         if self._corpus is None:
-            raise ApiError(404, "the corpus is not there", "pass it with --raw")
+            raise ApiError(404, "the page has no raw corpus", "start fv2es browse with --raw")
         return self._corpus
 
     def _read_sound(self, id_: str) -> _Sound:

@@ -1,4 +1,4 @@
-"""What a run predicts for the examples of a catalogue."""
+"""The predictions of a run for the examples of a catalogue."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fv2es_train.evaluation.predictions import FOLDER, join, read_predictions
 
 
 class Scores:
-    """What a run predicts for the examples of a catalogue.
+    """The predictions of a run for the examples of a catalogue.
 
     Attributes:
-        known: bool (N,), whether the run was measured on the example.
-        right: bool (N,), whether all classes are predicted as they are labelled.
+        known: bool (N,), whether the run has a prediction for the example.
+        right: bool (N,), whether the predicted classes equal the label.
         confidence: float64 (N,), the largest probability; infinite where unknown.
     """
 
@@ -33,7 +33,7 @@ class Scores:
         self._subsets = [f.stem for f, part in zip(files, parts, strict=True) for _ in part.ids]
         rows = catalogue.rows_of(found.ids)
         there = np.flatnonzero(rows >= 0)
-        # Place in the predictions; -1 where there is none.
+        # Row in the predictions; -1 for none.
         self._places = np.full(len(catalogue), -1)
         self._places[rows[there]] = there
         self.known = self._places >= 0
@@ -42,7 +42,7 @@ class Scores:
         self.confidence = np.where(self.known, found.probability.max(axis=1)[self._places], np.inf)
 
     def of(self, row: int) -> dict[str, Any]:
-        """What is predicted for a row; empty if it was not measured."""
+        """The prediction for a row; empty if there is none."""
         place = int(self._places[row])
         if place < 0:
             return {}

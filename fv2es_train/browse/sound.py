@@ -1,4 +1,4 @@
-"""The sound of an example: as it is stored, or estimated from its spectrum."""
+"""The sound of an example: stored, or estimated from its spectrum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOUDEST = 0.9
 
 
 def stored_sound(example: Example, settings: PrepSettings) -> Waveform | None:
-    """What the stage ``waveform`` has stored; None without it."""
+    """The sound that the stage ``waveform`` stored; None without it."""
     if "waveform" not in example:
         return None
     rate_hz = load_stage("waveform").settings_of(settings).rate_hz
@@ -28,7 +28,7 @@ def stored_sound(example: Example, settings: PrepSettings) -> Waveform | None:
 
 
 def estimated_sound(example: Example, settings: PrepSettings) -> Waveform | None:
-    """Sound with about the example's spectrum; None without one."""
+    """Estimate sound from the spectrum of an example; None without one."""
     if "mel" not in example:
         return None
     mel = settings.mel
@@ -36,11 +36,11 @@ def estimated_sound(example: Example, settings: PrepSettings) -> Waveform | None
 
 
 def from_spectrum(log_power: NDArray[np.floating], settings: MelSettings) -> NDArray[np.float32]:
-    """Sound with about this spectrum, by the algorithm of Griffin and Lim (1984).
+    """Estimate sound from a mel spectrum by the algorithm of Griffin and Lim (1984).
 
     Args:
         log_power: (T, M), natural logarithm of the power.
-        settings: how it was made.
+        settings: settings that made the spectrum.
 
     Returns:
         float32 (n,), T = 1 + n // hop.
@@ -51,25 +51,25 @@ def from_spectrum(log_power: NDArray[np.floating], settings: MelSettings) -> NDA
     power = torch.from_numpy(np.exp(np.asarray(log_power, np.float32))).T.contiguous()
     bins = settings.n_fft // 2 + 1
     with warnings.catch_warnings():
-        # Narrow bands between two frequencies of the window are empty.
+        # Bands narrower than the spacing of FFT frequencies may be empty.
         warnings.simplefilter("ignore", UserWarning)
         inverse = InverseMelScale(bins, settings.n_mels, settings.rate_hz, driver="gelsd")
     linear = inverse(power)
-    # A fixed phase to begin with: equal spectra sound the same.
+    # A fixed initial phase, so that equal spectra give equal sound.
     sound = GriffinLim(settings.n_fft, _ROUNDS, hop_length=settings.hop, power=2.0, rand_init=False)
     samples: NDArray[np.float32] = sound(linear.clamp(min=0)).numpy()
     return samples
 
 
 def wav_of(sound: Waveform) -> bytes:
-    """A WAV file, mono, 16 bit; sound that is too loud for it is made softer."""
+    """Encode sound as WAV, mono, 16 bit; sound beyond full scale is scaled down."""
     loudest = float(np.abs(sound.samples).max(initial=0.0))
     scale = _LOUDEST / loudest if loudest > _LOUDEST else 1.0
     return wav_bytes((sound.samples * scale * FULL_SCALE).astype("<i2"), sound.rate_hz)
 
 
 def outline_of(sound: Waveform, columns: int) -> NDArray[np.float32]:
-    """Smallest and largest sample of each of at most ``columns`` equal parts, float32 (columns, 2).
+    """Minimum and maximum of each of at most ``columns`` equal parts, float32 (columns, 2).
 
     Full scale is [-1, 1].
     """

@@ -1,6 +1,6 @@
-"""Every utterance of a corpus as a row: the examples of a dataset, then what was left out.
+"""Every utterance of a corpus as a row: the examples of a dataset, then those left out.
 
-Owns filters and order. No shard is opened: the columns are those of the catalogue.
+Owns filters and order. Opens no shard: the columns come from the catalogue.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _HELD = 8
 
 @dataclass(frozen=True)
 class Query:
-    """Which rows are shown, in which order; an empty value filters nothing.
+    """Which rows to show, in which order; an empty value filters nothing.
 
     Attributes:
-        text: words of the transcript, or a part of the id; upper and lower case are the same.
+        text: words of the transcript, or a part of the id; ignores case.
         label: a class.
         speaker: a speaker.
         session: a session.
-        reason: why utterances were left out.
-        missing: modality that is missing: text, audio or video.
+        reason: why an utterance was left out.
+        missing: a missing modality: text, audio or video.
         subset: subset of the split.
         state: kept, left_out, marked; or right or wrong by the first run.
         most_faces: largest share of pictures with a face.
         least_s: shortest length in seconds.
         most_s: longest length in seconds.
-        order: what rows are sorted by.
+        order: sort key.
         descending: largest first.
     """
 
@@ -63,15 +63,15 @@ class Query:
 
 
 class Table:
-    """The rows of a dataset; N examples, then the utterances that were left out.
+    """The rows of a dataset: N examples, then the utterances that were left out.
 
     Args:
         directory: the dataset.
-        runs: directories of runs, whose predictions are shown.
-        split: file of a split, whose subsets are shown.
+        runs: directories of runs, to show their predictions.
+        split: file of a split, to show its subsets.
 
     Raises:
-        UsageError: there is no dataset, or a run has no predictions.
+        UsageError: the dataset does not exist, or a run has no predictions.
         SplitError: the split cannot be read.
         ShardError: the dataset is damaged.
         TrainError: predictions are damaged.
@@ -87,16 +87,16 @@ class Table:
         self._subsets = self._subsets_of(read_split(split)) if split else None
         path = directory / REVIEW_NAME
         self._reviews = read_review(path) if path.exists() else {}
-        # Marks change what a query finds.
+        # A mark changes the result of a query.
         self._find = functools.lru_cache(_HELD)(self._rows)
-        # So that the first page does not wait for its columns.
+        # Read the columns now, so that the first page does not wait for them.
         self.rows(self.find(Query())[:1].tolist())
 
     def __len__(self) -> int:
         return len(self.catalogue) + len(self.left_out)
 
     def find(self, query: Query) -> NDArray[np.int64]:
-        """int64 (n,): the rows of a query, in its order."""
+        """Find the rows of a query, int64 (n,), in its order."""
         return self._find(query)
 
     def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ class Table:
         return self._left_out_rows.get(id_, -1) if number < 0 else number
 
     def choices(self) -> dict[str, list[str]]:
-        """The values of each filter that is a list of words."""
+        """The possible values of each filter with a fixed list."""
         table = self.catalogue
         return {
             "label": list(table.label_classes),
@@ -121,7 +121,7 @@ class Table:
         }
 
     def review(self, id_: str) -> Review:
-        """What is marked of an utterance."""
+        """The marks of an utterance."""
         return self._reviews.get(id_, Review(id_))
 
     def mark(self, id_: str, marks: Sequence[str], note: str) -> Review:
@@ -136,13 +136,13 @@ class Table:
         return [r for _, r in sorted(self._reviews.items()) if not r.is_empty]
 
     def scores(self, number: int) -> dict[str, dict[str, Any]]:
-        """Run -> what it predicts for an example; without runs that were not measured on it."""
+        """Run -> its prediction for an example; without runs that have none."""
         found = {name: run.of(number) for name, run in self.runs.items()}
         return {name: score for name, score in found.items() if score}
 
     @functools.cached_property
     def _face_share(self) -> NDArray[np.float64]:
-        """Share of pictures with a face, float64 (N,); 1 where there is no picture."""
+        """Share of pictures with a face, float64 (N,); 1 without pictures."""
         pictures = self.catalogue.count("faces")
         found = self.catalogue.count("faces/found")
         return np.where(pictures > 0, found / np.maximum(pictures, 1), 1.0)
@@ -156,7 +156,7 @@ class Table:
         return [str(entry["id"]) for entry in self.left_out]
 
     def _subsets_of(self, split: Split) -> NDArray[np.int8]:
-        """Place in `SUBSETS` of each example, int8 (N,); -1 in none."""
+        """Index in `SUBSETS` of each example, int8 (N,); -1 for none."""
         found = np.full(len(self.catalogue), -1, np.int8)
         for place, subset in enumerate(SUBSETS):
             rows = self.catalogue.rows_of(split.ids(subset))
@@ -236,7 +236,7 @@ class Table:
         return np.concatenate([kept, contains(pa.array(self._left_out_ids, pa.large_string()))])
 
     def _keys(self, order: Order) -> NDArray[Any] | None:
-        """What rows are sorted by, (N + left out,); None for the order of the corpus."""
+        """The sort keys, (N + left out,); None for the order of the corpus."""
         table, last = self.catalogue, np.full(len(self.left_out), np.inf)
         if order == "id":
             import pyarrow as pa

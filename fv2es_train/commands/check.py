@@ -84,7 +84,7 @@ def check(
             checked = check_transcripts(directory, asr, max_mismatch, phase, processes, traits)
     if checked is not None:
         found = in_order_of_kinds([*found, *checked.suspects])
-        say(f"compared the transcripts of {len(checked.mismatch)} utterances by {checked.by}")
+        say(f"compared {len(checked.mismatch)} transcripts by {checked.by}")
     drifts = [] if only else drifting_sessions(catalogue)
     values = [suspect.to_json(directory) for suspect in found]
     if as_json:

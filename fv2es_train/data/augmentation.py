@@ -1,6 +1,6 @@
 """Augmentation of a batch: mirrored faces, masked spectra.
 
-What is done to an utterance depends on the seed, the epoch and its id only.
+The augmentation of an utterance depends only on the seed, the epoch and its id.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
 
-# SpecAugment (Park et al. 2019, arXiv 1904.08779): two masks along each axis, over time as wide as
-# theirs, 100 frames of 10 ms; over bands half as wide, which was better on few utterances.
+# SpecAugment (Park et al. 2019, arXiv 1904.08779): two masks along each axis. Time masks are as
+# wide as theirs, 100 frames of 10 ms; band masks are half as wide, which was better on few
+# utterances.
 _MASKS = 2
 _BANDS = 20
 _ROWS = 80
-# Largest share of an utterance's time that a mask covers.
+# Largest share of the length of an utterance that a mask may cover.
 _SHARE = 0.15
 
 
 def augment(batch: Batch, kinds: tuple[str, ...], seed: int, epoch: int) -> Batch:
-    """An augmented copy of a batch on the CPU; the batch itself if ``kinds`` is empty.
+    """Return an augmented copy of a batch on the CPU; the batch itself if ``kinds`` is empty.
 
-    ``flip`` mirrors all faces of an utterance in half of the cases; ``spec`` masks bands and times
-    of the spectrum (SpecAugment).
+    ``flip`` mirrors all faces of an utterance with probability 1/2; ``spec`` masks bands and time
+    spans of the spectrum (SpecAugment).
     """
     if "flip" in kinds:
         batch = _flip(batch, _keys(batch.ids, seed, epoch, "flip"))
@@ -54,9 +55,9 @@ def _spec(batch: Batch, keys: list[int]) -> Batch:
 
 
 def _masked(chunks: Tensor, key: int) -> Tensor:
-    """Mask one utterance's chunks (K, 1, M, R) as the one spectrum (M, K * R) that they are."""
+    """Mask the chunks (K, 1, M, R) of an utterance as one spectrum (M, K * R)."""
     if not chunks.numel():
-        # It has no sound, or the model reads none.
+        # The utterance has no sound, or the model reads none.
         return chunks
     from torchaudio.transforms import FrequencyMasking, TimeMasking
 

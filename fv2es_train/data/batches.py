@@ -38,12 +38,12 @@ class Batch:
         tokens: int64 (B, L), right-padded with the tokenizer's pad id.
         attention_mask: int64 (B, L), 1 where there is a token.
         label: float32 (B, C), 1 where the class holds.
-        missing: for each utterance the letters of the modalities that it lacks; it has no faces, no
-            chunks, or only padding there.
-        extras: name -> tensor, what a model reads beside these: what `models.families.ModelFamily`
+        missing: for each utterance the letters of its missing modalities; it has no faces, no
+            chunks or only padding for them.
+        extras: name -> tensor, further inputs of a model: those that `models.families.ModelFamily`
             makes, and for each of `ModelConfig.columns` ``STAGE``, float32 (sum of R, D), the rows
-            of all utterances, and ``STAGE/rows``, int64 (B,), their numbers.
-        ratings: float32 (B, R), those of the corpus; NaN where it has none.
+            of all utterances, and ``STAGE/rows``, int64 (B,), the number of rows of each.
+        ratings: float32 (B, R), ratings of the corpus; NaN for a missing one.
     """
 
     ids: tuple[str, ...]
@@ -82,13 +82,13 @@ class Batch:
         return f"{head}\n  {shapes}"
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device; copies from pinned memory to a GPU are asynchronous."""
-        # A copy to the CPU is not: nothing there would wait for it.
+        """Move the batch to a device; copies from pinned memory to a GPU are asynchronous."""
+        # A copy to the CPU must be synchronous: nothing would wait for it.
         behind = torch.device(device).type == "cuda"
         return self._each(lambda tensor: tensor.to(device, non_blocking=behind))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, for DataLoader's ``pin_memory``."""
+        """Copy the batch to page-locked memory, for DataLoader's ``pin_memory``."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -97,7 +97,7 @@ class Batch:
 
 
 def shown_ids(ids: Sequence[str]) -> str:
-    """The first and the last of some ids."""
+    """Shorten a list of ids to the first two and the last."""
     return ", ".join(ids) if len(ids) < 4 else f"{ids[0]}, {ids[1]} ... {ids[-1]}"
 
 
@@ -110,15 +110,15 @@ def collate(
     reads: Mapping[str, Collection[str]] = {},
     columns: Collection[str] = (),
 ) -> Batch:
-    """Collate examples, at least one, into a batch on the CPU; each value is copied once.
+    """Collate one or more examples into a batch on the CPU; copies each value once.
 
     Args:
         examples: see `Batch`.
         pad_id: token id of padding, from the shards' text settings.
-        chunk_rows: rows of time in one mel chunk.
+        chunk_rows: rows of time per mel chunk.
         unverified: see `TrainConfig.unverified_faces`.
-        extras: makes tensors of `Batch.extras` of the examples.
-        reads: see `ModelConfig.reads`; faces, mel or tokens that are not read are left out.
+        extras: makes tensors of `Batch.extras` from the examples.
+        reads: see `ModelConfig.reads`; the batch omits faces, mel or tokens that are not read.
         columns: see `ModelConfig.columns`.
     """
     missing = tuple(missing_letters(example, unverified, reads) for example in examples)
@@ -134,7 +134,7 @@ def collate(
     rgb = max((example.faces.rgb for example in examples), key=len)
     bands = max((example.mel.log_power for example in examples), key=len).shape[1]
 
-    # Colour comes last in memory, as in the shards, and second in the tensor.
+    # Colour is the last axis in memory, as in the shards, and the second of the tensor.
     faces = torch.empty((sum(face_counts), *rgb.shape[1:]), dtype=torch.float32)
     mel = torch.empty((sum(chunk_counts), 1, bands, chunk_rows), dtype=torch.float32)
     tokens = torch.full((len(examples), longest), pad_id)
@@ -147,7 +147,7 @@ def collate(
         fill_chunks(example.mel, mel_place.numpy())
         length = len(example.tokens)
         tokens.numpy()[line, :length] = example.tokens
-        # Attention needs one token; without text its term is left out.
+        # Attention needs one token; the model omits the term of a missing text.
         attention_mask[line, : max(1, length)] = 1
         label.numpy()[line] = example.label
     return Batch(
@@ -195,25 +195,25 @@ def _columns(examples: Sequence[Example], stages: Iterable[str]) -> dict[str, Te
 
 
 def rows_of(example: Example, stage: str) -> NDArray[Any]:
-    """The main column of a stage as vectors (R, D) without those that hold a NaN.
+    """Read the main column of a stage as vectors (R, D), without vectors that contain NaN.
 
-    R is 1 where an example has one vector. Rows of points are flattened; of token ids D is 1.
+    R is 1 if an example has one vector. Rows of points are flattened; D is 1 for token ids.
     """
     chosen = load_stage(stage)
     values: NDArray[Any] = np.asarray(chosen.arrays(example[stage])[chosen.main])
     if values.ndim == 1:
         return values[:, None] if stage == STAGES["t"] else values[None]
     rows: NDArray[Any] = values.reshape(len(values), math.prod(values.shape[1:]))
-    # As the landmarks of a picture without a face.
+    # E.g. the landmarks of a picture without a face.
     return np.asarray(rows[~np.isnan(rows).any(axis=1)])
 
 
 def missing_letters(
     example: Example, unverified: str = "keep", reads: Mapping[str, Collection[str]] = {}
 ) -> str:
-    """Letters of the modalities that an utterance lacks, some of ``tav``; see `ModelConfig.reads`.
+    """Letters of ``tav`` that an utterance lacks; see `ModelConfig.reads`.
 
-    With ``unverified="drop"`` it also lacks video if the detector found no face in any picture.
+    With ``unverified="drop"``, it also lacks video if the detector found no face in any picture.
     """
     lacks = {*example.missing}
     for letter, stage in STAGES.items():
@@ -226,7 +226,7 @@ def missing_letters(
 
 
 def _completed(example: Example, missing: Collection[str]) -> Example:
-    """The example with empty values of tokens, mel and faces for some modalities."""
+    """Fill in empty tokens, mel or faces for the missing modalities of an example."""
     if not missing:
         return example
     from fv2es_prep.types import Faces, MelSpectrum

@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example
 
-# Most open shards: a Linux process has 65,530 maps at most. And the files that all else may open.
+# Limit of open shards (a Linux process has at most 65,530 maps), and files kept free for the rest.
 _MOST_OPEN, _OTHER_FILES = 32_768, 512
 
 
 class ShardDataset(Dataset["Example"]):
     """Examples of the chosen utterances, in the chosen order.
 
-    A shard is opened and checked at its first example, once per process, so DataLoader workers may
-    fork or spawn. As many stay open as the system allows; others are mapped again when they are
-    read, without a new check unless the file has changed. Arrays of an example are read-only views
-    of the shard; `batches.collate` copies them.
+    Each process opens and checks a shard at its first example, so DataLoader workers may fork or
+    spawn. As many shards stay open as the system allows; others are mapped again on access, and
+    checked again only if the file has changed. Arrays of an example are read-only views of the
+    shard; `batches.collate` copies them.
 
     Args:
-        directory: the shards and their index, or their URL: shards are then fetched into a cache
-            when they are opened, see docs/object-storage.md.
+        directory: directory of the shards and their index, or its URL; shards of a URL are fetched
+            into a cache when they are opened, see docs/object-storage.md.
         ids: utterance ids; None means all, in the order of the shards.
-        verify_reads: whose digests are checked, see `ShardReader`.
+        verify_reads: which digests to check, see `ShardReader`.
 
     Raises:
         SplitError: an id is not in the shards.
-        ShardError: the index is damaged, or a shard missing.
+        ShardError: the index is damaged, or a shard is missing.
         StoreError: the object store cannot be read.
 
     Attributes:
@@ -52,11 +52,11 @@ class ShardDataset(Dataset["Example"]):
         index: the shards' index, with their settings and classes.
         ids: the chosen utterance ids.
         label: uint8 (N, C), 1 where the class holds, in the order of ``ids``.
-        target: (N, C), what a training aims at: ``label``, unless somebody sets other values.
+        target: (N, C), targets of a training; equal to ``label`` unless replaced.
         shard: int64 (N,), the position of each example's shard in the index.
         mel_rows: int64 (N,), rows of each example's spectrum.
-        missing: letter -> bool (N,), where that modality is missing.
-        faceless: bool (N,), where no face was found in any picture.
+        missing: letter -> bool (N,), whether that modality is missing.
+        faceless: bool (N,), whether no face was found in any picture.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ShardDataset(Dataset["Example"]):
         self._choose(self.catalogue.ids.to_pylist() if ids is None else ids)
 
     def subset(self, ids: Iterable[str]) -> ShardDataset:
-        """Other utterances of the same shards; SplitError if an id is not in them."""
+        """Choose other utterances of the same shards; SplitError if an id is not in them."""
         twin = copy.copy(self)
         twin.catalogue = self.catalogue
         twin._choose(ids)
@@ -83,7 +83,7 @@ class ShardDataset(Dataset["Example"]):
         if len(unknown := np.flatnonzero(chosen < 0)):
             raise SplitError(
                 f"{len(unknown)} of {len(self.ids)} utterance ids are not in the shards of "
-                f"{self.directory}, the first is {self.ids[unknown[0]]!r}",
+                f"{self.directory}; the first is {self.ids[unknown[0]]!r}",
                 f"make a split of these shards: fv2es splits build {self.directory} "
                 "--recipe random --out split.json",
             )
@@ -133,13 +133,13 @@ class ShardDataset(Dataset["Example"]):
         return tuple(self.ids[row] for row in np.flatnonzero(has))
 
     def close(self) -> None:
-        """Let go of the shards opened by this process; reading opens them again."""
+        """Close the shards of this process; the next access opens them again."""
         self._readers, self._unmapped = {}, {}
 
     def _reader(self, shard: int) -> ShardReader:
         if shard not in self._readers:
             if len(self._readers) >= min(self._bound, _most_open(len(self.index.shards))):
-                # Examples already read from it stay valid.
+                # Examples already read from this shard stay valid.
                 oldest = next(iter(self._readers))
                 self._unmapped[oldest] = self._readers.pop(oldest)
                 self._unmapped[oldest].unmap()
@@ -150,13 +150,13 @@ class ShardDataset(Dataset["Example"]):
         return self._readers[shard]
 
     def __getstate__(self) -> dict[str, object]:
-        # A worker process reads examples only.
+        # A worker process only reads examples.
         return {**self.__dict__, "_readers": {}, "_unmapped": {}, "catalogue": None}
 
 
 @functools.cache
 def _most_open(shards: int) -> int:
-    """How many of so many shards this process may hold open; raises the limit of its files."""
+    """How many of ``shards`` this process may keep open; raises its limit of open files."""
     wanted = min(shards, _MOST_OPEN) + _OTHER_FILES
     try:
         import resource

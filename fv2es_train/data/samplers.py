@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def block_shuffle(shard: NDArray[np.int64], pool: int, generator: torch.Generator) -> list[int]:
-    """Every example once, shuffled within pools of ``pool`` shards, which are in random order.
+    """Return every example once, shuffled within pools of ``pool`` shards; the pools are shuffled.
 
-    Each shard is read once per epoch, where a full shuffle returns to every shard repeatedly. It is
-    less random: a batch mixes recordings and speakers of one pool only (two at a border).
+    An epoch reads each shard once, whereas a full shuffle returns to every shard many times. The
+    order is less random: a batch mixes recordings and speakers of one pool only (two at a border).
 
     Args:
         shard: int64 (N,), the shard of each example.
-        pool: shards in a pool, at least 1; use as many as fit in memory.
-        generator: its state decides the order.
+        pool: shards per pool, at least 1; use as many as fit in memory.
+        generator: source of the random order.
     """
     rows = np.argsort(shard, kind="stable")
     ends = np.flatnonzero(np.diff(shard[rows])) + 1
@@ -40,7 +40,7 @@ def block_shuffle(shard: NDArray[np.int64], pool: int, generator: torch.Generato
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of an epoch, from any batch on; their order follows from seed and epoch only.
+    """The batches of an epoch, from any batch on; their order depends only on seed and epoch.
 
     Args:
         dataset: the train subset.
@@ -48,8 +48,8 @@ class EpochBatches(Sampler[list[int]]):
         world: the processes that share each batch.
 
     Attributes:
-        batches: rows of the dataset, batch by batch, of the whole present epoch.
-        seen: number of batches to skip at the front.
+        batches: rows of the dataset for each batch of the whole current epoch.
+        seen: number of batches to skip at the start.
     """
 
     def __init__(self, dataset: ShardDataset, config: TrainConfig, world: World) -> None:
@@ -58,7 +58,7 @@ class EpochBatches(Sampler[list[int]]):
         self.seen = 0
 
     def begin(self, epoch: int, seen: int = 0) -> None:
-        """Go to an epoch, after ``seen`` of its batches."""
+        """Start an epoch after ``seen`` of its batches."""
         self.batches, self.seen = self._plan(epoch), seen
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class EpochBatches(Sampler[list[int]]):
             yield self._world.share(rows)
 
     def step_of(self, number: int) -> tuple[int, bool]:
-        """Utterances in the optimizer step of a batch, from 1, and whether it is its last batch."""
+        """Utterances in the optimizer step of batch ``number`` (from 1); whether it is the last."""
         width = self._config.accumulate
         first = (number - 1) // width * width
         together = self.batches[first : first + width]

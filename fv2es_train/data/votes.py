@@ -1,4 +1,4 @@
-"""The votes of a corpus' raters, ``votes_CLASS`` among its ratings, as shares of each class."""
+"""Rater shares: the votes of raters (ratings ``votes_CLASS``) as shares of each class."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fv2es_prep.types import RATERS, VOTES
 
 @dataclass(frozen=True)
 class RaterShares:
-    """Where the votes stand among the ratings of a corpus, and what they are divided by.
+    """The columns of votes among the ratings of a corpus, and their divisor.
 
     Attributes:
         classes: the columns of the votes for each class of the dataset.
         votes: the columns of all votes, also for other classes.
         raters: the column of the number of raters, each of whom may choose several classes; None
-            where each has one vote.
-        exclusive: the shares are of the votes for the classes of the dataset, so they sum to 1;
-            otherwise of all votes, or of the raters.
+            if each has one vote.
+        exclusive: if true, shares are of the votes for the classes of the dataset, so they sum to
+            1; otherwise they are of all votes, or of the raters.
     """
 
     classes: list[int]
@@ -30,7 +30,7 @@ class RaterShares:
     exclusive: bool
 
     def of(self, ratings: Tensor) -> Tensor:
-        """The shares (N, C) of the ratings (N, R) of a corpus; NaN where nobody voted."""
+        """Compute the shares (N, C) from ratings (N, R); NaN without votes."""
         chosen = ratings[:, self.classes]
         if self.exclusive:
             total = chosen.sum(dim=1)
@@ -44,7 +44,7 @@ class RaterShares:
 def rater_shares(
     ratings: Sequence[str], classes: Sequence[str], exclusive: bool
 ) -> RaterShares | None:
-    """`RaterShares` of a corpus with these ratings; None unless it has votes for each class."""
+    """Make `RaterShares` for these ratings of a corpus; None unless every class has votes."""
     place = {name: number for number, name in enumerate(ratings)}
     if not all(VOTES + name in place for name in classes):
         return None

@@ -1,1 +1,1 @@
-"""Metrics, intervals, comparison, tables, pictures and the model card."""
+"""Metrics, intervals, comparison, tables, plots and the model card."""

@@ -1,6 +1,6 @@
-"""How far raters agree, what one of them would reach as a model, and how near a model is to them.
+"""Agreement of raters: between them, of one with the others, and of a model with their shares.
 
-Reads the votes that a corpus has as ratings, ``votes_CLASS``. docs/metrics.md has the formulas.
+Reads the votes of a corpus, its ratings ``votes_CLASS``. docs/metrics.md has the formulas.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 def agreement(
     ratings: Mapping[str, NDArray[np.float32]], classes: Sequence[str]
 ) -> dict[str, Any] | None:
-    """The agreement of the raters of N utterances, and one rater's metrics.
+    """Measure the agreement of the raters of N utterances, and one rater against the others.
 
     Args:
-        ratings: name -> (N,); those with a vote, NaN where nobody voted.
+        ratings: name -> (N,), including the votes; NaN without votes.
         classes: the classes of the dataset.
 
     Returns:
         JSON-ready: ``utterances`` with at least two votes, ``alpha`` and ``kappa`` of whole votes
-        (None where undefined), ``ceiling``: metric -> value of a rater against the others. None
-        without such an utterance.
+        (None where undefined), ``ceiling``: metric -> value of one rater against the others. None
+        if no utterance has two votes.
     """
     names = [name.removeprefix(VOTES) for name in ratings if name.startswith(VOTES)]
     if not {*classes} <= {*names}:
@@ -58,24 +58,24 @@ def agreement(
 
 
 SHARE_METRICS = ("cross_entropy", "kl", "jensen_shannon")
-# A smaller probability counts as this one, so that no distance is infinite.
+# Probabilities are clipped to this minimum, so that no distance is infinite.
 _SMALLEST = 1e-12
 
 
 def measure_shares(
     shares: Floats, probability: Floats, exclusive: bool, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """How far probabilities are from the shares of the raters.
+    """Measure the distance between predicted probabilities and rater shares.
 
     Args:
-        shares: (N, C), the share of the raters who chose each class; NaN where nobody voted.
-        probability: (N, C), those of the model.
-        exclusive: both sum to 1 over the classes; otherwise each class is a yes or no.
-        bootstrap: utterances are resampled, whatever its unit.
+        shares: (N, C), the share of the raters who chose each class; NaN without votes.
+        probability: (N, C), probabilities of the model.
+        exclusive: whether both sum to 1 over the classes; otherwise each class is binary.
+        bootstrap: how to resample; its unit is ignored, utterances are drawn.
 
     Returns:
-        JSON-ready: ``n``, the utterances with votes, the mean of each of `SHARE_METRICS` and their
-        ``interval``; None without votes.
+        JSON-ready: ``n``, the number of utterances with votes, the mean of each of `SHARE_METRICS`
+        and their ``interval``; None without votes.
     """
     known = np.isfinite(shares).all(axis=1)
     if not known.any():
@@ -106,14 +106,14 @@ def _information(weight: Floats, of: Floats) -> Floats:
 
 
 def agreement_of(catalogue: Catalogue, ids: Sequence[str]) -> dict[str, Any] | None:
-    """The `agreement` of the raters of some utterances of a dataset, such as all test subsets."""
+    """Measure the `agreement` of the raters of some utterances, e.g. of all test subsets."""
     rows = catalogue.rows_of(ids)
     ratings = {name: values[rows] for name, values in catalogue.ratings.items()}
     return agreement(ratings, catalogue.index.label_classes)
 
 
 def alpha(counts: Floats) -> float | None:
-    """Krippendorff's alpha for nominal data, from votes (N, K); None where undefined.
+    """Compute Krippendorff's alpha for nominal data from votes (N, K); None if undefined.
 
     Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", section C.
     """
@@ -128,7 +128,10 @@ def alpha(counts: Floats) -> float | None:
 
 
 def kappa(counts: Floats) -> float | None:
-    """Fleiss' kappa of votes (N, K), doi:10.1037/h0031619; None unless all have as many raters."""
+    """Compute Fleiss' kappa of votes (N, K); None unless all rows have equally many raters.
+
+    Fleiss 1971, doi:10.1037/h0031619.
+    """
     each = counts.sum(axis=1)
     if not len(counts) or each[0] < 2 or (each != each[0]).any():
         return None
@@ -138,10 +141,10 @@ def kappa(counts: Floats) -> float | None:
 
 
 def _confusion(counts: Floats, places: list[int]) -> Floats:
-    """Votes (C + 1, C + 1): the others' most frequent class by a rater's, of votes (N, K).
+    """Count the others' most frequent class by a rater's class, (C + 1, C + 1), from votes (N, K).
 
-    Several most frequent classes share the vote. The last column holds the choices outside the
-    classes; where the others' class is outside, nothing is counted.
+    Tied most frequent classes share the vote. The last column has the choices outside the classes;
+    a vote is not counted if the class of the others is outside.
     """
     found = np.zeros((len(places) + 1, len(places) + 1))
     for chosen in range(counts.shape[1]):
@@ -155,7 +158,7 @@ def _confusion(counts: Floats, places: list[int]) -> Floats:
 
 
 def _of_several(counts: Floats, raters: Floats) -> dict[str, Any] | None:
-    """`agreement` where each rater may choose several classes: each class is a yes or no."""
+    """`agreement` if a rater may choose several classes: each class is binary."""
     rows = np.nan_to_num(raters) >= 2
     counts, raters = counts[rows], raters[rows]
     if not len(counts):
@@ -165,7 +168,7 @@ def _of_several(counts: Floats, raters: Floats) -> dict[str, Any] | None:
         pair = np.stack([yes, raters - yes], axis=1)
         alphas.append(alpha(pair))
         kappas.append(kappa(pair))
-        # The class holds for the others where one of them chose it, as in the corpus' labels.
+        # The class holds for the others if one of them chose it, as in the labels of the corpus.
         hits, alarms = yes[yes > 1].sum(), yes[yes == 1].sum()
         misses, rejected = pair[yes > 0, 1].sum(), pair[yes == 0, 1].sum()
         f1_of = 2 * hits / max(2 * hits + alarms + misses, 1)

@@ -1,10 +1,10 @@
 """Results by group (`fv2es eval --by`), and the metadata that defines the groups.
 
-``speaker``, ``session``, ``recording`` and ``modality-missing`` (with the reason; no face found in
-any frame; an empty transcript) group the utterances. ``modality`` ablates the model instead: the
+``speaker``, ``session``, ``recording`` and ``modality-missing`` (with the reason, including no face
+in any frame and an empty transcript) group the utterances. ``modality`` ablates the model instead:
 late fusion is a weighted sum of the logits of the modalities, so removing a modality removes its
 term, as if its logits were 0; the other terms keep their weights. The decision was fitted with all
-modalities: auc, which needs no threshold, is the fair metric of such a row.
+modalities, so auc, which needs no threshold, is the fair metric of such a row.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _ROWS = 256
 def check_by(by: str | None) -> None:
     """Raise `UsageError` if the grouping is unknown."""
     if by is not None and by not in BY:
-        raise UsageError(f"unknown grouping {by!r}", f"pass one of {', '.join(BY)}")
+        raise UsageError(f"unknown grouping {by!r}", f"choose from {', '.join(BY)}")
 
 
 def group_names(by: str, metadata: Metadata) -> list[str]:
-    """The group of each utterance, for each of `BY` except ``modality``."""
+    """Name the group of each utterance; ``by`` is one of `BY` except ``modality``."""
     if by == "modality-missing":
         rows = zip(metadata.missing, metadata.faceless, metadata.wordless, strict=True)
         return [_lacking(*row) for row in rows]
@@ -50,7 +50,7 @@ def by_group(predictions: Predictions, names: Sequence[str]) -> list[dict[str, A
     """Measure each group of utterances, ordered by name.
 
     Returns:
-        JSON-ready, for each group ``group``, ``n``, ``average`` and ``single_label`` (None unless
+        JSON-ready, for each group: ``group``, ``n``, ``average`` and ``single_label`` (None unless
         every utterance of the subset has exactly one class).
     """
     groups, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
@@ -72,8 +72,8 @@ def by_modality(
     """Measure with all modalities, without each one, and with each one alone.
 
     Args:
-        predictions: those with all modalities.
-        terms: those of each modality in the fused logits, float32 (N, C).
+        predictions: predictions with all modalities.
+        terms: term of each modality in the fused logits, float32 (N, C).
         decision: the decision of the run.
         used: for each utterance the letters of the modalities that it has.
 
@@ -99,10 +99,10 @@ def decided(
     decision: Decision,
     letters: str | Sequence[str],
 ) -> Predictions:
-    """Replace the logits and what follows from them.
+    """Replace the logits of predictions, and the probabilities and decisions that follow.
 
-    ``letters``: the modalities that the logits are made of, of all utterances or of each. Without
-    any, nothing is decided.
+    ``letters``: the modalities in the logits, for all utterances or for each. An utterance without
+    any gets no decision.
     """
     probability = decision.probability(logits, letters)
     each = [letters] * len(logits) if isinstance(letters, str) else letters
@@ -142,7 +142,7 @@ def _lacking(missing: Mapping[str, str], faceless: bool, wordless: bool) -> str:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata of N utterances, each in the order of ``ids``.
+    """Metadata of N utterances, in the order of ``ids``.
 
     ``speakers`` and ``sessions`` are empty where unknown; ``seconds`` are lengths; ``missing``:
     letter of each missing modality -> code; ``faceless``: no face was found in any frame;
@@ -160,7 +160,7 @@ class Metadata:
 
     @property
     def hours(self) -> float:
-        """Length of all utterances together."""
+        """Total length of all utterances, in hours."""
         return sum(self.seconds) / 3600
 
 

@@ -1,7 +1,7 @@
 """Compare runs on the same utterances by a paired bootstrap.
 
 Each resample draws the same utterances for every run, so utterances that are hard for all runs
-cancel in the difference.
+cancel out in the difference.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def compare(
     Args:
         runs: at least two run directories.
         subset: the subset to compare on.
-        shards: evaluate the runs again on this dataset; None reads RUN/predictions.
-        split: the split to evaluate on, with ``shards``.
+        shards: dataset to evaluate the runs on again; None reads RUN/predictions.
+        split: split to evaluate on, with ``shards``.
         device: device to evaluate on.
         bootstrap: how to resample; None takes the defaults.
-        allow_seen: compare on utterances of a run's training, too.
+        allow_seen: also compare on utterances that a run was trained or validated on.
 
     Returns:
         JSON-ready: ``subset``, ``n``, ``bootstrap``; ``runs``, for each ``run``, ``n``, ``seen``,
@@ -74,11 +74,11 @@ def compare(
     bootstrap = bootstrap or Bootstrap()
     if len(runs) < 2 or not bootstrap.resamples:
         raise UsageError(
-            f"{len(runs)} run(s) with {bootstrap.resamples} resamples cannot be compared",
+            f"cannot compare {len(runs)} run(s) with {bootstrap.resamples} resamples",
             "pass at least two runs, and --resamples 1 or more",
         )
     if (shards is None) != (split is None):
-        raise UsageError("--shards and --split need each other", "pass both, or neither")
+        raise UsageError("only one of --shards and --split is given", "pass both or neither")
     found = [_predictions(run, subset, shards, split, device) for run in runs]
     seen = [
         refuse_seen(run, each.ids, subset, allow_seen)
@@ -112,7 +112,7 @@ def _predictions(
 ) -> Predictions:
     if shards is None or split is None:
         return read_predictions(file_of(run, subset))
-    # Evaluating needs torch; reading stored predictions does not.
+    # Evaluation needs torch; stored predictions do not.
     from fv2es_train.evaluation.evaluate import open_run, predict
 
     return predict(open_run(shards, split, run, subset, device, allow_seen=True))

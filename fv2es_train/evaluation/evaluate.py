@@ -1,6 +1,6 @@
 """Evaluate a run on a subset of a split.
 
-Thresholds come from the checkpoint; nothing is fitted here.
+Thresholds come from the checkpoint; this module fits nothing.
 """
 
 from __future__ import annotations
@@ -79,19 +79,19 @@ def evaluate(
         subset: ``train``, ``valid`` or ``test``.
         batch_size: utterances per batch; None takes the batch size of the training.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        by: also measure each group, one of `breakdown.BY`.
+        by: also measure groups, one of `breakdown.BY`.
         bootstrap: how to resample; None takes the defaults.
         predictions: also write the predictions to this CSV file.
-        allow_seen: measure utterances of the run's training, too.
+        allow_seen: also measure utterances that the run was trained or validated on.
 
     Returns:
-        JSON-ready: what `measure_opened` returns and, with ``by``, the key ``by`` with ``kind``
+        JSON-ready: the result of `measure_opened` and, with ``by``, the key ``by`` with ``kind``
         and ``groups``, see `breakdown`.
 
     Raises:
-        UsageError: the subset, the device or the grouping is unknown, or there is no such run.
-        SplitError: the subset is empty or names utterances that the shards do not have.
-        SettingsError: the shards were prepared with other settings than those of the training.
+        UsageError: the subset, device or grouping is unknown, or the run does not exist.
+        SplitError: the subset is empty or names utterances that are not in the shards.
+        SettingsError: the shards were prepared with other settings than the training data.
         TrainError: the run has seen utterances of the subset, see `predictions.refuse_seen`.
     """
     check_by(by)
@@ -123,12 +123,12 @@ def open_run(
 ) -> Opened:
     """Load the best checkpoint of a run and open a subset for it; see `evaluate`."""
     if subset not in SUBSETS:
-        raise UsageError(f"unknown subset {subset!r}", f"pass one of {', '.join(SUBSETS)}")
+        raise UsageError(f"unknown subset {subset!r}", f"choose from {', '.join(SUBSETS)}")
     place = choose_device(device)
     checkpoint = load_checkpoint(run, device=place)
     manifest = read_split(Path(split))
     refuse_seen(Path(run), manifest.ids(subset), subset, allow_seen)
-    # Each example is read once, beside which its digests cost little.
+    # Each example is read only once, so checking its digests costs little.
     whole = ShardDataset(shards, (), verify_reads="first")
     dataset = subset_of(whole, manifest.ids(subset), subset)
     checkpoint.check(dataset.index.settings, dataset.index.label_classes)
@@ -148,7 +148,7 @@ def outputs_of(
     device: torch.device,
     batch_size: int | None = None,
 ) -> Outputs:
-    """Run the model over a subset; its RepVGG blocks are fused into single convolutions, on a copy.
+    """Run the model over a subset; on a copy, RepVGG blocks are fused into single convolutions.
 
     Raises:
         TrainError: a logit is not finite.
@@ -159,11 +159,11 @@ def outputs_of(
 
 
 def predictions_of(opened: Opened, outputs: Outputs) -> Predictions:
-    """What the decision of the checkpoint makes of outputs."""
+    """Apply the decision of the checkpoint to outputs."""
     model, decision = opened.checkpoint.model, opened.checkpoint.decision
     used = [model.used(lacks) for lacks in outputs.missing]
     probability = decision.probability(outputs.logits.numpy(), used)
-    # Nothing is decided of an utterance that has none of the modalities.
+    # No class is predicted for an utterance that has none of the modalities.
     some = np.array([[bool(letters)] for letters in used])
     known, guessed = opened.dataset.ratings, outputs.ratings(model.config)
     return Predictions(
@@ -190,12 +190,12 @@ def measure_opened(
     Returns:
         JSON-ready: ``subset``, ``run``, ``checkpoint``, ``epoch``, ``model``, ``modalities``,
         ``split_digest``, ``trained_on_this_split``, ``seen`` (see `run_files.overlap`; None if
-        the run does not know its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
+        the run has not stored its ids), ``rule`` (see `Decision`), ``thresholds`` by class,
         ``calibration_error`` (see `metrics.calibration_error`) with ``calibrated`` and
         ``uncalibrated`` probabilities, ``raters`` (see `agreement.agreement`),
         ``rater_shares`` (see `agreement.measure_shares`; None without votes), ``ratings`` (see
-        `rating_metrics.measure_ratings`; None if it learned none), ``ratings_alone`` (the classes
-        were not learned), and the keys of `measurement.measurement`.
+        `rating_metrics.measure_ratings`; None if it learned none), ``ratings_alone`` (whether it
+        learned no classes), and the keys of `measurement.measurement`.
     """
     checkpoint, digest = opened.checkpoint, opened.split.digest()
     model, decision = checkpoint.model.config, checkpoint.decision

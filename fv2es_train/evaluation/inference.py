@@ -30,13 +30,13 @@ _READ_AHEAD = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model gives for a dataset, and what is true; float32 on the CPU, in its order.
+    """Outputs of a model for a dataset, with the truth; float32 on the CPU, in dataset order.
 
     Attributes:
-        raw: (N, C + R), the model's outputs after fusion: logits, then ratings, see `ModelConfig`.
+        raw: (N, C + R), outputs after fusion: logits, then ratings, see `ModelConfig`.
         label: (N, C), 1 where the class holds.
         rated: (N, R of the corpus), see `Batch.ratings`.
-        missing: the letters of the modalities that each utterance lacks, see `Batch`.
+        missing: letters of the modalities that each utterance lacks, see `Batch`.
         by_modality: letter -> logits (N, C) before late fusion, see `EmotionModel.modality_logits`.
     """
 
@@ -52,7 +52,7 @@ class Outputs:
         return self.raw[:, : self.label.shape[1]]
 
     def ratings(self, config: ModelConfig) -> dict[str, NDArray[np.float32]]:
-        """Name -> float32 (N,), the ratings that the model gives, in units of the corpus."""
+        """Name -> float32 (N,), the predicted ratings, in units of the corpus."""
         found = self.raw[:, self.label.shape[1] :].numpy()
         pairs = zip(config.ratings, config.rating_scale, found.T, strict=True)
         return {name: values * scale + mean for name, (mean, scale), values in pairs}
@@ -70,7 +70,7 @@ class Outputs:
 
 @torch.no_grad()
 def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Outputs:
-    """Run a model over all batches, which come in a fixed order; it stays in eval mode.
+    """Run a model over all batches, in a fixed order; leaves the model in eval mode.
 
     Raises:
         TrainError: a logit is not finite; the message names the utterance.
@@ -88,8 +88,8 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
         if not bool(finite.all()):
             first = batch.ids[int(torch.nonzero(~finite)[0])]
             raise TrainError(
-                f"non-finite logits for the utterance {first!r}",
-                "training diverged: train again with a smaller --lr",
+                f"the logits of the utterance {first!r} are not finite",
+                "the training diverged; train again with a smaller --lr",
             )
         outputs.append(found)
         labels.append(batch.label)
@@ -104,10 +104,10 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
 
 
 def terms_of(model: EmotionModel, outputs: Outputs) -> dict[str, NDArray[np.float32]]:
-    """The term of each modality in the fused logits: its logits times its fusion weight.
+    """Compute the term of each modality in the fused logits: its logits times its fusion weight.
 
     Returns:
-        Modality -> float32 (N, C), 0 where it is missing; they sum to the logits, up to rounding.
+        Modality -> float32 (N, C), 0 if it is missing; the terms sum to the logits up to rounding.
     """
     factors = model.term_factors(outputs.missing).T[:, :, None]
     weights = model.fusion_weights()
@@ -126,11 +126,12 @@ def loader_of(
     batches: Iterable[list[int]] | None = None,
     unverified: str = "keep",
 ) -> DataLoader[Example]:
-    """Batches of a dataset for a model.
+    """Make a DataLoader of a dataset for a model.
 
     On a GPU, batches are pinned for asynchronous copies. Workers prefetch and live as long as the
-    loader; 0 workers read in this process. A generator shuffles each epoch; ``batches`` gives the
-    rows of each batch instead of ``batch_size`` and shuffling. ``unverified``: see `TrainConfig`.
+    loader; with 0 workers this process reads. A generator shuffles each epoch; ``batches`` gives
+    the rows of each batch instead of ``batch_size`` and shuffling. ``unverified``: see
+    `TrainConfig.unverified_faces`.
     """
     join = collate_of(model.config, dataset.index.settings.text.pad_id, unverified)
     order: dict[str, Any] = {"batch_size": batch_size, "shuffle": generator is not None}
@@ -139,7 +140,7 @@ def loader_of(
     return DataLoader(
         dataset,
         **order,
-        # A generator of its own: creating an iterator draws a number from it.
+        # A separate generator, because creating an iterator draws a number from it.
         generator=generator or torch.Generator(),
         num_workers=workers,
         worker_init_fn=_ignore_signals,
@@ -151,16 +152,16 @@ def loader_of(
 
 
 def _ignore_signals(_: int) -> None:
-    """Clusters stop all processes of a job: the one that trains still needs what workers read."""
+    """Ignore signals in a worker: clusters signal all processes, but training still needs it."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
 def subset_of(dataset: ShardDataset, ids: tuple[str, ...], subset: str) -> ShardDataset:
-    """One subset of a split of a dataset.
+    """Select a subset of a split from a dataset.
 
     Raises:
-        SplitError: the subset is empty or names utterances that the shards do not have.
+        SplitError: the subset is empty or names utterances that are not in the shards.
     """
     if not ids:
         raise SplitError(
@@ -171,7 +172,7 @@ def subset_of(dataset: ShardDataset, ids: tuple[str, ...], subset: str) -> Shard
 
 
 def choose_device(name: str) -> torch.device:
-    """The device with a name; ``auto`` is CUDA if available, else the CPU.
+    """Choose a device by name; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
         UsageError: torch does not know the device or cannot use it.
@@ -183,7 +184,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"the device {name!r} cannot be used: {str(error).splitlines()[0]}",
-            "pass --device cpu, or leave it out",
+            f"the device {name!r} is not available: {str(error).splitlines()[0]}",
+            "pass --device cpu or remove --device",
         ) from error
     return device

@@ -1,9 +1,9 @@
 """Measurements with bootstrap confidence intervals, as JSON values.
 
-An interval covers other utterances of the same kind; it does not cover another seed, split or
-corpus. Utterances of one dialogue resemble each other, so drawing single utterances makes intervals
-too narrow. Drawing whole recordings or speakers respects that; with fewer than about ten of them
-the interval is rough.
+An interval covers the choice of utterances of the same kind; it does not cover another seed, split
+or corpus. Utterances of one dialogue resemble each other, so resampling single utterances makes
+intervals too narrow. Resampling whole recordings or speakers avoids that; with fewer than about ten
+of them the interval is rough.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def measurement(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any
 
 
 def numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The averages of a measurement: ``average``, and ``single_label`` without confusion."""
+    """Select the averages of a measurement: ``average``, and ``single_label`` without confusion."""
     single = measured["single_label"]
     return {
         "average": dict(measured["average"]),
@@ -85,13 +85,13 @@ def _single(
 
 
 UNITS = ("utterance", "recording", "speaker")
-# Weights in memory at a time: 32 MB.
+# Number of weights in memory at a time: 32 MB.
 _CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How to resample: the ``by`` drawn with replacement is one of `UNITS`; 0 resamples are off."""
+    """How to resample: unit ``by`` of `UNITS`, drawn with replacement; 0 resamples disable it."""
 
     resamples: int = 1000
     by: str = "utterance"
@@ -101,10 +101,10 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if self.by not in UNITS:
             raise UsageError(
-                f"unknown bootstrap unit {self.by!r}", f"pass one of {', '.join(UNITS)}"
+                f"unknown bootstrap unit {self.by!r}", f"choose from {', '.join(UNITS)}"
             )
         if self.resamples < 0:
-            raise UsageError(f"resamples is {self.resamples}, expected at least 0")
+            raise UsageError(f"resamples is {self.resamples}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def draw(predictions: Predictions, bootstrap: Bootstrap) -> Draws:
 
 
 def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Floats]:
-    """Blocks (R', N) of resamples: how often each contains each utterance.
+    """Yield blocks (R', N) of resamples: how often each contains each utterance.
 
     ``codes`` is (N,), the unit of each utterance, from 0.
     """
@@ -155,7 +155,7 @@ def weights_of(codes: NDArray[np.int64], bootstrap: Bootstrap) -> Iterator[Float
 
 
 def interval(values: Floats, level: float) -> list[float] | None:
-    """The percentile interval ``[low, high]`` of the defined values; None if there are none."""
+    """Compute the percentile interval ``[low, high]`` of the defined values; None without any."""
     there = values[~np.isnan(values)]
     if not len(there):
         return None
@@ -169,7 +169,7 @@ def intervals(values: dict[str, Floats], level: float) -> dict[str, list[float] 
 
 
 def p_value(differences: Floats) -> float | None:
-    """Twice the share of resamples on the rarer side of zero, at most 1.
+    """Compute p: twice the share of resamples on the rarer side of zero, at most 1.
 
     Zero counts on both sides, and one resample is added to each side, so it is never 0.
     """
@@ -181,7 +181,7 @@ def p_value(differences: Floats) -> float | None:
 
 
 def described(bootstrap: Bootstrap, units: int) -> dict[str, Any]:
-    """The settings as JSON values, with the number of units."""
+    """Describe the settings as JSON values, with the number of units."""
     return {**asdict(bootstrap), "units": units}
 
 
@@ -192,6 +192,6 @@ def _codes(predictions: Predictions, by: str) -> NDArray[np.int64]:
     if not all(names):
         raise UsageError(
             f"{names.count('')} of {len(names)} utterances have no {by}",
-            "resample utterances instead: --bootstrap-by utterance",
+            "resample utterances instead: pass --bootstrap-by utterance",
         )
     return np.unique(np.array(names, dtype=object), return_inverse=True)[1]

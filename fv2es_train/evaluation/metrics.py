@@ -1,6 +1,6 @@
 """Multi-label and single-label metrics, equal to scikit-learn's; docs/metrics.md explains them.
 
-scikit-learn takes a second to import, and 8 ms to check the arrays of each class.
+It does not call scikit-learn, which takes a second to import and 8 ms per class to check arrays.
 
 TP, FP, TN and FN are counted per class at its threshold:
 
@@ -8,7 +8,7 @@ TP, FP, TN and FN are counted per class at its threshold:
 accuracy               (TP + TN) / (TP + FP + TN + FN)
 balanced_accuracy      (TP / (TP + FN) + TN / (TN + FP)) / 2, which emotion papers call "weighted
                        accuracy" (CMU-MOSEI); never the same as accuracy
-precision              TP / (TP + FP), 0 where nothing was predicted
+precision              TP / (TP + FP), 0 if nothing was predicted
 recall                 TP / (TP + FN)
 f1_binary              2 TP / (2 TP + FP + FN), of the class itself
 f1_weighted            F1 of the positives and of the negatives, weighted by their counts
@@ -18,18 +18,20 @@ auc                    area under the ROC curve; needs no threshold
 An average is the unweighted mean over classes (macro); the average of f1_binary is scikit-learn's
 macro F1 if every class is defined. A class without a positive utterance in the subset has only
 accuracy and f1_weighted; a class without a negative has no balanced_accuracy and no auc. An
-undefined value is None (null in JSON) and does not enter the average.
+undefined value is None (null in JSON), and the average leaves it out.
 
-If each utterance has exactly one class, the largest logit is chosen. With K the confusion matrix
-(true class by chosen class), N its sum and F1(c) the F1 of class c against all others:
+If each utterance has exactly one class, the class with the largest logit is predicted. K is the
+confusion matrix (true class by predicted class), N its sum, F1(c) the F1 of class c against the
+others:
 
 =====================  ===========================================================================
 accuracy               sum of the diagonal of K / N; "weighted accuracy" (WA) in speech emotion
-                       papers, where it is weighted by the number of utterances
+                       papers, because the number of utterances weights each class
 balanced_accuracy      mean over the classes that occur of K(c, c) / sum of row c; "unweighted
                        accuracy" (UA), unweighted average recall (UAR)
 f1_weighted            mean of F1(c), weighted by the number of utterances of c
-f1_macro               plain mean of F1(c) over the classes that occur or are chosen
+f1_macro               unweighted mean of F1(c) over the classes that occur or are
+                       predicted
 =====================  ===========================================================================
 """
 
@@ -64,8 +66,8 @@ NO_EVIDENCE = 0.5
 _BINS = 15
 Ties = Literal["middle", "lowest"]
 # Which of several equally good thresholds to take. The published evaluation takes the lowest. The
-# best F1 often holds over a wide range, and new utterances cross its edges first: the middle (the
-# lower of two) keeps away from both edges.
+# best F1 often holds over a wide range, and new utterances cross its edges first, so the middle
+# (the lower of two) is more robust.
 TIES: Ties = "middle"
 
 
@@ -74,11 +76,11 @@ def fit_thresholds(
 ) -> NDArray[np.float64]:
     """Choose the threshold with the best binary F1 for each class; call it on valid only.
 
-    A class is predicted where its probability, (N, C), is above the threshold. See `TIES` for
-    ``ties``.
+    A class is predicted if its probability, (N, C), is above the threshold. ``ties`` is one of
+    `TIES`.
 
     Returns:
-        float64 (C,), values of 0.05, 0.10 ... 0.95; 0.5 for a class without a positive.
+        float64 (C,), each one of 0.05, 0.10 ... 0.95; 0.5 for a class without a positive.
     """
     truth = label.astype(np.bool_)
     predicted = probability > np.reshape(GRID, (-1, 1, 1))
@@ -146,14 +148,14 @@ def measure_predicted(
 def measure_counts(
     hits: Floats, named: Floats, positives: Floats, total: Floats, auc: Floats
 ) -> dict[str, Floats]:
-    """Each of `METRICS` of counts of any one shape, in that shape; NaN where undefined.
+    """Compute each of `METRICS` from counts of equal shape, in that shape; NaN if undefined.
 
     Args:
         hits: true positives.
         named: predicted positives.
         positives: utterances that have the class.
         total: utterances.
-        auc: area under the ROC curve; anything where it is undefined.
+        auc: area under the ROC curve; any value if it is undefined.
     """
     negatives, wrong = total - positives, positives + named - 2 * hits
     rejected = total - hits - wrong
@@ -175,16 +177,16 @@ def measure_counts(
 
 
 def quotient(above: Floats, below: Floats) -> Floats:
-    """The quotient, 0 if the divisor is 0."""
+    """Divide; 0 if the divisor is 0."""
     found: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return found
 
 
 def _auc(truth: NDArray[np.uint8], probability: NDArray[np.float64]) -> float:
-    """Area under the ROC curve; rounded as by scikit-learn, which leaves collinear points out."""
+    """Area under the ROC curve; rounded as in scikit-learn, which drops collinear points."""
     order = np.argsort(-probability)
     ranked = probability[order]
-    # Equal probabilities are one step of the curve.
+    # Equal probabilities form one step of the curve.
     steps = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
     hits = np.cumsum(truth[order], dtype=np.float64)[steps]
     curve = np.stack([steps + 1 - hits, hits])
@@ -214,9 +216,9 @@ LABEL_SETS = (
 def label_sets(
     label: NDArray[np.uint8], predicted: NDArray[np.uint8], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Each of `LABEL_SETS`, float64 (R,), of labels (N, C) with weights (R, N).
+    """Compute each of `LABEL_SETS`, float64 (R,), for labels (N, C) with weights (R, N).
 
-    They compare the classes of an utterance as a set: docs/metrics.md has the formulas.
+    These metrics compare the classes of an utterance as a set; docs/metrics.md has the formulas.
     """
     truth, named = label.astype(np.bool_), predicted.astype(np.bool_)
     both, either = (truth & named).sum(axis=1), (truth | named).sum(axis=1)
@@ -238,10 +240,10 @@ SINGLE_METRICS = ("accuracy", "balanced_accuracy", "f1_weighted", "f1_macro")
 def calibration_error(
     label: NDArray[np.uint8], probability: NDArray[np.float64], rule: Rule
 ) -> float:
-    """Expected calibration error in 15 bins of equal width (Naeini et al. 2015).
+    """Compute the expected calibration error in 15 bins of equal width (Naeini et al. 2015).
 
-    Of the most probable class if one class is decided (rule ``largest``), otherwise the mean over
-    the classes. Arrays are (N, C).
+    With the rule ``largest`` it is that of the most probable class, otherwise the mean over the
+    classes. Arrays are (N, C).
     """
     if rule == "largest":
         rows, top = np.arange(len(label)), probability.argmax(axis=1)
@@ -257,7 +259,7 @@ def calibration_error(
 def why_not_single(label: NDArray[np.uint8]) -> str:
     """Why single-label metrics do not apply to labels (N, C); an empty string if they do."""
     if label.shape[1] < 2:
-        return "there is only one class to choose from"
+        return "there is only one class"
     others = int((label.sum(axis=1) != 1).sum())
     if others:
         return f"{others} of {len(label)} utterances have no class or more than one"
@@ -270,8 +272,8 @@ def measure_single(
     """Measure the class with the largest logit (N, C); the first class wins a tie.
 
     Returns:
-        JSON-ready: each of `SINGLE_METRICS`, and ``confusion``: ``classes`` and ``counts``, a
-        list per true class of how many utterances were assigned to each class.
+        JSON-ready: each of `SINGLE_METRICS`, and ``confusion``: ``classes`` and ``counts``, for
+        each true class, the number of utterances predicted as each class.
     """
     classes = len(names)
     pairs = label.argmax(axis=1) * classes + logits.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""The model card of a run, RUN/README.md, in the form that model hubs show. Has no local path."""
+"""The model card of a run, RUN/README.md, in the form of model hubs. Contains no local path."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _OTHER_LICENCE = "The corpus has a licence of its own, which decides whether thi
 _PACKAGES = ("torch", "transformers", "timm", "numpy")
 _NOT_FOR = "Not for decisions about people; see [what it is not for](#what-it-is-not-for)."
 _LIMITS = """\
-- It was measured on the subsets named above only. Other speakers, languages, cameras and
-  microphones, and emotion that is not acted, were not measured.
+- It was measured only on the subsets named above, not on other speakers, languages, cameras and
+  microphones, nor on emotion that is not acted.
 - It predicts how raters would label a clip, not what a person feels. Do not use it for decisions
   about people: hiring, teaching, policing, health or credit.
-- {what} on valid; they fit less well where classes are distributed differently."""
+- {what} on valid; they fit less well if the class distribution differs."""
 _FITTED = {"thresholds": "Thresholds were fitted", "largest": "Probabilities were calibrated"}
 
 
@@ -48,9 +48,9 @@ def write_card(
     split: Split,
     summary: dict[str, Any],
 ) -> None:
-    """Write the card of a finished run; apart from times it depends on the run alone.
+    """Write the card of a finished run; apart from times it depends only on the run.
 
-    ``summary`` is that of the training, with the measurements ``valid`` and ``test``.
+    ``summary`` is the result of the training, with the measurements ``valid`` and ``test``.
 
     Raises:
         OutputError: the file cannot be written.
@@ -88,7 +88,7 @@ def write_card(
 
 
 def _front(corpora: Sequence[str]) -> str:
-    """The YAML header that model hubs read."""
+    """The YAML front matter for model hubs."""
     tags = ["emotion-recognition", "multimodal", *corpora]
     metrics = ["accuracy", "f1", "roc_auc"]
     listed = [("tags", tags), ("metrics", metrics)]
@@ -107,7 +107,7 @@ def _metrics(summary: dict[str, Any]) -> str:
         rows.append([f"single_label.{metric}", *values])
     drawn = measured[0][1]["bootstrap"]
     note = (
-        f"Brackets hold {100 * drawn['level']:g} % intervals from {drawn['resamples']} resamples "
+        f"Brackets show {100 * drawn['level']:g} % intervals from {drawn['resamples']} resamples "
         "of utterances; utterances of one recording resemble each other, so the true intervals are "
         "wider. Thresholds and the epoch were chosen on valid, so metrics on valid are optimistic."
     )
@@ -166,7 +166,7 @@ def _data(
 
 
 def _source(source: Provenance) -> str:
-    """What data the run was trained on, in one sentence."""
+    """The data that the run was trained on, in one sentence."""
     corpus = f"Trained on the corpus {source.name}" + (source.version and f" {source.version}")
     if source.generated:
         return f"{corpus}: generated data that show no real person."
@@ -174,14 +174,14 @@ def _source(source: Provenance) -> str:
 
 
 def _leakage(audit: Audit, split: Split) -> str:
-    """What the measured subset shares with train, in one sentence."""
+    """The overlap of the measured subset with train, in one sentence."""
     of = "test" if split.ids("test") else "valid"
     pair = next(pair for pair in audit.pairs if (pair.of, pair.within) == (of, "train"))
     found = {shared.kind: shared for shared in pair.shared}
     parts = [
         f"{_shared(found[kind])} share a {kind} with train"
         if found[kind].of > found[kind].unknown
-        else f"whether they share a {kind} with train is not known"
+        else f"it is unknown whether they share a {kind} with train"
         for kind in ("recording", "speaker", "transcript")
     ]
     return f"Of the {of} utterances (split {split.recipe!r}) {'; '.join(parts)}."
@@ -226,7 +226,7 @@ def _soft(summary: dict[str, Any]) -> list[str]:
     count = summary["without_votes"]
     if count is None:
         return []
-    return [f"- targets: the shares of the raters; the label for {count} utterances without votes"]
+    return [f"- targets: rater shares; the label for {count} utterances without votes"]
 
 
 def _settings(title: str, values: dict[str, Any]) -> str:
@@ -265,6 +265,6 @@ def _number(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    # A bar within a cell would end it.
+    # A bar would end the cell.
     every = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in every)

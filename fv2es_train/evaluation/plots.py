@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.predictions import Predictions
 
 _TRAIN, _VALID, _F1 = "#4477aa", "#cc6677", "#228833"
-# Letters of the longest class name that fits below its column.
+# Length in letters of the longest class name that fits below its column.
 _LONG = 5
 
 
@@ -50,9 +50,9 @@ def draw_curves(history: Sequence[dict[str, Any]], best_epoch: int, path: Path) 
 def draw_predictions(predictions: Predictions, path: Path) -> None:
     """Plot the confusion matrix as PNG.
 
-    If each utterance has one class: the confusion matrix of the largest logit. Otherwise the
-    co-occurrence matrix: how many utterances of the row's class are predicted to have the
-    column's class; a row need not sum to its number of utterances.
+    If each utterance has one class, this is the confusion matrix of the largest logit. Otherwise it
+    is the co-occurrence matrix: how many utterances with the class of the row are predicted to have
+    the class of the column; a row need not sum to its number of utterances.
 
     Raises:
         OutputError: the file cannot be written.
@@ -66,7 +66,7 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
         chosen = predictions.predicted.astype(np.int64)
         title, across = "co-occurrence", "predicted class (above its threshold)"
     classes, letters = predictions.classes, max(map(len, predictions.classes))
-    # A letter is about a tenth of an inch wide; long names below the columns are slanted.
+    # A letter is about 0.1 inch wide; long names below the columns are rotated.
     below = 0.55 + (0.08 * letters if letters > _LONG else 0)
     size = (2.6 + 0.75 * len(classes) + 0.1 * letters, 1.6 + 0.6 * len(classes) + below)
     figure = _figure(*size, left=1.0 + 0.1 * letters, right=0.4, bottom=below, top=0.35)
@@ -79,7 +79,7 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
 def _draw_counts(
     axes: Any, counts: NDArray[np.int64], support: NDArray[np.int64], classes: Sequence[str]
 ) -> None:
-    """One cell per pair: the count, coloured by its share of the row's utterances."""
+    """Draw one cell per pair: the count, coloured by its share of the row."""
     share = counts / np.maximum(support, 1)[:, None]
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     places = range(len(classes))
@@ -95,8 +95,8 @@ def _draw_counts(
 
 
 def _figure(width: float, height: float, **margins: float) -> Any:
-    """A figure with its size and margins in inches: a layout engine draws everything twice."""
-    # The object-oriented interface: no window, no global state.
+    """Make a figure with size and margins in inches; a layout engine would draw it twice."""
+    # The object-oriented interface opens no window and has no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -2,8 +2,8 @@
 
 The columns are ``id``, ``recording``, ``speaker``, ``session``; for each class ``true_CLASS``,
 ``predicted_CLASS`` (0 or 1), ``probability_CLASS`` and ``logit_CLASS``; for each rating that the
-run learned ``rated_NAME`` and ``rating_NAME``. Numbers round-trip exactly; so do texts, whose cells
-`csv_text.neutral` makes.
+run learned ``rated_NAME`` and ``rating_NAME``. Numbers round-trip exactly, and so do texts, which
+`csv_text.neutral` writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PARTS = {
     "probability": "probability",
     "logit": "logits",
 }
-# Of each rating: that of the corpus, and that of the run.
+# For each rating: the value of the corpus, and that of the run.
 _RATED = ("rated", "rating")
 _DTYPES = {"true": "u1", "predicted": "u1", "probability": "f8", "logit": "f4"}
 
@@ -46,12 +46,12 @@ class Predictions:
 
     Attributes:
         truth: uint8 (N, C), 1 where the class holds.
-        predicted: uint8 (N, C), 1 where the run's `Decision` decides the class.
+        predicted: uint8 (N, C), 1 where the `Decision` of the run predicts the class.
         probability: float64 (N, C), in [0, 1].
         logits: float32 (N, C).
         rating_names: the R ratings that the run learned.
-        rated: float32 (N, R), those of the corpus, NaN where unknown.
-        rating: float32 (N, R), those of the run.
+        rated: float32 (N, R), ratings of the corpus, NaN where unknown.
+        rating: float32 (N, R), ratings predicted by the run.
     """
 
     classes: tuple[str, ...]
@@ -81,7 +81,7 @@ class Predictions:
         return len(self.ids)
 
     def take(self, rows: Sequence[int]) -> Predictions:
-        """The predictions of these rows, in this order."""
+        """Select the predictions of these rows, in this order."""
         names: dict[str, Any] = {
             name: tuple(getattr(self, name)[row] for row in rows) for name in _NAMES
         }
@@ -90,22 +90,22 @@ class Predictions:
 
 
 def file_of(run: Path, subset: str) -> Path:
-    """The file that holds a run's predictions of a subset."""
+    """The file of a run with its predictions for a subset."""
     return run / FOLDER / f"{subset}.csv"
 
 
 def held_out(
     runs: Sequence[Path], ids: Sequence[str], classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Probabilities of the utterances that are in the test subset of one of some runs.
+    """Read probabilities of utterances that are in the test subset of at least one run.
 
     Args:
-        runs: their directories, e.g. of the folds of a cross-validation.
-        ids: the utterances.
-        classes: their classes, in this order those of each run.
+        runs: run directories, e.g. the folds of a cross-validation.
+        ids: the N utterances.
+        classes: the C classes; each run must have the same, in this order.
 
     Returns:
-        (N, C), the mean of the runs; NaN where the utterance is in no test subset.
+        (N, C), the mean over the runs; NaN for an utterance in no test subset.
 
     Raises:
         UsageError: a run has other classes.
@@ -117,9 +117,9 @@ def held_out(
         found = read_predictions(file_of(run, "test"))
         if found.classes != tuple(classes):
             raise UsageError(
-                f"{run} predicts {', '.join(found.classes)}, and the dataset has "
-                f"{', '.join(classes)}",
-                "take runs that were trained on this dataset",
+                f"{run} predicts the classes {', '.join(found.classes)}, expected those of the "
+                f"dataset: {', '.join(classes)}",
+                "pass runs that were trained on this dataset",
             )
         there = [row for row, name in enumerate(found.ids) if name in place]
         rows = [place[found.ids[row]] for row in there]
@@ -131,14 +131,14 @@ def held_out(
 
 
 def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict[str, int] | None:
-    """Refuse a subset with utterances of the training, unless it goes by the name they had there.
+    """Reject a subset with utterances of the training, except in the same subset there.
 
     Returns:
-        ``train`` and ``valid`` -> how many of the utterances are in that subset of the run's own
-        split; None for a run that does not know its ids.
+        ``train`` and ``valid`` -> how many of the utterances are in that subset of the split of the
+        run; None for a run that has not stored its ids.
 
     Raises:
-        TrainError: there are some, and ``allow`` is off.
+        TrainError: such utterances exist, and ``allow`` is false.
     """
     seen = overlap(run, ids)
     found = {name: count for name, count in seen.items() if count and name != subset}
@@ -147,8 +147,8 @@ def refuse_seen(run: Path, ids: Sequence[str], subset: str, allow: bool) -> dict
             f"{count} in the run's {name} subset" for name, count in found.items()
         )
         raise TrainError(
-            f"{run}: of {len(ids)} {subset} utterances, {listed}",
-            "evaluate on utterances that it has not seen, or pass --allow-seen",
+            f"{run} has seen some of the {len(ids)} {subset} utterances: {listed}",
+            "evaluate on utterances that the run has not seen, or pass --allow-seen",
         )
     return seen or None
 
@@ -172,7 +172,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         for part in _RATED
     ]
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        # Numbers stay as they are, also negative ones.
+        # Numbers need no escaping, also negative ones.
         rows = zip(*[map(neutral, values) for values in names], *numbers, strict=True)
         file.writelines(f"{csv_line(row)}\n" for row in ([*_HEAD, *named], *rows))
 
@@ -181,8 +181,8 @@ def read_predictions(path: Path) -> Predictions:
     """Read what `write_predictions` wrote.
 
     Raises:
-        UsageError: there is no such file.
-        TrainError: the file is not one of ours, or is damaged.
+        UsageError: the file does not exist.
+        TrainError: the file is foreign or damaged.
     """
     if not path.is_file():
         raise UsageError(
@@ -204,7 +204,7 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     if tuple(header[: len(_HEAD)]) != _HEAD:
         raise ValueError(f"the first columns are {header[: len(_HEAD)]}, expected {list(_HEAD)}")
     names = header[len(_HEAD) :]
-    # The columns of a class begin with its true label.
+    # The columns of a class start with its true label.
     count = next(
         (n for n in range(0, len(names), len(_PARTS)) if not names[n].startswith("true_")),
         len(names),
@@ -244,30 +244,30 @@ def join(parts: Sequence[Predictions]) -> Predictions:
 
 
 def align(predictions: Predictions, like: Predictions, run: str, first: str) -> Predictions:
-    """Put predictions into the order of another run on the same utterances.
+    """Reorder predictions like those of another run on the same utterances.
 
-    ``run`` and ``first`` name the two runs in messages.
+    ``run`` and ``first`` are the names of the two runs for messages.
 
     Raises:
-        UsageError: utterances, classes or labels differ; the message names the first difference.
+        UsageError: utterances, classes or labels differ; the message states the first difference.
     """
     remedy = "compare runs that were measured on the same subset of the same split and labels"
     if predictions.classes != like.classes:
         ours, theirs = (", ".join(found.classes) for found in (predictions, like))
-        raise UsageError(f"{run} has the classes {ours}; {first} has {theirs}", remedy)
+        raise UsageError(f"{run} has the classes {ours}, but {first} has {theirs}", remedy)
     place = {name: row for row, name in enumerate(predictions.ids)}
     apart = sorted(set(place) ^ set(like.ids))
     if apart:
         raise UsageError(
             f"{run} was measured on {len(predictions)} utterances, {first} on {len(like)}; "
-            f"{len(apart)} of them are in only one run, first {apart[0]!r}",
+            f"{len(apart)} of them are in only one of the runs, the first is {apart[0]!r}",
             remedy,
         )
     ordered = predictions.take([place[name] for name in like.ids])
     differ = np.flatnonzero((ordered.truth != like.truth).any(axis=1))
     if len(differ):
         raise UsageError(
-            f"{run} and {first} have different labels for {len(differ)} utterance(s), first "
+            f"{run} and {first} have different labels for {len(differ)} utterance(s), the first is "
             f"{like.ids[differ[0]]!r}",
             remedy,
         )

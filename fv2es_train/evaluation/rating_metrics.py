@@ -4,15 +4,15 @@ With y the true and p the predicted values of N utterances:
 
 =========  =========================================================================================
 mae        mean of abs(p - y)
-pearson    covariance / product of the standard deviations; None where one of them is 0
+pearson    covariance / product of the standard deviations; None if one of them is 0
 ccc        2 covariance / (variance of y + variance of p + (mean of y - mean of p) ** 2), Lin 1989,
-           doi:10.2307/2532051; None where it is 0 / 0
+           doi:10.2307/2532051; None if it is 0 / 0
 =========  =========================================================================================
 
-For a sentiment from -3 to 3, as in CMU-MOSEI, papers report two-class metrics in two conventions:
+For a sentiment from -3 to 3, as in CMU-MOSEI, papers report two-class metrics by two conventions:
 ``negative`` against the rest (Acc-2 "with zero", Zadeh et al. 2018), and ``negative`` against
-``positive`` without utterances of exactly 0 (Tsai et al. 2019), and Acc-7: equal when clipped to
--3 to 3 and rounded, a half to the even number.
+``positive`` without utterances of exactly 0 (Tsai et al. 2019). They also report Acc-7: the share
+of equal values after clipping to -3 to 3 and rounding half to even.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RATING_METRICS = ("ccc", "pearson", "mae")
 SENTIMENT_METRICS = ("acc2_nonnegative", "f1_nonnegative", "acc2_nonzero", "f1_nonzero", "acc7")
-# The rating that has the metrics of a sentiment.
+# The rating for which the sentiment metrics are computed.
 SENTIMENT = "sentiment"
 
 
@@ -41,12 +41,12 @@ def measure_ratings(
     predicted: Mapping[str, NDArray[np.float32]],
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    """Measure each predicted rating on the utterances that have it.
+    """Measure each predicted rating on the utterances with a true value.
 
     Args:
         truth: name -> float32 (N,), NaN where unknown.
         predicted: name -> float32 (N,).
-        bootstrap: utterances are resampled, whatever its unit.
+        bootstrap: how to resample; its unit is ignored, utterances are drawn.
 
     Returns:
         JSON-ready: name -> ``n``, each of `RATING_METRICS`, their ``interval`` and for a sentiment
@@ -72,7 +72,7 @@ def measure_ratings(
 def mean_ccc(
     truth: Mapping[str, NDArray[np.float32]], predicted: Mapping[str, NDArray[np.float32]]
 ) -> float | None:
-    """The mean of ``ccc`` over the predicted ratings; None where all are undefined."""
+    """Compute the mean of ``ccc`` over the predicted ratings; None if all are undefined."""
     found = measure_ratings(truth, predicted, Bootstrap(resamples=0)).values()
     there = [values["ccc"] for values in found if values["ccc"] is not None]
     return float(np.mean(there)) if there else None
@@ -80,7 +80,7 @@ def mean_ccc(
 
 def _moments(truth: Floats, predicted: Floats, weights: Floats) -> dict[str, Floats]:
     """Each of `RATING_METRICS`, (R,), with weights (R, N); NaN where undefined."""
-    # Around their mean, so that no digit is lost in differences of large sums.
+    # Centre the values first, so that differences of large sums lose no digits.
     centre = truth.mean()
     y, p = truth - centre, predicted - centre
     rows = np.stack([y, p, y * y, p * p, y * p, np.abs(p - y)], axis=1)
@@ -104,7 +104,7 @@ def _sentiment(truth: Floats, predicted: Floats) -> dict[str, float | None]:
 
 
 def _two(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[float, float]:
-    """Accuracy, and the F1 of both classes weighted by their counts."""
+    """Accuracy, and F1 of both classes, weighted by their counts."""
     scores = []
     for t, p in ((truth, predicted), (~truth, ~predicted)):
         scores.append(2 * (t & p).sum() / max(t.sum() + p.sum(), 1) * t.mean())

@@ -24,15 +24,15 @@ def runs_body(
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     metric: str,
 ) -> list[str]:
-    """The parts of the page of the runs below a directory.
+    """Make the parts of the page of the runs below a directory.
 
     Args:
-        directory: as the user gave it.
-        head: of the table of runs.
-        rows: of that table, one for each run; the first cell is the run's name.
-        runs: what `list_runs` gives.
-        histories: name -> the epochs of a run, as in its history.jsonl.
-        metric: the averaged metric that is drawn.
+        directory: the directory, as the user gave it.
+        head: header of the table of runs.
+        rows: rows of that table, one per run; the first cell is the name of the run.
+        runs: result of `list_runs`.
+        histories: name -> epochs of a run, as in its history.jsonl.
+        metric: the averaged metric to draw.
     """
     names = [row[0] for row in rows]
     alone = len(runs) == 1 and Path(runs[0]["run"]) == directory
@@ -45,13 +45,14 @@ def runs_body(
             body.append(f"<p><b>{html.escape(name)}</b>: {html.escape(run['error'])}</p>")
         if run["seen"]:
             body.append(
-                f"<p><b>{html.escape(name)}</b> has seen {run['seen']} utterances of test.</p>"
+                f"<p><b>{html.escape(name)}</b> was trained or validated on "
+                f"{run['seen']} utterances of test.</p>"
             )
     return body
 
 
 def measured_body(test: Mapping[str, Any]) -> list[str]:
-    """The parts of a run's page about its classes, from its measurement of test."""
+    """Make the part of a run's page about its classes, from its measurement on test."""
     if test.get("ratings_alone"):
         return []
     of_class = test["per_class"].items()
@@ -64,7 +65,7 @@ def measured_body(test: Mapping[str, Any]) -> list[str]:
             for true, row in zip(names, confusion["counts"], strict=True)
             for predicted, count in zip(names, row, strict=True)
         ]
-        title = "What is predicted for each label"
+        title = "Predictions for each label"
         charts.append(matrix(title, cells, "predicted", "labelled", "utterances"))
     head = ("class", "utterances", *METRICS)
     rows = [
@@ -79,7 +80,7 @@ def _rounded(value: float | None) -> str:
 
 
 def comparison_body(found: Mapping[str, Any]) -> list[str]:
-    """The parts of the page of a comparison, as `compare` gives it."""
+    """Make the parts of the page of a comparison, from the result of `compare`."""
     baseline = found["runs"][0]["run"]
     rows = [
         {
@@ -93,7 +94,7 @@ def comparison_body(found: Mapping[str, Any]) -> list[str]:
         for metric, value in other["average"].items()
         if value["interval"]
     ]
-    title = f"Differences to {Path(baseline).name}, with their intervals"
+    title = f"Differences from {Path(baseline).name}, with intervals"
     chart = ranges(title, rows, "metric", "difference", "from", "to")
     return [
         f"<h1>Comparison on {html.escape(found['subset'])}</h1>",

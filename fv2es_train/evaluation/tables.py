@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _KINDS = (("average", METRICS), ("single_label", SINGLE_METRICS))
-# What a narrow terminal is not shown, the first one first.
+# Columns that a narrow terminal hides, in this order.
 _OPTIONAL = (
     *("precision", "recall", "f1_weighted", "balanced_accuracy", "single_label.f1_macro"),
     *("single_label.balanced_accuracy", "single_label.f1_weighted", "threshold", "accuracy"),
@@ -21,13 +21,13 @@ _OPTIONAL = (
 
 
 def format_metrics(result: Mapping[str, Any], form: Form = "table", wide: bool = False) -> str:
-    """The tables of what `metrics.measure`, `evaluate` or `measurement` returned."""
+    """Format the result of `metrics.measure`, `evaluate` or `measurement` as tables."""
     return shown(_metric_blocks(result), form, wide)
 
 
 def _metric_blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     if result.get("ratings_alone"):
-        yield from (ratings_table(result["ratings"]), "classes were not learned")
+        yield from (ratings_table(result["ratings"]), "the run learned no classes")
         return
     fitted = result.get("thresholds", {}) if result.get("rule") != "largest" else {}
     rows = [
@@ -43,7 +43,7 @@ def _metric_blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     averages += _edges(result.get("interval"), METRICS, ["", ""])
     yield Table(["class", "support", "threshold", *METRICS], rows, averages, "", _OPTIONAL)
     if absent := result["absent_classes"]:
-        yield f"no utterance of {', '.join(absent)}: averages that need one leave them out"
+        yield f"no utterance has {', '.join(absent)}; averages that need one leave it out"
     if seen := {n: c for n, c in (result.get("seen") or {}).items() if c and result["subset"] != n}:
         listed = ", ".join(f"{count} in {name}" for name, count in seen.items())
         yield f"the run has seen utterances of this subset: {listed}"
@@ -72,7 +72,7 @@ def ratings_table(ratings: Mapping[str, Any]) -> Table:
 
 
 def raters_line(raters: Mapping[str, Any]) -> str:
-    """What `agreement.agreement` found, in one sentence."""
+    """Format the result of `agreement.agreement` as one sentence."""
     (agreed,), ceiling = _cells(raters, ["alpha"]), raters["ceiling"]
     pairs = zip(ceiling, _cells(ceiling, ceiling), strict=True)
     metrics = ", ".join(f"{name} {value}" for name, value in pairs)
@@ -83,12 +83,12 @@ def raters_line(raters: Mapping[str, Any]) -> str:
 
 
 def shares_line(shares: Mapping[str, Any]) -> str:
-    """What `agreement.measure_shares` found, in one sentence."""
+    """Format the result of `agreement.measure_shares` as one sentence."""
     named = zip(
         ("cross entropy", "KL", "Jensen-Shannon"), _cells(shares, SHARE_METRICS), strict=True
     )
     metrics = ", ".join(f"{name} {value}" for name, value in named)
-    return f"distance to the shares of the raters of {shares['n']} utterances: {metrics}"
+    return f"distance to the rater shares of {shares['n']} utterances: {metrics}"
 
 
 def format_groups(by: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def format_comparison(found: Mapping[str, Any], form: Form = "table", wide: bool
 def comparison_tables(
     found: Mapping[str, Any],
 ) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-    """Title, head and rows of each table of a comparison: the runs, then the differences."""
+    """Title, header and rows of each table of a comparison: the runs, then the differences."""
     runs, parts = found["runs"], _kinds(found["runs"])
     rows = [[run["run"], str(run["n"]), *_both(run, parts)] for run in runs]
     yield "Runs", ["run", "n", *_headers(parts)], rows
@@ -130,7 +130,7 @@ def comparison_tables(
 
 
 def format_folds(found: Mapping[str, Any]) -> str:
-    """The table of `fv2es train --folds`: each fold, mean, standard deviation, pooled."""
+    """Format the table of `fv2es train --folds`: each fold, mean, standard deviation, pooled."""
     done = [fold for fold in found["folds"] if fold["test"]]
     parts = _kinds([fold["test"] for fold in done])
     rows = [[f["fold"], str(f["test"]["n"]), *_both(f["test"], parts)] for f in done]
@@ -164,7 +164,7 @@ def _single_blocks(result: Mapping[str, Any]) -> Iterator[Block]:
 def _edges(
     found: Mapping[str, Any] | None, metrics: Iterable[str], blank: Sequence[str]
 ) -> list[list[str]]:
-    """The lower and the upper end of the intervals as two rows."""
+    """Format the lower and upper ends of the intervals as two rows."""
     if found is None:
         return []
     ends = [{m: found[m] and found[m][end] for m in metrics} for end in (0, 1)]

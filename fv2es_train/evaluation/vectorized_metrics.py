@@ -1,7 +1,7 @@
-"""Metrics of many weightings of the same utterances at once, as matrix products.
+"""Metrics for many weightings of the same utterances at once, by matrix products.
 
-A resample is a row of weights (how often each utterance was drawn), a group is a row of zeros and
-ones. With unit weights the values equal those of `metrics`.
+The weights of a resample state how often each utterance was drawn; those of a group are 0 or 1.
+With unit weights the values equal those of `metrics`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class VectorizedMetrics:
         self._truth = truth
         self._order = np.argsort(predictions.probability, axis=0, kind="stable")
         ranked = np.take_along_axis(predictions.probability, self._order, axis=0)
-        # Where a new value begins: equal probabilities are one step of the ROC curve.
+        # Start of each distinct value: equal probabilities form one step of the ROC curve.
         self._steps = [np.flatnonzero(np.diff(column, prepend=-1.0)) for column in ranked.T]
         self.single = not why_not_single(predictions.truth)
         true, chosen = predictions.truth.argmax(axis=1), predictions.logits.argmax(axis=1)
         self._confused = np.eye(self.classes**2)[true * self.classes + chosen]
 
     def averages(self, weights: Floats) -> dict[str, Floats]:
-        """Metric -> (R,), the averages over classes, see `metrics`; NaN if no class has a value."""
+        """Metric -> (R,), averages over classes, see `metrics`; NaN if no class has a value."""
         total = weights.sum(axis=1, keepdims=True)
         hits, named, positives = np.split(weights @ self._cells, 3, axis=1)
         auc = self._auc(weights, positives, total - positives)
@@ -68,7 +68,7 @@ class VectorizedMetrics:
 
 
 def of_confusion(confusion: Floats) -> dict[str, Floats]:
-    """Metric -> (R,), the single-label metrics of matrices (R, C, C): true class by chosen one."""
+    """Metric -> (R,), single-label metrics of matrices (R, C, C): true by predicted class."""
     true, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
     right, total = np.diagonal(confusion, axis1=1, axis2=2), true.sum(axis=1)
     f1 = quotient(2 * right, true + chosen)
@@ -81,13 +81,13 @@ def of_confusion(confusion: Floats) -> dict[str, Floats]:
 
 
 def gather(parts: Iterable[dict[str, Floats]]) -> dict[str, Floats]:
-    """Concatenate values that were computed for some rows of weights at a time."""
+    """Concatenate metrics that were computed for blocks of weights."""
     found = list(parts)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def plain(values: dict[str, Floats], row: int) -> dict[str, Any]:
-    """The values of one row as JSON values; NaN becomes None."""
+    """Convert one row to JSON values; NaN becomes None."""
     return {n: None if np.isnan(v[row]) else float(v[row]) for n, v in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: RUN/best and RUN/last, with weights as safetensors and all else as JSON."""
+"""Checkpoints: RUN/best and RUN/last, with weights as safetensors and the rest as JSON."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ REST = "rest.safetensors"
 _MOST_BYTES = 64 << 20
 # Values of a checkpoint that are plain JSON.
 _PLAIN = ("split_digest", "epoch", "metrics", "fv2es_version")
-# Settings of a tokenizer, which converted weights do not know.
+# Settings of a tokenizer, which converted weights lack.
 _TOKENIZER = ("text.tokenizer", "text.vocabulary_sha256", "text.vocabulary_size")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and what is needed to use it as it was evaluated.
+    """A model, with all that is needed to use it as it was evaluated.
 
     Attributes:
         model: the network; its ``config`` has its sizes and classes.
-        train: how it was trained.
-        settings: how the shards of its training were prepared.
-        decision: how its logits become probabilities and decided classes.
+        train: configuration of its training.
+        settings: settings of the shards that it was trained on.
+        decision: turns its logits into probabilities and predicted classes.
         split_digest: digest of the split it was trained on; empty if unknown.
         epoch: the epoch after which it was saved, from 1; 0 for converted weights.
         metrics: average metrics on the valid subset after that epoch.
-        fv2es_version: version that wrote it.
+        fv2es_version: version that wrote the checkpoint.
         which: ``best`` or ``last``.
         thresholds_fitted: whether the decision is fitted on the valid subset; False for converted
             weights, whose thresholds are all 0.5.
@@ -72,15 +72,16 @@ class Checkpoint:
         return self.decision.thresholds
 
     def check(self, settings: PrepSettings, label_classes: tuple[str, ...]) -> None:
-        """Make sure that shards were prepared like those of the training.
+        """Check that shards were prepared like those of the training.
 
         Raises:
-            SettingsError: a setting or the classes differ; the first one is named.
+            SettingsError: a setting or the classes differ; the message names the first difference.
         """
         ours, theirs = self.model.config.label_classes, tuple(label_classes)
         if ours != theirs:
             raise SettingsError(
-                f"the run has the classes {', '.join(ours)}; the shards have {', '.join(theirs)}",
+                f"the run has the classes {', '.join(ours)}, but the shards have "
+                f"{', '.join(theirs)}",
                 "evaluate on shards prepared with the classes of the run, in the same order",
             )
         known = self.settings.text.is_known
@@ -89,7 +90,8 @@ class Checkpoint:
         for path, (trained, found) in self.settings.differences(settings).items():
             if known or path not in _TOKENIZER:
                 raise SettingsError(
-                    f"the run was trained on shards with {path} = {trained!r}; these have "
+                    f"the run was trained on shards with {path} = {trained!r}, but these shards "
+                    "have "
                     f"{found!r}",
                     "evaluate on shards prepared with the settings of the run",
                 )
@@ -99,8 +101,8 @@ class Checkpoint:
         if known is not None and settings.text.vocabulary_size > known:
             raise SettingsError(
                 f"the shards' tokenizer {settings.text.tokenizer!r} has "
-                f"{settings.text.vocabulary_size} token ids, the run's text encoder accepts "
-                f"{known}",
+                f"{settings.text.vocabulary_size} token ids, but the text encoder of the run "
+                f"accepts {known}",
                 "evaluate on shards prepared with the tokenizer of the run's text encoder",
             )
 
@@ -108,16 +110,16 @@ class Checkpoint:
 def save_checkpoint(
     run: Path, checkpoint: Checkpoint, rest: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
-    """Replace RUN/best or RUN/last by a directory that is complete; return it.
+    """Write RUN/best or RUN/last atomically; return the directory.
 
     Args:
         run: run directory.
-        checkpoint: what to write; ``which`` names the directory.
-        rest: weights of a converted file that the model does not have; None takes those of
-            RUN/rest.safetensors, if the run began with such a file.
+        checkpoint: the checkpoint; its ``which`` names the directory.
+        rest: weights of a converted file that the model lacks; None takes those of
+            RUN/rest.safetensors, if the run started from such a file.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the checkpoint cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -143,13 +145,13 @@ def save_checkpoint(
         why = getattr(error, "strerror", None) or error
         raise OutputError(
             f"the checkpoint {final} cannot be written: {why}",
-            "choose another place with --out",
+            "choose another directory with --out",
         ) from error
     return final
 
 
 def settle(run: Path, which: str) -> None:
-    """Finish or undo a killed `save_checkpoint`; raise OSError if that cannot be written."""
+    """Finish or undo a killed `save_checkpoint`; raise OSError if the disk cannot be written."""
     final, fresh, stale = _places(run, which)
     if (whole := _whole(run, which)) != final:
         whole.replace(final)
@@ -162,20 +164,20 @@ def _places(run: Path, which: str) -> tuple[Path, Path, Path]:
 
 
 def _whole(run: Path, which: str) -> Path:
-    """Where the complete checkpoint is, or would be."""
+    """The directory where the complete checkpoint is, or would be."""
     final, fresh, stale = _places(run, which)
-    # The old one is moved away only when the new one is complete.
+    # The old directory is moved away only when the new one is complete.
     return fresh if not final.exists() and stale.exists() and fresh.exists() else final
 
 
 def load_checkpoint(
     run: Path | str, which: str = "best", device: torch.device | str = "cpu"
 ) -> Checkpoint:
-    """Read RUN/best or RUN/last, its model in eval mode, not fused, on a device.
+    """Read RUN/best or RUN/last onto a device; the model is in eval mode, not fused.
 
     Raises:
-        UsageError: there is no such checkpoint.
-        TrainError: it is damaged or from another version.
+        UsageError: the checkpoint does not exist.
+        TrainError: the checkpoint is damaged or from another version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -185,7 +187,7 @@ def load_checkpoint(
     place = _whole(unpacked(Path(run)), which)
     if not (place / CONFIG).is_file():
         raise UsageError(
-            f"{run} holds no checkpoint {which!r}: {place / CONFIG} is missing",
+            f"{run} contains no checkpoint {which!r}: {place / CONFIG} is missing",
             f"train one: fv2es train --shards SHARDS --split FILE --out {run}",
         )
     try:
@@ -211,15 +213,15 @@ def load_checkpoint(
     except (*DAMAGE, SettingsError, SafetensorError) as error:
         raise TrainError(
             f"the checkpoint {place} cannot be read: {type(error).__name__}: {words_of(error)}",
-            "train it again, or read it with the fv2es version that wrote it",
+            "train again, or use the fv2es version that wrote it",
         ) from error
 
 
 def load_rest(run: Path | str, which: str = "best") -> dict[str, torch.Tensor] | None:
-    """Weights of a converted file that the model does not have; None for a run trained here.
+    """Read the weights of a converted file that the model lacks; None for a run trained by fv2es.
 
     Raises:
-        TrainError: they cannot be read.
+        TrainError: the weights cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -248,7 +250,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _decision(stored: dict[str, Any], classes: tuple[str, ...]) -> Decision:
     thresholds = {name: stored["thresholds"][name] for name in classes}
-    # Checkpoints of earlier versions have thresholds only.
+    # Checkpoints of earlier versions store only thresholds.
     return Decision(thresholds=thresholds, **stored.get("decision", {}))
 
 
@@ -257,7 +259,8 @@ def _refuse_foreign(stored: dict[str, Any], place: Path) -> None:
     same_major = written.split(".")[0] == FORMAT_VERSION.split(".")[0]
     if stored.get("format") != FORMAT or not same_major:
         raise TrainError(
-            f"{place / CONFIG} is {stored.get('format')!r} version {written!r}, expected "
+            f"{place / CONFIG} has the format {stored.get('format')!r} version {written!r}, "
+            "expected "
             f"{FORMAT!r} version {FORMAT_VERSION}",
-            "read it with the fv2es version that wrote it",
+            "use the fv2es version that wrote it",
         )

@@ -1,4 +1,4 @@
-"""How the logits of a run become probabilities, and probabilities decided classes."""
+"""The decision of a run: from logits to probabilities to predicted classes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Rule = Literal["thresholds", "largest"]
 
 @dataclass(frozen=True)
 class Decision:
-    """A calibrated rule.
+    """A calibrated decision rule.
 
     Attributes:
-        rule: ``thresholds``: classes are independent, and each is decided whose probability is
-            above its threshold. ``largest``: one class is decided, the most probable one.
+        rule: ``thresholds`` treats the classes as independent, and predicts each class whose
+            probability is above its threshold. ``largest`` predicts the most probable class.
         exclusive: whether each utterance of the training data has exactly one class.
-        temperature: letters of modalities, in the order of ``tav`` -> divisor of the logits that
-            are made of these modalities (Guo et al. 2017, arXiv 1706.04599); 1 for others.
+        temperature: letters of modalities, in the order of ``tav`` -> divisor of the logits from
+            these modalities (Guo et al. 2017, arXiv 1706.04599); 1 for others.
         thresholds: class -> threshold, in the order of the logits.
     """
 
@@ -39,8 +39,8 @@ class Decision:
 
         Args:
             logits: (C,) or (N, C), in the order of ``thresholds``.
-            letters: letters of the modalities that the logits are made of; for each row, or for
-                all of them.
+            letters: letters of the modalities that the logits come from, for each row or for all
+                rows.
         """
         import torch
 
@@ -53,7 +53,7 @@ class Decision:
         return found.numpy()
 
     def decided(self, probability: ArrayLike) -> NDArray[np.uint8]:
-        """1 where a class is decided, else 0, in the shape of the probabilities."""
+        """Predict classes: 1 or 0, in the shape of the probabilities."""
         values = np.asarray(probability, np.float64)
         if self.rule == "thresholds":
             return (values > np.array(list(self.thresholds.values()))).astype(np.uint8)
@@ -61,7 +61,7 @@ class Decision:
         return np.asarray(largest[values.argmax(-1)])
 
     def names(self, probability: Mapping[str, float]) -> tuple[str, ...]:
-        """The decided classes of one utterance; none if there are no probabilities."""
+        """The predicted classes of one utterance; none without probabilities."""
         if not probability:
             return ()
         found = self.decided([probability[name] for name in self.thresholds])

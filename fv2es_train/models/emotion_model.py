@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class EmotionModel(nn.Module):
-    """A network that gives the logits of a batch. A family needs to implement `forward` only.
+    """A network that computes the logits of a batch. A family only needs to implement `forward`.
 
-    Its constructor reads no values of tensors: it also runs on PyTorch's meta device, to compare
-    the shapes of a checkpoint.
+    The constructor must not read values of tensors: it also runs on PyTorch's meta device, to
+    compare the shapes of a checkpoint.
 
     Attributes:
         config: the configuration, stored in every checkpoint.
         modalities: letters of the modalities that the network reads.
-        closed_form: whether `fit` computes all weights, so that no step follows.
-        max_rows: most faces or mel chunks that are encoded at a time in inference; None encodes all
-            of a batch. A network may ignore it.
-        heads: names of the layers that give the logits of the classes.
+        closed_form: whether `fit` computes all weights, so no optimizer step follows.
+        max_rows: maximum number of faces or mel chunks to encode at a time in inference; None
+            encodes all of a batch. A network may ignore it.
+        heads: names of the layers that compute the logits of the classes.
     """
 
     closed_form: ClassVar[bool] = False
@@ -43,35 +43,35 @@ class EmotionModel(nn.Module):
         self.max_rows: int | None = None
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of a batch of B utterances, float32 (B, C), before the sigmoid."""
+        """Compute the logits of a batch of B utterances, float32 (B, C), before the sigmoid."""
         raise NotImplementedError
 
     def fit(self, dataset: ShardDataset) -> float:  # noqa: ARG002  # not every network does
-        """Set what is computed from the train subset before the first step.
+        """Compute weights and statistics from the train subset before the first step.
 
         Returns:
-            The mean loss of an utterance, where all weights are computed here.
+            The mean loss per utterance, if this computes all weights.
         """
         return 0.0
 
     def modality_logits(
         self, batch: Batch, only: Collection[str] | None = None
     ) -> dict[str, Tensor]:
-        """The logits of each modality before late fusion, float32 (B, C) under its letter.
+        """Compute the logits of each modality before late fusion: letter -> float32 (B, C).
 
-        Empty for a network that fuses its modalities earlier, which ``eval --by modality`` and
-        prediction refuse. ``only`` names the modalities to compute; None computes all.
+        Empty for a network that fuses its modalities earlier; ``eval --by modality`` and prediction
+        reject such a network. ``only`` names the modalities to compute; None computes all.
         """
         if not self.fusion_weights() or (only is not None and self.modalities not in only):
             return {}
         return {self.modalities: self(batch)}
 
     def fusion_weights(self) -> dict[str, float]:
-        """The weight of each modality's logits in their sum, which is what `forward` gives."""
+        """The weight of each modality in the sum of logits that `forward` returns."""
         return {self.modalities: 1.0} if len(self.modalities) == 1 else {}
 
     def fuse(self, logits: Mapping[str, Tensor], missing: Sequence[str]) -> Tensor:
-        """What `forward` gives, of all that `modality_logits` gives; ``missing``: see `Batch`."""
+        """Fuse the output of `modality_logits` into that of `forward`; ``missing``: see `Batch`."""
         if len(logits) == 1:
             return next(iter(logits.values()))
         weights = torch.tensor(list(self.fusion_weights().values()))
@@ -80,10 +80,10 @@ class EmotionModel(nn.Module):
         return (stacked * factors[:, :, None]).sum(1)
 
     def scale(self, letters: Collection[str]) -> float:
-        """Factor of the terms of some modalities where the others are missing.
+        """The factor of the terms of ``letters`` if the other modalities are missing.
 
-        It is sum(abs(w)) over the fusion weights of all modalities, divided by that over those of
-        ``letters``, so that the logits stay on the scale for which the decision was fitted.
+        It is sum(abs(w)) over the fusion weights of all modalities, divided by the same sum over
+        ``letters``, so the logits stay on the scale for which the decision was fitted.
         """
         weights = self.fusion_weights()
         left = sum(abs(weights[m]) for m in weights if m in letters)
@@ -92,11 +92,11 @@ class EmotionModel(nn.Module):
         return sum(map(abs, weights.values())) / left if left else 1.0
 
     def used(self, missing: Collection[str]) -> str:
-        """Letters of the modalities that the network reads, without the missing ones."""
+        """Letters of the modalities that the network reads and that are not missing."""
         return "".join(letter for letter in self.modalities if letter not in missing)
 
     def term_factors(self, missing: Sequence[str]) -> Tensor:
-        """Factors of the terms of B utterances, float32 (B, M): `scale`, and 0 where missing.
+        """Factors of the terms of B utterances, float32 (B, M): `scale`, or 0 if missing.
 
         ``missing``: see `Batch`. The M modalities are in the order of `fusion_weights`.
         """
@@ -124,7 +124,7 @@ class EmotionModel(nn.Module):
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """The pretrained text encoder, which may be frozen and learns at a rate of its own."""
+        """The pretrained text encoder, which can be frozen and has a separate learning rate."""
         return None
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -135,7 +135,7 @@ class EmotionModel(nn.Module):
         return {"main": main, "text": text}
 
     def branch_of(self, name: str) -> str:  # noqa: ARG002  # not every network has branches
-        """The letter of the modality that a weight belongs to; empty for one of several."""
+        """The letter of the modality that a weight belongs to; empty if it serves several."""
         return self.modalities if len(self.modalities) == 1 else ""
 
     def in_head(self, name: str) -> bool:
@@ -147,15 +147,15 @@ class EmotionModel(nn.Module):
         return [self]
 
     def for_inference(self) -> EmotionModel:
-        """The network in eval mode, possibly a faster copy with the same outputs."""
+        """Return the network in eval mode, possibly a faster copy with the same outputs."""
         return self.eval()
 
 
 class MeanFusion(EmotionModel):
-    """Late fusion by the mean over the modalities. A family implements `logits_of` only."""
+    """Late fusion by the mean over the modalities. A family only implements `logits_of`."""
 
     def logits_of(self, letter: str, batch: Batch) -> Tensor:
-        """Logits of one modality, float32 (B, C); of no account where it is missing."""
+        """Compute the logits of one modality, float32 (B, C); ignored for a missing modality."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Encoders of faces, of mel chunks, and of the sequence of an utterance's vectors.
+"""Encoders of faces, of mel chunks, and of the vectors of an utterance.
 
 Owns the published RepVGG and VGG stacks, the fusion of RepVGG into plain convolutions, the
 reshaping of mel chunks to square images for timm's NesT, and the transformer with a learned CLS.
@@ -87,11 +87,11 @@ class ConvNorm(nn.Module):
 
 
 class FaceEncoder(nn.Module):
-    """Each face to a vector; layers are numbered as in the published ``V`` and ``v_flatten``."""
+    """Encode each face to a vector; layers have the numbers of ``V`` and ``v_flatten``."""
 
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
-        # Not by torchvision, whose import takes longer than that of torch.
+        # Plain torch, because importing torchvision takes longer than importing torch.
         self.mean: Tensor
         self.std: Tensor
         for name, values in (("mean", config.face_mean), ("std", config.face_std)):
@@ -107,13 +107,13 @@ class FaceEncoder(nn.Module):
         )
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Faces, RGB, scale 0..255, float32 (N, 3, S, S), to vectors (N, trans_dim)."""
+        """Map faces, RGB, scale 0..255, float32 (N, 3, S, S), to vectors (N, trans_dim)."""
         vectors: Tensor = self.project(self.stack((faces - self.mean) / self.std).flatten(1))
         return vectors
 
 
 def fused(network: Network) -> Network:
-    """A copy for inference whose RepVGG blocks are single convolutions; it shares other weights."""
+    """Copy for inference with RepVGG blocks as single convolutions; shares the other weights."""
     if isinstance(network, RepVggBlock):
         return _as_plain(network)  # type: ignore[return-value]
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
@@ -162,7 +162,7 @@ def _absorb(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 class MelInput(nn.Module):
-    """The scale that an encoder of mel chunks works on."""
+    """Base of the encoders of mel chunks: the scale of their input."""
 
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__()
@@ -170,14 +170,14 @@ class MelInput(nn.Module):
         self.floor, self.mean, self.std = config.mel_floor, config.mel_mean, config.mel_std
 
     def scaled(self, mel: Tensor) -> Tensor:
-        """Linear power, or its normalized logarithm; see `FV2ESConfig`."""
+        """Return linear power or its normalized logarithm; see `FV2ESConfig`."""
         if self.mel_input == "power":
             return mel
         return (torch.log(mel.clamp_min(self.floor)) - self.mean) / self.std
 
 
 class VggMelEncoder(MelInput):
-    """Each mel chunk to a vector, by the VGG stack of MME2E; ``stack`` is its ``A``."""
+    """Encode each mel chunk to a vector by the VGG stack of MME2E; ``stack`` is its ``A``."""
 
     def __init__(self, config: FV2ESConfig) -> None:
         super().__init__(config)
@@ -197,7 +197,7 @@ class VggMelEncoder(MelInput):
 
 
 class MelEncoder(MelInput):
-    """Each mel chunk to a vector, by timm's NesT (Zhang et al. 2021, arXiv 2105.12723).
+    """Encode each mel chunk to a vector by timm's NesT (Zhang et al. 2021, arXiv 2105.12723).
 
     As published, the first convolution is 3x3 and there is no pooling at the end. ``nest`` has the
     names of the published ``A.0``, without the unused head; ``project`` is ``a_flatten``.
@@ -235,7 +235,7 @@ class MelEncoder(MelInput):
     def forward(self, mel: Tensor) -> Tensor:
         """Linear power, bands by rows of time, float32 (N, 1, M, R), to vectors (N, trans_dim)."""
         mel = self.scaled(mel)
-        # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands is a channel.
+        # (N, 1, 128, 32) to (N, 4, 32, 32): each quarter of the bands becomes a channel.
         features = self.nest.forward_features(mel.reshape(-1, *self.image))
         vectors: Tensor = self.project(features.flatten(1))
         return vectors
@@ -253,12 +253,12 @@ class SequenceEncoder(nn.Module):
             dropout=config.dropout,
             batch_first=True,
         )
-        # torch warns about nested tensors, which only save time on padding.
+        # Disable nested tensors: torch warns about them, and they only save time on padding.
         self.encoder = nn.TransformerEncoder(layer, config.trans_layers, enable_nested_tensor=False)
         self.cls_emb = nn.Embedding(1, config.trans_dim)
 
     def forward(self, vectors: Tensor, counts: Sequence[int]) -> Tensor:
-        """The vectors of each of B utterances to its output at CLS, float32 (B, trans_dim).
+        """Encode the vectors of B utterances to the output at CLS, float32 (B, trans_dim).
 
         Args:
             vectors: float32 (sum of counts, trans_dim), utterance after utterance.

@@ -1,10 +1,10 @@
-"""How far an input lies from what a run was trained on: two distances for each modality.
+"""The distance of an input from the training data of a run: two distances for each modality.
 
-The features are coarse on purpose: the mean of each mel band over the loud rows, so that pauses
-hardly count, and the colours of the mean face in 6 x 6 fields. They tell another room, microphone,
-camera or thing, not another emotion. One distance sees values that are rare in train, the other
-values that do not go together there: what the main components of train leave of an input.
-docs/experiments.md has the share that they catch.
+The features are deliberately coarse: the mean of each mel band over the loud rows, so that pauses
+hardly count, and the colours of the mean face in 6 x 6 fields. They detect another room,
+microphone, camera or object, not another emotion. One distance detects values that are rare in
+train. The other detects combinations of values that do not occur there: it is the residual of an
+input after projection onto the main components of train. docs/experiments.md has detection rates.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example
 
 _FIELDS = 6
-# Smallest deviation of a feature: natural log of power, and colour of 0..255.
+# Smallest deviation of a feature: natural log of power, and colour on the scale 0..255.
 _FLOOR = {"a": 0.1, "v": 2.0}
-# A row of the spectrum is loud beyond this share of the way from quiet to loud, two percentiles.
+# A row of the spectrum is loud above this fraction between a quiet and a loud percentile.
 _LOUD, _PERCENTILES = 1 / 3, (5, 95)
 # The main components explain this share of the variance.
 _EXPLAINED = 0.9
-# A limit is this much beyond the distance that 95 % of train keep from the rest of train, of which
-# each fifth is measured by the other four: distances from what one was fitted on are too small.
+# A limit is this factor times the 95th percentile of the distances of train. Each fifth of train is
+# measured by statistics of the other four, because distances on the fitted data are too small.
 _QUANTILE, _MARGIN, _PARTS = 0.95, 1.5, 5
-# No limit is below these, in case all of train are alike.
+# Lower bounds of the limits, in case all of train is alike.
 _LEAST = (1.0, 0.1)
 
 
@@ -61,7 +61,7 @@ class Familiarity:
     rest_limit: Mapping[str, float] = field(default_factory=dict)
 
     def score(self, example: Example) -> dict[str, float]:
-        """The larger distance / limit of each modality; above 1, the input is unfamiliar."""
+        """The larger distance / limit of each modality; above 1 the input is unfamiliar."""
         found = {}
         for letter, values in features_of(example).items():
             if letter in self.limit:
@@ -85,7 +85,7 @@ class _Shape:
 
     @classmethod
     def of(cls, table: NDArray[np.float64], floor: float) -> _Shape:
-        """Fitted on (N, F)."""
+        """Fit on a table (N, F)."""
         mean, deviation = table.mean(axis=0), np.maximum(table.std(axis=0), floor)
         scores = (table - mean) / deviation
         # Several times as fast as a singular value decomposition of the table.
@@ -96,7 +96,7 @@ class _Shape:
         return cls(mean, deviation, vectors[:, ::-1].T[:count])
 
     def distances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From the mean and from the space of the components, (..., 2) for (..., F)."""
+        """Distances from the mean and from the space of the components: (..., F) to (..., 2)."""
         scores = (values - self.mean) / self.deviation
         rest = scores - scores @ self.components.T @ self.components
         found: NDArray[np.float64] = np.stack([scores, rest], axis=-2)
@@ -121,7 +121,7 @@ def features_of(example: Example) -> dict[str, NDArray[np.float64]]:
 
 
 def measure_familiarity(examples: Iterable[Example]) -> Familiarity:
-    """The statistics of a train subset, read once."""
+    """Compute the statistics of a train subset in one pass."""
     rows: dict[str, list[NDArray[np.float64]]] = {"a": [], "v": []}
     for example in examples:
         for letter, values in features_of(example).items():
@@ -139,7 +139,7 @@ def measure_familiarity(examples: Iterable[Example]) -> Familiarity:
 
 
 def _limits(table: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    """The limit of either distance, from parts of (N, F) that are measured by the others."""
+    """Compute the limit of both distances from a table (N, F), by cross-validation."""
     parts = np.array_split(np.arange(len(table)), _PARTS)
     found = [
         _Shape.of(np.delete(table, part, axis=0), floor).distances(table[part])
@@ -156,7 +156,7 @@ def write_familiarity(run: Path, familiarity: Familiarity) -> None:
 
 
 def read_familiarity(run: Path) -> Familiarity | None:
-    """The statistics of a run, directory or packed; None for one of an earlier version.
+    """Read the statistics of a run, directory or packed; None for a run of an earlier version.
 
     Raises:
         TrainError: the file is damaged.

@@ -1,7 +1,7 @@
 """Model families: a configuration, presets and a build function each, found by preset name.
 
 Owns the registry (entry-point group ``fv2es.models``); imports no torch. A family is one file that
-defines a `ModelFamily`; `emotion_model` says what its network has to implement.
+defines a `ModelFamily`; `emotion_model` has the interface of its network.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ class ModelConfig:
         chosen = ordered(self.modalities)
         if not chosen or sorted(chosen) != sorted(self.modalities):
             raise UsageError(
-                f"the modalities are {self.modalities!r}, expected some of t, a and v, each once",
-                "pass for example --modalities tav, or --modalities a for audio alone",
+                f"the modalities are {self.modalities!r}, expected letters of t, a and v without "
+                "duplicates",
+                "pass e.g. --modalities tav, or --modalities a for audio only",
             )
         object.__setattr__(self, "modalities", chosen)
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network gives for an utterance: a logit a class, then the ratings."""
+        """Number of outputs per utterance: one logit per class, then one value per rating."""
         return len(self.label_classes) + len(self.ratings)
 
     @property
@@ -72,12 +73,12 @@ class ModelConfig:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The stages whose main column the model reads in `Batch.extras`, as vectors."""
+        """The stages whose main column the model reads as vectors from `Batch.extras`."""
         return ()
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of token ids that the model accepts; None if it is not known."""
+        """Number of token ids that the model accepts; None if unknown."""
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -86,20 +87,21 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_json` wrote; TrainError for an unknown name."""
+        """Restore what `to_json` wrote; TrainError for an unknown name."""
         return cls(**stored_fields(cls, {k: v for k, v in values.items() if k != "family"}))
 
     def check(self, settings: PrepSettings) -> None:
-        """Make sure that shards of these settings have what the model reads.
+        """Check that shards with these settings have all that the model reads.
 
         Raises:
-            SettingsError: the stage of a modality is missing, or a setting does not fit.
+            SettingsError: the stage of a modality is missing, or a setting does not match.
         """
         read = [stage for stages in self.reads.values() for stage in stages]
         missing = [stage for stage in read if stage not in settings.stages]
         if missing:
             raise SettingsError(
-                f"the shards lack the stages {', '.join(missing)}, which {self.name} reads",
+                f"the shards lack the stages {', '.join(missing)}, which the model {self.name} "
+                "reads",
                 "prepare them with fv2es prep ... --stages, or choose other --modalities",
             )
 
@@ -120,7 +122,7 @@ class ModelFamily:
         name: stored in checkpoints, and itself a preset name.
         config: its configuration type.
         presets: name -> preset. Each name is one line in the registry.
-        build: configuration of this type and settings of the shards -> network with its first
+        build: configuration of this type and settings of the shards -> network with initial
             weights.
         extras: examples -> `Batch.extras`, for stages other than faces, mel and tokens.
     """
@@ -147,25 +149,25 @@ FAMILIES: Registry[ModelFamily] = Registry(
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name; UsageError if there is none."""
+    """Find a preset by name; UsageError if it is unknown."""
     return FAMILIES.load(name).presets[name]
 
 
 def config_from_json(values: dict[str, Any]) -> ModelConfig:
-    """The configuration that `ModelConfig.to_json` wrote, of any family.
+    """Restore the configuration that `ModelConfig.to_json` wrote, of any family.
 
     Raises:
         UsageError: the package of its family is not installed.
-        TrainError: a name is unknown: another version wrote it.
+        TrainError: a name is unknown, because another version wrote it.
     """
-    # Checkpoints written before there were families are of the first one.
+    # Checkpoints without a family are older than families: they belong to the first one.
     return FAMILIES.load(values.get("family", "fv2es")).config.from_json(values)
 
 
 def collate_of(
     config: ModelConfig, pad_id: int, unverified: str = "keep"
 ) -> Callable[[Sequence[Example]], Batch]:
-    """`collate` with all that a model reads; for the other arguments see there."""
+    """Make a `collate` for all that a model reads; see there for the other arguments."""
     from fv2es_train.data.batches import collate
 
     extras = FAMILIES.load(config.family).extras
@@ -181,10 +183,10 @@ def collate_of(
 
 
 def build(config: ModelConfig, settings: PrepSettings) -> EmotionModel:
-    """The network of a configuration for shards of these settings, with its first weights.
+    """Build the network of a configuration for shards with these settings, with initial weights.
 
     Raises:
-        SettingsError: the shards do not fit the model.
+        SettingsError: the shards do not match the model.
         TokenizerError: the text encoder cannot be loaded.
         TrainError: the text encoder does not accept all token ids of the shards.
     """

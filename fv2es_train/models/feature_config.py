@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _Positive = Annotated[int, Meta(ge=1)]
 _Rate = Annotated[float, Meta(ge=0, lt=1)]
-# The stage whose values are ids, not vectors.
+# The stage whose values are ids instead of vectors.
 TOKENS = STAGES["t"]
 
 
@@ -51,28 +51,29 @@ class FeatureConfig(ModelConfig):
         return tuple(name for names in self.reads.values() for name in names)
 
     def check(self, settings: PrepSettings) -> None:
-        """See `ModelConfig`; also for features that are no vectors."""
+        """See `ModelConfig`; also rejects features that are not vectors."""
         for letter, names in self.reads.items():
             if not names:
                 raise SettingsError(
-                    f"{self.name} reads {', '.join(self.features)}, none of which is made of the "
-                    f"modality {letter!r}",
-                    "name its stages with --set model.features=..., or choose other --modalities",
+                    f"{self.name} reads the features {', '.join(self.features)}, but none of them "
+                    f"is made from the modality {letter!r}",
+                    "add one of its stages with --set model.features=..., or choose other "
+                    "--modalities",
                 )
         super().check(settings)
         self.widths(settings)
 
     def widths(self, settings: PrepSettings) -> dict[str, int]:
-        """Stage -> numbers in one of its rows; of the token ids, how many there are.
+        """Stage -> length of its vectors; for token ids, the size of the vocabulary.
 
         Raises:
-            SettingsError: the main column of a stage holds no rows of floating-point numbers.
+            SettingsError: the rows of the main column of a stage are not floating-point vectors.
         """
         found = {}
         for name in self.columns:
             stage = load_stage(name)
             column = next(c for c in stage.plain_columns(settings) if c.path == stage.main)
-            # Of the other kinds the rows would be the values of one example.
+            # In columns of other kinds, a row holds the values of a whole example.
             ranks = {"row": (1,), "ragged": (1, 2, 3)}.get(column.kind, ())
             if name == TOKENS:
                 found[name] = settings.text.vocabulary_size
@@ -135,7 +136,7 @@ class SequenceConfig(FeatureConfig):
             _check_width(self.name, self.hidden, self.heads)
             if self.summary == "last":
                 raise SettingsError(
-                    f"{self.name} has a transformer and summary 'last', expected 'pooled'",
+                    f"{self.name} has a transformer with the summary 'last', expected 'pooled'",
                     "choose an RNN with --set model.encoder=lstm",
                 )
 
@@ -169,8 +170,9 @@ class MultConfig(FeatureConfig):
 def _check_width(name: str, hidden: int, heads: int) -> None:
     if not hidden or hidden % heads or hidden % 2:
         raise SettingsError(
-            f"{name} has a transformer of width {hidden} with {heads} heads, expected an even "
-            "multiple of the heads"
+            f"{name} has a transformer of width {hidden} with {heads} heads, expected a width that "
+            "is "
+            "even and a multiple of the heads"
         )
 
 

@@ -1,4 +1,4 @@
-"""The network: three encoders, a head each, and a linear late fusion.
+"""The FV2ES network: three encoders, each with a head, and linear late fusion.
 
 Leaves each part to `encoders` and `text_encoder`, and sizes to `fv2es_config`.
 """
@@ -45,7 +45,7 @@ _ENCODERS = {"t": "text", "v": "face", "a": "mel"}
 class FV2ES(EmotionModel):
     """Emotion logits from faces, mel spectrum and words (Wei et al. 2022, arXiv 2209.10170).
 
-    Only the parts of the chosen modalities exist; ``text`` is needed for the modality ``t``.
+    Has only the parts of the chosen modalities; the modality ``t`` needs ``text``.
     """
 
     config: FV2ESConfig
@@ -76,7 +76,7 @@ class FV2ES(EmotionModel):
                 nn.init.constant_(self.weighted_fusion.weight, 1 / len(self.modalities))
 
     def fit(self, dataset: ShardDataset) -> float:
-        """See `EmotionModel`: the normalization of the sound."""
+        """See `EmotionModel`; fits the normalization of the sound."""
         if "a" in self.modalities and isinstance(self.mel, SoundEncoder):
             self.mel.fit(dataset)
         return 0.0
@@ -86,10 +86,10 @@ class FV2ES(EmotionModel):
         return self.fuse(self.modality_logits(batch), batch.missing)
 
     def fuse(self, logits: Mapping[str, Tensor], missing: Sequence[str]) -> Tensor:
-        """See `EmotionModel`; without the terms of missing modalities, see `scale`."""
+        """See `EmotionModel`; omits the terms of missing modalities, see `scale`."""
         stacked = torch.stack([logits[m] for m in self.modalities], dim=-1)
         if any(missing):
-            # (B, C, M) times (B, 1, M): no gradient reaches the branch of a missing modality.
+            # (B, C, M) * (B, 1, M), so no gradient reaches the branch of a missing modality.
             stacked = stacked * self.term_factors(missing).to(stacked.device)[:, None]
         if len(logits) == 1:
             return stacked.squeeze(-1)
@@ -116,13 +116,13 @@ class FV2ES(EmotionModel):
         return self.text if "t" in self.modalities else None
 
     def encoders(self) -> list[nn.Module]:
-        """The encoders alone: the number of faces per utterance would recompile what follows."""
+        """Only the encoders: later parts would recompile for each number of faces per utterance."""
         found = [self.get_submodule(_ENCODERS[m]) for m in self.modalities]
-        # Of the sound, only the part that knows nothing of utterances.
+        # For sound, only the part that does not depend on the division into utterances.
         return [part.stack if isinstance(part, SoundEncoder) else part for part in found]
 
     def branch_of(self, name: str) -> str:
-        """See `EmotionModel`; of the fusion, none."""
+        """See `EmotionModel`; empty for the fusion."""
         part = name.partition(".")[0]
         of = (m for m, own in _ENCODERS.items() if part in (own, f"{m}_transformer", f"{m}_out"))
         return next(of, "")
@@ -172,7 +172,7 @@ class FV2ES(EmotionModel):
     def _faces(self, batch: Batch) -> Tensor:
         faces, side = batch.faces, self.config.face_px
         if not len(faces):
-            # Its height and width are unknown to a batch without a face.
+            # Without a face, the batch does not define their height and width.
             faces = faces.new_zeros(0, 3, side, side)
         vectors = self._in_parts(self.face, faces)
         logits: Tensor = self.v_out(self.v_transformer(vectors, batch.face_counts))
@@ -223,23 +223,23 @@ def _inputs(config: FV2ESConfig, longest: int | None) -> dict[str, BranchInput]:
 
 
 def _nothing(encoder: nn.Module, rows: int, width: int) -> Tensor:
-    """Zeros for an encoder without input; all parameters take part, as several processes expect."""
+    """Zeros for an encoder without input, but in the graph: DDP expects all parameters."""
     none = 0 * torch.stack([parameter.sum() for parameter in encoder.parameters()]).sum()
     return none.expand(rows, width)
 
 
 def _waits_for_others(encoder: nn.Module) -> bool:
-    """Whether its batch norms meet those of other processes, which all have to come."""
+    """Whether the encoder has synchronized batch norms, which all processes must call."""
     norms = (m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     return encoder.training and any(type(norm) is not nn.BatchNorm2d for norm in norms)
 
 
 def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
-    """The network before training: random weights, except for a pretrained text encoder.
+    """Build the network before training: random weights, except for a pretrained text encoder.
 
-    With ``config.text`` set, the text encoder is random, too, to be filled from a checkpoint. The
-    network's ``config`` has the configuration of the text encoder. Raises what `families.build`
-    does.
+    If ``config.text`` is set, the text encoder is also random, for a checkpoint to be loaded. The
+    ``config`` of the network has the configuration of the text encoder. Raises what
+    `families.build` raises.
     """
     from fv2es_train.models import text_encoder as texts
 
@@ -254,18 +254,21 @@ def build_model(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
         text = texts.small(words.vocabulary_size, words.pad_id)
     if words.vocabulary_size > text.vocabulary_size:
         raise TrainError(
-            f"the shards' tokenizer {words.tokenizer!r} has {words.vocabulary_size} token ids, "
-            f"the text encoder accepts {text.vocabulary_size}",
+            f"the tokenizer of the shards, {words.tokenizer!r}, has {words.vocabulary_size} token "
+            "ids, "
+            f"but the text encoder accepts {text.vocabulary_size}",
             "pass the text encoder that belongs to the tokenizer: --text-encoder NAME_OR_DIR",
         )
     if words.max_tokens > (longest := text.longest or words.max_tokens):
         raise TrainError(
-            f"the shards' texts have up to {words.max_tokens} token ids, the text encoder accepts "
-            f"{longest}",
-            f"prepare the shards with --set text.max_tokens={longest}, or pass another encoder",
+            f"the texts of the shards have up to {words.max_tokens} token ids, but the text "
+            "encoder "
+            f"accepts {longest}",
+            f"prepare the shards with --set text.max_tokens={longest}, or pass another "
+            "--text-encoder",
         )
     if config.text:
         return FV2ES(config, text)
-    # The directory name only: paths of this machine do not belong in a checkpoint.
+    # Only the name of the directory: a checkpoint must not contain local paths.
     name = Path(config.text_encoder).name if Path(config.text_encoder).is_dir() else ""
     return FV2ES(replace(config, text=text.config, text_encoder=name or config.text_encoder), text)

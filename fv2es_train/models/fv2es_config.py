@@ -102,7 +102,7 @@ class FV2ESConfig(ModelConfig):
 
     @property
     def mel_channels(self) -> int:
-        """Square images, one per channel, that the bands of a chunk are cut into: 128 / 32 = 4."""
+        """Number of square images (channels) that the bands of a chunk form: 128 / 32 = 4."""
         return self.mel_bands // self.mel_rows
 
     @property
@@ -111,7 +111,7 @@ class FV2ESConfig(ModelConfig):
         return self.text.get("vocab_size")
 
     def check(self, settings: PrepSettings) -> None:
-        """See `ModelConfig`; also for another size of a face or of the spectrum."""
+        """See `ModelConfig`; also rejects other sizes of faces or spectra."""
         super().check(settings)
         for name, found, expected in (
             ("faces.image_size_px", settings.faces.image_size_px, self.face_px),
@@ -119,7 +119,8 @@ class FV2ESConfig(ModelConfig):
         ):
             if found != expected:
                 raise SettingsError(
-                    f"the shards' {name} is {found}, {self.name} expects {expected}",
+                    f"{name} of the shards is {found}, but the model {self.name} expects "
+                    f"{expected}",
                     "prepare the corpus again with the default settings",
                 )
 
@@ -132,7 +133,7 @@ def _build(config: FV2ESConfig, settings: PrepSettings) -> FV2ES:
 
 # The ancestor of FV2ES, called FE2E in its paper: Dai et al. 2021, arXiv 2103.09666.
 _MME2E = FV2ESConfig(name="mme2e", face_block="vgg", mel_encoder="vgg")
-# The published network with small convolutions for the sound, which learn from some
+# The published network, but with small convolutions for the sound, which learn from a few
 # hundred utterances.
 _LITE = FV2ESConfig(name="fv2es-lite", mel_encoder="conv", fusion_init="mean")
 _LITE_TRAIN = {
@@ -148,7 +149,7 @@ _LITE_TRAIN = {
     "clip_norm": 1.0,
     "augment": ("flip", "spec"),
 }
-# The same code, small: learns some hundred utterances from random weights in a minute on a CPU.
+# A small version: learns from a few hundred utterances with random weights in a minute on a CPU.
 _TINY = FV2ESConfig(
     name="fv2es-tiny",
     face_stem=16,
@@ -165,12 +166,13 @@ _TINY_TRAIN = {
     "epochs": 20,
     "batch_size": 8,
     "lr": 5e-4,
-    # The text encoder begins random, so it learns as fast as the rest.
+    # The text encoder starts with random weights, so its learning rate is that of the rest.
     "text_lr_divisor": 1.0,
     "early_stop": 10,
     "clip_norm": 1.0,
-    # Tensors this small gain little from a second thread, and on a busy machine threads that wait
-    # for each other made training many times slower. It also repeats with any number of cores.
+    # Tensors this small gain little from a second thread; on a busy machine, threads that waited
+    # for each other made training many times slower. One thread is also reproducible on any number
+    # of cores.
     "threads": 1,
 }
 FAMILY = ModelFamily(

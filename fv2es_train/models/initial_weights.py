@@ -1,4 +1,4 @@
-"""Weights to start a training from: a run's or a published file's, whole or by modality.
+"""Initial weights of a training, from a run or a published file, all or by modality.
 
 Leaves the formats of files to `checkpoint` and `published`, and freezing to training.
 """
@@ -31,16 +31,16 @@ _BEST = "best"
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What a run or a published file holds.
+    """The weights of a run or a published file.
 
     Attributes:
-        path: where it was read.
+        path: the run or file.
         config: the configuration of its model.
         state: its weights under our names.
-        classes: the classes, in the order of its logits; None for a published file, which names
+        classes: the classes, in the order of the logits; None for a published file, which names
             none.
-        rest: weights of a published file that no network of ours has, see `load_rest`.
-        settings: how the shards of its training were prepared; None for a published file.
+        rest: weights of a published file that our networks lack, see `load_rest`.
+        settings: settings of the shards it was trained on; None for a published file.
     """
 
     path: Path
@@ -51,24 +51,26 @@ class InitialWeights:
     settings: PrepSettings | None = None
 
     def check_tokens(self, settings: PrepSettings) -> None:
-        """Make sure that the text encoder knows the token ids of shards of these settings.
+        """Check that the text encoder matches the tokenizer of shards with these settings.
 
         Raises:
-            SettingsError: the tokenizer is another one, or has too many ids.
+            SettingsError: the tokenizer differs or has too many ids.
         """
         ours, theirs = settings.text, self.settings.text if self.settings else None
         known = getattr(self.config, "vocabulary_size", None)
         other = theirs and theirs.is_known and theirs.vocabulary_sha256 != ours.vocabulary_sha256
         if other or (known is not None and ours.vocabulary_size > known):
             raise SettingsError(
-                f"the shards' tokenizer {ours.tokenizer!r} has {ours.vocabulary_size} ids and is "
-                f"not that of the text encoder in {self.path}, which accepts {known}",
-                "prepare shards with its tokenizer, or take the other branches: --init-modalities",
+                f"the tokenizer of the shards, {ours.tokenizer!r} with {ours.vocabulary_size} ids, "
+                "is "
+                f"not that of the text encoder in {self.path}, which accepts {known} ids",
+                "prepare shards with that tokenizer, or take only other branches: "
+                "--init-modalities",
             )
 
 
 def read_config(path: Path, modalities: str | None = None) -> ModelConfig:
-    """The configuration of the model of a run or a published file, without its classes.
+    """Read the model configuration of a run or a published file, without its classes.
 
     Arguments and errors: see `read_weights`.
     """
@@ -77,7 +79,7 @@ def read_config(path: Path, modalities: str | None = None) -> ModelConfig:
     place = unpacked(path) / _BEST / CONFIG
     if not place.is_file():
         raise UsageError(
-            f"{path} holds no weights to start from: {place} is missing",
+            f"{path} contains no weights to start from: {place} is missing",
             "pass a run, a packed run, or a published state dict",
         )
     try:
@@ -93,13 +95,13 @@ def read_weights(path: Path, modalities: str | None = None, heads: int = 4) -> I
 
     Args:
         path: a run, a file that `pack` wrote, or a published state dict.
-        modalities: those that a published file was trained with, where the width of its fusion does
-            not tell.
-        heads: attention heads of its sequence encoders, which no shape tells.
+        modalities: modalities that a published file was trained with, needed if the width of its
+            fusion is ambiguous.
+        heads: attention heads of its sequence encoders, which no shape determines.
 
     Raises:
-        UsageError: it is none of these.
-        TrainError: it is damaged or from another version.
+        UsageError: ``path`` is none of these.
+        TrainError: the run is damaged or from another version.
     """
     if _is_published(path):
         return _published(path, modalities, heads)
@@ -112,7 +114,7 @@ def read_weights(path: Path, modalities: str | None = None, heads: int = 4) -> I
 
 
 def _is_published(path: Path) -> bool:
-    """Whether it is a file other than a packed run; torch's files are archives as well."""
+    """Whether ``path`` is a file but no packed run; torch files are zip archives, too."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return path.is_file()
     with zipfile.ZipFile(path) as archive:
@@ -134,7 +136,7 @@ def _published(path: Path, modalities: str | None, heads: int) -> InitialWeights
 
 
 def fitted_config(config: ModelConfig, weights: InitialWeights, modalities: str) -> ModelConfig:
-    """The configuration, with the text encoder of the weights if that is taken from them."""
+    """The configuration, with the text encoder of the weights if that branch is taken."""
     theirs = weights.config
     if not (isinstance(config, FV2ESConfig) and isinstance(theirs, FV2ESConfig)):
         return config
@@ -149,23 +151,24 @@ def start_from(
     """Copy weights into a model, bit by bit.
 
     Args:
-        model: the model, with its first weights.
+        model: the model, with its initial weights.
         weights: see `read_weights`.
         modalities: letters of the branches to take; empty: all that both have, and the fusion if
             both fuse the same modalities.
-        head: ``keep`` takes the layers that give the logits, ``new`` leaves them, ``auto`` takes
-            them where the classes are the same. A published file names no classes: equal in number
-            counts as the same.
+        head: ``keep`` takes the layers that compute the logits, ``new`` does not, ``auto`` takes
+            them if the classes are the same. A published file names no classes, so an equal number
+            of classes counts as the same.
 
     Returns:
-        Names of the model's parts: ``taken`` (at least one weight is) and ``new``.
+        Names of parts of the model: ``taken`` (at least one weight was taken) and ``new``.
 
     Raises:
-        UsageError: nothing is left to take, a part is missing, or a shape differs; names the part.
+        UsageError: nothing can be taken, a part is missing, or a shape differs; the message names
+            the part.
     """
     if model.closed_form:
         raise UsageError(
-            f"{model.config.name} computes all of its weights from train", "leave out --init"
+            f"{model.config.name} computes all of its weights from train", "remove --init"
         )
     own, letters = model.state_dict(), _letters(model, weights, modalities)
     with_head = _takes_head(model, weights, head)
@@ -192,14 +195,15 @@ def _letters(model: EmotionModel, weights: InitialWeights, modalities: str) -> s
     if absent := "".join(sorted(chosen - both)):
         raise UsageError(
             f"no weights of the modality {absent} to take: {weights.path} has "
-            f"{weights.config.modalities}, the model reads {model.config.modalities}",
+            f"{weights.config.modalities}, and the model reads {model.config.modalities}",
             "pass letters that both have: --init-modalities LETTERS",
         )
     if not chosen:
         raise UsageError(
-            f"{weights.path} has the modalities {weights.config.modalities}, the model reads "
-            f"{model.config.modalities}: nothing to start from",
-            "choose other --modalities",
+            f"{weights.path} has the modalities {weights.config.modalities}, but the model reads "
+            "only "
+            f"{model.config.modalities}",
+            "choose --modalities that the weights have",
         )
     return chosen
 
@@ -213,8 +217,8 @@ def _takes_head(model: EmotionModel, weights: InitialWeights, head: Head) -> boo
         named = ", ".join(theirs) if theirs else f"{len(weights.config.label_classes)} classes"
         here = ", ".join((*ours, *ratings))
         raise UsageError(
-            f"the head of {weights.path} is for {', '.join((named, *weights.config.ratings))}; "
-            f"this training learns {here}",
+            f"the output layers of {weights.path} are for "
+            f"{', '.join((named, *weights.config.ratings))}, but this training learns {here}",
             "pass --init-head new",
         )
     return head != "new" and same
@@ -234,6 +238,6 @@ def _refuse_other(weights: InitialWeights, name: str, own: Tensor, model: Emotio
         f"the part {part} of {weights.path} {what} {name}, expected {tuple(own.shape)}",
         "set model.face_fused as in the weights"
         if fused[0] != fused[1]
-        else "leave out --model, which takes all sizes from the weights, or leave the part out: "
+        else "remove --model, so that all sizes come from the weights, or skip the part with "
         "--init-modalities",
     )

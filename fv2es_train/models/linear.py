@@ -1,9 +1,9 @@
 """Logistic regression on the mean and deviation of feature columns: the baseline of every table.
 
-Of tokens it takes a bag: the share of each id in the utterance.
+Tokens become a bag of words: the share of each id in the utterance.
 
-Each modality has a classifier of its own, fitted at once from the mapped columns; their logits are
-averaged, so that any subset of modalities can be scored.
+Each modality has a separate classifier, fitted in one step from the memory-mapped columns. Their
+logits are averaged, so any subset of modalities can be scored.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from fv2es_train.models.feature_config import LinearConfig
 
 _STEPS = 500
-# Smallest deviation that an input is divided by: a constant input stays at 0.
+# Smallest divisor of an input, so that a constant input stays at 0.
 _FLOOR = 1e-6
-# Most columns of a bag of tokens; larger ids wrap around.
+# Maximum number of columns of a bag of tokens; larger ids wrap around.
 _BAG = 2048
-# What the variances of a bag sum to: each by itself, a word that is said once would weigh most.
+# Total variance of a bag. Scaling each column alone would give rare words the largest weight.
 _BAG_VARIANCE = 256
 
 
 class Linear(MeanFusion):
-    """See the module.
+    """Logistic regression, see the module.
 
     Args:
         config: the configuration.
@@ -63,17 +63,17 @@ class Linear(MeanFusion):
         return logits
 
     def fit(self, dataset: ShardDataset) -> float:
-        """Fit every classifier to the utterances that have its modality."""
+        """Fit each classifier to the utterances that have its modality."""
         label = torch.from_numpy(np.hstack([dataset.target, self._ratings(dataset)]).astype(float))
         classes = dataset.label.shape[1]
-        # Chosen by the labels: shares of raters may sum to 1 by chance.
+        # Decide by the labels, because rater shares may sum to 1 by chance.
         softmax = classes > 1 and bool((dataset.label.sum(axis=1) == 1).all())
         inputs = {m: self._pooled(m, dataset) for m in self.modalities}
         for m, (rows, values) in inputs.items():
             if len(rows):
                 self.get_buffer(f"mean_{m}").copy_(values.mean(0))
                 deviation = self._deviations(m, values)
-                # A constant input tells nothing, whatever it is elsewhere.
+                # An input that is constant in train has no information.
                 deviation[deviation < _FLOOR] = torch.inf
                 self.get_buffer(f"deviation_{m}").copy_(deviation)
                 self._solve(m, values, label[rows], classes, softmax)
@@ -87,7 +87,7 @@ class Linear(MeanFusion):
         return _loss(logits / weights.clamp_min(1), label, classes, softmax).item()
 
     def _ratings(self, dataset: ShardDataset) -> NDArray[np.float64]:
-        """The ratings (N, R) in units of their deviation; NaN where unknown."""
+        """The ratings (N, R) in standard deviations; NaN where unknown."""
         pairs = zip(self.config.ratings, self.config.rating_scale, strict=True)
         known = dataset.ratings
         columns = [(known[name] - mean) / deviation for name, (mean, deviation) in pairs]
@@ -96,7 +96,7 @@ class Linear(MeanFusion):
     def _solve(
         self, letter: str, values: Tensor, label: Tensor, classes: int, softmax: bool
     ) -> None:
-        """Minimize mean loss + l2 / 2 * the squared norm of the weights; convex, so exact."""
+        """Minimize mean loss + l2 / 2 * squared norm of the weights; convex, so exact."""
         classifier = self.classifiers[letter].double()
         for parameter in classifier.parameters():
             nn.init.zeros_(parameter)
@@ -131,7 +131,7 @@ class Linear(MeanFusion):
         return found
 
     def _inputs(self, letter: str, batch: Batch) -> Tensor:
-        """Summaries of a batch, float32 (B, D); those of train where an utterance has no rows."""
+        """Summaries of a batch, float32 (B, D); the mean of train for an utterance without rows."""
         parts, begin = [], 0
         for stage in self.reads[letter]:
             counts = batch.extras[f"{stage}/rows"].tolist()
@@ -147,14 +147,14 @@ class Linear(MeanFusion):
         return min(width, _BAG) if stage == TOKENS else 2 * width
 
     def _summary(self, stage: str, rows: Tensor) -> Tensor:
-        """The inputs of the classifier that one utterance (R, D) gives, float32."""
+        """Summarize the rows (R, D) of one utterance as inputs of the classifier, float32."""
         if stage != TOKENS:
             return _moments(rows)
         size = self._size(stage)
         return torch.bincount(rows[:, 0].long() % size, minlength=size) / len(rows)
 
     def _pooled(self, letter: str, dataset: ShardDataset) -> tuple[NDArray[np.int64], Tensor]:
-        """The utterances that have a modality, and their inputs, float64 (n, D)."""
+        """The utterances that have a modality, with their inputs, float64 (n, D)."""
         stages, found, values = self.reads[letter], [], []
         for number, example in enumerate(dataset[item] for item in range(len(dataset))):
             if not all(stage in example for stage in stages):
@@ -178,9 +178,9 @@ def _moments(rows: Tensor) -> Tensor:
 
 
 def _loss(outputs: Tensor, wanted: Tensor, classes: int, softmax: bool) -> Tensor:
-    """Mean cross entropy: of a softmax where each utterance has one class, else of each class.
+    """Mean cross-entropy: of a softmax if each utterance has one class, else of each class.
 
-    Half the mean squared error of the ratings that are known is added.
+    Adds half the mean squared error of the known ratings.
     """
     logits, label = outputs[:, :classes], wanted[:, :classes]
     if softmax:

@@ -1,7 +1,7 @@
 """Cross-modal attention over feature sequences: section 3 of Tsai et al. 2019, arXiv 1906.00295.
 
-Each modality is read once by every other one: a transformer whose queries come from the first and
-whose keys and values come from the second. With one modality a plain transformer remains.
+Each ordered pair of modalities has a transformer: its queries come from one, its keys and values
+from the other. With a single modality, a plain transformer remains.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class MulT(EmotionModel):
-    """See the module.
+    """The multimodal transformer, see the module.
 
-    A modality that an utterance lacks is neither read nor does it reach the classifier; what is
-    left is scaled by the number of modalities over that of the present ones.
+    A missing modality of an utterance is not read and does not reach the classifier; the others are
+    scaled by the number of all modalities divided by the number of present ones.
 
     Args:
         config: the configuration.
@@ -61,7 +61,7 @@ class MulT(EmotionModel):
         self.classifier = nn.Linear(joined, config.outputs)
 
     def fit(self, dataset: ShardDataset) -> float:
-        """Take the normalization of each stage from the train subset."""
+        """Fit the normalization of each stage on the train subset."""
         fit_normalization(self.rows, dataset)
         return 0.0
 
@@ -79,7 +79,7 @@ class MulT(EmotionModel):
         return logits * (count > 0)
 
     def branch_of(self, name: str) -> str:
-        """See `EmotionModel`; attention between modalities is of several."""
+        """See `EmotionModel`; attention between modalities serves several."""
         part, _, rest = name.partition(".")
         if len(self.modalities) == 1 or part not in ("rows", "inward"):
             return super().branch_of(name)
@@ -87,7 +87,7 @@ class MulT(EmotionModel):
         return next(letter for letter, stages in self.reads.items() if stage in stages)
 
     def _read(self, letter: str, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Its stages one after the other: (B, T, hidden), and bool (B, T), True at padding."""
+        """Concatenate its stages over time: (B, T, hidden), and bool (B, T), True for padding."""
         vectors, past = [], []
         for stage in self.reads[letter]:
             padded, lengths = self.rows[stage].padded(rows_in(stage, batch))  # type: ignore[operator]  # of Rows
@@ -99,7 +99,7 @@ class MulT(EmotionModel):
     def _memory(
         self, letter: str, read: Mapping[str, tuple[Tensor, Tensor]], here: Mapping[str, Tensor]
     ) -> Tensor:
-        """What a modality has read of the others, averaged over time: (B, hidden (M - 1))."""
+        """Attend from one modality to the others and average over time: (B, hidden (M - 1))."""
         own, past = read[letter]
         others = [m for m in read if m != letter]
         parts = [self.crossed[letter + m](own, *read[m], here[m]) for m in others] or [own]
@@ -110,7 +110,7 @@ class MulT(EmotionModel):
 
 
 class _CrossModal(nn.Module):
-    """Layers in which one sequence attends to the same other one."""
+    """Layers in which one sequence attends to another one, which stays fixed."""
 
     def __init__(self, config: MultConfig) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class _CrossModal(nn.Module):
         self.norm = nn.LayerNorm(config.hidden)
 
     def forward(self, own: Tensor, other: Tensor, past: Tensor, here: Tensor) -> Tensor:
-        """Of (B, T, D) and (B, S, D): (B, T, D). ``here`` (B,) is 0 where the other is missing."""
+        """Map (B, T, D) and (B, S, D) to (B, T, D); ``here`` (B,) is 0 if the other is missing."""
         source = self.source_norm(other)
         for layer in self.layers:
             own = layer(own, source, past, here)
@@ -128,7 +128,7 @@ class _CrossModal(nn.Module):
 
 
 class _CrossLayer(nn.Module):
-    """Cross-attention and a feed-forward part, each behind a norm and with a residual."""
+    """Cross-attention and a feed-forward part, each with pre-norm and a residual."""
 
     def __init__(self, config: MultConfig) -> None:
         super().__init__()

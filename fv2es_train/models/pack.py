@@ -1,4 +1,4 @@
-"""A run as one file that predicts, serves and evaluates elsewhere."""
+"""Pack a run into one file for prediction, serving and evaluation on other machines."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from fv2es_prep.utils.files import whole_file
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.run_files import FAMILIARITY, IDS, tokenizer_of, unpacked
 
-# State and configuration name places of one machine; predictions name utterances of a corpus.
+# Left out: state and configuration have local paths; predictions name utterances of a corpus.
 _PACKED = ("best", TOKENIZER_DIR, IDS, FAMILIARITY, "metrics.json", "README.md")
-# Equal runs give equal files: no time.
+# A fixed time, so that equal runs give equal files.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(run: Path, out: Path, tokenizer: str | None = None) -> dict[str, Any]:
-    """Write a run as one file, which stands for the run in predict, serve and eval.
+    """Write a run as one file, which predict, serve and eval accept in its place.
 
     Args:
         run: directory of the run.
         out: new file, a zip archive without compression.
-        tokenizer: directory or hub name, for a run that does not hold its tokenizer.
+        tokenizer: directory or hub name, for a run without its tokenizer.
 
     Returns:
         JSON-ready: ``file``, ``size_bytes`` and ``files``, the names inside.
 
     Raises:
-        UsageError: there is no such run, ``out`` exists, or the run lacks its tokenizer.
-        TokenizerError: the tokenizer is not that of the run.
+        UsageError: the run does not exist, ``out`` exists, or the run lacks its tokenizer.
+        TokenizerError: the tokenizer differs from that of the run.
         OutputError: the file cannot be written.
     """
     if out.exists():
-        raise UsageError(f"{out} exists already", "choose another file")
+        raise UsageError(f"{out} already exists", "choose another file")
     if run.is_file():
-        raise UsageError(f"{run} is a file, expected the directory of a run", "copy it as it is")
+        raise UsageError(
+            f"{run} is a file, expected the directory of a run",
+            "pass a directory; a packed run needs no packing",
+        )
     with tempfile.TemporaryDirectory() as place:
         files = files_of(run, Path(place), tokenizer)
         with whole_file(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -49,16 +52,16 @@ def pack(run: Path, out: Path, tokenizer: str | None = None) -> dict[str, Any]:
 
 
 def files_of(run: Path, place: Path, tokenizer: str | None = None) -> dict[str, Path]:
-    """The files of a run that predict, serve and eval need: name -> path.
+    """Find the files of a run that predict, serve and eval need: name -> path.
 
     Args:
         run: directory of the run, or a packed run.
-        place: an empty directory; a tokenizer that the run does not hold is copied there.
-        tokenizer: its directory or hub name.
+        place: an empty directory, to which a tokenizer is copied if the run lacks it.
+        tokenizer: directory or hub name of the tokenizer.
 
     Raises:
-        UsageError: there is no such run, or it lacks its tokenizer.
-        TokenizerError: the tokenizer is not that of the run.
+        UsageError: the run does not exist or lacks its tokenizer.
+        TokenizerError: the tokenizer differs from that of the run.
     """
     checkpoint = load_checkpoint(run)
     run = unpacked(run)
@@ -68,7 +71,7 @@ def files_of(run: Path, place: Path, tokenizer: str | None = None) -> dict[str, 
     if "t" in checkpoint.model.modalities and text.is_known:
         if tokenizer is None and tokenizer_of(run) is None:
             raise UsageError(
-                f"{run} does not hold its tokenizer {text.tokenizer!r}",
+                f"{run} does not contain its tokenizer {text.tokenizer!r}",
                 "pass the tokenizer that made its shards: --tokenizer DIR",
             )
         if tokenizer is not None:

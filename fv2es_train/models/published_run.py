@@ -1,4 +1,4 @@
-"""What `fv2es push` sends of a run."""
+"""The files of a run that `fv2es push` sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fv2es_train.models.pack import files_of
 from fv2es_train.models.run_files import unpacked
 
 _METRICS = "metrics.json"
-# What the card shows; a packed run has none.
+# The pictures of the card; a packed run has none.
 _PICTURES = ("curves.png", "test.png")
 _LICENCE_TITLE = "## Licence of the data\n"
 _NO_CARD = """\
@@ -29,7 +29,7 @@ license: other
 
 Emotion recognition: a probability for each of {classes}.
 """
-_UNKNOWN = "The licence of the data that this model was trained on is not known."
+_UNKNOWN = "The licence of the data that this model was trained on is unknown."
 _USE = """
 ## Use
 
@@ -42,14 +42,14 @@ fv2es predict talk.mp4 --run run
 
 @contextmanager
 def published_run(run: Path) -> Iterator[Publication]:
-    """The best checkpoint, tokenizer, metrics and card of a run, or of a packed run.
+    """Collect the best checkpoint, tokenizer, metrics and card of a run or a packed run.
 
-    Left out: configuration and state, which name places of one machine, and predictions, which
-    name utterances of the corpus.
+    Omits the configuration and state, which contain local paths, and the predictions, which name
+    utterances of the corpus.
 
     Raises:
-        UsageError: there is no such run, or it lacks its tokenizer.
-        TrainError: it is damaged.
+        UsageError: the run does not exist or lacks its tokenizer.
+        TrainError: the run is damaged.
     """
     with tempfile.TemporaryDirectory() as place:
         found = files_of(run, Path(place))
@@ -81,7 +81,7 @@ def _is_missing_picture(line: str, directory: Path) -> bool:
 
 
 def _without_places(path: Path, run: str) -> bytes:
-    """The measurements, with the name of the run where they name its directory."""
+    """Read the measurements; replace the directory of the run by its name."""
     try:
         measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""What lies in a run beside its checkpoints: the ids that it has seen, and its tokenizer.
+"""The files of a run beside its checkpoints: the ids that it has seen, and its tokenizer.
 
-A run is a directory, or a file that `pack` made of one.
+A run is a directory, or a file that `pack` made from one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ IDS, FAMILIARITY = "ids.json", "familiarity.json"
 _PACK_HINT = "pass the directory of a run, or a file that `fv2es pack` wrote"
 _MOST_FILES = 1000
 _SAFE_NAME = re.compile(r"[^\\:\x00-\x1f]{1,200}")
-# Packed file and its state -> the directory that it is unpacked in, removed with the process.
+# Packed file and its state -> directory with its content, removed at the end of the process.
 _UNPACKED: dict[tuple[Path, int, int], Path] = {}
 
 
 def unpacked(run: Path) -> Path:
-    """The directory of a run, which may be a packed file; a file is unpacked once per process.
+    """Return the directory of a run; unpack a packed run once per process.
 
     Raises:
         UsageError: the file is not a packed run.
@@ -52,29 +52,29 @@ def unpacked(run: Path) -> Path:
 
 
 def _refuse_unsafe(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError unless it unpacks to no more than its size, and into its place."""
+    """Raise ValueError if it would unpack to more than its size, or outside its directory."""
     entries = archive.infolist()
     if any(one.compress_type != zipfile.ZIP_STORED for one in entries):
         raise ValueError("it is compressed")
-    # Entries may share their bytes; then they are more than the file.
+    # Entries may overlap; then their total is larger than the file.
     if sum(one.file_size for one in entries) > size or len(entries) > _MOST_FILES:
-        raise ValueError(f"it unpacks to more than its own {size} bytes or {_MOST_FILES} files")
+        raise ValueError(f"it would unpack to more than its {size} bytes or {_MOST_FILES} files")
     seen: set[str] = set()
     for one in entries:
-        # As they stand in the file: zipfile cuts names at a null and mends separators.
+        # The raw names: zipfile cuts names at a null byte and replaces separators.
         name = one.orig_filename
         parts = name.removesuffix("/").split("/")
         if not _SAFE_NAME.fullmatch(name) or set(parts) & {"", ".", ".."}:
-            raise ValueError(f"it holds the unsafe name {name!r}")
+            raise ValueError(f"it contains the unsafe name {name!r}")
         if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ValueError(f"{name!r} in it is a link or a device")
+            raise ValueError(f"its entry {name!r} is a link or a device")
         if name in seen:
-            raise ValueError(f"it holds {name!r} twice")
+            raise ValueError(f"it contains {name!r} twice")
         seen.add(name)
 
 
 def tokenizer_of(run: Path) -> str | None:
-    """The directory of the tokenizer in a run; None for a run that does not hold it."""
+    """The directory of the tokenizer in a run; None for a run without it."""
     place = unpacked(run) / TOKENIZER_DIR
     return str(place) if place.is_dir() else None
 
@@ -82,19 +82,19 @@ def tokenizer_of(run: Path) -> str | None:
 def write_ids(run: Path, subsets: Mapping[str, Iterable[str]]) -> None:
     """Write RUN/ids.json: for each subset the sorted 8-byte BLAKE2b digests of its utterance ids.
 
-    Digests do not give away the ids of a corpus that may not be passed on.
+    Digests do not reveal the ids of a corpus that may not be passed on.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     write_json(run / IDS, {name: sorted(map(_digest, ids)) for name, ids in subsets.items()})
 
 
 def overlap(run: Path, ids: Iterable[str]) -> dict[str, int]:
-    """How many of these utterances a run has seen, by subset of its own split.
+    """Count the utterances that a run has seen, by subset of its own split.
 
     Returns:
-        ``train`` and ``valid`` -> count, also 0; empty for a run that does not know its ids.
+        ``train`` and ``valid`` -> count, may be 0; empty for a run that has not stored its ids.
 
     Raises:
         TrainError: RUN/ids.json is damaged.

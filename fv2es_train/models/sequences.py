@@ -1,6 +1,6 @@
 """Late fusion of feature sequences: an RNN or transformer for each stage, then a mean.
 
-Owns how rows become padded sequences, for `mult` too.
+Owns the padding of rows to sequences, also for `mult`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.feature_config import SequenceConfig
 
-# Smallest deviation that an input is divided by.
+# Smallest divisor of an input.
 _FLOOR = 1e-3
-# Length of the vectors of tokens.
+# Length of token vectors.
 _EMBEDDING = 32
 
 
 class Sequences(MeanFusion):
-    """See the module.
+    """Late fusion of sequences, see the module.
 
     Args:
         config: the configuration.
@@ -50,12 +50,12 @@ class Sequences(MeanFusion):
         return torch.stack([self._of(stage, batch) for stage in self.reads[letter]]).mean(0)
 
     def fit(self, dataset: ShardDataset) -> float:
-        """Take the normalization of each stage from the train subset."""
+        """Fit the normalization of each stage on the train subset."""
         fit_normalization(self.branches, dataset)
         return 0.0
 
     def branch_of(self, name: str) -> str:
-        """See `EmotionModel`; no weight is of several."""
+        """See `EmotionModel`; no weight serves several modalities."""
         stage = name.split(".")[1]
         return next(letter for letter, stages in self.reads.items() if stage in stages)
 
@@ -70,14 +70,14 @@ def rows_in(stage: str, batch: Batch) -> tuple[Tensor, ...]:
 
 
 class Rows(nn.Module):
-    """From the rows of a stage to padded sequences of normalized and pooled vectors.
+    """Turn the rows of a stage into padded sequences of normalized and pooled vectors.
 
-    Token ids become trained vectors, which are not pooled.
+    Token ids become learned vectors, which are not pooled.
 
     Args:
         stage: the stage.
         width: see `FeatureConfig.widths`.
-        pool: rows that are averaged to one.
+        pool: number of rows to average into one.
 
     Attributes:
         size: length of the vectors.
@@ -94,12 +94,12 @@ class Rows(nn.Module):
         self.register_buffer("deviation", torch.ones(self.size))
 
     def padded(self, utterances: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Of B utterances (R, D): (B, T, size), and their lengths, (B,), at least 1."""
+        """Pad B utterances (R, D) to (B, T, size); also return their lengths, (B,), at least 1."""
         sequences = [self._pooled(rows) for rows in utterances]
         return pad_sequence(sequences, batch_first=True), torch.tensor([*map(len, sequences)])
 
     def _pooled(self, rows: Tensor) -> Tensor:
-        """Vectors, each the mean of ``pool`` rows; the last one of what is left."""
+        """Average every ``pool`` rows; the last vector is the mean of the rest."""
         mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
         if not len(rows):
             return torch.zeros(1, self.size, device=mean.device)
@@ -117,7 +117,7 @@ class Rows(nn.Module):
 
 
 def fit_normalization(stages: nn.ModuleDict, dataset: ShardDataset) -> None:
-    """Take mean and deviation of the vectors of each stage from all rows of a dataset."""
+    """Compute mean and deviation of the vectors of each stage over all rows of a dataset."""
     vectors = {n: r for n, r in stages.items() if isinstance(r, Rows) and r.embedding is None}
     count = dict.fromkeys(vectors, 0)
     total = {name: np.zeros(rows.size) for name, rows in vectors.items()}
@@ -139,7 +139,7 @@ def fit_normalization(stages: nn.ModuleDict, dataset: ShardDataset) -> None:
 
 
 class _Branch(Rows):
-    """From the rows of each utterance to its logits."""
+    """Map the rows of each utterance to its logits."""
 
     def __init__(self, config: SequenceConfig, stage: str, width: int) -> None:
         super().__init__(stage, width, config.pool)
@@ -164,7 +164,7 @@ class _Branch(Rows):
             )
             size *= 1 + config.bidirectional
         self.dropout = nn.Dropout(config.dropout)
-        # How many last states there are, one of each direction; 0: all states are pooled.
+        # Number of last states, one per direction; 0 pools all states.
         self.last = 1 + config.bidirectional if config.summary == "last" else 0
         self.classifier: nn.Module = nn.Linear(2 * size, config.outputs)
         if self.last:
@@ -173,7 +173,7 @@ class _Branch(Rows):
             self.classifier = nn.Sequential(half, nn.ReLU(), out)
 
     def forward(self, utterances: tuple[Tensor, ...]) -> Tensor:
-        """Logits (B, C) of B sequences (R, D); an empty one counts as a row of means."""
+        """Logits (B, C) of B sequences (R, D); an empty one counts as one row of means."""
         padded, lengths = self.padded(utterances)
         past = beyond(padded, lengths)
         inputs = self.inward(padded)
@@ -195,13 +195,13 @@ class _Branch(Rows):
 
 
 def beyond(padded: Tensor, lengths: Tensor) -> Tensor:
-    """Bool (B, T), True past the end of each of B sequences (B, T, D)."""
+    """Padding mask, bool (B, T): True after the end of each of B sequences (B, T, D)."""
     past = torch.arange(padded.shape[1])[None] >= lengths[:, None]
     return past.to(padded.device)
 
 
 def positions(inputs: Tensor) -> Tensor:
-    """Sines and cosines of the position, (T, D): Vaswani et al. 2017, section 3.5."""
+    """Sinusoidal position encoding, (T, D): Vaswani et al. 2017, section 3.5."""
     _, length, width = inputs.shape
     place = torch.arange(length, device=inputs.device)[:, None]
     rate = 10_000 ** (-torch.arange(0, width, 2, device=inputs.device) / width)

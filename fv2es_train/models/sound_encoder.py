@@ -1,4 +1,4 @@
-"""The sound of a whole utterance to a vector: convolutions over a normalized log spectrum.
+"""Encode the sound of a whole utterance: convolutions over a normalized log spectrum.
 
 Owns the normalization, which is fitted on train. The published encoder of chunks is in `encoders`.
 """
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from fv2es_train.data.dataset import ShardDataset
     from fv2es_train.models.fv2es_config import FV2ESConfig
 
-# Smallest deviation that a band is divided by: some low bands are empty.
+# Smallest divisor of a band, because some low bands are empty.
 _FLOOR = 1e-3
-# Added to a variance: the gradient of its root is finite at 0.
+# Added to a variance, so that the gradient of its root is finite at 0.
 _SMALL = 1e-5
 
 
 class SoundEncoder(nn.Module):
     """Convolutions over bands and time, then mean and deviation over the time of each utterance.
 
-    The utterances of a batch lie behind one another in a single picture, with a blank after each.
-    So neither a result nor a batch norm depends on how long the other utterances are.
+    The utterances of a batch are concatenated over time in a single picture, with a gap after each.
+    So neither a result nor a batch norm depends on the length of the other utterances.
     """
 
     mean: Tensor
@@ -48,10 +48,10 @@ class SoundEncoder(nn.Module):
         self.width = 2 * config.sound_dims[-1]
 
     def forward(self, mel: Tensor, counts: Sequence[int]) -> Tensor:
-        """The sound of each of B utterances to a vector, float32 (B, width).
+        """Encode the sound of B utterances to vectors, float32 (B, width).
 
         Args:
-            mel: linear power, float32 (sum of counts, 1, M, R); all zero where a chunk has no row.
+            mel: linear power, float32 (sum of counts, 1, M, R); all zero for padding rows.
             counts: number of chunks of each utterance; zero rows of mel may have any M.
         """
         unit = self.stack.unit
@@ -66,7 +66,7 @@ class SoundEncoder(nn.Module):
         lengths = [part.shape[1] // unit for part in parts]
         pooled = []
         for rows, ones in zip(states.split(lengths, 1), there.split(lengths), strict=True):
-            # States are zero where there is no sound.
+            # States are zero without sound.
             count = ones.sum().clamp_min(1)
             mean = rows.sum(1) / count
             variance = ((rows - mean[:, None]) * ones).square().sum(1) / count
@@ -75,10 +75,11 @@ class SoundEncoder(nn.Module):
         return vectors
 
     def steps(self, chunks: Tensor) -> tuple[Tensor, Tensor]:
-        """The chunks (K, 1, M, R) of an utterance as log power (bands, T), not yet normalized.
+        """Turn the chunks (K, 1, M, R) of an utterance into log power (bands, T), not normalized.
 
-        Each value is the mean power of some bands and rows, at most ``range`` below the highest.
-        Also, of the same shape, 0 behind the end and where `augment` masks it, else 1.
+        Each value is the log of the mean power of some bands and rows, at most ``range`` below the
+        highest. The second result has the same shape: 0 after the end and where `augment` masks,
+        else 1.
         """
         # Not by len(), which would fix the number of chunks of an exported network.
         if not chunks.shape[0]:
@@ -90,7 +91,7 @@ class SoundEncoder(nn.Module):
         return log_power.clamp_min(log_power.max() - self.range), (power > 0).float()
 
     def fit(self, dataset: ShardDataset) -> None:
-        """Take mean and deviation of each band from the utterances of a dataset that have sound."""
+        """Compute mean and deviation of each band over the utterances of a dataset with sound."""
         count, total = 0, torch.zeros(len(self.mean), dtype=torch.double)
         squares = torch.zeros_like(total)
         rows = self.merge[1] * self.stack.unit
@@ -102,7 +103,7 @@ class SoundEncoder(nn.Module):
             fill_chunks(example.mel, chunks)
             found, there = self.steps(torch.from_numpy(chunks))
             values = found[:, there.amax(0) > 0].double()
-            # Training stops at one that is not finite, and names it.
+            # Skip non-finite values here; training stops at them and names the utterance.
             if values.isfinite().all():
                 count += values.shape[1]
                 total, squares = total + values.sum(1), squares + values.square().sum(1)
@@ -114,9 +115,9 @@ class SoundEncoder(nn.Module):
 
 
 class _Stack(nn.Module):
-    """3x3 convolutions, a 2x2 max pooling between two; at last all bands of a step together.
+    """3x3 convolutions with 2x2 max pooling between them; finally a step combines all bands.
 
-    ``unit``: steps of the input that become one of the output.
+    ``unit``: number of input steps per output step.
     """
 
     def __init__(self, dims: Sequence[int], bands: int) -> None:
@@ -129,14 +130,15 @@ class _Stack(nn.Module):
         self.bn = nn.BatchNorm2d(dims[-1])
 
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 1, bands, T) and (1, 1, T) to (C, T / unit) and (T / unit,)."""
+        """Map (1, 1, bands, T) and (1, 1, T) to (C, T / unit) and (T / unit,)."""
         x = x.contiguous(memory_format=torch.channels_last)
         for number, block in enumerate(self.blocks):
             if number:
                 # Not max_pool1d, which would fix the length of an exported network.
                 x, valid = functional.max_pool2d(x, 2), functional.max_pool2d(valid, (1, 2))
             assert isinstance(block, ConvNorm)
-            # What is blank stays blank: no utterance, and no batch norm, sees a neighbour's edge.
+            # Gaps stay zero, so neither an utterance nor a batch norm sees the edge of its
+            # neighbour.
             there = valid[:, :, None]
             x = functional.relu(block.bn(block.conv(x) * there)) * there
         x = functional.relu(self.bn(self.join(x) * there))[:, :, 0] * valid

@@ -1,4 +1,4 @@
-"""The shapes of stored weights, compared with those of a model before any memory is taken."""
+"""Compare the shapes of stored weights with those of a model, before allocating memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fv2es_train.models.families import ModelConfig, build
 
 
 def refuse_other_shapes(config: ModelConfig, settings: PrepSettings, weights: Path) -> None:
-    """Make sure that a file holds the weights of a model, which is not built for it.
+    """Check that a file contains the weights of a model, without building the model.
 
     Args:
         config: the model's configuration, with that of its text encoder.
         settings: see `families.build`.
-        weights: a file in safetensors' format.
+        weights: a safetensors file.
 
     Raises:
-        ValueError: a weight is missing, unknown or of another shape; the first one is named.
+        ValueError: a weight is missing, unknown or has another shape; the message names the first.
         SafetensorError: the file is damaged.
     """
     with safe_open(weights, "pt") as file:

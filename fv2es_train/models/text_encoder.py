@@ -1,7 +1,7 @@
-"""Token ids to a vector: the hidden state at token 0 of ALBERT or another transformers encoder.
+"""Encode token ids: the hidden state at token 0 of ALBERT or another transformers encoder.
 
-Owns loading the pretrained encoder, its errors, and the small random one of `fv2es-tiny`. The
-pooler is left out, because nothing reads it.
+Owns loading the pretrained encoder, its errors, and the small random encoder of `fv2es-tiny`. Omits
+the pooler, which nothing reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fv2es_prep.utils.pretrained import load_network, quiet, refuse_absurd, refu
 
 
 class TextEncoder(nn.Module):
-    """ALBERT, or another transformers encoder that takes ids and mask."""
+    """ALBERT, or another transformers encoder with ids and mask as input."""
 
     def __init__(self, albert: nn.Module) -> None:
         super().__init__()
@@ -29,15 +29,15 @@ class TextEncoder(nn.Module):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids it accepts."""
+        """Number of token ids that the encoder accepts."""
         return int(self.albert.config.vocab_size)  # type: ignore[union-attr,arg-type]  # transformers
 
     @property
     def longest(self) -> int | None:
-        """Most tokens of a text; None where positions have no vectors of their own."""
+        """Maximum number of tokens of a text; None if positions have no learned vectors."""
         for name, part in self.albert.named_modules():
             if name.endswith("position_embeddings") and isinstance(part, nn.Embedding):
-                # RoBERTa counts positions from the one after that of padding.
+                # RoBERTa counts positions from the padding id + 1.
                 first = 0 if part.padding_idx is None else part.padding_idx + 1
                 return part.num_embeddings - first
         return None
@@ -46,12 +46,12 @@ class TextEncoder(nn.Module):
     def config(self) -> dict[str, Any]:
         """Its transformers configuration, see `from_config`."""
         values: dict[str, Any] = self.albert.config.to_dict()  # type: ignore[union-attr,operator]
-        # A path of this machine does not belong in a checkpoint.
+        # A checkpoint must not contain local paths.
         values.pop("_name_or_path", None)
         return values
 
     def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token ids, int64 (B, L), and a mask that is 1 where there is one, to (B, width)."""
+        """Map token ids, int64 (B, L), and their mask (1 for a token) to vectors (B, width)."""
         hidden: Tensor = self.albert(
             input_ids=tokens, attention_mask=attention_mask
         ).last_hidden_state
@@ -59,7 +59,7 @@ class TextEncoder(nn.Module):
 
 
 def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
-    """A small ALBERT with random weights, for a model without a pretrained text encoder.
+    """Make a small ALBERT with random weights, for a model without a pretrained text encoder.
 
     Raises:
         TrainError: the vocabulary size is unknown.
@@ -68,7 +68,7 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
     if vocabulary_size < 1:
         raise TrainError(
-            "the size of the tokenizer's vocabulary is unknown",
+            "the vocabulary size of the tokenizer is unknown",
             "pass a text encoder: --text-encoder NAME_OR_DIR",
         )
     config = AlbertConfig(
@@ -85,10 +85,10 @@ def small(vocabulary_size: int, pad_id: int) -> TextEncoder:
 
 
 def from_config(values: dict[str, Any]) -> TextEncoder:
-    """An encoder with random weights, of a `TextEncoder.config`, to load a checkpoint into.
+    """Make an encoder with random weights from a `TextEncoder.config`, to load a checkpoint into.
 
     Raises:
-        ValueError: the configuration names code, or sizes that no encoder has.
+        ValueError: the configuration refers to code, or has impossible sizes.
     """
     from transformers import AlbertConfig, AlbertModel, AutoConfig, AutoModel
 
@@ -103,11 +103,11 @@ def from_config(values: dict[str, Any]) -> TextEncoder:
 
 
 def pretrained(name: str) -> TextEncoder:
-    """The pretrained encoder in a directory in transformers' format, or on the Hugging Face hub.
+    """Load a pretrained encoder from a directory in transformers' format or the Hugging Face Hub.
 
     Raises:
-        TokenizerError: the directory is incomplete, or the name is neither cached nor on a hub that
-            can be reached.
+        TokenizerError: the directory is incomplete, or the name is neither cached nor on a
+            reachable Hub.
     """
     from transformers import AutoConfig
 
@@ -119,16 +119,16 @@ def pretrained(name: str) -> TextEncoder:
             )
             refuse_absurd(config.to_dict())
             albert, found = load_network(name, config, local, add_pooling_layer=False)
-    except Exception as error:  # those of several libraries, which vary with the damage
+    except Exception as error:  # several libraries raise their own, depending on the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise TokenizerError(
             f"the text encoder {name!r} cannot be loaded: {first}",
-            "pass a directory that holds config.json and model.safetensors as transformers' "
-            "save_pretrained writes them: --text-encoder DIR",
+            "pass a directory that save_pretrained of transformers wrote, with config.json and "
+            "model.safetensors: --text-encoder DIR",
         ) from error
     if missing := sorted(found["missing_keys"]):
         raise TokenizerError(
             f"the text encoder {name!r} lacks {len(missing)} weights, the first is {missing[0]!r}",
-            "pass a directory with the weights of the whole encoder: --text-encoder DIR",
+            "pass a directory with all weights of the encoder: --text-encoder DIR",
         )
     return TextEncoder(albert.float())

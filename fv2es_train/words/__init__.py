@@ -1,1 +1,1 @@
-"""Whether the words of a transcript are those that are heard: `fv2es shards check --words`."""
+"""Check whether a transcript matches the sound: `fv2es shards check --words`."""

@@ -1,6 +1,6 @@
-"""How probable given words are for a sound; what models of speech have in common for it.
+"""The probability of given words for a sound: the base of all speech models.
 
-Nothing is recognised: the words are given, and a model states their probability.
+Nothing is recognized: the words are given, and a model returns their probability.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _LONGEST_S, _SILENCE_S = 30, 3
 
 
 class Aligner(ABC):
-    """A model of speech; ``name`` is for messages."""
+    """A speech model; ``name`` is for messages."""
 
     name: str
 
     def fits(self, sound: Waveform, texts: Sequence[str]) -> NDArray[np.float64]:
-        """The natural logarithm of the probability of each text, given a sound.
+        """Compute the natural logarithm of the probability of each text, given a sound.
 
         Args:
-            sound: at any rate.
-            texts: what may be said in it.
+            sound: the sound, at any sampling rate.
+            texts: candidate texts.
 
         Returns:
-            float64 (len(texts),); NaN where the model cannot say.
+            float64 (len(texts),); NaN if the model cannot score a text.
         """
         import torch
         from torchaudio.functional import resample
@@ -45,20 +45,20 @@ class Aligner(ABC):
 
     @abstractmethod
     def alone(self, text: str) -> float:
-        """The same of a text without a sound: how usual such words are in themselves."""
+        """The same for a text without sound: how common its words are by themselves."""
 
     @abstractmethod
     def _fits(
         self, samples: NDArray[np.float32], texts: Sequence[str]
     ) -> Sequence[float] | NDArray[np.float64]:
-        """As `fits`, at 16 kHz."""
+        """`fits` for samples at 16 kHz."""
 
 
 class EncoderDecoder(Aligner):
-    """Whisper, whoever runs it: an encoder with a window, and a decoder that is given the words."""
+    """Whisper in any runtime: an encoder with a window, and a decoder that gets the words."""
 
     def alone(self, text: str) -> float:
-        """Its probability in silence."""
+        """The log probability of the text in silence."""
         return float(self._of(*self._silence, [text])[0])
 
     @functools.cached_property
@@ -72,22 +72,22 @@ class EncoderDecoder(Aligner):
 
     @abstractmethod
     def _heard(self, samples: NDArray[np.float32]) -> tuple[Any, Any]:
-        """What the encoder makes of a sound, (1, T, D), and what the decoder needs besides."""
+        """Encode a sound: (1, T, D), and further inputs of the decoder."""
 
     @abstractmethod
     def _of(self, encoded: Any, given: Any, texts: Sequence[str]) -> NDArray[np.float64]:
-        """As `fits`, of what `_heard` returned."""
+        """`fits` for the result of `_heard`."""
 
 
 def load_aligner(name: str) -> Aligner:
-    """Load a model.
+    """Load a speech model.
 
     Args:
         name: ``embedded``, or a directory or hub name in transformers' format, of Whisper or of a
             CTC model.
 
     Raises:
-        WorkError: it cannot be loaded.
+        WorkError: the model cannot be loaded.
     """
     from fv2es_train.predict.recognisers import EMBEDDED
 

@@ -1,4 +1,4 @@
-"""Words against sound by a model of characters that was trained with CTC (Graves et al. 2006)."""
+"""Score words against sound by a character model trained with CTC (Graves et al. 2006)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class CtcAligner(Aligner):
-    """A model in transformers' format, of any language; characters that it lacks are left out.
+    """A model in transformers' format, for any language; unknown characters are dropped.
 
-    The probability is of all alignments (`torch.nn.functional.ctc_loss`). No language is modelled,
-    so words are not more or less usual in themselves.
+    The probability is the sum over all alignments (`torch.nn.functional.ctc_loss`). There is no
+    language model, so no words are more common than others.
     """
 
     def __init__(self, name: str, processor: Any, model: Any) -> None:
@@ -29,7 +29,7 @@ class CtcAligner(Aligner):
         self._unknown, self._blank = tokenizer.unk_token_id, model.config.pad_token_id
 
     def alone(self, text: str) -> float:  # noqa: ARG002
-        """No difference."""
+        """0: there is no language model."""
         return 0.0
 
     def _fits(self, samples: NDArray[np.float32], texts: Sequence[str]) -> Sequence[float]:
@@ -39,7 +39,7 @@ class CtcAligner(Aligner):
         return [self._of(steps, text) for text in texts]
 
     def _of(self, steps: torch.Tensor, text: str) -> float:
-        """``steps``: logarithms of probabilities (T, V)."""
+        """Score one text; ``steps`` are log probabilities (T, V)."""
         cased = text.upper() if self._upper else text.lower()
         ids = self._processor.tokenizer(cased, add_special_tokens=False).input_ids
         known = torch.tensor([k for k in ids if k not in (self._unknown, self._blank)])
@@ -47,5 +47,5 @@ class CtcAligner(Aligner):
             return float("nan")
         lengths = torch.tensor([len(steps)]), torch.tensor([len(known)])
         loss = ctc_loss(steps[:, None], known[None], *lengths, blank=self._blank, reduction="sum")
-        # More characters than steps have no alignment.
+        # A text with more characters than steps has no alignment.
         return -float(loss) if torch.isfinite(loss) else float("nan")

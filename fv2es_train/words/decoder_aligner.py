@@ -1,4 +1,4 @@
-"""Words against sound by a Whisper in transformers' format, whose decoder is given the words."""
+"""Score words against sound by a Whisper in transformers' format, whose decoder gets the words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DecoderAligner(EncoderDecoder):
-    """A Whisper of any size; one of many languages names the language of each sound."""
+    """A Whisper of any size; a multilingual one detects the language of each sound."""
 
     def __init__(self, name: str, processor: Any, model: Any) -> None:
         self.name, self._processor, self._model = name, processor, model
@@ -23,7 +23,7 @@ class DecoderAligner(EncoderDecoder):
 
     @torch.no_grad()
     def _heard(self, samples: NDArray[np.float32]) -> tuple[torch.Tensor, list[int]]:
-        """See `EncoderDecoder`: besides, the tokens that the text follows."""
+        """See `EncoderDecoder`; the further input is the tokens before the text."""
         given = self._processor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
         features, rules = given.input_features, self._model.generation_config
         start = [self._model.config.decoder_start_token_id]

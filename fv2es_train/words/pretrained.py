@@ -1,4 +1,4 @@
-"""Models of speech in transformers' format: their loading."""
+"""Load speech models in transformers' format."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HINT = "pass a directory that transformers' save_pretrained wrote, of Whisper o
 
 
 def load_pretrained(name_or_dir: str) -> Aligner:
-    """A CTC model, such as wav2vec 2.0, or one with a decoder: Whisper.
+    """Load a CTC model, e.g. wav2vec 2.0, or a model with a decoder: Whisper.
 
     Raises:
-        WorkError: it cannot be loaded.
+        WorkError: the model cannot be loaded.
     """
     with readable(name_or_dir, _HINT):
         import transformers as hf

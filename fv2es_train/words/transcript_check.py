@@ -1,6 +1,6 @@
-"""Compare the transcripts of a dataset with its sound, by a model of speech.
+"""Compare the transcripts of a dataset with its sound, by a speech model.
 
-Owns reading; the model is an `Aligner`, the decision is made in `fv2es_prep.shards.suspects`.
+Owns reading. Leaves the model to `Aligner` and the decision to `fv2es_prep.shards.suspects`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NO_MODEL = "length and tone of the sound"
 
 @dataclass(frozen=True)
 class WordsChecked:
-    """What `check_transcripts` found.
+    """The result of `check_transcripts`.
 
     Attributes:
-        suspects: utterances with other words in the sound than in the transcript.
-        by: name of the model, or what was compared without one.
-        mismatch: id -> probability that other words are said; of all that were compared.
+        suspects: utterances whose sound has other words than the transcript.
+        by: name of the model, or the traits that were compared without one.
+        mismatch: id -> probability of other words, for all compared utterances.
     """
 
     suspects: list[Suspect]
@@ -44,7 +44,7 @@ class WordsChecked:
     mismatch: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, without the suspicions."""
+        """Plain JSON values, without the suspects."""
         mismatch = {name: round(value, 4) for name, value in self.mismatch.items()}
         return {"by": self.by, "compared": len(mismatch), "mismatch": mismatch}
 
@@ -62,15 +62,15 @@ def check_transcripts(
     Args:
         directory: the dataset.
         asr: ``embedded``; a directory or hub name of Whisper or a CTC model; ``none`` compares the
-            words with the length and tone of the sound; None takes ``embedded`` where it is
+            words with the length and tone of the sound; None takes ``embedded`` if it is
             installed and hears speech.
-        most: probability of a mismatch up to which nothing is suspected.
-        phase: shows how far it is.
-        jobs: processes that read the shards; only without a model.
-        traits: what was read before, which spares that.
+        most: highest probability of a mismatch that is not suspected.
+        phase: shows progress.
+        jobs: processes that read the shards; used only without a model.
+        traits: traits that were read before; None reads them.
 
     Raises:
-        UsageError: there is no dataset.
+        UsageError: the dataset does not exist.
         ShardError: a shard is missing or damaged.
         WorkError: the model cannot be loaded.
     """
@@ -108,13 +108,13 @@ def fits_by_model(
     aligner: Aligner,
     report: Report,
 ) -> Fits:
-    """How probable the words of each candidate are in the sound of each utterance.
+    """Score the words of each candidate against the sound of each utterance.
 
     Args:
         directory: the dataset.
         catalogue: its catalogue.
-        texts: what is said in each utterance.
-        candidates: whose words are compared.
+        texts: transcript of each utterance.
+        candidates: utterances whose words are compared.
         aligner: the model.
         report: receives the number of utterances done since its last call.
 
@@ -134,7 +134,7 @@ def fits_by_model(
 
 
 def _sounds(directory: Path, catalogue: Catalogue) -> Iterator[tuple[int, Waveform]]:
-    """Row and sound of each utterance that has one, stored or estimated; each shard opened once."""
+    """Yield row and sound of each utterance with sound, stored or estimated; opens a shard once."""
     from fv2es_train.browse.sound import estimated_sound, stored_sound
 
     index = catalogue.index

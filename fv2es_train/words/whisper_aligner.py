@@ -1,4 +1,4 @@
-"""Words against sound by the embedded Whisper, whose decoder is given the words."""
+"""Score words against sound by the embedded Whisper, whose decoder gets the words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST = 1e-10
 
 
 class WhisperAligner(EncoderDecoder):
-    """Whisper tiny.en: English only, at most 30 s, of 448 tokens."""
+    """Whisper tiny.en: English only, at most 30 s and 448 tokens."""
 
     name = Embedded.name
 
@@ -31,10 +31,10 @@ class WhisperAligner(EncoderDecoder):
         self._most = self._model.max_length - len(self._start) - 1
 
     def _heard(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-        """See `EncoderDecoder`: besides, the frames of its spectrum."""
+        """See `EncoderDecoder`; the further input is the number of frames of the spectrum."""
         from faster_whisper.transcribe import get_ctranslate2_storage
 
-        # Not filled up to the whole window, which saves most of the time.
+        # The sound is not padded to the whole window, which saves most of the time.
         features = self._model.feature_extractor(samples)
         encoded = self._model.model.encode(get_ctranslate2_storage(features[None]), to_cpu=True)
         return np.asarray(encoded), features.shape[1]
@@ -48,7 +48,7 @@ class WhisperAligner(EncoderDecoder):
         short = [place for place, each in enumerate(tokens) if len(each) <= self._most]
         found = np.full(len(texts), np.nan)
         if short:
-            # One for each text: one call for all takes half the time.
+            # A batch with one row per text: one call takes half the time of several.
             same = get_ctranslate2_storage(np.repeat(encoded, len(short), 0))
             chosen = [tokens[place] for place in short]
             results = self._model.model.align(same, self._start, chosen, given)

@@ -135,7 +135,10 @@ def test_a_file_is_a_protocol_and_a_failure_does_not_end_the_others(
     words, app = ["--config", str(file), "--out", str(out)], typer.Typer()
     app.command()(command)
     refused = CliRunner().invoke(app, words)
-    assert refused.exit_code == 1 and "runs/mult-v/seed-0 failed: mult reads mel" in refused.stderr
+    assert (
+        refused.exit_code == 1
+        and "runs/mult-v/seed-0 failed: mult reads the features mel" in refused.stderr
+    )
     done = CliRunner().invoke(app, [*words, "--modalities", "a", "--json"])
     assert done.exit_code == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
@@ -186,7 +189,7 @@ def test_runs_of_another_process_are_awaited_and_those_of_a_dead_one_taken_over(
     monkeypatch.setattr(trainings.time, "sleep", another)
     (found,) = bench(config, said.append)["rows"]
     assert found["metrics"] == table[1]["rows"][0]["metrics"]
-    assert len(waited) == 1 and "waiting for 1 runs of other processes" in said
+    assert len(waited) == 1 and "waiting for 1 runs in other processes" in said
     assert said[-1].endswith("fold-0") and records(claims) == []
 
 

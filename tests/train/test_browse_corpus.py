@@ -86,7 +86,7 @@ def test_what_was_left_out_is_heard_and_marked_too(
 
 @pytest.mark.parametrize(
     ("kind", "status", "said"),
-    [("link", 403, "lies outside the corpus"), ("folder", 404, "is a directory")],
+    [("link", 403, "is outside the directory of the corpus"), ("folder", 404, "is a directory")],
 )
 def test_nothing_but_files_of_the_corpus_is_read(
     prepared: Path, demo: Path, tmp_path: Path, kind: str, status: int, said: str

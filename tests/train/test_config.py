@@ -123,10 +123,10 @@ def test_values_out_of_range_are_refused(change: dict[str, object]) -> None:
 def test_shards_without_a_stage_that_the_model_reads_are_refused() -> None:
     settings = PrepSettings(stages=("mel", "tokens"))
     FV2ESConfig(modalities="ta").check(settings)
-    with pytest.raises(SettingsError, match="lack the stages faces, which fv2es reads"):
+    with pytest.raises(SettingsError, match="lack the stages faces, which the model fv2es reads"):
         FV2ESConfig().check(settings)
 
 
 def test_shards_of_other_sizes_are_refused() -> None:
-    with pytest.raises(SettingsError, match=r"faces\.image_size_px is 64"):
+    with pytest.raises(SettingsError, match=r"faces\.image_size_px of the shards is 64"):
         FV2ESConfig().check(PrepSettings(faces=FaceSettings(image_size_px=64)))

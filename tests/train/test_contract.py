@@ -249,7 +249,7 @@ def test_a_metric_without_a_value_has_no_interval() -> None:
     nothing = Predictions(**{**vars(found), "truth": np.zeros((10, 2), np.uint8)})
     measured = measurement(nothing, Bootstrap(resamples=50))
     assert measured["interval"]["f1_binary"] is None and measured["average"]["f1_binary"] is None
-    assert "no utterance of class0, class1" in format_metrics(measured)
+    assert "no utterance has class0, class1" in format_metrics(measured)
 
 
 def test_percentiles_and_p_values_worked_out_by_hand() -> None:

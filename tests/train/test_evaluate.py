@@ -91,7 +91,9 @@ def test_shards_prepared_otherwise_are_refused_by_the_setting(
 ) -> None:
     other = replace(SETTINGS, frames=FrameSettings(interval_s=0.25))
     shards = write_shards(tmp_path / "shards", corpus.examples, other)
-    with pytest.raises(SettingsError, match=r"frames\.interval_s = 0\.5; these have 0\.25"):
+    with pytest.raises(
+        SettingsError, match=r"frames\.interval_s = 0\.5, but these shards have 0\.25"
+    ):
         evaluate(shards, corpus.split, run)
 
 
@@ -113,7 +115,7 @@ def test_utterances_of_the_training_are_refused_with_their_count(
     own, mixed = read_split(corpus.split), tmp_path / "split.json"
     test = (*own.test[:4], *own.train[:2], own.valid[0])
     write_split(replace(own, test=test, train=(), valid=()), mixed)
-    said = r"of 7 .* utterances, 2 in the run's train subset and 1 in the run's valid subset"
+    said = r"of the 7 .* utterances: 2 in the run's train subset and 1 in the run's valid subset"
     with pytest.raises(TrainError, match=said) as raised:
         evaluate(corpus.shards, mixed, run)
     assert raised.value.exit_status == 1 and "--allow-seen" in raised.value.hint
@@ -136,7 +138,7 @@ def test_stored_predictions_of_the_training_are_not_compared(run: Path, tmp_path
     shutil.copytree(run, copied)
     ids = read_predictions(file_of(run, "test")).ids
     write_ids(copied, {"train": ids[:3], "valid": []})
-    with pytest.raises(TrainError, match="test utterances, 3 in the run's train subset"):
+    with pytest.raises(TrainError, match="test utterances: 3 in the run's train subset"):
         compare([run, copied])
     assert compare([run, copied], allow_seen=True)["runs"][1]["seen"] == {"train": 3, "valid": 0}
 
@@ -149,7 +151,7 @@ def test_an_empty_subset_and_unknown_names_are_refused(
         evaluate(corpus.shards, split, run)
     with pytest.raises(UsageError, match="'exam'"):
         evaluate(corpus.shards, corpus.split, run, "exam")
-    with pytest.raises(UsageError, match="holds no checkpoint"):
+    with pytest.raises(UsageError, match="contains no checkpoint"):
         evaluate(corpus.shards, corpus.split, tmp_path / "nowhere")
 
 

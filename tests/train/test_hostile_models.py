@@ -331,7 +331,7 @@ def test_a_packed_run_is_bounded(tmp_path: Path) -> None:
         archive.writestr(entry, "/etc/passwd")
     _zip(twice, {"best/a": b"1", "best/b": b"2"})
     twice.write_bytes(twice.read_bytes().replace(b"best/b", b"best/a"))
-    for path, said in ((bomb, "unpacks to more"), (link, "is a link"), (twice, "twice")):
+    for path, said in ((bomb, "would unpack to more"), (link, "is a link"), (twice, "twice")):
         with pytest.raises(UsageError, match=said) as caught:
             unpacked(path)
         one_line(caught.value)
@@ -346,5 +346,5 @@ def test_entries_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
             one.file_size = one.compress_size = first.file_size
             one.CRC, one.header_offset = first.CRC, first.header_offset
         archive._didModify = True  # type: ignore[attr-defined]  # writes the directory anew
-    with pytest.raises(UsageError, match="unpacks to more than its own"):
+    with pytest.raises(UsageError, match="would unpack to more than its"):
         unpacked(path)

@@ -118,7 +118,7 @@ def test_other_classes_get_a_new_head(run: Path) -> None:
     parts = start_from(model, weights)
     assert parts["new"] == ["t_out", "v_out", "a_out"]
     with pytest.raises(
-        UsageError, match="is for ang, exc, fru, hap, neu, sad; this training learns a, b"
+        UsageError, match="are for ang, exc, fru, hap, neu, sad, but this training learns a, b"
     ):
         start_from(model, weights, head="keep")
     same = build(weights.config, SETTINGS)
@@ -132,7 +132,7 @@ def test_other_classes_get_a_new_head(run: Path) -> None:
         ({"modalities": "a", "init_modalities": "ta"}, "no weights of the modality t to take"),
         ({"freeze": ("ear",)}, "fv2es-tiny has no part 'ear' to freeze"),
         ({"freeze": ("text", "t_out"), "modalities": "t"}, "all parts of fv2es-tiny are frozen"),
-        ({"init": "nowhere"}, "nowhere holds no weights to start from"),
+        ({"init": "nowhere"}, "nowhere contains no weights to start from"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(

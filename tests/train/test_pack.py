@@ -78,7 +78,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         unpacked(tmp_path / "bomb.zip")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("a.txt", "a")
-    with pytest.raises(UsageError, match="holds no checkpoint"):
+    with pytest.raises(UsageError, match="contains no checkpoint"):
         load_checkpoint(tmp_path / "other.zip")
 
 
@@ -88,9 +88,9 @@ def test_a_run_without_its_tokenizer_needs_it_once(
     run = tmp_path / "old"
     shutil.copytree(trained("tav"), run)
     shutil.rmtree(run / "tokenizer")
-    with pytest.raises(UsageError, match="does not hold its tokenizer"):
+    with pytest.raises(UsageError, match="does not contain its tokenizer"):
         pack(run, tmp_path / "run.fv2es")
     pack(run, tmp_path / "run.fv2es", str(text_model))
     assert tokenizer_of(tmp_path / "run.fv2es") is not None
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         pack(run, tmp_path / "run.fv2es")

@@ -126,14 +126,14 @@ def test_its_recipe_makes_the_folds(
     assert {*splits[0].test, *splits[1].test, *splits[2].test} == {*catalogue.ids.to_pylist()}
     again = manifests_for(config, catalogue)
     assert [read_split(manifest) for manifest in again] == splits
-    with pytest.raises(UsageError, match=r"mine\.toml makes its split"):
+    with pytest.raises(UsageError, match=r"mine\.toml makes its own split"):
         manifests_for(replace(config, split=corpus.split), catalogue)
-    with pytest.raises(UsageError, match="split is missing"):
+    with pytest.raises(UsageError, match="the bench has no split"):
         manifests_for(replace(config, protocol=""), catalogue)
     changed = replace(config, train={**config.train, "decision": "largest"})
     assert described(changed, catalogue, splits)["notes"] == [
-        "train.decision is largest, the protocol has thresholds",
-        "the shards hold 36 utterances, the protocol 100",
+        "train.decision is largest, in the protocol it is thresholds",
+        "the shards have 36 utterances, the protocol 100",
     ]
 
 
@@ -144,14 +144,14 @@ def test_another_dataset_or_split_is_refused_in_a_sentence(
     app.command()(command)
     with pytest.raises(UsageError) as refused:
         CliRunner().invoke(app, [*words, "--protocol", "iemocap-4"], catch_exceptions=False)
-    assert "holds tests with the classes ang, exc, fru, hap, neu, sad; the" in str(refused.value)
+    assert "contains tests with the classes ang, exc, fru, hap, neu, sad; the" in str(refused.value)
     assert "--labels ang,hap,neu,sad --merge exc=hap" in str(refused.value.hint)
     with pytest.raises(UsageError, match="unknown protocol 'iemocap'"):
         config_of("iemocap")
     other = FILE.replace('recipe = "random"\nfolds = 3', 'published = "iemocap-mme2e"')
     file.write_text(other)
     split = read_split(corpus.split)
-    with pytest.raises(SplitError, match="is not the published split iemocap-mme2e"):
+    with pytest.raises(SplitError, match="expected the published split iemocap-mme2e"):
         described(config_of(file), catalogue, [split])
     mine = {"published": "iemocap-mme2e", "changed": {"test": {}}, "not_in_shards": {"test": 2}}
     notes = described(config_of(file), catalogue, [replace(split, parameters=mine)])["notes"]
@@ -190,7 +190,7 @@ def test_published_results_stand_beside_ours_with_their_source(
             line.split() for line in text.splitlines()
         ]
         assert ["Older", "-", "0.8000", "-", "[1]"] in [line.split() for line in text.splitlines()]
-        assert "never named" not in text and "hold 36 utterances, the protocol 100" in text
+        assert "never named" not in text and "have 36 utterances, the protocol 100" in text
         assert ("seconds" in text) is wide
     assert max(map(len, format_bench(result).splitlines())) <= 80
     write_tables(tmp_path, result)

@@ -250,9 +250,9 @@ def test_what_no_shape_tells_is_asked_for(tmp_path: Path) -> None:
 
     refuse("fuses 2 of the modalities t, a and v")
     refuse("fuses 2 modalities, but --modalities names 3", modalities="tav")
-    refuse("6 classes, but 2 are named: a, b", modalities="ta", labels="a,b")
-    refuse("not all different", modalities="ta", labels="a,b,c,d,e,e")
-    refuse("5 attention heads do not divide", modalities="ta", heads=5)
+    refuse("6 classes, but 2 are given: a, b", modalities="ta", labels="a,b")
+    refuse("contain an empty or duplicate name", modalities="ta", labels="a,b,c,d,e,e")
+    refuse("is not a multiple of 5 attention heads", modalities="ta", heads=5)
     convert(path, out, modalities="ta", labels="mosei")
     assert load_checkpoint(out).model.config.label_classes[0] == "anger"
     refuse("is not empty", modalities="ta")
@@ -269,15 +269,15 @@ def test_a_pickle_that_holds_more_than_tensors_is_refused(tmp_path: Path) -> Non
         with pytest.raises(UsageError, match=match):
             read_state(path)
 
-    refuse("there is no file")
+    refuse("does not exist")
     torch.save({"net": Anything()}, path)
-    refuse(r"net\.pt is refused: its pickle holds the Python object \S*Anything")
+    refuse(r"net\.pt is not loaded: its pickle contains the Python object \S*Anything")
     path.write_bytes(b"PK\x03\x04 no archive")
     refuse(r"net\.pt cannot be read")
     torch.save([torch.ones(1)], path)
-    refuse("holds a list of 1 entries")
+    refuse("contains a list of 1 entries")
     torch.save({"net": 3}, path)
-    refuse("holds a int under 'net'")
+    refuse("contains a int under 'net'")
     path = tmp_path / "net.safetensors"
     path.write_bytes(b"nothing")
     refuse(r"net\.safetensors cannot be read")
@@ -297,10 +297,12 @@ def test_a_converted_run_is_evaluated_and_says_what_is_not_known(
 
     checkpoint = load_checkpoint(tmp_path / "run")
     more = PrepSettings(text=TextSettings(vocabulary_size=VOCABULARY + 1))
-    with pytest.raises(SettingsError, match="has 41 token ids, the run's text encoder accepts 40"):
+    with pytest.raises(
+        SettingsError, match="has 41 token ids, but the text encoder of the run accepts 40"
+    ):
         checkpoint.check(more, CLASSES)
     short = PrepSettings(text=TextSettings(vocabulary_size=VOCABULARY, max_tokens=50))
-    with pytest.raises(SettingsError, match="max_tokens = 100; these have 50"):
+    with pytest.raises(SettingsError, match="max_tokens = 100, but these shards have 50"):
         checkpoint.check(short, CLASSES)
 
 
@@ -319,12 +321,12 @@ def test_other_runs_of_ours_are_not_exported(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a fv2es-tiny with the text encoder albert"):
         export_run(run, tmp_path / "tiny.pt")
     model = FV2ES(FV2ESConfig(label_classes=CLASSES, modalities="v", face_hidden=8))
-    with pytest.raises(UsageError, match="has the parts of the modalities v only"):
+    with pytest.raises(UsageError, match="has only the parts of the modalities v"):
         to_published(model)
 
 
 def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
     path = save(published("v"), tmp_path / "net.pt")
     convert(path, tmp_path / "run", modalities="v")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_run(tmp_path / "run", path)

@@ -99,7 +99,10 @@ def test_the_published_sizes_of_late_fusion(dataset: ShardDataset, bidirectional
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"hidden": 0}, "width 0 with 2 heads"), ({"summary": "last"}, "a transformer and summary")],
+    [
+        ({"hidden": 0}, "width 0 with 2 heads"),
+        ({"summary": "last"}, "a transformer with the summary"),
+    ],
 )
 def test_a_transformer_has_no_published_sizes(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):

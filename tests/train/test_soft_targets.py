@@ -200,7 +200,7 @@ def test_a_run_of_soft_targets_says_so(rated: dict[str, Path], tmp_path: Path, m
     assert f"KL {two['kl']:.3f}" in shown and "one rater against the others" in shown
     card = (tmp_path / "soft/README.md").read_text()
     assert f"the label for {soft['without_votes']} utterances" in card
-    assert "Distance to the shares of the raters" in card
+    assert "Distance to the rater shares" in card
 
 
 @pytest.mark.slow

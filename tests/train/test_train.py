@@ -181,7 +181,7 @@ def test_a_text_encoder_with_too_few_words_is_refused(corpus: Corpus, tmp_path: 
 
     texts.small(10, 0).albert.save_pretrained(tmp_path / "albert")  # type: ignore[operator]
     options = options_of(corpus, tmp_path / "run", text_encoder=str(tmp_path / "albert"))
-    with pytest.raises(TrainError, match="40 token ids, the text encoder accepts 10"):
+    with pytest.raises(TrainError, match="40 token ids, but the text encoder accepts 10"):
         train(options)
 
 
@@ -189,10 +189,10 @@ def test_a_text_encoder_with_too_few_positions_is_refused() -> None:
     model = preset("fv2es-tiny").model
     text = small(SETTINGS.text.vocabulary_size, 0).config | {"max_position_embeddings": 50}
     chosen = replace(model, label_classes=("sad",), text=text)
-    with pytest.raises(TrainError, match="up to 100 token ids, the text encoder accepts 50"):
+    with pytest.raises(TrainError, match="up to 100 token ids, but the text encoder accepts 50"):
         build(chosen, SETTINGS)
     # What a checkpoint says of its encoder is compared, too.
-    with pytest.raises(TrainError, match="40 token ids, the text encoder accepts 10"):
+    with pytest.raises(TrainError, match="40 token ids, but the text encoder accepts 10"):
         build(replace(chosen, text=small(10, 0).config), SETTINGS)
 
 

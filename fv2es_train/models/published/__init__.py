@@ -1,1 +1,1 @@
-"""Weights of the published FV2ES model as a run, and a run as published weights."""
+"""Convert weights of the published FV2ES model to a run, and a run to published weights."""

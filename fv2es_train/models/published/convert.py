@@ -1,7 +1,7 @@
 """Convert a published weight file to a run, and a run to a published weight file.
 
 Owns what a published file lacks (classes, settings, thresholds), the formats of torch and
-safetensors, and wrappers around the state dict. Never executes what a file holds.
+safetensors, and wrappers around the state dict. Never executes code from a file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fv2es_train.models.published.sizes import config_of, modalities_of
 
 _THRESHOLD = 0.5
 _SAFETENSORS = ".safetensors"
-# Prefix of each name in a network that was wrapped in torch's DataParallel.
+# Prefix of each name if the network was wrapped in torch's DataParallel.
 _PARALLEL = "module."
 _SAVE_HINT = "save the weights only: torch.save(model.state_dict(), FILE)"
 
@@ -45,22 +45,22 @@ def convert_file(
 
     Args:
         file: file of torch.save or safetensors.
-        out: run directory, created.
-        modalities: modalities that it was trained with; None means ``tav``.
+        out: new run directory.
+        modalities: modalities that the weights were trained with; None means ``tav``.
         heads: attention heads of each sequence encoder (``--trans-nheads`` there).
-        labels: a corpus, whose classes are in the order of the published logits, or the classes
-            themselves, with commas; None takes the classes of ``shards``, or of the corpus
+        labels: a corpus (its classes are in the order of the published logits), or the classes,
+            separated by commas; None takes the classes of ``shards``, or of the corpus
             `PUBLISHED`.
-        shards: shards whose settings and classes the run takes; None takes the published settings,
-            without a known tokenizer.
+        shards: shards that provide settings and classes; None takes the published settings, with an
+            unknown tokenizer.
 
     Returns:
         JSON-ready: ``run``, ``modalities``, ``label_classes``, ``fused`` (whether the V blocks
         are), ``tokenizer_known``, ``thresholds_fitted``, ``parameters`` by part, and ``kept``: the
-        number of weights stored beside the network's own.
+        number of weights that are stored although the network lacks them.
 
     Raises:
-        UsageError: the file is not what the published code writes, or ``out`` holds a run.
+        UsageError: the published code does not write such a file, or ``out`` contains a run.
     """
     refuse_full(out)
     state = read_state(file)
@@ -92,45 +92,45 @@ def convert_file(
 
 
 def export_run(run: Path, out: Path) -> dict[str, Any]:
-    """Convert a run's best checkpoint to a file as torch writes it, or safetensors by its name.
+    """Convert the best checkpoint of a run to a file of torch.save, or .safetensors by its suffix.
 
     Returns:
         JSON-ready: ``file`` and the number of ``weights``.
 
     Raises:
-        UsageError: there is no such run, it has another architecture, or ``out`` exists.
+        UsageError: the run does not exist or has another architecture, or ``out`` exists.
         OutputError: the file cannot be written.
     """
     from safetensors.torch import save_file
 
     state = to_published(load_checkpoint(run).model, load_rest(run))
     if out.exists():
-        raise UsageError(f"{out} exists already", "choose another file with --out")
+        raise UsageError(f"{out} already exists", "choose another file with --out")
     with whole_file(out) as temporary:
         (save_file if out.suffix == _SAFETENSORS else torch.save)(state, temporary)
     return {"file": str(out), "weights": len(state)}
 
 
 def count(part: nn.Module) -> int:
-    """Number of parameters, without statistics of batch norms."""
+    """Number of parameters, without the statistics of batch norms."""
     return sum(parameter.numel() for parameter in part.parameters())
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU, without ``module.`` if all names begin with it.
+    """Read a state dict onto the CPU; removes ``module.`` if all names begin with it.
 
     Args:
         path: a file of ``torch.save`` (a state dict, or a dict that has it as ``state_dict``) or a
             ``.safetensors`` file.
 
     Raises:
-        UsageError: the file is missing or damaged, would execute code, or holds other content.
+        UsageError: the file is missing or damaged, would execute code, or has other content.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", "pass the file that torch.save wrote")
+        raise UsageError(f"the file {path} does not exist", "pass a file that torch.save wrote")
     damage = (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError)
     try:
         if path.suffix == _SAFETENSORS:
@@ -139,13 +139,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{path} is refused: {_found(str(error))}, expected tensors only",
-            f"if you trust the file, load it with the program that wrote it and {_SAVE_HINT}",
+            f"{path} is not loaded: {_found(str(error))}, expected only tensors",
+            f"if you trust the file, load it with the program that wrote it, then {_SAVE_HINT}",
         ) from error
     except (*damage, SafetensorError) as error:
         raise UsageError(
             f"{path} cannot be read as weights: {(str(error) or repr(error)).splitlines()[0]}",
-            "it is damaged or of another format; fetch or write it again",
+            "the file is damaged or has another format; download or write it again",
         ) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -164,17 +164,17 @@ def _context(labels: str | None, shards: Path | None) -> tuple[PrepSettings, tup
         classes = known or tuple(labels.split(","))
     if len(set(classes)) != len(classes) or "" in classes:
         raise UsageError(
-            f"the classes {', '.join(classes)} are not all different names",
-            "name each once, in the order of the logits: --labels NAME,NAME,...",
+            f"the classes {', '.join(classes)} contain an empty or duplicate name",
+            "pass each class once, in the order of the logits: --labels NAME,NAME,...",
         )
     return settings, classes
 
 
 def _found(message: str) -> str:
-    """The offending object in torch's message of many lines."""
+    """Extract the rejected object from the long message of torch."""
     if match := re.search(r"(?:GLOBAL|Unsupported class) +`?(?!GLOBAL)([\w.]+)", message):
-        return f"its pickle holds the Python object {match[1]}"
-    return "its pickle holds other objects than tensors"
+        return f"its pickle contains the Python object {match[1]}"
+    return "its pickle contains objects other than tensors"
 
 
 def _refuse_other_content(state: Any, path: Path) -> None:
@@ -188,4 +188,6 @@ def _refuse_other_content(state: Any, path: Path) -> None:
                 wrong = f"{type(value).__name__} under {name!r}"
                 break
     if wrong:
-        raise UsageError(f"{path} holds a {wrong}, expected weights by name", _SAVE_HINT)
+        raise UsageError(
+            f"{path} contains a {wrong}, expected a dict of tensors by name", _SAVE_HINT
+        )

@@ -29,22 +29,22 @@ _PARTS = {
     "mel.stack.": "A.",
     "mel.project.": "a_flatten.",
 }
-# The same within a layer of V; ``0.`` is the convolution of a fused block.
+# The same for names within a layer of V; ``0.`` is the convolution of a fused block.
 _BRANCHES = {
     "dense.": "rbr_dense.",
     "pointwise.": "rbr_1x1.",
     "identity.": "rbr_identity.",
     "0.": "rbr_reparam.",
 }
-# Weights that do not contribute to the logits. Optional in a file, and stored beside the model's.
+# Weights that do not contribute to the logits. They are optional in a file, and stored separately.
 _HEAD = ("A.0.head.weight", "A.0.head.bias")
 _POOLER = ("T.albert.pooler.weight", "T.albert.pooler.bias")
 # A buffer that transformers before 4.31 saved.
 _POSITIONS = "T.albert.embeddings.position_ids"
-# The published network contains the face detector; ours runs when shards are made.
+# The published network contains the face detector; fv2es detects faces during preparation.
 _DETECTOR = "mtcnn."
 _FUSION = "weighted_fusion.weight"
-# Classes of the unused head: timm's default, ImageNet's.
+# Classes of the unused head: the default of timm, those of ImageNet.
 _HEAD_CLASSES = 1000
 _SHOWN = 3
 _MODELS = ("fv2es", "mme2e")
@@ -62,11 +62,11 @@ def published_name(ours: str) -> str:
 def from_published(
     state: Mapping[str, Tensor], config: FV2ESConfig
 ) -> tuple[FV2ES, dict[str, Tensor]]:
-    """Our network with the published weights, copied bit by bit.
+    """Build our network with the published weights, copied bit by bit.
 
     Args:
         state: the published state dict.
-        config: its sizes, see `sizes.config_of`.
+        config: sizes of the network, see `sizes.config_of`.
 
     Returns:
         The network in eval mode, and the rest of the file: weights that do not contribute to the
@@ -75,12 +75,12 @@ def from_published(
     Raises:
         UsageError: a name is unexpected or missing, or a shape or dtype differs.
     """
-    # The published model has the parts of all modalities, whichever it uses.
+    # The published model has the parts of all modalities, even unused ones.
     _compare(state, _expected(config, state), "file")
     model = FV2ES(config, from_config(config.text) if "t" in config.modalities else None)
     theirs = {published_name(name): name for name in model.state_dict()}
     model.load_state_dict({ours: state[name] for name, ours in theirs.items()})
-    # Cloned: safetensors does not store tensors that share memory.
+    # Clone, because safetensors does not store tensors that share memory.
     rest = {name: value.clone() for name, value in state.items() if name not in theirs}
     return model.eval(), rest
 
@@ -88,12 +88,12 @@ def from_published(
 def to_published(
     model: EmotionModel, rest: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Our weights as a published state dict.
+    """Convert our weights to a published state dict.
 
     Args:
         model: a network of the published architecture and sizes.
-        rest: the rest that `from_published` returned; None for a network that was trained here,
-            whose weights without contribution (NesT's head, ALBERT's pooler) are written as zeros.
+        rest: the rest that `from_published` returned; None for a network trained by fv2es, whose
+            weights that do not contribute (head of NesT, pooler of ALBERT) are written as zeros.
 
     Raises:
         UsageError: the network has another architecture, or lacks the parts of a modality.
@@ -102,14 +102,15 @@ def to_published(
     kind = config.text.get("model_type", "albert") if isinstance(config, FV2ESConfig) else "-"
     if not isinstance(config, FV2ESConfig) or config.name not in _MODELS or kind != "albert":
         raise UsageError(
-            f"the run is a {config.name} with the text encoder {kind}, the published models are "
-            f"{' and '.join(_MODELS)} with albert",
+            f"the run is a {config.name} with the text encoder {kind}, expected one of the "
+            "published "
+            f"models, {' or '.join(_MODELS)} with albert",
             "train the published model: fv2es train --model fv2es --text-encoder albert-base-v2",
         )
     if rest is None and config.modalities != MODALITIES:
         raise UsageError(
-            f"the run has the parts of the modalities {config.modalities} only, the published "
-            f"model has those of {MODALITIES}",
+            f"the run has only the parts of the modalities {config.modalities}, expected those of "
+            f"{MODALITIES}, as in the published model",
             "train with --modalities tav",
         )
     ours = {published_name(name): value for name, value in model.state_dict().items()}
@@ -126,13 +127,13 @@ def _replaced(name: str, prefixes: Mapping[str, str]) -> str:
 
 
 def _expected(config: FV2ESConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Empty tensors with the names, shapes and dtypes of the published model."""
+    """Make empty tensors with the names, shapes and dtypes of the published model."""
     with torch.device("meta"):
         full = FV2ES(replace(config, modalities=MODALITIES), from_config(config.text))
         expected = {published_name(name): value for name, value in full.state_dict().items()}
         width = len(config.modalities)
         if width == 1 and _FUSION in state:
-            # A single modality is not fused, so the width may be any.
+            # A single modality has no fusion, so any width is valid.
             width = min(max(state[_FUSION].shape[-1], 1), len(MODALITIES))
         expected[_FUSION] = torch.empty(1, width)
     return expected
@@ -146,7 +147,7 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: 
         raise UsageError(
             f"the {what} is not the published model: {len(unexpected)} unexpected names"
             f"{_first(unexpected)}, {len(missing)} missing{_first(missing)}",
-            "pass a whole state dict of the published FV2ES (V2EM) or MME2E: with all branches "
+            "pass a complete state dict of the published FV2ES (V2EM) or MME2E, with all branches "
             "of its V blocks, or with all of them fused",
         )
     for name, value in expected.items():
@@ -154,7 +155,7 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: 
         if (here.shape, here.dtype) != (value.shape, value.dtype):
             raise UsageError(
                 f"the {what}'s weight {name} is {_kind(here)}, expected {_kind(value)}",
-                "pass the file as the published code wrote it, in float32",
+                "pass the file that the published code wrote, in float32",
             )
 
 

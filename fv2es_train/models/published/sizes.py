@@ -1,7 +1,7 @@
-"""The configuration of a published state dict, read from the shapes of its weights.
+"""The configuration of a published state dict, derived from the shapes of its weights.
 
-Sizes that no shape tells are as published: heads of width 32 in NesT, layers and heads of the
-published ALBERT models. The heads of the sequence encoders are an argument.
+Sizes that no shape determines take the published values: heads of width 32 in NesT, layers and
+heads of the published ALBERT models. The heads of the sequence encoders are an argument.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from fv2es_train.models.fv2es_config import FV2ESConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Hidden size -> name, layers, heads. ALBERT's layers share weights, so no shape tells their number.
+# Hidden size -> name, layers, heads. ALBERT layers share weights, so no shape gives their number.
 _ALBERTS = {768: ("base", 12, 12), 1024: ("large", 24, 16), 2048: ("xlarge", 24, 16)}
 _NEST_HEAD = 32
-_HINT = "pass what the published code wrote with torch.save(model.state_dict(), FILE)"
+_HINT = "pass a file that the published code wrote with torch.save(model.state_dict(), FILE)"
 
 
 def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
-    """The modalities that the logits are made of: the given ones; None means ``tav``.
+    """The modalities that the logits come from: the given ones; None means ``tav``.
 
-    The published model has the parts of all; the width of its fusion tells how many it uses.
+    The published model has the parts of all modalities; the width of its fusion is the number that
+    it uses.
 
     Raises:
         UsageError: the width of the fusion differs from the number of modalities.
@@ -37,43 +38,43 @@ def modalities_of(state: Mapping[str, Tensor], given: str | None) -> str:
     width = _shape(state, "weighted_fusion.weight")[-1]
     if given is None and width != len(MODALITIES):
         raise UsageError(
-            f"the file fuses {width} of the modalities t, a and v, and does not tell which",
-            "pass the ones it was trained with, for example --modalities ta",
+            f"the file fuses {width} of the modalities t, a and v, but does not state which",
+            "pass the modalities it was trained with, e.g. --modalities ta",
         )
     chosen = ModelConfig(modalities=given or MODALITIES).modalities
-    # A single modality is not fused, so every file has it.
+    # A single modality needs no fusion, so every file supports it.
     if len(chosen) not in (1, width):
         raise UsageError(
             f"the file fuses {width} modalities, but --modalities names {len(chosen)}: {chosen}",
-            "pass those it was trained with, or a single one",
+            "pass the modalities it was trained with, or a single one",
         )
     return chosen
 
 
 def class_count(state: Mapping[str, Tensor]) -> int:
-    """Number of logits of a published state dict; UsageError if it is none."""
+    """Number of logits of a published state dict; UsageError for any other file."""
     return _shape(state, "v_out.weight", 2)[0]
 
 
 def config_of(
     state: Mapping[str, Tensor], modalities: str, heads: int, label_classes: tuple[str, ...]
 ) -> FV2ESConfig:
-    """The sizes of a published state dict, multi-branch or fused.
+    """Derive the sizes of a published state dict, multi-branch or fused.
 
     Raises:
-        UsageError: a weight is missing or has an impossible shape; the number of classes or heads
-            does not fit.
+        UsageError: a weight is missing or has an impossible shape, or the number of classes or
+            heads does not match.
     """
     classes, width = _shape(state, "v_out.weight", 2)
     if len(label_classes) != classes:
         raise UsageError(
-            f"the file has {classes} classes, but {len(label_classes)} are named: "
+            f"the file has {classes} classes, but {len(label_classes)} are given: "
             f"{', '.join(label_classes)}",
-            "name them in the order of the logits: --labels NAME,NAME,...",
+            "pass all of them in the order of the logits: --labels NAME,NAME,...",
         )
     if heads < 1 or width % heads:
         raise UsageError(
-            f"{heads} attention heads do not divide the width {width}",
+            f"the width {width} is not a multiple of {heads} attention heads",
             "pass the --trans-nheads that the file was trained with as --heads",
         )
     return FV2ESConfig(
@@ -97,7 +98,7 @@ def _face(state: Mapping[str, Tensor]) -> dict[str, Any]:
     kernel = "conv1.weight" if vgg else kernel
     stages: list[list[int]] = [[]]
     for before, number in pairwise([blocks[0] - 1, *blocks]):
-        # A missing number between two blocks is the pooling that ends a stage.
+        # A gap in the numbers between two blocks is the pooling at the end of a stage.
         if number > before + 1:
             stages.append([])
         stages[-1].append(_shape(state, f"V.{number}.{kernel}", 4)[0])
@@ -141,8 +142,9 @@ def _text(state: Mapping[str, Tensor]) -> dict[str, Any]:
     inner, hidden = _shape(state, f"{layer}.ffn.weight", 2)
     if hidden not in _ALBERTS:
         raise UsageError(
-            f"the file's ALBERT is {hidden} wide, expected {', '.join(map(str, _ALBERTS))}",
-            "the published model takes albert-base-v2, albert-large-v2 or albert-xlarge-v2",
+            f"the ALBERT of the file has the width {hidden}, expected "
+            f"{', '.join(map(str, _ALBERTS))}",
+            "pass a file with albert-base-v2, albert-large-v2 or albert-xlarge-v2",
         )
     size, layers, heads = _ALBERTS[hidden]
     config = AlbertConfig(
@@ -164,24 +166,26 @@ def _text(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _shape(state: Mapping[str, Tensor], name: str, axes: int | None = None) -> tuple[int, ...]:
     if name not in state:
         raise UsageError(
-            f"no weight {name} in the file: it is no state dict of the published model", _HINT
+            f"the file has no weight {name}: it is not a state dict of the published model", _HINT
         )
     shape = tuple(state[name].shape)
     if not shape or 0 in shape or (axes is not None and len(shape) != axes):
         raise UsageError(
-            f"the file's weight {name} has the shape {shape}, expected {axes or 2} non-empty axes",
+            f"the weight {name} of the file has the shape {shape}, expected {axes or 2} non-empty "
+            "axes",
             _HINT,
         )
     return shape
 
 
 def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
-    """The numbers in the group of a pattern at the names' beginnings, sorted, at least one."""
+    """The numbers that a pattern matches at the start of names, sorted, at least one."""
     found = {int(match[1]) for name in state if (match := re.match(pattern, name))}
     if not found:
         named = pattern.replace(r"(\d+)", "N").replace("\\", "")
         raise UsageError(
-            f"no weight {named}... in the file: it is no state dict of the published model", _HINT
+            f"the file has no weight {named}...: it is not a state dict of the published model",
+            _HINT,
         )
     return sorted(found)
 
@@ -189,5 +193,5 @@ def _numbers(state: Mapping[str, Tensor], pattern: str) -> list[int]:
 def _root(area: float, name: str) -> int:
     side = round(math.sqrt(area))
     if side < 1 or side * side != area:
-        raise UsageError(f"the file's weight {name} does not come from a square image", _HINT)
+        raise UsageError(f"the weight {name} of the file does not come from a square image", _HINT)
     return side

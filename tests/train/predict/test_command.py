@@ -145,7 +145,7 @@ def test_wrong_usage_is_refused(
 
 def test_a_run_that_is_none_is_refused(talk: Path, tmp_path: Path) -> None:
     code, _, err = call(talk, "--run", tmp_path)
-    assert code == 2 and "holds no checkpoint" in err
+    assert code == 2 and "contains no checkpoint" in err
 
 
 def test_a_recogniser_that_is_none_is_refused(tav: Path, talk: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_length_and_tone_find_a_run_of_shifted_transcripts(planted):
     directory, wrong = planted
     status, found, said = _run(str(directory), "--asr", "none")
     named = {suspect["utterance"] for suspect in found["suspects"]}
-    assert status == 1 and "160 utterances compared by length and tone of the sound" in said
+    assert status == 1 and "compared 160 transcripts by length and tone of the sound" in said
     assert len(named & wrong) >= 0.9 * len(wrong) and len(named - wrong) <= 3
     scores = found["words"]["mismatch"]
     assert len(scores) == 160 and all((scores[name] > 0.5) == (name in named) for name in scores)
@@ -221,5 +221,5 @@ def test_a_ctc_model_finds_shifted_transcripts(listener, tmp_path):
     directory = write_examples(tmp_path / "shifted", shifted, settings=settings)
     status, found, said = _run(str(directory), "--asr", str(listener))
     named = {suspect["utterance"] for suspect in found["suspects"]}
-    assert status == 1 and "160 utterances compared by ctc" in said and len(wrong) == 40
+    assert status == 1 and "compared 160 transcripts by ctc" in said and len(wrong) == 40
     assert len(named & wrong) >= 38 and len(named - wrong) <= 2
