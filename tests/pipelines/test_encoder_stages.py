@@ -180,9 +180,9 @@ def test_what_does_not_fit_is_refused_in_one_sentence(plain, encoder, tmp_path):
 def test_what_is_not_stored_is_told_with_the_way_to_add_it(prepared):
     with pytest.raises(SettingsError, match="mfcc needs the stage waveform") as caught:
         settings_with(read_index(prepared), ["mfcc"])
-    assert "--stages faces,mel,tokens,waveform: what exists is kept" in caught.value.hint
+    assert "--stages faces,mel,tokens,waveform; it keeps existing stages" in caught.value.hint
     assert "only sound is decoded" in caught.value.hint
-    with pytest.raises(UsageError, match="landmarks is made of video") as stopped:
+    with pytest.raises(UsageError, match="landmarks needs video") as stopped:
         settings_with(read_index(prepared), ["landmarks"])
     assert "--stages faces,mel,tokens,landmarks" in stopped.value.hint
 

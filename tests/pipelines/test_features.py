@@ -138,7 +138,7 @@ def test_stages_are_added_to_shards_and_removed_without_the_corpus(
     assert add_stages(out, ["mfcc"]) == read_index(out)
     with pytest.raises(SettingsError, match="mfcc needs the stage waveform"):
         drop_stages(out, ["waveform"])
-    with pytest.raises(UsageError, match="landmarks is made of video, which shards do not store"):
+    with pytest.raises(UsageError, match="landmarks needs video, which shards do not store"):
         add_stages(out, ["landmarks"])
     with pytest.raises(UsageError, match="has no stage egemaps"):
         drop_stages(out, ["egemaps"])

@@ -85,7 +85,7 @@ def test_a_split_gives_each_subset_files_of_its_own(dataset, tmp_path):
     assert '{"split": "train", "path": "data/train-*.parquet"}' in card
     assert "## Split\n\nBy hand." in card
     none = Subsets({"train": frozenset({"of another corpus"})})
-    with pytest.raises(UsageError, match="the split names no example of"):
+    with pytest.raises(UsageError, match="the split has no example of"):
         export(dataset, "parquet", tmp_path / "none", subsets=none)
 
 
@@ -120,13 +120,13 @@ def test_the_command_takes_a_split(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("sources", "front", "said"),
     [
-        ((), "other", "not known; ask the owner of the corpus"),
-        ((Provenance("mine", licence="CC-BY-4.0"),), "cc-by-4.0", "lets others have these data"),
-        ((Provenance("mine", licence="By request only."),), "other", "Do not hand these data on"),
+        ((), "other", "unknown; ask the owner of the corpus"),
+        ((Provenance("mine", licence="CC-BY-4.0"),), "cc-by-4.0", "permits passing these data on"),
+        ((Provenance("mine", licence="By request only."),), "other", "Do not pass these data on"),
         (
             (Provenance("mine", licence="As I say.", redistributable=True),),
             "other",
-            "lets others have these data",
+            "permits passing these data on",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_card_tells_licence_and_people(sources, front, said, dataset, tmp_path
     index = from_provenance(dataset, *sources)
     card = write_shards_card(dataset, tmp_path)[0].read_text("utf-8")
     assert f'license: "{front}"' in card and said in card
-    assert ("Do not hand" in card) != index.may_be_handed_on
+    assert ("Do not pass" in card) != index.may_be_handed_on
     assert "Faces, voices and words are personal data" in card
     assert "| utterances | 5 |" in card and "| class ang |" in card
     assert index.settings.text.tokenizer in card and str(tmp_path) not in card

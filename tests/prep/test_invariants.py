@@ -341,7 +341,7 @@ def test_i15_dropped_is_what_dropped_jsonl_says(dataset, break_shard):
     [
         ({"reason": "boredom"}, "boredom"),
         ({"id": "1A_é1"}, "both an example and dropped"),
-        ({"sentence": 5}, "not the object"),
+        ({"sentence": 5}, "not an object"),
     ],
 )
 def test_i15_dropped_holds_utterances_with_known_reasons(changes, said, dataset, break_shard):
@@ -489,7 +489,7 @@ def test_i20_the_index_counts_the_examples(dataset, edit_index):
         value["shards"][1]["examples"] = 9
 
     edit_index(dataset, other)
-    only(dataset, "I20", shard=1, said="2 examples, index.json says 9")
+    only(dataset, "I20", shard=1, said="2 examples, expected 9 as in index.json")
     assert len(read_index(dataset).shards) == 2
 
 
@@ -505,8 +505,8 @@ def test_i21_clamped_is_0_or_1(dataset, break_shard):
     ("changes", "said"),
     [
         ({"recording_id": "7"}, "lacks the recording 1A"),
-        ({"video": None}, "not the object"),
-        ({"audio": "F" * 64}, "not the object"),
+        ({"video": None}, "not an object"),
+        ({"audio": "F" * 64}, "not an object"),
     ],
 )
 def test_i22_source_names_the_files_of_each_recording(changes, said, dataset, break_shard):

@@ -257,7 +257,7 @@ def test_the_command_tells_it_as_text_json_and_page(
     options = ["--html", str(page), "--split", str(tmp_path / "split.json")]
     said = CliRunner().invoke(shards, ["diff", a, b, *options])
     assert said.exit_code == 1, said.output
-    assert re.search(r"r0_7 +neu +train +not there → prepared", said.output)
+    assert re.search(r"r0_7 +neu +train +absent → prepared", said.output)
     html = page.read_text("utf-8")
     for words in ("text.max_tokens", "no_face", "Other words.", "Words 1 &lt;&amp;&gt; of 1."):
         assert words in html

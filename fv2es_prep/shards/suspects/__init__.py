@@ -1,1 +1,1 @@
-"""Utterances that look wrong in a dataset that is not damaged: `fv2es shards check`."""
+"""Finds utterances that look wrong in an undamaged dataset: `fv2es shards check`."""

@@ -1,4 +1,4 @@
-"""Sessions whose classes are distributed unlike those of all: drift of labelling or of casting."""
+"""Finds sessions whose class distribution differs from that of all: drift of labels or casting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fv2es_prep.shards.catalogue import Catalogue
 
 _DRAWS, _ENOUGH = 10_000, 8
-# Probability by chance, over all sessions, and share of utterances with other classes.
+# Largest probability by chance, over all sessions, and least share of differing labels.
 _CHANCE, _APART = 0.01, 0.1
 
 
@@ -23,10 +23,10 @@ class Drift:
         session: its name.
         utterances: how many it has.
         distance: total variation distance of its shares of classes from those of all, 0 to 1.
-        chance: probability that a random draw of as many utterances is as far.
+        chance: probability that a random draw of as many utterances differs as much.
         most: the class whose share differs most.
         share: its share in the session.
-        usual: its share in all.
+        usual: its share in the whole dataset.
     """
 
     session: str
@@ -38,20 +38,20 @@ class Drift:
     usual: float
 
     def sentence(self) -> str:
-        """What was found."""
+        """The finding in one sentence."""
         return (
             f"session {self.session} ({self.utterances} utterances): {self.share:.0%} are "
-            f"{self.most}, {self.usual:.0%} of all are; {self.distance:.0%} of its labels differ, "
-            f"by chance with a probability of {max(self.chance, 1 / _DRAWS):.2g} at most"
+            f"{self.most}, {self.usual:.0%} overall; {self.distance:.0%} of its labels differ, "
+            f"by chance with a probability of at most {max(self.chance, 1 / _DRAWS):.2g}"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return dict(vars(self))
 
 
 def drifting_sessions(catalogue: Catalogue) -> list[Drift]:
-    """The sessions whose shares of classes are no chance, largest difference first."""
+    """Find sessions whose shares of classes are not due to chance, largest difference first."""
     sessions, label = catalogue.sessions, catalogue.label
     if not len(label) or len(sessions.values) < 2:
         return []

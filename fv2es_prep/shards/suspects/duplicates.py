@@ -1,4 +1,4 @@
-"""Utterances that are nearly the same as another: in sound, pictures or words."""
+"""Finds utterances that nearly equal another in sound, pictures or words."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example
 
-# Neighbours whose sound or pictures are compared in full, and from which similarity on.
+# Number of neighbours that are compared in full, and their least similarity.
 _COMPARED, _ALIKE = 3, 0.7
 # Correlation of two courses at the best shift; takes of one sentence reach 0.9.
 _SAME_SOUND = 0.97
 _SHIFT_S, _OVERLAP = 0.3, 0.7
-# Mean difference of two pictures, in levels of 255; faces of one recording differ by 5 and more.
+# Mean difference of two pictures, in levels of 255; faces of one recording differ by 5 or more.
 _SAME_PICTURES, _ALIKE_PICTURES = 3.0, 6.0
-# Equal words of one speaker count where they are long and a corpus hardly ever repeats any.
+# Equal words of one speaker count if they are long and the corpus hardly repeats any.
 _MIN_WORDS, _DISTINCT = 8, 0.9
 _OPEN_SHARDS = 32
 
 
 class _Examples:
-    """Examples by their place in the catalogue; a few shards stay open."""
+    """Examples by position in the catalogue; keeps a few shards open."""
 
     def __init__(self, directory: Path, traits: Traits) -> None:
         self._directory, self._catalogue = directory, traits.catalogue
@@ -51,7 +51,7 @@ class _Examples:
 
 
 def duplicates(directory: Path, traits: Traits) -> Iterator[Suspect]:
-    """A suspicion for each pair, of the later of both."""
+    """Yield a suspicion for each pair, about the later utterance."""
     examples, ids = _Examples(directory, traits), traits.ids
     pairs: dict[tuple[int, int], list[tuple[float, str]]] = {}
     for kind, found in (
@@ -72,10 +72,10 @@ _Pairs = Iterator[tuple[int, int, float]]
 
 def _in_sound(examples: _Examples, traits: Traits) -> _Pairs:
     courses = traits.vectors["course"]
-    # Constant sound has no course.
+    # Constant sound has no course to compare.
     known = np.flatnonzero(np.isfinite(courses[:, 0]) & (np.abs(courses).sum(1) > 0))
     near, distances = nearest(courses[known], _COMPARED)
-    # Of vectors of length 1.
+    # For vectors of length 1.
     alike = 1 - np.square(distances) / 2 >= _ALIKE
     for first, second in _pairs(known, near, alike):
         one, other = examples[first].mel, examples[second].mel
@@ -89,7 +89,7 @@ def _in_sound(examples: _Examples, traits: Traits) -> _Pairs:
 
 def _in_pictures(examples: _Examples, traits: Traits) -> _Pairs:
     faces = traits.vectors["face"]
-    # Pictures of one colour are all alike.
+    # Pictures of one colour are all similar.
     known = np.flatnonzero(np.isfinite(faces[:, 0]) & (faces.std(1) > _SAME_PICTURES))
     near, distances = nearest(faces[known], _COMPARED)
     alike = distances / np.sqrt(faces.shape[1]) <= _ALIKE_PICTURES

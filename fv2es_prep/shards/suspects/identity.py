@@ -1,7 +1,7 @@
-"""Faces that are not the speaker's: compared with those of the speaker's other utterances.
+"""Finds faces that are not the speaker's, by comparison with the speaker's other utterances.
 
-No network for faces is asked: what is compared is the mean face of an utterance, as colours of few
-pixels and in grey.
+Uses no face recognition network: it compares mean faces of utterances, as colours of few pixels and
+in grey.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from fv2es_prep.shards.suspects.traits import Traits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Utterances of a speaker that can be compared, and neighbours whose distance counts. More of the
-# speaker itself, so that two utterances of the same stranger do not vouch for each other.
+# Least number of a speaker's utterances, and neighbours whose distance counts. More neighbours of
+# the own speaker, so that two utterances of one stranger do not confirm each other.
 _ENOUGH, _NEIGHBOURS, _OWN = 8, 3, 5
-# How many times as near another speaker's faces are; robust deviations from one's own.
+# Thresholds: how many times closer another speaker's faces are; robust deviations from the own.
 _NEARER, _FAR = 1.5, 3.0
-# Share of the mean variance in the covariance within speakers, and of speakers' outliers.
+# Shrinkage of the covariance within speakers, and share of outliers left out of it.
 _SHRINKAGE, _OUTLIERS = 0.05, 0.1
-# Deviation in levels of 255 below which a face is no picture of anybody.
+# Deviation in levels of 255 below which a picture shows no face.
 _FLAT = 5.0
 
 
 def other_faces(traits: Traits) -> Iterator[Suspect]:
-    """Utterances with faces of another speaker, or far from the speaker's own.
+    """Find utterances with faces of another speaker, or far from the speaker's own faces.
 
-    Where few speakers are known, the utterances of a recording take the place of a speaker's.
+    If few speakers are known, utterances are grouped by recording instead.
     """
     catalogue = traits.catalogue
     known_speakers = np.count_nonzero(catalogue.speakers.known) > len(catalogue) / 2
@@ -47,25 +47,25 @@ def other_faces(traits: Traits) -> Iterator[Suspect]:
     groups = names.codes[rows]
     far = _far_from_own(faces[rows], groups)
     nearer, whose = np.zeros(len(rows)), groups
-    # A person is in many recordings.
+    # Not between recordings, since a person may be in many.
     if known_speakers and len(np.unique(groups)) > 1:
         nearer, whose = _nearer_to_another(traits.vectors["tint"][rows], groups)
     for place in np.flatnonzero((nearer >= _NEARER) | (far >= _FAR)):
         if nearer[place] >= _NEARER:
             other = names.values[whose[place]]
-            sentence = f"its faces are {nearer[place]:.1f} times as near to those of {other!r}"
+            sentence = f"its faces are {nearer[place]:.1f} times closer to those of {other!r}"
         else:
             of = "speaker" if known_speakers else "recording"
             sentence = (
-                f"its faces are unlike the others of the {of} {names.values[groups[place]]!r}"
+                f"its faces differ from the others of the {of} {names.values[groups[place]]!r}"
             )
         score = max(nearer[place] / _NEARER, far[place] / _FAR)
         yield Suspect("face", traits.ids[int(rows[place])], float(score), sentence)
 
 
 def _far_from_own(faces: NDArray[np.float32], groups: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Robust deviations of the distance (N,) to the nearest faces of the same speaker."""
-    # Light differs from one utterance to the next.
+    """Robust deviations (N,) of the distance to the nearest faces of the same speaker."""
+    # Normalize the light, which differs between utterances.
     even = faces - faces.mean(1, keepdims=True)
     even /= even.std(1, keepdims=True) + _FLAT
     distances = nearest(even, _NEIGHBOURS, groups)[1].mean(1)
@@ -75,9 +75,9 @@ def _far_from_own(faces: NDArray[np.float32], groups: NDArray[np.int32]) -> NDAr
 def _nearer_to_another(
     tints: NDArray[np.float32], groups: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """How many times as near (N,) another speaker's faces are as one's own, and whose they are.
+    """How many times closer (N,) another speaker's faces are than the own, and that speaker.
 
-    0 where the nearest faces of others are not mostly of one speaker.
+    0 if the nearest faces of others do not mostly belong to one speaker.
     """
     whitened = _whitened(tints, groups)
     own = nearest(whitened, _OWN, groups)[1].mean(1)
@@ -90,7 +90,7 @@ def _nearer_to_another(
 
 
 def _whitened(vectors: NDArray[np.float32], groups: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Vectors (N, D), in which what differs within a speaker counts little."""
+    """Whiten vectors (N, D) by the covariance within speakers."""
     away = vectors.astype(np.float64)
     order = np.argsort(groups, kind="stable")
     for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):

@@ -1,7 +1,7 @@
-"""Labels that the rest of a dataset contradicts, by cleanlab.
+"""Finds labels that the rest of a dataset contradicts, by cleanlab.
 
-Each modality predicts the classes by a logistic regression that has not seen the utterance's
-speaker. Where their common prediction is sure of another class, the label is doubtful.
+For each modality, a logistic regression that has not seen the utterance's speaker predicts the
+classes. If the joint prediction is confident of another class, the label is doubtful.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FOLDS, _ENOUGH, _WORDS = 5, 40, 2000
-# Small weights: features are hundreds, utterances of a class may be few.
+# Strong regularization: hundreds of features, possibly few utterances of a class.
 _STRENGTH = 0.1
-# A modality is never certain, so that the others are heard.
+# Least probability, so that no single modality decides alone.
 _LEAST = 1e-6
-# Mean recall below which no label is doubted.
+# Mean recall below which labels are not checked.
 _TOLD_APART = 0.5
-# How many times as probable another class is.
+# Least ratio of the probability of another class to that of the label.
 _SURE = 3
 
 
 def doubtful_labels(
     traits: Traits, predicted: NDArray[np.float64] | None = None
 ) -> Iterator[Suspect]:
-    """Utterances whose label is doubtful; where several classes may hold, each is judged by itself.
+    """Find doubtful labels; if several classes may hold, each is judged by itself.
 
     Args:
-        traits: the dataset's.
+        traits: traits of the dataset.
         predicted: (N, C), probabilities of models that have not seen the utterance, NaN where there
-            are none; by default those of regressions over the traits.
+            are none; by default, regressions over the traits.
 
     Raises:
         UsageError: the extra ``check`` is not installed.
@@ -59,12 +59,14 @@ def doubtful_labels(
         if (told_apart := _recall(given, likely)) < _TOLD_APART:
             say(
                 f"labels are not checked: the mean recall of their classes is {told_apart:.0%}, "
-                "too low to doubt a label; pass the runs of a cross-validation with --run"
+                "too low to judge a label; pass the runs of a cross-validation with --run"
             )
             return
         for row, quality in rank(given, likely):
             other = named(classes[int(np.argmax(likely[row]))])
-            sentence = f"labelled {named(classes[given[row]])}, but similar to those of {other}"
+            sentence = (
+                f"labelled {named(classes[given[row]])}, but similar to utterances of {other}"
+            )
             yield Suspect("label", traits.ids[row], 1 - quality, sentence)
         return
     for place, name in enumerate(classes):
@@ -88,13 +90,13 @@ def _cleanlab() -> Any:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise UsageError(
-            "doubtful labels are found by cleanlab, which is not installed",
-            'pip install "fv2es[check]", or choose other kinds with --only',
+            "finding doubtful labels needs cleanlab, which is not installed",
+            'run pip install "fv2es[check]", or choose other kinds with --only',
         ) from error
 
     def rank(given: NDArray[np.int64], likely: NDArray[np.float64]) -> Iterator[tuple[int, float]]:
         known = np.flatnonzero(np.isfinite(likely).all(1))
-        # cleanlab wants each class at least once.
+        # cleanlab requires each class at least once.
         if len(np.unique(given[known])) < likely.shape[1]:
             return
         found = find_label_issues(
@@ -112,7 +114,7 @@ def _cleanlab() -> Any:
 
 
 def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probabilities (N, C) of the classes that occur, from what is known of each modality."""
+    """Out-of-fold probabilities (N, C) of the classes that occur, from all modalities together."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import StandardScaler
 
@@ -133,7 +135,7 @@ def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64
             token_pattern=r"\S+",  # noqa: S106  # of words
         )
         try:
-            # As large as the other parts, whose columns have a deviation of 1.
+            # Scaled to the size of the other parts, whose columns have a deviation of 1.
             vectors = words.fit_transform(texts[spoken])
             parts.append((spoken, vectors * np.sqrt(vectors.shape[1])))
         except ValueError:
@@ -145,7 +147,7 @@ def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64
         probabilities = _predict(values, given[known], _groups(catalogue)[known])
         if probabilities is None:
             continue
-        # What a modality tells of the classes, above chance.
+        # Weight of a modality: its recall above chance.
         weight = max(_recall(given[known], probabilities) - 1 / logs.shape[1], 0)
         logs[known] += weight * np.log(probabilities + _LEAST)
         heard[known] += weight
@@ -156,7 +158,7 @@ def _out_of_fold(traits: Traits, given: NDArray[np.int64]) -> NDArray[np.float64
 
 
 def _recall(given: NDArray[np.int64], likely: NDArray[np.float64]) -> float:
-    """Mean recall of the classes that occur, of the rows that have a prediction."""
+    """Mean recall of the classes that occur, over the rows with a prediction."""
     known = np.isfinite(likely).all(1)
     hit = likely[known].argmax(1) == given[known]
     recalls = [hit[given[known] == name].mean() for name in np.unique(given[known])]
@@ -164,7 +166,7 @@ def _recall(given: NDArray[np.int64], likely: NDArray[np.float64]) -> float:
 
 
 def _groups(catalogue: Catalogue) -> NDArray[np.int32]:
-    """Speakers, or recordings where few speakers are known, or one says more than half."""
+    """Speakers; recordings instead if few speakers are known, or one has more than half."""
     names = catalogue.speakers
     if len(names.values) <= 2 or 2 * np.bincount(names.codes).max() > len(catalogue):
         names = catalogue.recordings
@@ -174,7 +176,7 @@ def _groups(catalogue: Catalogue) -> NDArray[np.int32]:
 def _predict(
     values: Any, given: NDArray[np.int64], groups: NDArray[np.int32]
 ) -> NDArray[np.float64] | None:
-    """Out-of-fold probabilities, (N, C); None where groups or utterances are too few."""
+    """Out-of-fold probabilities, (N, C); None if groups or utterances are too few."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
@@ -185,7 +187,7 @@ def _predict(
     model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300)
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        # Folds of few groups are uneven, and the regression need not be exact.
+        # Ignore warnings: folds of few groups are uneven, and the regression need not converge.
         warnings.simplefilter("ignore")
         found: NDArray[np.float64] = cross_val_predict(
             model, values, given, groups=groups, cv=split, method="predict_proba"

@@ -1,4 +1,4 @@
-"""The nearest neighbours of each of many vectors, in blocks, so that memory stays bounded."""
+"""Finds the nearest neighbours of many vectors, in blocks to limit memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def nearest(
     groups: NDArray[np.int32] | None = None,
     within: bool = True,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The nearest other vectors by Euclidean distance, nearest first.
+    """Find the nearest other vectors by Euclidean distance, nearest first.
 
     Args:
         vectors: float32 (N, D), finite.
         count: neighbours of each; fewer if N is smaller.
-        groups: (N,), numbers of groups; None: all are one.
-        within: whether neighbours are of the same group, or of another one.
+        groups: (N,), numbers of groups; None puts all into one.
+        within: whether neighbours come from the same group, or from other groups.
 
     Returns:
         Their rows, int64 (N, K), and their distances, float32 (N, K), infinite where there is none.
@@ -41,7 +41,7 @@ def nearest(
         if groups is not None:
             found[(groups[begin + here, None] == groups) != within] = np.inf
         chosen = np.argpartition(found, count - 1, axis=1)[:, :count]
-        # Differences, because the sums of squares cancel where vectors are equal.
+        # Differences, because sums of squares cancel if vectors are equal.
         exact = np.linalg.norm(vectors[chosen] - block[:, None], axis=2)
         exact[np.isinf(np.take_along_axis(found, chosen, 1))] = np.inf
         order = np.argsort(exact, axis=1, kind="stable")

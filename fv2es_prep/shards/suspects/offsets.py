@@ -1,8 +1,8 @@
-"""Whether transcripts belong to their sound: own words against those of neighbours and strangers.
+"""Checks that transcripts belong to their sound: compares with words of neighbours and strangers.
 
-Faults come in runs: one line too many shifts all that follow. A hidden Markov model over the order
-of the corpus has a state for each shift, one for the words of somebody else, and one for no fault.
-Leaves how well words fit a sound to its callers.
+Faults come in runs: one extra line shifts all following transcripts. A hidden Markov model over the
+order of the corpus has a state for each shift, one for words of another utterance, and one for no
+fault. Callers measure how well words fit a sound.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Shifts by so many utterances; words of others, and how many of these they are chosen from.
+# Largest shift in utterances; number of strangers, and number drawn to choose them from.
 REACH, STRANGERS = 2, 4
 _DRAWN = 64
 _SHIFTS = (0, *(sign * by for by in range(1, REACH + 1) for sign in (-1, 1)))
-# How probable a fault is before anything is heard, and that a run of each state ends.
+# Prior probability of a fault, and probabilities that a run of each state ends.
 _FAULT = 0.05
 _END_OF_NONE, _END_OF_SHIFT, _END_OF_FOREIGN = 0.25, 0.03, 0.6
-# How strongly words may be foreign by their own fit alone, as a logarithm of odds.
+# Limit on the evidence for foreign words from the own fit alone, as log odds.
 _MOST_FOREIGN = 15.0
-# By how much a neighbour's words must fit better to be named, as such a logarithm.
+# Least advantage of a neighbour's words to be named, as log odds.
 _BETTER = 3.0
-# Deviations above those of wrong words from which on words nearby are taken for right.
+# Deviations above the mean fit of wrong words at which nearby words count as right.
 _CLEAR = 3.0
-# The share of utterances whose words are clear in a corpus that is understood.
+# Least share of utterances with clear words for the speech model to be usable.
 _HEARD = 0.5
 _NOT_SAID = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
 
 
 def spoken(text: str) -> str:
-    """The words that are said: without what stands in brackets, with single spaces."""
+    """The spoken words: text without brackets and their content, with single spaces."""
     return " ".join(_NOT_SAID.sub(" ", text).split())
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Whose words are compared with each sound.
+    """The utterances whose words are compared with each sound.
 
     Attributes:
         rows: int64 (N, 1 + 2 * `REACH` + `STRANGERS`), -1 where there is none: the utterance
@@ -55,11 +55,11 @@ class Candidates:
 
 
 def make_candidates(texts: Sequence[str], seed: int = 0) -> Candidates:
-    """Choose them; an utterance without words has no candidate, and is none.
+    """Choose candidates; an utterance without words has none and is none.
 
     Args:
-        texts: what is said in each utterance, in the order of the corpus.
-        seed: of the choice of strangers.
+        texts: spoken words of each utterance, in the order of the corpus.
+        seed: random seed for the choice of strangers.
     """
     count, numbers = len(texts), np.arange(len(texts))
     words = np.unique([text.casefold() for text in texts], return_inverse=True)[1]
@@ -72,7 +72,7 @@ def make_candidates(texts: Sequence[str], seed: int = 0) -> Candidates:
 
 
 def _strangers(texts: Sequence[str], words: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """For each utterance those of some drawn at random that share the most words with it."""
+    """Draw utterances at random; take those that share the most words with each utterance."""
     rng, sets = np.random.default_rng(seed), [frozenset(text.casefold().split()) for text in texts]
     said = np.flatnonzero([bool(words) for words in sets])
     chosen = np.full((len(texts), STRANGERS), -1)
@@ -87,12 +87,12 @@ def _strangers(texts: Sequence[str], words: NDArray[np.int64], seed: int) -> NDA
 
 @dataclass(frozen=True)
 class Fits:
-    """How well words fit a sound, as natural logarithms.
+    """How well words fit sounds, as natural logarithms.
 
     Attributes:
         given: float64 (N, K), the probability of the words of each candidate given the sound, or
             of the sound given the words; NaN where it is unknown.
-        alone: float64 (N,), the probability of the words of each utterance without a sound.
+        alone: float64 (N,), the probability of the words of each utterance without sound.
         lengths: (N,), the words of each utterance; None if values of ``given`` are comparable
             within a row only.
     """
@@ -104,12 +104,12 @@ class Fits:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What the comparison found, for N utterances.
+    """Result of the comparison, for N utterances.
 
     Attributes:
-        probability: float64 (N,), that other words are said than those of the transcript; NaN where
-            there is nothing to compare.
-        said: int64 (N,), the row of the neighbour whose words are probably said; -1 if none's are.
+        probability: float64 (N,), probability that the spoken words differ from the transcript; NaN
+            where there is nothing to compare.
+        said: int64 (N,), row of the neighbour whose words are probably spoken; -1 if there is none.
     """
 
     probability: NDArray[np.float64]
@@ -117,7 +117,7 @@ class Mismatch:
 
 
 def compare(fits: Fits, candidates: Candidates) -> Mismatch:
-    """Decide from how well words fit, for all utterances of a corpus together."""
+    """Decide, from the fits, for all utterances of a corpus together."""
     rows = candidates.rows
     given = np.where((rows >= 0) & np.isfinite(fits.given), fits.given, -np.inf)
     gains = given - fits.alone[rows]
@@ -133,7 +133,7 @@ def compare(fits: Fits, candidates: Candidates) -> Mismatch:
     known = np.isfinite(own) & (np.isfinite(emissions).sum(1) > 1)
     posterior = _posterior(np.where(known[:, None], emissions, 0.0))
     same = candidates.same[:, : len(_SHIFTS)] | (np.arange(len(_SHIFTS)) == 0)
-    # Named is the neighbour that its run shows, else one whose words are clearly better.
+    # Name the neighbour of the utterance's run, otherwise one whose words fit clearly better.
     near, runs = np.where(same, -np.inf, shifts), np.where(same, 0, posterior[:, :-1])
     place, row = np.where(runs.max(1) > 0.5, runs.argmax(1), near.argmax(1)), np.arange(len(rows))
     clear = near[row, place] > np.maximum(own, others) + _BETTER
@@ -143,11 +143,11 @@ def compare(fits: Fits, candidates: Candidates) -> Mismatch:
 
 
 def _foreign(given: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """The logarithm of how much more the own fit is like that of wrong words than of right ones.
+    """Log odds that the own fit is that of wrong words rather than right ones.
 
-    The best of the words nearby are mostly right, also where most transcripts are shifted; those
-    of strangers are wrong. A fit grows with the number of words, its variance as well. None
-    where words nearby mostly fit no better: the sound is no speech to the model.
+    The best nearby words are mostly right, even if most transcripts are shifted; words of strangers
+    are wrong. A fit and its variance grow with the number of words. None if nearby words mostly fit
+    no better: then the model does not recognise the sound as speech.
     """
     size = np.sqrt(np.maximum(lengths, 1))
     scaled = given / size
@@ -158,7 +158,7 @@ def _foreign(given: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[
     if np.count_nonzero(clear) < _HEARD * np.count_nonzero(np.isfinite(nearby)):
         return None
     right = _scales(np.where(clear, nearby, -np.inf), sizes)
-    # One variance for both: else a tail of right words is taken for wrong ones.
+    # One variance for both, otherwise a tail of right words counts as wrong.
     middle, distance = (right[0] + wrong[0]) / 2 * size[:, 0], (right[0] - wrong[0]) * size[:, 0]
     ratio = (middle - scaled[:, 0]) * distance / (right[1] * wrong[1])
     return np.where(np.isfinite(scaled[:, 0]), np.minimum(ratio, _MOST_FOREIGN), -np.inf)
@@ -177,7 +177,7 @@ def _scales(scaled: NDArray[np.float64], size: NDArray[np.float64]) -> tuple[flo
 def _posterior(emissions: NDArray[np.float64]) -> NDArray[np.float64]:
     """The probability of each state (N, S), by the forward-backward algorithm."""
     states = emissions.shape[1]
-    # Half of all faults are shifts.
+    # The prior: half of all faults are shifts.
     start = np.full(states, _FAULT / 2 / (states - 2))
     start[0], start[-1] = 1 - _FAULT, _FAULT / 2
     end = np.full((states, 1), _END_OF_SHIFT)

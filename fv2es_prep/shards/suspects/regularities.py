@@ -1,8 +1,8 @@
-"""How well words fit a sound by what a corpus itself shows, without a model of speech.
+"""Measures how well words fit a sound from the corpus itself, without a speech model.
 
-More syllables take longer, and words of an emotion sound like it: a linear map from words to the
-sound, learned from the other recordings, says how a text would sound. Weak for one utterance, it
-adds up where many are shifted.
+More syllables take longer, and words of an emotion sound like it. A linear map from words to sound,
+learned from the other recordings, predicts the sound of a text. The evidence of one utterance is
+weak, but it adds up if many transcripts are shifted.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FOLDS, _RIDGE = 10, 20.0
-# Components of the sound that are kept, and from which share of explained variance on.
+# Number of sound components kept, and their least share of explained variance.
 _COMPONENTS, _EXPLAINED, _CHANCE = 8, 0.05, 1.5
-# So many words that occur so often have a feature each.
+# Most words with a feature of their own, and their least number of occurrences.
 _WORDS, _OFTEN = 400, 3
-# A length counts as much as so many words.
+# Weight of the length, in words.
 _LENGTH = 3.0
 
 
 def fits_by_corpus(traits: Traits, texts: Sequence[str], candidates: Candidates) -> Fits:
-    """How probable each sound is with the words of each candidate.
+    """Compute how probable each sound is given the words of each candidate.
 
     Args:
-        traits: of the dataset.
-        texts: what is said in each utterance.
-        candidates: whose words are compared.
+        traits: traits of the dataset.
+        texts: spoken words of each utterance.
+        candidates: utterances whose words are compared.
     """
     given, alone = np.full(candidates.rows.shape, np.nan), np.zeros(len(texts))
     heard = np.isfinite(traits.numbers["sound_s"]) & np.array([bool(text) for text in texts])
     if heard.sum() < 2 * _FOLDS:
         return Fits(given, alone)
     rows, words, sounds = np.flatnonzero(heard), _words(texts), _sounds(traits, heard)
-    # Neighbours lie in one fold, as the shifts do.
+    # Neighbours are in one fold, like the shifts.
     folds = np.arange(len(rows)) * _FOLDS // len(rows)
     expected = np.stack([_map(words[rows], sounds, folds != fold) for fold in range(_FOLDS)])
     expected = words @ expected
     own = sounds - expected[folds, rows]
-    # Sounds of one length say nothing, and few utterances explain something by chance.
+    # Sounds of equal length carry no evidence, and few utterances explain some by chance.
     least = max(_EXPLAINED, _CHANCE / np.sqrt(len(rows)))
     kept = (sounds.std(0) > 0.5) & (1 - own.var(0) > least)
     if kept.any():
@@ -60,7 +60,7 @@ def fits_by_corpus(traits: Traits, texts: Sequence[str], candidates: Candidates)
 def _map(
     words: NDArray[np.float64], sounds: NDArray[np.float64], known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """From words to sound (D, E), by ridge regression."""
+    """Map from words to sound (D, E), by ridge regression."""
     given, wanted = words[known], sounds[known]
     inner = given.T @ given + _RIDGE * np.eye(given.shape[1])
     return np.linalg.solve(inner, given.T @ wanted).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Run the checks of what the shards hold, which are read once."""
+"""Runs the checks over the shards, which are read once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHECKS: dict[str, Check] = {
     "face": _alone(other_faces),
     "cut": _alone(rules.cut),
 }
-"""Kind -> what finds it."""
+"""Kind -> the function that finds it."""
 
 
 def find_suspects(
@@ -51,18 +51,18 @@ def find_suspects(
     predicted: NDArray[np.float64] | None = None,
     traits: Traits | None = None,
 ) -> list[Suspect]:
-    """Utterances that look wrong, by kind, the worst first.
+    """Find utterances that look wrong, by kind, the worst first.
 
     Args:
         directory: the dataset.
         kinds: which of `CHECKS` to run.
         report: receives the number of shards read since its last call.
-        jobs: processes that read them.
+        jobs: number of processes that read them.
         predicted: (N, C), see `doubtful_labels`.
-        traits: what was read before; None reads the shards.
+        traits: traits read before; None reads the shards.
 
     Raises:
-        UsageError: there is no dataset, or no such kind.
+        UsageError: the dataset or a kind does not exist.
         ShardError: a shard is missing or damaged.
     """
     refuse_unknown(kinds)
@@ -76,12 +76,12 @@ def find_suspects(
 
 
 def refuse_unknown(kinds: Collection[str]) -> None:
-    """Raise UsageError if one of them is no kind of suspicion."""
+    """Raise UsageError if a kind is unknown."""
     if unknown := sorted({*kinds} - {*KINDS}):
         raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
 
 
 def in_order_of_kinds(suspects: Iterable[Suspect]) -> list[Suspect]:
-    """Suspicions by kind, in the order of `KINDS`, the worst of each first."""
+    """Sort suspicions by kind, in the order of `KINDS`, the worst of each first."""
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(suspects, key=lambda s: (order[s.kind], -s.score, s.utterance))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KINDS: dict[str, str] = {
-    "duplicate": "sound, pictures or words of another utterance, nearly the same",
+    "duplicate": "sound, pictures or words nearly equal to those of another utterance",
     "outlier-sound": "a spectrum far from all others",
     "outlier-faces": "faces far from all others",
     "outlier-words": "far more or far fewer words per second than others",
@@ -19,9 +19,9 @@ KINDS: dict[str, str] = {
     "label": "a label that does not fit the sound, the words and the faces",
     "face": "faces of another person than in the other utterances of the speaker",
     "cut": "a span that starts or ends within speech",
-    "words": "other words in the sound than in the transcript; with `--words` only",
+    "words": "spoken words that differ from the transcript; only with `--words`",
 }
-"""Kind -> what is suspected; the text of the documentation."""
+"""Kind -> what is suspected; also the text of the documentation."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Suspect:
         kind: one of `KINDS`.
         utterance: its id.
         score: larger is worse; comparable within a kind only.
-        sentence: what was found.
+        sentence: the finding.
     """
 
     kind: str
@@ -41,6 +41,6 @@ class Suspect:
     sentence: str
 
     def to_json(self, directory: Path) -> dict[str, Any]:
-        """As plain JSON values; ``show`` is the command to look at it."""
+        """Return plain JSON values; ``show`` is the command that shows the utterance."""
         show = f"fv2es shards show {shlex.quote(str(directory))} {shlex.quote(self.utterance)}"
         return {**vars(self), "score": round(self.score, 4), "show": f"{show} --image look.png"}

@@ -1,6 +1,6 @@
-"""Small numbers of every utterance, read from the shards once: what the checks compare.
+"""Traits: a few numbers of every utterance that the checks compare, read from the shards once.
 
-Per utterance some 500 numbers stay in memory, however long it is.
+Memory holds about 500 numbers per utterance, whatever its length.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from fv2es_prep.types import Example, Faces, MelSpectrum
 
-# The course of a spectrum: so many moments of so many groups of bands.
+# The course of a spectrum: number of moments, and of groups of bands.
 _MOMENTS, _GROUPS = 24, 8
 _TONE_GROUPS = 32
-# What is 40 dB below the loudest is silence; natural logarithm of power.
+# Range above silence: 40 dB below the loudest, as natural logarithm of power.
 _RANGE = np.float32(9.2)
 # Side in pixels of the mean face.
 _SIDE = 12
@@ -44,16 +44,16 @@ class Traits:
 
     Attributes:
         catalogue: the catalogue of the dataset.
-        numbers: name -> float32 (N,). Levels are frames' in dB of full scale (a square wave is 0):
-            ``loud_db``, the 90th percentile; ``quiet_db`` and ``peak_db``, the lowest and highest;
-            ``start_db`` and ``end_db``, of the first and last frame. ``high_db``, the upper half
-            of the frequencies, relative to all; ``sound_s``, seconds of sound; ``clipped``, share
-            of stored samples in runs at the peak; ``contrast``, the largest deviation of a
-            picture's pixels and ``change``, the largest mean difference of successive pictures,
-            both in levels of 255.
-        vectors: name -> float32 (N, D): ``course``, how the spectrum goes, of length 1; ``tone``,
-            mean and deviation of groups of bands; ``face``, the mean face in grey; ``tint``, in
-            colour, but fewer pixels.
+        numbers: name -> float32 (N,). Levels of frames are in dB of full scale (a square wave is
+            0): ``loud_db``, the 90th percentile; ``quiet_db`` and ``peak_db``, the lowest and
+            highest; ``start_db`` and ``end_db``, of the first and last frame. ``high_db``, the
+            upper half of the frequencies, relative to all; ``sound_s``, seconds of sound;
+            ``clipped``, share of stored samples in runs at the peak; ``contrast``, the largest
+            deviation of a picture's pixels and ``change``, the largest mean difference of
+            successive pictures, both in levels of 255.
+        vectors: name -> float32 (N, D): ``course``, the spectrum over time, of length 1; ``tone``,
+            mean and deviation of groups of bands; ``face``, the mean face in grey; ``tint``, the
+            mean face in colour with fewer pixels.
     """
 
     catalogue: Catalogue
@@ -79,7 +79,7 @@ def read_traits(
         directory: the dataset.
         catalogue: its catalogue.
         report: receives the number of shards done since its last call.
-        jobs: processes.
+        jobs: number of processes.
 
     Raises:
         ShardError: a shard is missing or damaged.
@@ -122,11 +122,11 @@ def _of_example(example: Example, n_fft: int) -> dict[str, Any]:
 def _of_sound(mel: MelSpectrum, n_fft: int) -> dict[str, Any]:
     log_power = mel.log_power.astype(np.float32)
     power = np.exp(log_power)
-    # By Parseval's theorem, of a Hann window: the power of a square wave at full scale.
+    # Power of a square wave at full scale, by Parseval's theorem for a Hann window.
     full = np.float32(3 / 16 * n_fft**2)
     level = 10 * np.log10(power.sum(1) / full)
     high = np.percentile(level, 90)
-    # The upper quarter of the mel bands is about the upper half of the frequencies.
+    # The upper quarter of the mel bands covers about the upper half of the frequencies.
     upper = 10 * np.log10(power[:, power.shape[1] * 3 // 4 :].sum(1) / full)
     return {
         "loud_db": high,
@@ -154,14 +154,14 @@ def _means(rows: NDArray[np.float32], parts: int) -> NDArray[np.float32]:
     begin = np.minimum(edges[:-1].astype(int), len(rows) - 1)
     sums = np.add.reduceat(rows, begin, axis=0)
     lengths = np.diff([*begin, len(rows)])
-    # reduceat gives a single row where two parts begin at the same.
+    # reduceat returns a single row if two parts begin at the same row.
     means = sums / np.maximum(lengths, 1)[:, None]
     return means.astype(np.float32, copy=False)
 
 
 def centred(log_power: NDArray[np.float32]) -> NDArray[np.float32]:
     """The course of a spectrum (T, M): groups of bands without their means, float32 (T, 8)."""
-    # Else silence, which all utterances have, would decide.
+    # Without a floor, silence, which all utterances have, would dominate.
     audible = np.maximum(log_power, log_power.max() - _RANGE)
     groups = _means(np.ascontiguousarray(audible.T), _GROUPS).T
     course: NDArray[np.float32] = groups - groups.mean(0)
@@ -169,14 +169,14 @@ def centred(log_power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def course_vector(log_power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The course at so many moments, float32 (192,) of length 1; 0 where nothing changes."""
+    """The course at fixed moments, float32 (192,) of length 1; 0 if nothing changes."""
     course = _means(centred(log_power), _MOMENTS).ravel()
     length = np.float32(np.linalg.norm(course))
     return course / length if length > 1e-3 else np.zeros_like(course)
 
 
 def _clipped(samples: NDArray[np.int16]) -> float:
-    """The share of samples in runs of three or more at the peak, where that is loud."""
+    """Share of samples in runs of three or more at the peak, if the peak is loud."""
     size = np.abs(samples.astype(np.int32))
     peak = int(size.max(initial=0))
     if peak < FULL_SCALE // 4 or len(size) < 3:

@@ -1,4 +1,4 @@
-"""Transcripts that belong to another sound, as suspicions."""
+"""Reports transcripts that belong to another sound as suspicions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def wrong_words(
     ids: Sequence[str], fits: Fits, candidates: Candidates, most: float
 ) -> tuple[list[Suspect], NDArray[np.float64]]:
-    """Utterances in which other words are said than in their transcript.
+    """Find utterances whose spoken words differ from their transcript.
 
     Args:
-        ids: of the N utterances, in the order of the corpus.
+        ids: ids of the N utterances, in the order of the corpus.
         fits: how well words fit.
-        candidates: whose.
-        most: the probability of a mismatch up to which nothing is suspected.
+        candidates: utterances whose words are compared.
+        most: probability of a mismatch up to which nothing is reported.
 
     Returns:
-        The suspicions, and the probability of all, float64 (N,), NaN where nothing is compared.
+        The suspicions, and the probability of a mismatch, float64 (N,), NaN if not compared.
     """
     found = compare(fits, candidates)
     return list(_suspects(ids, found.probability, found.said, most)), found.probability

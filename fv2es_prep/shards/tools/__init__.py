@@ -1,1 +1,1 @@
-"""Tools over finished datasets: info, show, merge, prune, export, report."""
+"""Tools for finished datasets: info, show, merge, prune, export, report."""

@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers: counts, hours, bytes, face coverage, what was dropped."""
+"""Statistics of a dataset: counts, hours, bytes, face coverage, what was dropped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = 5
 
 
 def dataset_info(directory: Path) -> dict[str, Any]:
-    """Everything that `fv2es shards info` tells, as plain JSON values.
+    """Collect the output of `fv2es shards info` as plain JSON values.
 
     Raises:
         UsageError: the directory holds no finished dataset.
@@ -56,7 +56,7 @@ def dataset_info(directory: Path) -> dict[str, Any]:
 
 
 def info_text(info: dict[str, Any]) -> str:
-    """The same for people."""
+    """Render the statistics for the terminal."""
     bytes_ = dict(info["bytes"])
     lines = [
         ("corpus", f"{info['corpus']}, format {info['format_version']}"),
@@ -88,7 +88,7 @@ def _counts(names: Names) -> dict[str, int]:
 
 
 def _rows(catalogue: Catalogue, stage: str) -> dict[str, Any]:
-    """Rows of a stage, and of each counted column the ones and the utterances with few."""
+    """Rows of a stage; for each counted column, the ones and the utterances with few."""
     if stage not in catalogue.counts:
         return {}
     rows = catalogue.counts[stage]
@@ -117,7 +117,7 @@ def _coverage(stage: str, rows: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _bytes_and_clamped(directory: Path, index: Index) -> tuple[dict[str, int], int]:
-    """Bytes of each stage, of what belongs to none in ``rest``; number of clamped utterances."""
+    """Bytes of each stage, and of other columns as ``rest``; number of clamped utterances."""
     sums: Counter[str] = Counter()
     clamped = 0
     for entry in index.shards:

@@ -1,7 +1,7 @@
-"""One dataset out of several: their shards as they are, under new names, with a new index.
+"""Merges datasets: keeps their shards unchanged under new names, with a new index.
 
-Each shard keeps its corpus attribute; the index lists the parts (`Index.merged`) and names the
-corpus ``a+b``, which no corpus adapter has.
+Each shard keeps its corpus attribute. The index lists the parts (`Index.merged`) and names the
+corpus ``a+b``, a name that no corpus adapter has.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _NAMED = 3
 def merge(
     parts: Sequence[Path], out: Path, report: Callable[[int], None] = lambda _: None
 ) -> Index:
-    """Make one dataset out of several.
+    """Merge several datasets into one.
 
     Args:
         parts: dataset directories, at least two.
-        out: a new directory; shards are hard links where that is possible, else copies.
-        report: called with 1 for each shard that is done.
+        out: a new directory; shards are hard links if possible, otherwise copies.
+        report: called with 1 for each shard done.
 
     Returns:
         The index of the new dataset.
@@ -62,7 +62,7 @@ def merge(
     dropped = [_dropped(part, index) for part, index in zip(parts, indexes, strict=True)]
     make_directory(out)
     entries = list(_link_all(parts, indexes, out, report))
-    # As everywhere: first what the scans dropped, then what the shards dropped.
+    # Order as in all datasets: first what the scans dropped, then what the shards dropped.
     write_dropped(out, [entry for half in (0, 1) for pair in dropped for entry in pair[half]])
     _copy_tokenizer(parts, out)
     every = [part for index in indexes for part in index.parts]
@@ -78,7 +78,7 @@ def merge(
 
 
 def _copy_tokenizer(parts: Sequence[Path], out: Path) -> None:
-    """Copy the tokenizer's files, which equal settings make equal, if a part has them."""
+    """Copy the tokenizer's files if a part has them; equal settings mean equal files."""
     for source in (part / TOKENIZER_DIR for part in parts):
         if source.is_dir():
             try:
@@ -89,7 +89,7 @@ def _copy_tokenizer(parts: Sequence[Path], out: Path) -> None:
 
 
 def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
-    hint = "prepare both with the same command line, then merge"
+    hint = "prepare both with the same options, then merge them"
     for name, words in (
         ("format_version", "format version"),
         ("label_classes", "classes"),
@@ -98,9 +98,11 @@ def _check_equal(first: Path, a: Index, second: Path, b: Index) -> None:
         here, there = getattr(a, name), getattr(b, name)
         if here != there:
             names = [v if isinstance(v, str) else ", ".join(v) or "none" for v in (here, there)]
-            raise UsageError(f"{first} has the {words} {names[0]}, {second} has {names[1]}", hint)
+            raise UsageError(
+                f"{first} has the {words} {names[0]}, but {second} has {names[1]}", hint
+            )
     for path, (here, there) in a.settings.differences(b.settings).items():
-        raise UsageError(f"{first} has {path} {here}, {second} has {there}", hint)
+        raise UsageError(f"{first} has {path} {here}, but {second} has {there}", hint)
 
 
 def _check_apart(parts: Sequence[Path]) -> None:
@@ -114,13 +116,13 @@ def _check_apart(parts: Sequence[Path]) -> None:
                 named = ", ".join(name for _, name in shared[:_NAMED])
                 raise UsageError(
                     f"{homes[shared[0]]} and {part} share {len(shared)} {kind}(s): {named}",
-                    "a merged dataset holds each once; prepare them into one directory instead",
+                    "prepare them into one directory instead: a merged dataset has each only once",
                 )
             homes |= dict.fromkeys(keys, part)
 
 
 def _dropped(part: Path, index: Index) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What the scan dropped, and what the shards dropped."""
+    """Entries dropped by the scan, and entries dropped in shards."""
     entries = read_dropped(part)
     count = 0
     for entry in index.shards:
@@ -140,7 +142,7 @@ def _link_all(
             if sha256_of(out / name) != entry.sha256:
                 (out / name).unlink()
                 raise ShardError(
-                    f"{part / entry.name} has another SHA-256 than its index says",
+                    f"{part / entry.name} has other bytes than its index says",
                     f"check it with `fv2es shards verify {part}`",
                 )
             yield dataclasses.replace(entry, name=name)
@@ -151,7 +153,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source.resolve(), target)
     except OSError:
-        # Another file system, or one without links.
+        # The target is on another file system, or on one without links.
         try:
             with whole_file(target) as temporary:
                 shutil.copyfile(source, temporary)

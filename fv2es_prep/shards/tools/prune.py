@@ -1,4 +1,4 @@
-"""Removing unlisted shards and leftovers of dead runs from a dataset directory."""
+"""Removes unlisted shards and leftovers of dead runs from a dataset directory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Pruned:
 
 
 def prune(directory: Path, dry_run: bool = False) -> list[Pruned]:
-    """Remove shards that the index does not list, and temporary files whose process is gone.
+    """Remove shards that are not in the index, and temporary files of dead processes.
 
     Returns:
-        What was removed, or with ``dry_run`` would be.
+        The removed files; with ``dry_run``, the files that would be removed.
 
     Raises:
         UsageError: the directory holds no finished dataset.
@@ -46,7 +46,7 @@ def prune(directory: Path, dry_run: bool = False) -> list[Pruned]:
 
 def _reason(path: Path, listed: set[str]) -> str:
     if path.suffix == ".h5" and not path.name.startswith(".") and path.name not in listed:
-        return "no shard of the index"
+        return "not in the index"
     if path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX):
         process = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
         return "" if process.isdecimal() and is_running(int(process)) else "leftover of a dead run"

@@ -1,4 +1,4 @@
-"""What `fv2es push` sends of a dataset, and whether its licence permits that."""
+"""What `fv2es push` sends of a dataset, and whether its licence permits it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ fv2es train --shards shards --split split.json --out run
 
 
 def published_dataset(shards: Path, allowed: str = "") -> Publication:
-    """The files that the index names, card and Croissant; no marks, reports, locks or run notes.
+    """Collect the files of the index, card and Croissant; no marks, reports, locks or run notes.
 
     Args:
         shards: dataset directory, or its URL.
-        allowed: the publisher's own words on why the licence permits it; empty: only what
-            the provenance in the index permits.
+        allowed: the publisher's sentence on why the licence permits it; if empty, the provenance in
+            the index decides.
 
     Raises:
         UsageError: the licence does not permit it, or a file is missing.
@@ -41,15 +41,15 @@ def published_dataset(shards: Path, allowed: str = "") -> Publication:
     elif not index.may_be_handed_on:
         raise UsageError(
             f"{shards} is not sent: {licence}",
-            "if you have the right to pass the data on, say why in a sentence for the card: "
+            "if you have the right to pass the data on, state why in a sentence for the card: "
             '--license-allows "..."',
         )
     names = [INDEX_NAME, *(shard.name for shard in index.shards), *index.files]
     for name in names:
         if not (directory / name).is_file():
             raise UsageError(
-                f"{shards} lacks {name}, which its {INDEX_NAME} names",
-                f"find out what else is wrong: fv2es shards verify {shards}",
+                f"{shards} has no file {name}, which its {INDEX_NAME} lists",
+                f"run `fv2es shards verify {shards}` to find all damage",
             )
     with tempfile.TemporaryDirectory() as place:
         card, croissant = write_shards_card(directory, Path(place))
@@ -62,4 +62,4 @@ def published_dataset(shards: Path, allowed: str = "") -> Publication:
 
 def _licence(index: Index) -> str:
     said = [source.licence for source in index.provenance if source.licence]
-    return " ".join(dict.fromkeys(said)) or f"The licence of {index.corpus} is not known."
+    return " ".join(dict.fromkeys(said)) or f"The licence of {index.corpus} is unknown."

@@ -1,4 +1,4 @@
-"""The report of a dataset: one page with charts, counts and a wall of examples."""
+"""The report of a dataset: a page with charts, counts and a wall of utterances."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def write_report(
     path: Path | None = None,
     more: Iterable[str] = (),
 ) -> Path:
-    """Write the page of a finished dataset and of all that was dropped.
+    """Write the page of a finished dataset, including what was dropped.
 
     Args:
-        directory: of the dataset.
-        dropped: what its ``dropped.jsonl`` holds.
-        path: the page; ``report.html`` beside the index if none.
+        directory: the dataset directory.
+        dropped: the entries of its ``dropped.jsonl``.
+        path: the page; ``report.html`` beside the index if None.
         more: parts of HTML that follow the charts.
 
     Returns:
-        Where the page is.
+        Path of the page.
 
     Raises:
         ShardError: the dataset is damaged.
@@ -101,7 +101,7 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
     if (rate := _words_per_second(catalogue)).size:
         yield histogram("Rate of speech", rate, "words per second")
     for name, values in catalogue.ratings.items():
-        # Votes are counts of raters for a class; their mean tells nothing.
+        # Votes count raters of a class; their distribution is left out.
         if not name.startswith(("votes_", "raters")) and np.isfinite(values).any():
             yield histogram(f"Ratings: {name}", values, name, 20)
 
@@ -109,7 +109,7 @@ def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]
 def _classes_by(
     what: str, groups: Names, classes: Sequence[str], catalogue: Catalogue
 ) -> Iterator[dict[str, Any]]:
-    """Utterances of each class in each group; an unknown group is named so."""
+    """Count utterances of each class in each group, with the group ``unknown``."""
     for code, group in enumerate(groups.values):
         sums = catalogue.label[groups.codes == code].sum(axis=0, dtype=int).tolist()
         for name, number in zip(classes, sums, strict=True):
@@ -117,7 +117,7 @@ def _classes_by(
 
 
 def _words_per_second(catalogue: Catalogue) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Of the utterances that have words and last."""
+    """Words per second of utterances with words and a duration."""
     import pyarrow.compute as pc
 
     words = pc.list_value_length(pc.utf8_split_whitespace(catalogue.texts)).to_numpy()
@@ -173,7 +173,7 @@ def _missing(found: dict[str, dict[str, int]]) -> Iterator[tuple[object, ...]]:
 
 def _settings(settings: PrepSettings) -> list[tuple[object, ...]]:
     meanings = {name: field.doc for name, field in fields_of(settings).items()}
-    # What describes a tokenizer is computed, not set.
+    # Fields that describe a tokenizer are computed, not set.
     meanings |= {f"text.{name}": doc for name, doc in docs_of(TextSettings).items()}
     return [
         (name, _short(value), meanings.get(name, "")) for name, value in settings.flat().items()

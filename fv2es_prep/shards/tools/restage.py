@@ -1,7 +1,7 @@
-"""Adding stages to a dataset, made from what it stores, and removing stages: no media are decoded.
+"""Adds stages to a dataset, made from what it stores, and removes stages; decodes no media.
 
-New shards are built beside the old ones, so that a run that was killed continues; they take the
-place of the old ones when all are whole.
+New shards are built beside the old ones, so that a killed run can continue. They replace the old
+ones when all are complete.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def add_stages(
 ) -> Index:
     """Make stages of every example from its stored stages and its transcript.
 
-    Stages that are there already are left as they are.
+    Existing stages do not change.
 
     Args:
         directory: the dataset.
@@ -69,7 +69,7 @@ def add_stages(
 def settings_with(
     index: Index, names: Sequence[str], sections: Mapping[str, Mapping[str, Any]] = {}
 ) -> PrepSettings:
-    """The settings of a dataset with added stages; raises as `add_stages`."""
+    """Return the settings of a dataset with added stages; errors as for `add_stages`."""
     stored = index.settings.stages
     names = [name for name in names if name not in stored]
     for name in names:
@@ -78,11 +78,11 @@ def settings_with(
         lacking = [n for n in needed if n not in (*INPUTS, *stored, *names)]
         if media or lacking:
             kind = UsageError if media else SettingsError
-            said = "is made of {}, which shards do not store" if media else "needs the stage {}"
+            said = "needs {}, which shards do not store" if media else "needs the stage {}"
             raise kind(
                 f"the stage {name} {said.format(min(media or lacking))}",
                 "run `fv2es prep` on the corpus again with --stages "
-                f"{','.join([*stored, *(lacking or [name])])}: what exists is kept, and only "
+                f"{','.join([*stored, *(lacking or [name])])}; it keeps existing stages, and only "
                 f"{_decoded(lacking or [name])} is decoded",
             )
     stages = choose_stages([*stored, *names])
@@ -99,7 +99,7 @@ def drop_stages(directory: Path, names: Sequence[str], report: Report = lambda _
     """Remove stages and their columns.
 
     Raises:
-        UsageError: a stage is not there, or none would be left.
+        UsageError: a stage does not exist, or none would remain.
         SettingsError: another stage needs one of them.
         ShardError: a shard is damaged.
         OutputError: the dataset cannot be written.
@@ -107,18 +107,19 @@ def drop_stages(directory: Path, names: Sequence[str], report: Report = lambda _
     index = read_index(directory)
     if absent := [name for name in names if name not in index.settings.stages]:
         raise UsageError(
-            f"{directory} has no stage {absent[0]}", f"it has {', '.join(index.settings.stages)}"
+            f"{directory} has no stage {absent[0]}",
+            f"choose from {', '.join(index.settings.stages)}",
         )
     left = [name for name in index.settings.stages if name not in names]
     if not left:
-        raise UsageError(f"{directory} would have no stage left", "keep at least one")
+        raise UsageError(f"{directory} would have no stage left", "keep at least one stage")
     others = {k: v for k, v in index.settings.others.items() if k not in names}
     settings = replace(index.settings, stages=choose_stages(left), others=others)
     return _restage(directory, index, settings, report, _NOTHING, in_turn)
 
 
 def finish_exchange(directory: Path) -> None:
-    """Put new shards in their place, if an earlier process was killed while it did so."""
+    """Finish replacing the shards if an earlier process was killed during it."""
     if not (directory / INDEX_NAME).exists() and (directory / ASIDE_NAME / INDEX_NAME).exists():
         _exchange(directory, read_index(directory / ASIDE_NAME))
 
@@ -147,7 +148,7 @@ def _restage(
 
 
 def _exchange(directory: Path, index: Index) -> Index:
-    """Replace the old shards by the new ones; safe to repeat after a kill."""
+    """Replace the old shards with the new ones; safe to repeat after a kill."""
     aside = directory / ASIDE_NAME
     try:
         (directory / INDEX_NAME).unlink(missing_ok=True)

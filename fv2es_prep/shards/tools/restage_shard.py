@@ -1,4 +1,4 @@
-"""One shard written with other stages, made from what it stores; it is written beside the old one.
+"""Writes one shard with other stages, made from what it stores, beside the old one.
 
 Leaves the dataset to `restage`.
 """
@@ -30,14 +30,14 @@ GROUP = 64
 
 @dataclass(frozen=True)
 class Additions:
-    """How stages are made.
+    """How added stages are made.
 
     Attributes:
-        sections: stage -> its settings, where they are not the defaults.
+        sections: stage -> its settings, if they are not the defaults.
         encoders: stage -> name at the hub or directory of its encoder.
         device: see `StageContext`.
         batch: see `StageContext`.
-        threads: CPU threads of torch; None leaves them.
+        threads: CPU threads of torch; None keeps torch's number.
     """
 
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class RestageTask:
     additions: Additions
 
     def run(self) -> ShardEntry:
-        """Write the shard aside, unless an earlier run has; returns its new entry."""
+        """Write the new shard unless an earlier run has; return its index entry."""
         target = self.directory / ASIDE_NAME / self.entry.name
         if not (target.exists() and _is_made(target, self.digest)):
             with ShardReader(self.directory / self.entry.name) as reader:
@@ -81,12 +81,12 @@ class RestageTask:
 
     @property
     def digest(self) -> str:
-        """The digest of what the new shard is made from."""
+        """The digest of the inputs of the new shard."""
         made_from = {"shard": self.entry.task_digest, "settings": self.settings.to_json()}
         return digest_of(made_from)
 
     def context(self) -> StageContext:
-        """What makes the values."""
+        """The context that makes the values."""
         return StageContext(
             self.settings,
             str(self.directory / TOKENIZER_DIR),
@@ -111,7 +111,7 @@ class RestageTask:
 def append(
     places: Sequence[tuple[ShardReader, int]], writer: ShardWriter, context: StageContext
 ) -> list[Example]:
-    """Append the examples at (shard, row) with all stages of the context; returns them."""
+    """Append the examples at (shard, row) with all stages of the context; return them."""
     made = _restaged([reader.read(row) for reader, row in places], context)
     for (reader, row), example in zip(places, made, strict=True):
         known = reader.fingerprints(row)
@@ -148,7 +148,7 @@ def _restaged(examples: Sequence[Example], context: StageContext) -> list[Exampl
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run torch on so many threads; None leaves them."""
+    """Run torch on this many threads; None keeps torch's number."""
     if count is None:
         yield
         return

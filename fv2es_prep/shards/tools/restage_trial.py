@@ -1,6 +1,6 @@
-"""A trial of adding stages: a few examples are made, to tell the time and memory of all.
+"""A trial of adding stages: makes a few examples to estimate time and memory for all.
 
-Nothing of it stays. Leaves the work itself to `restage`.
+Keeps nothing. Leaves the work itself to `restage`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from fv2es_prep.stages.registry import StageContext
     from fv2es_prep.types import Example
 
-# As many examples as are made at once, or as fit into so many seconds.
+# Number of examples: as many as are made at once, or as fit into this many seconds.
 _MOST_S = 10.0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a few examples took.
+    """Time and memory of the trial.
 
     Attributes:
         load_s: seconds until the first value: loading encoders.
-        rest_s: seconds that all examples of the dataset are expected to take in one process.
-        worker_bytes: memory of a process at its peak.
+        rest_s: expected seconds for all examples of the dataset in one process.
+        worker_bytes: peak memory of a process in bytes.
     """
 
     load_s: float
@@ -52,7 +52,7 @@ class Trial:
 def try_stages(
     directory: Path, index: Index, settings: PrepSettings, additions: Additions
 ) -> Trial:
-    """Make the longest example, then some of all lengths.
+    """Make the longest example, then examples of all lengths.
 
     Args:
         directory: the dataset, with at least one example.
@@ -71,10 +71,10 @@ def try_stages(
         load_s = trial.spent_s([int(by_length[0])])
         longest_s = trial.spent_s([int(by_length[-1])])
         count = int(np.clip(_MOST_S / longest_s, 1, min(GROUP, len(seconds))))
-        # The middle of as many equal parts of them.
+        # The middle example of each of as many equal parts.
         chosen = by_length[((np.arange(count) + 0.5) * len(seconds) / count).astype(int)]
         each_s = trial.spent_s(chosen.tolist())
-    # Whether an example takes the time of its length or, as of Whisper's windows, the same as all.
+    # The time of an example depends on its length, or is constant, as with Whisper's windows.
     share = max(len(seconds) / count, float(seconds.sum() / seconds[chosen].sum()))
     return Trial(load_s, each_s * share, trial.peak_bytes(count))
 
@@ -94,7 +94,7 @@ class _Trial:
         self._held = 0
 
     def spent_s(self, rows: Sequence[int]) -> float:
-        """Seconds for the examples of these rows of the dataset, at once."""
+        """Seconds to make the examples of these rows at once."""
         began = time.perf_counter()
         shards = np.searchsorted(self._ends, rows, side="right")
         with contextlib.ExitStack() as stack:
@@ -118,11 +118,11 @@ class _Trial:
         return spent_s
 
     def peak_bytes(self, count: int) -> int:
-        """The peak so far, with the values of a whole group instead of the last ``count``."""
+        """Peak memory so far, scaled from the last ``count`` values to a whole group."""
         return int(_peak_bytes() + self._held * (GROUP - count) / count)
 
     def _bytes_of(self, examples: Iterable[Example]) -> int:
-        """Bytes of their values, as they are made and as they are stored."""
+        """Bytes of their values, as made and as stored."""
         return 2 * sum(
             np.asarray(array).nbytes
             for example in examples
@@ -133,9 +133,9 @@ class _Trial:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """Peak memory of this process in bytes."""
     try:
-        # Of this program alone: ru_maxrss of Linux begins with that of the parent.
+        # Not ru_maxrss, which on Linux starts at the value of the parent process.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     except (OSError, LookupError):

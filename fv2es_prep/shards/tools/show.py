@@ -1,4 +1,4 @@
-"""One example for a person: in words, as JSON values, as pictures."""
+"""Shows one example as text, as JSON values, and as pictures."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Shown:
 
 
 def find_example(directory: Path, name: str) -> Shown:
-    """The example of an utterance.
+    """Find the example of an utterance.
 
     Raises:
-        UsageError: there is no such utterance, or no dataset.
+        UsageError: the utterance or the dataset does not exist.
         ShardError: a shard is missing or damaged.
     """
     directory = dataset_directory(directory)
@@ -44,14 +44,16 @@ def find_example(directory: Path, name: str) -> Shown:
     if place < 0:
         near = difflib.get_close_matches(name, catalogue.ids.to_pylist(), 3)
         hint = (
-            f"is it one of {', '.join(near)}?" if near else "dropped.jsonl says what was left out"
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "see dropped.jsonl for what was left out"
         )
         raise UsageError(f"{directory} has no example {name!r}", hint)
     return example_at(directory, catalogue, place)
 
 
 def example_at(directory: Path, catalogue: Catalogue, place: int) -> Shown:
-    """The example at a place of the catalogue of a dataset.
+    """Read the example in a row of the catalogue of a dataset.
 
     Raises:
         ShardError: its shard is missing or damaged.
@@ -63,7 +65,7 @@ def example_at(directory: Path, catalogue: Catalogue, place: int) -> Shown:
 
 
 def example_values(shown: Shown) -> dict[str, Any]:
-    """An example as JSON values; see `Stage.describe` for what large values come to."""
+    """An example as JSON values; see `Stage.describe` for large values."""
     example, utterance = shown.example, shown.example.utterance
     return {
         **utterance.to_json(),
@@ -86,7 +88,7 @@ def _missing(example: Example) -> dict[str, str]:
 
 
 def example_text(shown: Shown) -> str:
-    """An example in words."""
+    """An example as text."""
     values = example_values(shown)
     seconds = values["end_s"] - values["start_s"]
     ratings = [
@@ -138,7 +140,7 @@ def draw_example(example: Example, target: Path | Any) -> None:
     figure = Figure(figsize=(9, height), dpi=100)
     FigureCanvasAgg(figure)
     utterance = example.utterance
-    # Fixed margins in inches: a layout engine draws everything twice.
+    # Fixed margins in inches, since a layout engine draws everything twice.
     grid = figure.add_gridspec(
         *(max(len(drawn), 1), 1),
         height_ratios=heights or [1],
@@ -160,10 +162,10 @@ def draw_example(example: Example, target: Path | Any) -> None:
 
 
 def extract_example(shown: Shown, directory: Path) -> list[Path]:
-    """Write the faces of an example as PNG, and the rest as JSON, into a directory that is made.
+    """Write faces as PNG, and the rest as JSON, into a directory; create it if needed.
 
     Returns:
-        The paths written; they begin with `file_stem` of the id.
+        The paths written; file names start with `file_stem` of the id.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -183,5 +185,5 @@ def extract_example(shown: Shown, directory: Path) -> list[Path]:
 
 
 def file_stem(name: str) -> str:
-    """An id as the first part of a file's name: word characters and dashes only."""
+    """An id as the start of a file name: word characters and dashes only."""
     return re.sub(r"[^\w-]", "_", name)

@@ -30,7 +30,7 @@ STYLE = """
 
 
 def wall_html(directory: Path, catalogue: Catalogue) -> str:
-    """Some utterances of each class, the same ones whenever the dataset is the same."""
+    """Some utterances of each class; the same utterances for the same dataset."""
     places = _sample(catalogue)
     tiles = "".join(_tiles(directory, catalogue, places))
     parts = {"faces": f"up to {_FACES} faces", "mel": "the spectrum"}
@@ -43,7 +43,7 @@ def wall_html(directory: Path, catalogue: Catalogue) -> str:
 
 
 def _sample(catalogue: Catalogue) -> NDArray[np.int64]:
-    """Places in the catalogue, in its order: of each class as many, where it has them."""
+    """Sorted rows of the catalogue: the same number from each class, if it has enough."""
     random = np.random.default_rng(0)
     columns = catalogue.label.T.astype(np.bool_)
     each = -(-_MOST // max(len(columns), 1))
@@ -84,7 +84,7 @@ def _faces(example: Example) -> str:
     rows = found if len(found) else np.arange(len(faces.rgb))
     few = rows[np.linspace(0, len(rows) - 1, min(_FACES, len(rows))).astype(int)]
     strip = np.hstack(faces.rgb[few])
-    # As wide as the others, however few there are.
+    # As wide as other tiles, even with fewer faces.
     space = strip.shape[0] * _FACES - strip.shape[1]
     return _image(np.pad(strip, ((0, 0), (0, max(space, 0)), (0, 0)), constant_values=127), "faces")
 

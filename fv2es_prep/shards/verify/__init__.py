@@ -1,1 +1,1 @@
-"""Checks a dataset against the shard format."""
+"""Checks of a dataset against the shard format."""

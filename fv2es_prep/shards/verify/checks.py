@@ -1,7 +1,7 @@
-"""Whether a dataset directory is whole and is what docs/shard-format.md says.
+"""Checks that a dataset directory is complete and follows docs/shard-format.md.
 
 Owns the checks that need the index or all shards. Leaves a shard's layout and rows to `layout` and
-`invariants`. Damage ends in findings, never in an exception.
+`invariants`. Damage gives findings, never an exception.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fv2es_prep.utils.processes import in_order
 
 @dataclass(frozen=True)
 class _ShardMetadata:
-    """What the checks over all shards need of one; ``keys``: recording, start, id of each row."""
+    """What checks over all shards need from one; ``keys``: recording, start, id of each row."""
 
     name: str
     keys: list[tuple[str, float, str]]
@@ -65,15 +65,15 @@ def verify(
 
     Args:
         directory: the dataset directory, or the URL of one.
-        report: called with 1 for each shard that is done.
+        report: called with 1 for each shard done.
         check_hashes: also compare each file's SHA-256 with the index.
-        jobs: processes that check shards; 1 is this process. The findings are the same.
+        jobs: number of processes that check shards; 1 is this process. The findings are the same.
 
     Returns:
-        What is wrong; empty where the dataset is OK.
+        The findings; empty if the dataset is OK.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: the directory does not exist.
         WorkError: a process was killed.
     """
     directory = dataset_directory(directory)
@@ -84,14 +84,14 @@ def verify(
         index = read_index(directory)
         listed = {entry.name: entry for entry in index.shards}
     except (ShardError, UsageError) as error:
-        # The shards are checked all the same, each for itself.
+        # The shards are still checked, each on its own.
         findings.append(Finding("index", INDEX_NAME, error.sentence))
     tasks = [(directory / name, entry, check_hashes) for name, entry in listed.items()]
     for found, shard in in_order(_check_shard, tasks, jobs):
         findings += found
         shards += [shard] if shard else []
         report(1)
-    sentence = f"{INDEX_NAME} does not list it"
+    sentence = f"it is not in {INDEX_NAME}"
     findings += [Finding("foreign", name, sentence) for name in there if name not in listed]
     findings += _check_together(shards)
     if index:
@@ -100,7 +100,7 @@ def verify(
         if check_hashes:
             findings += _check_files(directory, index)
     if index and not findings:
-        # Compared with the shards, so these have to be OK.
+        # Compared with the shards, so these must be OK.
         findings += _check_catalogue(directory, index)
     return findings
 
@@ -112,13 +112,13 @@ def _check_shard(
     findings: list[Finding] = []
     try:
         if not here(path).exists():
-            return [Finding("missing", name, "it is not there")], None
+            return [Finding("missing", name, "the file does not exist")], None
         size = regular_size(path)
         if entry and size != entry.size_bytes:
             sentence = f"it has {size} bytes, expected {entry.size_bytes}"
             findings.append(Finding("size", name, sentence))
         if entry and check_hashes and (digest := sha256_of(path)) != entry.sha256:
-            sentence = f"its SHA-256 begins {digest[:12]}, expected {entry.sha256[:12]}"
+            sentence = f"its SHA-256 begins with {digest[:12]}, expected {entry.sha256[:12]}"
             findings.append(Finding("sha256", name, sentence))
         more, shard = _read_shard(path)
     except (ShardError, *DAMAGE) as error:
@@ -145,7 +145,7 @@ def _read_shard(path: Path) -> tuple[list[Finding], _ShardMetadata | None]:
 
 
 def _check_together(shards: Sequence[_ShardMetadata]) -> Iterator[Finding]:
-    """What holds for the rows of a dataset as a whole: ids, recordings, order, origins."""
+    """Check rows across shards: ids, recordings, order, origins."""
     ids: dict[str, str] = {}
     homes: dict[str, str] = {}
     for shard in shards:
@@ -153,7 +153,7 @@ def _check_together(shards: Sequence[_ShardMetadata]) -> Iterator[Finding]:
         before = ""
         for recording, _, name in shard.keys:
             if name in ids:
-                sentence = f"the id {name} occurs again, it is also in {ids[name]}"
+                sentence = f"the id {name} occurs twice, also in {ids[name]}"
                 yield Finding("I5", shard.name, sentence)
             ids.setdefault(name, shard.name)
             if recording != before and (recording in past or homes.get(recording)):
@@ -169,11 +169,11 @@ def _check_together(shards: Sequence[_ShardMetadata]) -> Iterator[Finding]:
     for shard in shards:
         for part, digests in shard.digests.items():
             if is_installed(part) and load_stage(part).tolerance:
-                # Its last bits depend on what it was made together with.
+                # Its last bits depend on the batch in which it was made.
                 continue
             for (origin, digest), key in zip(digests, shard.keys, strict=True):
                 if any(origin) and known.setdefault((part, origin), digest) != digest:
-                    sentence = f"the {part} of {key[2]} differ from others of the same origin"
+                    sentence = f"the {part} of {key[2]} differs from others with the same origin"
                     yield Finding("I24", shard.name, sentence)
 
 
@@ -188,7 +188,7 @@ def _check_index(index: Index, shards: Sequence[_ShardMetadata]) -> Iterator[Fin
         corpus = index.parts[part_of[shard.name]].corpus
         yield from _check_attributes(index, entries[shard.name], corpus, shard)
     for shard, following in pairwise(shard for shard in shards if shard.keys):
-        # The order goes on from shard to shard within a part.
+        # The order continues from shard to shard within a part.
         same_part = part_of[shard.name] == part_of[following.name]
         if same_part and not shard.keys[-1] < following.keys[0]:
             sentence = f"{following.keys[0][2]} comes after {shard.keys[-1][2]} of {shard.name}"
@@ -208,19 +208,21 @@ def _check_attributes(
     for name, value in expected.items():
         found = shard.attributes[name]
         if (json.loads(found) if isinstance(value, list) else found) != value:
-            sentence = f"its {name} is {found}, {INDEX_NAME} says {value}"
+            sentence = f"its {name} is {found}, expected {value} as in {INDEX_NAME}"
             yield Finding("I20", shard.name, sentence)
     if PrepSettings.from_json(json.loads(shard.attributes["settings"])) != index.settings:
-        yield Finding("I20", shard.name, f"its settings are not those of {INDEX_NAME}")
+        yield Finding("I20", shard.name, f"its settings differ from those in {INDEX_NAME}")
     if len(shard.keys) != entry.examples:
-        sentence = f"it has {len(shard.keys)} examples, {INDEX_NAME} says {entry.examples}"
+        sentence = (
+            f"it has {len(shard.keys)} examples, expected {entry.examples} as in {INDEX_NAME}"
+        )
         yield Finding("I20", shard.name, sentence)
 
 
 def _check_dropped(
     directory: Path, shards: Sequence[_ShardMetadata], complete: bool
 ) -> Iterator[Finding]:
-    """Whether dropped.jsonl ends with the entries of the shards, in their order."""
+    """Check that dropped.jsonl ends with the entries of the shards, in their order."""
     try:
         listed = [digest_of(entry) for entry in read_dropped(directory)]
     except ShardError as error:
@@ -229,7 +231,7 @@ def _check_dropped(
     wanted: list[str] = []
     left = Counter(listed)
     for shard in shards:
-        # An entry that is no object is a finding of its shard.
+        # An entry that is not an object is a finding of its shard.
         digests = [digest_of(entry) for text in shard.dropped if (entry := json_object(text))]
         wanted += digests
         if missing := Counter(digests) - left:
@@ -237,11 +239,13 @@ def _check_dropped(
             yield Finding("I15", shard.name, sentence)
         left -= Counter(digests)
     if complete and wanted and listed[-len(wanted) :] != wanted:
-        yield Finding("I15", DROPPED_NAME, "it does not end with what the shards say, in order")
+        yield Finding(
+            "I15", DROPPED_NAME, "it does not end with the entries of the shards in their order"
+        )
 
 
 def _check_files(directory: Path, index: Index) -> Iterator[Finding]:
-    """The files beside the shards that the index names; of an older one there are none."""
+    """Check the files beside the shards in the index; an older index has none."""
     for name, expected in index.files.items():
         path = directory / name
         try:
@@ -252,12 +256,12 @@ def _check_files(directory: Path, index: Index) -> Iterator[Finding]:
             yield Finding(code, name, words_of(error))
             continue
         if found != expected:
-            sentence = f"its SHA-256 begins {found[:12]}, expected {expected[:12]}"
+            sentence = f"its SHA-256 begins with {found[:12]}, expected {expected[:12]}"
             yield Finding("sha256", name, sentence)
 
 
 def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
-    """Whether a catalogue.parquet agrees with the shards; one of an older version lacks columns."""
+    """Check catalogue.parquet against the shards; one of an older version lacks columns."""
     import pyarrow.parquet as pq
 
     path = directory / CATALOGUE_NAME
@@ -267,7 +271,7 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
         regular_size(path)
         found = pq.read_metadata(path)
         if not is_of(found.metadata, found.num_rows, index):
-            sentence = "it is of other shards than the index lists"
+            sentence = "it belongs to other shards than those in the index"
             yield Finding("catalogue", CATALOGUE_NAME, sentence)
             return
         wanted = table_from_shards(directory, index)
@@ -277,7 +281,7 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
         yield Finding("catalogue", CATALOGUE_NAME, words_of(error))
         return
     if (counts := Catalogue(index, wanted.column).missing_counts()) != index.missing:
-        sentence = f"it counts {index.missing} as missing, the shards have {counts}"
+        sentence = f"it counts {index.missing} as missing, expected {counts} as in the shards"
         yield Finding("I20", INDEX_NAME, sentence)
     if differ:
         sentence = f"it differs from the shards in {', '.join(differ)}"
@@ -285,9 +289,9 @@ def _check_catalogue(directory: Path, index: Index) -> Iterator[Finding]:
 
 
 def _equal(found: Any, wanted: Any) -> bool:
-    # A column that was stored folded comes as a dictionary.
+    # A column stored as a dictionary is read as one.
     found = found.cast(wanted.type)
     if len(found) == len(wanted) and str(wanted.type) == "float":
-        # A rating may be NaN. Bits are compared.
+        # Compare bits, since a rating may be NaN.
         return bool(found.to_numpy().tobytes() == wanted.to_numpy().tobytes())
     return bool(found == wanted)

@@ -1,7 +1,7 @@
-"""Whether the rows of one shard keep the numbered invariants of docs/shard-format.md.
+"""Checks the rows of one shard against the numbered invariants of docs/shard-format.md.
 
-Leaves what needs all shards of a dataset to `checks`, and types and shapes, which are known to be
-right here, to `layout`.
+Leaves checks that need all shards to `checks`, and types and shapes, which are already checked
+here, to `layout`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fv2es_prep.stages.stage_rows import StageRows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of a shard's columns that are in memory whole: texts, numbers, digests, offsets.
+# Most bytes of the columns of a shard that are held in memory: texts, numbers, digests, offsets.
 MOST_SMALL_BYTES = 128 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}|unreadable|")
 _CODES = {*DropReason}
@@ -37,21 +37,23 @@ Columns = dict[str, Any]
 
 
 def small_columns(stored: Mapping[str, Any], settings: PrepSettings) -> Columns:
-    """The columns of a sound layout with texts as lists of str; the others as they are.
+    """Convert texts of a valid layout to lists of str; keep other columns.
 
     Raises:
-        ValueError: a text is not UTF-8, or what has to be in memory exceeds `MOST_SMALL_BYTES`.
+        ValueError: a text is not UTF-8, or the columns in memory exceed `MOST_SMALL_BYTES`.
     """
     columns = columns_of(settings)
     small = [c.path for c in columns if c.kind not in ("ragged", "bytes") or c.counted]
     if (size := sum(stored[path].nbytes for path in small)) > MOST_SMALL_BYTES:
-        raise ValueError(f"its small columns have {size} bytes, at most {MOST_SMALL_BYTES}")
+        raise ValueError(
+            f"its small columns have {size} bytes, expected at most {MOST_SMALL_BYTES}"
+        )
     texts = [c.path for c in columns if c.kind == "text"]
     return {**stored, **{path: [v.decode() for v in stored[path].tolist()] for path in texts}}
 
 
 def check_small(columns: Columns, settings: PrepSettings) -> Iterator[tuple[str, str]]:
-    """Check what must hold before an example is read; yield each violation's code and sentence."""
+    """Check what must hold before an example is read; yield code and sentence of violations."""
     stages = _stages(columns, settings)
     yield from _check_offsets(stages)
     checks = [(rows, check) for rows in stages for check in rows.stage.checks if check.at_open]
@@ -67,7 +69,7 @@ def check_rows(name: str, columns: Columns, settings: PrepSettings) -> list[Find
     """Check every invariant of the columns that `small_columns` returned."""
     stages = _stages(columns, settings)
     problems = list(_check_offsets(stages))
-    # Nothing can be said of an example whose rows are not known.
+    # An example whose rows are unknown cannot be checked.
     if not problems:
         with np.errstate(all="ignore"):
             missing = _missing(columns, settings)
@@ -104,7 +106,7 @@ def _check_offsets(stages: Sequence[StageRows]) -> Iterator[tuple[str, str]]:
             continue
         group, offsets = stage.stage.name, stage.offsets
         if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
-            yield "I3", f"{group}/offsets does not begin at 0 and rise"
+            yield "I3", f"{group}/offsets does not start at 0 and increase"
         for column, values in stage.ragged:
             if offsets[-1] != len(values):
                 sentence = f"ends at {offsets[-1]}, {group}/{column} has {len(values)} row(s)"
@@ -119,7 +121,7 @@ def _bad_rows(columns: Columns) -> Iterator[tuple[str, str, Any]]:
     """Code, sentence and bool (N,): the examples that break the invariant."""
     start, end = columns["start_s"], columns["end_s"]
     bad = ~(np.isfinite(end) & (start >= 0) & (start < end))
-    yield "I8", "the span is not 0 <= start_s < end_s", bad
+    yield "I8", "the span violates 0 <= start_s < end_s", bad
     bad = (columns["label"] > 1).any(axis=1)
     yield "I9", "label holds other values than 0 and 1", bad
     bad = np.isinf(columns["ratings"]).any(axis=1)
@@ -152,13 +154,13 @@ def _check_dropped(columns: Columns) -> Iterator[tuple[str, str]]:
     for place, text in enumerate(columns["dropped"]):
         entry = json_object(text)
         if not all(isinstance(entry.get(name), str) for name in _DROPPED_TEXT):
-            yield "I15", f"entry {place} of dropped is not the object of the format"
+            yield "I15", f"entry {place} of dropped is not an object of the format"
         elif entry["reason"] not in _CODES:
             yield "I15", f"{entry['id']} was dropped for the unknown reason {entry['reason']!r}"
         elif entry["id"] in prepared:
             yield "I15", f"{entry['id']} is both an example and dropped"
         elif is_absolute(entry["file"]):
-            yield "I17", f"the dropped {entry['id']} names the path {entry['file']}"
+            yield "I17", f"the dropped {entry['id']} contains the path {entry['file']}"
 
 
 def _check_sources(columns: Columns) -> Iterator[tuple[str, str]]:
@@ -167,10 +169,10 @@ def _check_sources(columns: Columns) -> Iterator[tuple[str, str]]:
     digests = [entry.get(part) for entry in entries for part in ("video", "audio")]
     sound = all(isinstance(text, str) and _SHA256.fullmatch(text) for text in digests)
     if not sound or not all(isinstance(name, str) for name in names):
-        yield "I22", "an entry of source is not the object of the format"
+        yield "I22", "an entry of source is not an object of the format"
         return
     if len(set(names)) < len(names):
-        yield "I22", "source names a recording twice"
+        yield "I22", "source has a recording twice"
     if unknown := sorted(set(columns["recording_id"]) - set(names)):
         yield "I22", f"source lacks the recording {unknown[0]}"
 
@@ -181,7 +183,7 @@ def _check_parts(
     stages: Sequence[StageRows],
     absent: dict[str, NDArray[np.bool_]],
 ) -> Iterator[tuple[str, str]]:
-    """The digests of each example and each value by itself, in one pass over the large columns."""
+    """Check digests and each value by itself, in one pass over the large columns."""
     problems: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(columns["id"]):
         row = {path: columns[path][number] for path in parts_of(settings)["row"]}
@@ -204,7 +206,7 @@ def _check_parts(
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object; an empty one for what is none."""
+    """Parse a JSON object; empty if the text is not one."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

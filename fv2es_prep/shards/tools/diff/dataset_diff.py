@@ -1,4 +1,4 @@
-"""The difference of two datasets: settings, media, utterances and parts, what was left out.
+"""Compares two datasets: settings, media, utterances, their parts, and what was left out.
 
 Reads both catalogues, and digests from the shards that only one of them has (`stored_parts`).
 Leaves text and page to `diff_page`.
@@ -50,8 +50,8 @@ def diff_datasets(
         a: the first dataset.
         b: the second dataset.
         subsets: name of a subset -> utterance ids.
-        report: called with the number of shards that are done, of both.
-        jobs: processes that read shards.
+        report: called with the number of shards done, of both datasets.
+        jobs: number of processes that read shards.
 
     Raises:
         UsageError: a directory holds no finished dataset.
@@ -128,7 +128,7 @@ def _settings(a: Index, b: Index) -> dict[str, tuple[Any, Any]]:
 
     one, other = properties(a), properties(b)
     found = {name: (one[name], other[name]) for name in one if one[name] != other[name]}
-    # Told above: they are stored only where they are not the default.
+    # Compared above: they are stored only if they are not the default.
     told = "stages.names", "require.modalities"
     differing = a.settings.differences(b.settings).items()
     return found | {path: pair for path, pair in differing if path not in told}
@@ -183,7 +183,7 @@ def _changed(
 
 
 def _reasons(directory: Path) -> dict[str, str]:
-    """Id, or name of the file without one -> codes of why it was left out, with their numbers."""
+    """Id, or file name without an id -> codes of the reasons why it was left out, with counts."""
     found: dict[str, Counter[str]] = {}
     for entry in read_dropped(directory):
         name = str(entry.get("id") or entry.get("file") or entry.get("recording_id") or "")
@@ -195,7 +195,7 @@ def _reasons(directory: Path) -> dict[str, str]:
 
 
 def _dropped(a: dict[str, str], b: dict[str, str], told: set[str]) -> Iterator[Moved]:
-    """What was left out by one dataset only, or for other reasons, but for ``told`` ids."""
+    """What only one dataset left out, or both for different reasons, except ``told`` ids."""
     for name in (name for name in {**a, **b} if name not in told):
         if a.get(name) != b.get(name):
             yield Moved(name, a.get(name, ""), b.get(name, ""))
@@ -204,7 +204,7 @@ def _dropped(a: dict[str, str], b: dict[str, str], told: set[str]) -> Iterator[M
 def _tallies(
     names: Sequence[str], sides: Sequence[tuple[Mask, NDArray[np.int64], NDArray[np.int64]]]
 ) -> dict[str, dict[str, int]]:
-    """For each name numbers of utterances; sides: masks (N, names), rows of one side, changed."""
+    """Count utterances by name; sides: masks (N, names), rows of one side, changed."""
     (a, gone, one), (b, new, other) = sides
     counts = {
         "before": a.sum(axis=0),

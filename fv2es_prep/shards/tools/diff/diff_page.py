@@ -11,14 +11,14 @@ from fv2es_prep.shards.tools.diff.diff_values import Changed, Diff, Moved
 from fv2es_prep.utils.pages import html_table, write_page
 from fv2es_prep.utils.tables import Table, columns, grid, wrapped
 
-# Rows of each table; JSON has all.
+# Most rows of each table; JSON has all rows.
 _LINES, _ROWS = 20, 1000
 _WHATS = ("before", "now", "added", "removed", "changed")
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
 
 
 def diff_text(diff: Diff) -> str:
-    """A difference for the terminal; of each table the first rows."""
+    """Render a difference for the terminal, with the first rows of each table."""
     blocks = [_counts_text(diff)]
     for title, head, rows in _tables(diff, _LINES):
         if isinstance(rows[0][-1], int):
@@ -68,7 +68,7 @@ def _counts_text(diff: Diff) -> str:
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """Columns from the left, the last of any width."""
+    """Left-aligned columns; the last has any width."""
     cells = [[str(cell).replace("\n", "; ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for *first, last in cells:
@@ -103,7 +103,7 @@ def _all_tables(diff: Diff) -> Iterator[_Table]:
         (stage, f"{one.count} utterance(s): {', '.join(one.named)}")
         for stage, one in diff.remade.items()
     ]
-    yield "Equal, but made from other files or settings", ("stage", "utterances"), remade
+    yield "Equal values from other files or settings", ("stage", "utterances"), remade
 
 
 def _moved(moved: Moved) -> list[str]:
@@ -111,7 +111,7 @@ def _moved(moved: Moved) -> list[str]:
 
 
 def _states(moved: Moved) -> str:
-    return f"{moved.before or 'not there'} → {moved.now or 'not there'}"
+    return f"{moved.before or 'absent'} → {moved.now or 'absent'}"
 
 
 def _changed(changed: Changed) -> list[str]:

@@ -1,4 +1,4 @@
-"""What differs between two datasets, as values."""
+"""The difference of two datasets as values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Moved:
-    """What only one dataset has, or what both left out for other reasons.
+    """Something that only one dataset has, or that both left out for different reasons.
 
     Attributes:
-        id: utterance id; of what has none, the name of its file.
-        before: ``prepared``, codes of why it was left out, or empty where the first dataset does
-            not know it.
-        now: the same of the second dataset.
-        classes: its classes where it was prepared.
+        id: utterance id, or file name if there is no id.
+        before: ``prepared``, codes of the reasons why it was left out, or empty if it is not in the
+            first dataset.
+        now: the same for the second dataset.
+        classes: its classes if it was prepared.
         subset: its subset, empty without a split.
     """
 
@@ -30,11 +30,11 @@ class Moved:
 
 @dataclass(frozen=True)
 class Changed:
-    """An utterance of both datasets that has other parts.
+    """An utterance of both datasets whose parts differ.
 
     Attributes:
         id: utterance id.
-        parts: name of the part -> both values as JSON, or None where only digests were compared.
+        parts: name of the part -> both values as JSON; None if only digests were compared.
         classes: its classes in the second dataset.
         subset: its subset, empty without a split.
     """
@@ -47,7 +47,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Remade:
-    """Utterances with a stage of equal values that was made from other media or settings.
+    """Utterances with equal values of a stage that were made from other media or settings.
 
     Attributes:
         count: number of utterances.
@@ -65,12 +65,12 @@ class Diff:
     Attributes:
         utterances: ``before``, ``now`` and ``same`` -> number.
         settings: dotted path, or a property of the dataset -> both values.
-        media: recording id -> which of its files differ, ``video`` and ``audio``.
+        media: recording id -> its files that differ, ``video`` and ``audio``.
         added: utterances that only the second dataset has.
         removed: utterances that only the first dataset has.
-        changed: utterances with other parts.
-        dropped: what was left out by one of them, or by both for other reasons.
-        remade: stage -> utterances whose stored value is equal, but made from something else.
+        changed: utterances whose parts differ.
+        dropped: what only one of them left out, or both for different reasons.
+        remade: stage -> utterances with an equal stored value made from other inputs.
         classes: class -> numbers of utterances: before, now, added, removed, changed.
         subsets: the same for each subset; empty without a split.
     """
@@ -88,15 +88,15 @@ class Diff:
 
     @property
     def equal(self) -> bool:
-        """Whether both hold the same, however they are cut into shards."""
+        """Whether both have the same content, however it is divided into shards."""
         utterances = self.added, self.removed, self.changed, self.dropped
         return not any((self.settings, self.media, self.remade, *utterances))
 
     @cached_property
     def parts(self) -> dict[str, int]:
-        """Name of a part -> number of utterances in which it changed, in order of its name."""
+        """Name of a part -> number of utterances in which it changed, sorted by name."""
         return dict(sorted(Counter(part for one in self.changed for part in one.parts).items()))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {"equal": self.equal, "parts": self.parts, **asdict(self)}

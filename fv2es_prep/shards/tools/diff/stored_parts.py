@@ -1,4 +1,4 @@
-"""Digests and origins of the parts of a dataset, from its shards.
+"""Reads digests and origins of the parts of a dataset from its shards.
 
 The catalogue lacks them. A shard that both datasets have is not opened.
 """
@@ -26,7 +26,7 @@ _SHARDS_OF_A_TASK = 50
 
 @dataclass(frozen=True)
 class StoredParts:
-    """What the shards of one dataset store of its parts; zeros in shards that were not opened.
+    """Stored digests of the parts of one dataset; zeros for shards that were not opened.
 
     Attributes:
         columns: ``digest/STAGE`` and ``origin/STAGE``, uint8 (N, 16); ``clamped``, uint8 (N,).
@@ -51,12 +51,12 @@ def read_stored_parts(
         directory: the dataset.
         index: its index.
         stages: names of stages that the dataset has.
-        known: SHA-256 of shards that are not opened.
-        report: called with the number of shards that are done.
-        jobs: processes that read.
+        known: SHA-256 of shards that need not be opened.
+        report: called with the number of shards done.
+        jobs: number of processes that read.
 
     Raises:
-        ShardError: a shard is missing, damaged, foreign or from the future.
+        ShardError: a shard is missing, damaged, foreign or of a newer format.
         WorkError: a process was killed.
     """
     paths = tuple(f"{kind}/{name}" for name in stages for kind in ("digest", "origin"))
@@ -69,7 +69,7 @@ def read_stored_parts(
     report(len(index.shards) - len(opened))
     starts = range(0, len(opened), _SHARDS_OF_A_TASK)
     groups = [opened[start : start + _SHARDS_OF_A_TASK] for start in starts]
-    # Other processes get the head of the index only: its list of shards may be long.
+    # Other processes get only the head of the index: its list of shards may be long.
     head, names = replace(index, shards=()), (*columns,)
     tasks = [(directory, head, [index.shards[n] for n in group], names) for group in groups]
     media_hashes: dict[str, tuple[str, str]] = {}
@@ -93,7 +93,8 @@ def _read(
         with ShardReader(directory / entry.name, index=index) as reader:
             if len(reader) != entry.examples:
                 raise ShardError(
-                    f"{reader.path} has {len(reader)} examples, its index says {entry.examples}",
+                    f"{reader.path} has {len(reader)} examples, expected {entry.examples} as in "
+                    "its index",
                     REBUILD_HINT,
                 )
             # Copies: the views would keep the file mapped.

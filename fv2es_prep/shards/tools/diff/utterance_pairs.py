@@ -1,6 +1,6 @@
-"""The utterances that two datasets have in common, and in which parts they differ.
+"""Pairs the utterances that two datasets have in common, and compares their parts.
 
-Leaves reading digests to `stored_parts`, and what is made of the differences to `dataset_diff`.
+Leaves reading digests to `stored_parts`, and collecting differences to `dataset_diff`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Pairs:
         b: the second catalogue.
 
     Attributes:
-        rows_a: int (P,), rows of the first catalogue whose ids both have.
+        rows_a: int (P,), rows of the first catalogue whose ids are in both.
         rows_b: int (P,), rows of the same ids in the second.
-        gone: rows of the first catalogue that the second lacks.
-        new: rows of the second catalogue that the first lacks.
+        gone: rows of the first catalogue that are not in the second.
+        new: rows of the second catalogue that are not in the first.
         classes: the classes of both.
         stages: the stages that both have.
     """
@@ -84,7 +84,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Part:
-    """A part that utterances have: where it differs, bool (P,), and a row's value as JSON."""
+    """A part of utterances: where it differs, bool (P,), and a row's value as JSON."""
 
     name: str
     differs: Mask
@@ -92,7 +92,7 @@ class Part:
 
 
 def small_parts(pairs: Pairs) -> Iterator[Part]:
-    """What the catalogues tell."""
+    """Yield the parts that the catalogues hold."""
     a, b = pairs.a, pairs.b
     spans = (np.stack(side.spans_us, axis=1) for side in (a, b))
     yield Part("span", pairs.differ(*spans), _span)
@@ -133,7 +133,7 @@ def _missing(letter: str, side: Catalogue, row: int) -> str:
 
 
 def stage_parts(pairs: Pairs, stored: tuple[StoredParts, StoredParts]) -> Iterator[Part]:
-    """The values of each stage, by their digests."""
+    """Yield the values of each stage, compared by digests."""
     for stage in pairs.stages:
         yield Part(stage, stage_differs(pairs, stored, stage)[0])
     a, b = (parts.columns["clamped"] for parts in stored)
@@ -143,13 +143,13 @@ def stage_parts(pairs: Pairs, stored: tuple[StoredParts, StoredParts]) -> Iterat
 def stage_differs(
     pairs: Pairs, stored: tuple[StoredParts, StoredParts], stage: str
 ) -> tuple[Mask, Mask]:
-    """Where the values of a stage differ, and where they are equal but of another origin."""
+    """Where values of a stage differ, and where they are equal but have another origin."""
     digests, origins = (
         [parts.columns[f"{kind}/{stage}"] for parts in stored] for kind in ("digest", "origin")
     )
     known = origins[0][pairs.rows_a].any(axis=1) & origins[1][pairs.rows_b].any(axis=1)
     differs, other_origin = pairs.differ(*digests), pairs.differ(*origins)
     if is_encoder(stage):
-        # The last bits of what an encoder makes depend on the batch.
+        # The last bits of an encoder's output depend on the batch.
         differs &= other_origin | ~known
     return differs, other_origin & known & ~differs

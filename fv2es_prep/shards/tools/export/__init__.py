@@ -1,7 +1,7 @@
-"""Datasets in other forms, to train elsewhere: one module for each, and the registry.
+"""Exports datasets in other forms, to train elsewhere: one module per form, and the registry.
 
-Equal shards give equal bytes with the same libraries. `dataset.json` comes last of all: its
-presence means complete. Another installed package adds a form by an entry point of the group
+Equal shards give equal bytes with the same libraries. `dataset.json` is written last: its presence
+means complete. Another installed package adds a form by an entry point of the group
 ``fv2es.exports`` whose object is an `ExportFormat`.
 """
 
@@ -46,14 +46,15 @@ def export(
         kind: a name of `FORMATS`.
         out: a new directory.
         report: called with the number of examples done since the last call.
-        subsets: a file holds examples of one subset, and those of none are left out; without
-            subsets all are written.
+        subsets: write each subset to files of its own and leave out all other examples; without
+            subsets, write all examples.
 
     Returns:
         The paths written.
 
     Raises:
-        UsageError: an unknown format, a directory that is not empty, subsets of another dataset.
+        UsageError: the format is unknown, the directory is not empty, or the subsets belong to
+            another dataset.
         ShardError: a shard is missing or damaged.
         OutputError: the directory cannot be written.
     """

@@ -1,6 +1,6 @@
-"""croissant.json: what a dataset holds, in Croissant 1.1, which search engines and loaders read.
+"""croissant.json: describes a dataset in Croissant 1.1 for search engines and loaders.
 
-https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html says what the words mean.
+https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html defines the terms.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def write_croissant(
 
     Args:
         source: the dataset that they were made from.
-        directory: where the files lie now.
-        files: path of a file, relative to that -> its media type.
-        records: how examples lie in them.
-        fields: the fields of an example; without any no record is described.
+        directory: current directory of the files.
+        files: path of a file, relative to ``directory`` -> its media type.
+        records: how the files store examples.
+        fields: the fields of an example; if empty, no record is described.
 
     Raises:
         OutputError: the file cannot be written.
@@ -105,7 +105,7 @@ def _head(source: Export) -> dict[str, Any]:
 
 
 def _version(source: Export) -> dict[str, str]:
-    """The version of the only corpus, if it is one of numbers: the form that Croissant has."""
+    """The version of the only corpus, if it is numeric, as Croissant requires."""
     versions = {origin.version for origin in sources_of(source.index)}
     version = versions.pop() if len(versions) == 1 else ""
     if not re.fullmatch(r"\d+(\.\d+){0,2}", version):
@@ -141,7 +141,7 @@ def _file_set(objects: list[dict[str, Any]], records: Records) -> dict[str, Any]
 def _fields(fields: Sequence[ExportedField], records: Records) -> list[dict[str, Any]]:
     if records.by == "column":
         return [_field(field) for field in fields]
-    # The reference implementation does not look into JSON files of an archive.
+    # The reference implementation does not read JSON files in an archive.
     told = ", ".join(field.name for field in fields)
     return [
         _described(ExportedField("id", "Text", "file of the example")) | _property("filename"),
@@ -164,7 +164,7 @@ def _field(field: ExportedField) -> dict[str, Any]:
 def _described(field: ExportedField) -> dict[str, Any]:
     several: dict[str, Any] = {}
     if field.shape:
-        # A list of files is no array.
+        # A list of files is not an array.
         array = {"isArray": True, "arrayShape": field.shape}
         several = {"repeated": True} if field.within else array
     return {

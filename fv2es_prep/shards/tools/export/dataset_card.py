@@ -1,4 +1,4 @@
-"""The card of a dataset, README.md, in the form that data hubs show. Has no local path."""
+"""The card of a dataset, README.md, in the form of data hubs; contains no local path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PERSONAL = (
 )
 _GENERATED = "A program made the recordings; they show no real person."
 _LIMITS = """\
-- Labels say how raters named an expression, not what a person felt.
+- Labels are raters' names for an expression, not what a person felt.
 - Do not use models of these data for decisions about people: hiring, teaching, policing, health or
   credit.
 - Speakers and recordings that train and test share make metrics too high; `fv2es splits audit`
@@ -46,7 +46,7 @@ def export_card(source: Export, form: ExportFormat, files: list[ExportedFile]) -
 
 
 def sources_of(index: Index) -> tuple[Provenance, ...]:
-    """Where the parts of a dataset come from; their names alone where the index does not say."""
+    """Provenance of the parts of a dataset; only their names if the index has none."""
     return index.provenance or tuple(Provenance(part.corpus) for part in index.parts)
 
 
@@ -59,7 +59,7 @@ def title_of(index: Index) -> str:
 def card_text(
     source: Export, form: str, load: str, front: Mapping[str, object] = {}, fields: str = ""
 ) -> str:
-    """A card: ``form`` says what the files are, ``load`` how Python reads them."""
+    """Write a card: ``form`` names the kind of files, ``load`` is Python code that reads them."""
     index, title = source.index, title_of(source.index)
     cited = list(dict.fromkeys(f"- {o.citation}" for o in sources_of(index) if o.citation))
     parts = [
@@ -103,20 +103,20 @@ def _front(index: Index, examples: int, front: Mapping[str, object]) -> str:
 
 
 def people_text(index: Index) -> str:
-    """Whether the recordings show people, and what follows from it."""
+    """Text on whether the recordings show people, and what that requires."""
     return _GENERATED if all(one.generated for one in sources_of(index)) else _PERSONAL
 
 
 def licence_text(index: Index) -> str:
-    """The licence of each corpus, and whether the dataset may be handed on."""
+    """Text on the licence of each corpus, and whether the dataset may be passed on."""
     told = []
     for source in sources_of(index):
         link = f"[{source.spdx}]({licence_url(source.spdx)})" if source.spdx else source.licence
-        told.append(f"- {source.name}: {link or 'not known; ask the owner of the corpus'}")
+        told.append(f"- {source.name}: {link or 'unknown; ask the owner of the corpus'}")
     may = (
-        "The licence lets others have these data, on its conditions."
+        "The licence permits passing these data on, under its conditions."
         if index.may_be_handed_on
-        else "Do not hand these data on: the licence does not say that others may have them."
+        else "Do not pass these data on: the licence does not state that this is permitted."
     )
     return "\n".join(dict.fromkeys(told)) + f"\n\n{may}"
 
@@ -164,6 +164,6 @@ def _made(directory: Path, index: Index) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    # A bar within a cell would end it.
+    # An unescaped bar would end the cell.
     every = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in every)

@@ -1,7 +1,7 @@
 """Parquet with the feature types of the library ``datasets``, so that its viewer shows pictures.
 
-Faces are PNG files, sound is WAV, spectra and other matrices are arrays of two dimensions. The
-types travel in the files' metadata; neither writing nor these files need the library.
+Faces are PNG files, sound is WAV, spectra and other matrices are two-dimensional arrays. The types
+are in the files' metadata; writing and reading the files does not need the library.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fv2es_prep.stages.registry import load_stage, stages_of
 from fv2es_prep.stages.waveform import WAVEFORM, wav_bytes
 
 SPLIT_NAMES = {"valid": "validation"}
-"""Subset -> what the library calls it, where that differs."""
+"""Subset -> the library's name for it, if different."""
 _NAMES = {"bool": "bool", "float": "float32", "double": "float64", "halffloat": "float16"}
 _PICTURE, _MATRIX = 3, 2
 _MEDIA = "ImageObject", "AudioObject"
@@ -69,7 +69,7 @@ def _write(source: Export) -> list[ExportedFile]:
 
 
 def _extension(feature: Mapping[str, Any]) -> dict[str, str]:
-    """The Arrow metadata by which the library knows a column of its array types."""
+    """The Arrow metadata by which the library recognises a column of its array types."""
     kind = feature.get("_type", "")
     if not kind.startswith("Array"):
         return {}
@@ -109,7 +109,7 @@ def _value(kind: Any, meaning: str = "") -> _Hub:
 def _several(one: _Hub) -> _Hub:
     import pyarrow as pa
 
-    # Versions before 4 do not know "List"; later ones read "Sequence" as that.
+    # Versions before 4 do not have "List"; later versions read "Sequence" as "List".
     feature = {"feature": one.feature, "length": -1, "_type": "Sequence"}
     return _Hub(pa.list_(one.arrow), feature, one.kind, one.meaning, "-1")
 
@@ -205,7 +205,7 @@ def _fields(source: Export) -> list[ExportedField]:
             )
         elif name not in known:
             within = "bytes" if column.kind in _MEDIA else ""
-            meaning = column.meaning or "why the modality is missing; null where it is there"
+            meaning = column.meaning or "why the modality is missing; null if it is present"
             fields.append(ExportedField(name, column.kind, meaning, column.shape, name, within))
     return fields
 

@@ -1,8 +1,8 @@
-"""lhotse: for each shard its cuts as JSON lines, and an HDF5 file with their arrays.
+"""lhotse: cuts of each shard as JSON lines, and an HDF5 file with their arrays.
 
 A cut is one utterance from its beginning, with one supervision: words, speaker, and as ``custom``
-the classes and all that is small. The log-mel spectrum is the cut's features; the main array of
-each other stage is a custom array of its name. A stage of a missing modality is not there.
+the classes and all small columns. The log-mel spectrum is the cut's features; the main array of
+each other stage is a custom array with the stage's name. Stages of a missing modality are left out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _write(source: Export) -> list[ExportedFile]:
 
 
 def _cut(shown: Shown, file: h5py.File, number: int, rate: int) -> dict[str, Any]:
-    """The cut of an example, whose arrays are written into the file."""
+    """Make the cut of an example; write its arrays into the file."""
     example, values = shown.example, example_values(shown)
     utterance = example.utterance
     seconds, features, others = utterance.end_s - utterance.start_s, None, {}

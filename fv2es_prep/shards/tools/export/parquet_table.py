@@ -1,7 +1,7 @@
-"""Parquet: a row for each example, for pandas, Polars and DuckDB.
+"""Parquet: one row per example, for pandas, Polars and DuckDB.
 
-Arrays of two and more dimensions are bytes with their shape in a column beside them. What a stage
-of a missing modality would hold is null.
+Arrays of two and more dimensions are bytes, with their shape in another column. The columns of a
+stage of a missing modality are null.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def write_rows(
     schema: Any,
     record: Callable[[Shown], Mapping[str, Any]],
 ) -> None:
-    """Write the records of examples as one Parquet file, a few at a time."""
+    """Write the records of examples to one Parquet file, a few at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,7 +74,7 @@ def write_rows(
 
 
 def small_types(index: Index) -> dict[str, Any]:
-    """Name -> Arrow type of the small columns, those of ratings and labels left out."""
+    """Name -> Arrow type of the small columns, without ratings and labels."""
     import pyarrow as pa
 
     return {

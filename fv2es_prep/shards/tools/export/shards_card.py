@@ -1,4 +1,4 @@
-"""What shards are handed on with: their card, README.md, and croissant.json."""
+"""Writes what accompanies shards that are passed on: README.md and croissant.json."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_shards_card(directory: Path, out: Path) -> list[Path]:
 
     Args:
         directory: the dataset directory.
-        out: where to write; paths in the description are as if the shards lay there too.
+        out: directory to write; paths in the description are as if the shards were there too.
 
     Returns:
         The paths of README.md and croissant.json.

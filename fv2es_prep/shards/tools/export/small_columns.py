@@ -1,4 +1,4 @@
-"""The small columns that every form of export has: ids, times, words, ratings, what is missing."""
+"""The small columns of every export: ids, times, words, ratings, missing modalities."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def missing_columns(index: Index) -> list[str]:
 
 
 def small_values(shown: Shown) -> dict[str, Any]:
-    """Column -> value, of all that `small_fields` and `missing_columns` name, and ``ratings``."""
+    """Column -> value, for all of `small_fields` and `missing_columns`, and for ``ratings``."""
     values = example_values(shown)
     missing = values.get("missing", {})
     return {

@@ -1,4 +1,4 @@
-"""What a form of export starts from: a dataset, its subsets, and files by the way."""
+"""The source of an export: a dataset, its subsets, and the writing of its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Subsets:
 
     Attributes:
         ids: name of a subset -> its utterance ids.
-        described: how they were made, in one sentence.
+        described: how the subsets were made, in one sentence.
     """
 
     ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -51,9 +51,9 @@ class ExportedField:
         kind: what one value is, as schema.org calls it: Text, Float, Integer, Boolean,
             ImageObject or AudioObject.
         meaning: one sentence.
-        shape: shape of its values, e.g. ``-1,128`` where only the second size is fixed; empty of
-            one value.
-        column: the column that holds it, where that has another name.
+        shape: shape of its values, e.g. ``-1,128`` if only the second size is fixed; empty for a
+            single value.
+        column: the column that holds it, if it has another name.
         within: its place in a value of the column, where it is a part of it.
     """
 
@@ -67,13 +67,13 @@ class ExportedField:
 
 @dataclass(frozen=True)
 class Records:
-    """How examples lie in the files of an export.
+    """How the files of an export store examples.
 
     Attributes:
         pattern: glob pattern of what holds records: files, or members of archives.
         encoding: their media type.
         by: how a field is found: in a ``column``, or by a property of the file, e.g. ``content``.
-        archive: media type of the archives; empty where the files themselves match the pattern.
+        archive: media type of the archives; empty if the files themselves match the pattern.
     """
 
     pattern: str
@@ -92,15 +92,15 @@ PARQUET_RECORDS = Records(f"{DATA}/*.parquet", "application/x-parquet")
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A form that a dataset can be exported in.
+    """A form in which a dataset can be exported.
 
     Attributes:
         title: what it is, as a noun phrase.
         load: lines of Python that load it from the directory ``DIR``.
-        write: writes its files and tells them, see `Export.write_files`.
+        write: writes its files and returns them, see `Export.write_files`.
         fields: the fields of an example.
-        records: how examples lie in its files.
-        front: what the card's YAML header tells besides, name -> value.
+        records: how its files store examples.
+        front: additional entries of the card's YAML header, name -> value.
     """
 
     title: str
@@ -113,7 +113,7 @@ class ExportFormat:
 
 @dataclass(frozen=True)
 class Export:
-    """A dataset on its way into another form.
+    """A running export of a dataset.
 
     Attributes:
         directory: the dataset directory.
@@ -144,7 +144,7 @@ class Export:
 
     @cached_property
     def rows(self) -> dict[str, list[int]]:
-        """Subset -> places of its examples in the catalogue; one without a name where none is.
+        """Subset -> catalogue rows of its examples; a single unnamed subset if there are none.
 
         Raises:
             UsageError: no example is in any subset.
@@ -156,14 +156,14 @@ class Export:
         rows = {name: [row for row, i in enumerate(ids) if i in of] for name, of in chosen}
         if not any(rows.values()):
             raise UsageError(
-                f"the split names no example of {self.directory}", "pass a split of these shards"
+                f"the split has no example of {self.directory}", "pass a split of these shards"
             )
         return rows
 
     def write_files(
         self, suffix: str, write: Callable[[Path, Iterator[Shown]], None]
     ) -> list[ExportedFile]:
-        """Write a file for each shard, or for each subset of it, by ``write(path, examples)``."""
+        """Write a file per shard, or per subset of a shard, with ``write(path, examples)``."""
         make_directory(self.out / DATA)
         return [
             self._write_file(f"{DATA}/{name}.{suffix}", number, subset, rows, write)
@@ -172,7 +172,7 @@ class Export:
         ]
 
     def _parts(self, number: int) -> Iterator[tuple[str, str, list[int]]]:
-        """Subset, file name and rows of each part of a shard that has any."""
+        """Subset, file name and rows of each non-empty part of a shard."""
         stem = Path(self.index.shards[number].name).stem
         for subset, places in self.rows.items():
             rows = [int(self.catalogue.row[p]) for p in places if self.catalogue.shard[p] == number]

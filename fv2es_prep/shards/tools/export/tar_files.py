@@ -1,8 +1,8 @@
-"""WebDataset: a tar file for each shard, with the members of each example one after another.
+"""WebDataset: one tar file per shard, with the members of each example together.
 
-Each example has ``KEY.json`` (all that is small) and ``KEY.STAGE.npy`` for the main array of each
-stage; KEY is `file_stem` of the id. A stage of a missing modality has no array; the code of the
-reason is in ``missing`` of the JSON.
+Each example has ``KEY.json`` (all small columns) and ``KEY.STAGE.npy`` for the main array of each
+stage; KEY is `file_stem` of the id. A stage of a missing modality has no array; ``missing`` in the
+JSON has the code of the reason.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _write_tar(path: Path, examples: Iterator[Shown], index: Index) -> None:
     keys: set[str] = set()
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for shown in examples:
-            # Readers take what stands before the first dot as the key of an example.
+            # Readers take the part before the first dot as the key of an example.
             key = file_stem(shown.example.utterance.id)
             key = key if key not in keys else f"{key}-{shown.row}"
             keys.add(key)
