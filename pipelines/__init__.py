@@ -1,1 +1,1 @@
-"""Which shards are built, where and in what order; the only importer of Dask."""
+"""Plans and builds shards: which, where and in what order. The only importer of Dask."""

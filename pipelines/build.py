@@ -1,4 +1,4 @@
-"""What one worker does with one task: recordings in, one shard and its receipt out."""
+"""The work of one worker on one task: recordings in, one shard and its receipt out."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from pipelines.task import ShardTask, with_media
 
 Report = Callable[[int], None]
 Stop = Callable[[], bool]
-# A decoder that is killed from outside may be the kernel's choice of the moment.
+# The kernel may kill a decoder for lack of memory at that moment, so try again.
 _ATTEMPTS = 3
-# Decoding a recording whose files change meanwhile.
+# Attempts to decode a recording whose files change during the attempt.
 _VERSIONS = 2
-# Examples that wait in memory for stages that make many values at once.
+# Most examples that wait in memory for stages that make many values at once.
 _WAITING = 64
 
 
 class Interrupted(Exception):  # noqa: N818  # no error
-    """A task was asked to stop; what it has of its shard is at the shard's path, if anything.
+    """A task was asked to stop; the finished part of its shard, if any, is at the shard's path.
 
-    ``kept`` is set by whoever has put that where the next attempt finds it.
+    ``kept`` is set by the caller that stores that part for the next attempt.
     """
 
     kept = False
@@ -66,14 +66,14 @@ def build_shard(
 ) -> ShardReceipt:
     """Prepare every utterance of a task and write its shard.
 
-    An utterance that cannot be prepared is dropped with its reason; a recording that cannot be
-    decoded drops its remaining utterances, and one whose files change whenever they are read drops
-    all. What an earlier run made from identical inputs is copied. ``report`` is called with the
-    number of utterances done since the last call, and ``stop`` is asked before each one.
-    ``partial`` is what earlier attempts at this task have left.
+    An utterance that cannot be prepared is dropped with its reason. If a recording cannot be
+    decoded, its remaining utterances are dropped; if its files change during every attempt, all
+    are. Values that an earlier run made from identical inputs are copied. ``report`` is called with
+    the number of utterances done since the last call, and ``stop`` before each utterance.
+    ``partial`` holds what earlier attempts at this task have left.
 
     Raises:
-        Interrupted: ``stop`` said so.
+        Interrupted: ``stop`` returned True.
         MediaError: a recording cannot be decoded, and the task has ``fail_fast``.
         TokenizerError: the tokenizer cannot be loaded here.
         OutputError: the shard cannot be written.
@@ -99,7 +99,7 @@ def build_shard(
 
 
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
-    """Write the shard of a task whose workers died: all of its utterances are dropped."""
+    """Write the shard of a task whose workers died; drop all of its utterances."""
     began = time.perf_counter()
     for recording in task.recordings:
         task = _hashed(task, recording)
@@ -111,7 +111,7 @@ def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
 
 
 def _hashed(task: ShardTask, recording: Recording) -> ShardTask:
-    """The task with the hashes of a recording's files, which may have been known to the planner."""
+    """Add the hashes of a recording's files to the task unless the planner knew them."""
     if recording.id in task.header.media_hashes:
         return task
     return with_media(task, recording, hashes_of(recording))
@@ -124,12 +124,12 @@ def _receipt(
     counts: dict[str, int],
     began: float,
 ) -> ShardReceipt:
-    """Close the writer."""
+    """Close the writer; return the receipt of its shard."""
     writer.made_from(task.header.media_hashes, task.header.task_digest)
     for entry in dropped:
         writer.drop(entry)
     examples, (digest, size) = len(writer), writer.close()
-    # So that finishing opens no shard.
+    # So that writing the index opens no shard.
     header = task.header
     head = header.corpus, header.label_classes, header.rating_names, header.settings
     rows = rows_of_shard(task.path, make_index(*head, ()))
@@ -143,7 +143,7 @@ def _receipt(
 class _Builder:
     """A shard that is being built; ``stack`` closes what it opens.
 
-    ``task`` gets other hashes where files have changed; ``reads`` whether a recording was read.
+    ``task`` gets new hashes if files have changed; ``reads`` is whether a recording was read.
     """
 
     task: ShardTask
@@ -156,7 +156,7 @@ class _Builder:
     counts: Counter[str] = field(default_factory=Counter)
 
     def _kept(self, utterance: Utterance) -> tuple[Utterance, dict[str, Any], dict[str, str]]:
-        """The span, stage -> value and missing modality -> code, of kept and undamaged values."""
+        """Span, stage -> value and missing modality -> code, of kept values that are undamaged."""
         kept = self.task.kept.get(utterance.id)
         if utterance.id in self.partial.fingerprints:
             left = self.partial.kept(utterance, self.task.fingerprints(utterance))
@@ -177,7 +177,7 @@ class _Builder:
         settings = self.task.header.settings
         media = [stage.name for stage in stages_of(settings) if media_of(stage)]
         if settings.require != MODALITIES and not {*media} <= {*same}:
-            # The span depends on what is there of each medium.
+            # The span depends on the length of each medium.
             same = [name for name in same if name not in media]
         made = {name: old[name] for name in same if name in old}
         absent = {letter for n in same if n not in old for letter in modalities_of(load_stage(n))}
@@ -191,7 +191,7 @@ class _Builder:
 
     @staging()
     def prepare(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
-        """Prepare a recording from one version of its files: the one that was hashed."""
+        """Prepare a recording from one version of its files, the one that was hashed."""
         self.task = _hashed(self.task, recording)
         done, counts = len(self.writer), self.counts.copy()
         for _ in range(_VERSIONS):
@@ -216,14 +216,14 @@ class _Builder:
         changed = MediaError(
             f"a file of {recording.id} changed during every attempt to read it",
             DropReason.CHANGED_WHILE_READ,
-            "run the same command again when nobody writes to the corpus",
+            "run the same command again when nothing writes to the corpus",
         )
         if self.task.fail_fast:
             raise changed
         return [self._dropped(recording, utterance, changed) for utterance in utterances]
 
     def _decode(self, recording: Recording, utterances: Sequence[Utterance]) -> list[Dropped]:
-        """Prepare a recording; again from its beginning if its decoder was killed."""
+        """Prepare a recording; start again if its decoder was killed."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             done, counts = len(self.writer), self.counts.copy()
             try:
@@ -239,7 +239,7 @@ class _Builder:
     def _prepare(
         self, recording: Recording, utterances: Sequence[Utterance], attempts_left: int
     ) -> Iterator[Dropped]:
-        """Append every example of a recording; yields the utterances that are dropped."""
+        """Append every example of a recording; yield the dropped utterances."""
         task, header = self.task, self.task.header
         encoders = tuple(sorted(task.encoders.items()))
         context = _context(
@@ -255,7 +255,7 @@ class _Builder:
                 if self.stop():
                     waiting.finish()
                     raise Interrupted
-                # After a failure the failure is the reason, as in a run that keeps nothing.
+                # After a failure, the failure is the reason, as in a run without kept values.
                 if failed is None and utterance.id in task.drops:
                     yield task.drops[utterance.id]
                     continue
@@ -311,7 +311,7 @@ class _Builder:
 
 
 class _Waiting:
-    """Examples that wait for values which are made for many at once."""
+    """Examples that wait for values made for many examples at once."""
 
     def __init__(self, writer: ShardWriter, context: StageContext) -> None:
         self._writer, self._context = writer, context
@@ -324,7 +324,7 @@ class _Waiting:
             self.finish()
 
     def finish(self) -> None:
-        """Make what is missing, and write them."""
+        """Make the missing values, and write the examples."""
         examples = completed([example for example, _ in self._examples], self._context)
         for example, (_, fingerprints) in zip(examples, self._examples, strict=True):
             self._writer.append(example, fingerprints)

@@ -1,4 +1,4 @@
-"""The cache: shards that earlier runs left in a dataset directory, and which values can be kept."""
+"""The cache: shards of earlier runs in a dataset directory, and which values can be kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PARTIAL = "-partial-"
 class Kept:
     """Values of one example that an earlier run made from identical inputs.
 
-    ``path`` is the shard that holds them, where it will be during the run; ``row`` the row in it.
+    ``path`` is the path of their shard during the run; ``row`` is the row in it.
     """
 
     path: Path
@@ -36,8 +36,8 @@ class OldShard:
 
     Attributes:
         path: where it is.
-        aside: where it is moved if its place is needed.
-        receipt: as its worker wrote it.
+        aside: where it is moved if its path is needed.
+        receipt: its receipt as the worker wrote it.
         settings: the settings that made it, see `PrepSettings.flat`.
     """
 
@@ -52,7 +52,7 @@ class Cache:
     """Everything that earlier runs left.
 
     Attributes:
-        shards: by path.
+        shards: path -> shard.
         fingerprints: utterance id -> (shard, row, stage -> fingerprint) of each example.
         drops: utterance id -> its entries.
     """
@@ -62,7 +62,7 @@ class Cache:
     drops: dict[str, list[Dropped]] = field(default_factory=dict)
 
     def kept(self, utterance: Utterance, wanted: Mapping[str, bytes]) -> Kept | None:
-        """The example of an utterance with the most values of the fingerprints in ``wanted``."""
+        """Find the example of an utterance with the most values of the fingerprints ``wanted``."""
         best: Kept | None = None
         for path, row, found in self.fingerprints.get(utterance.id, ()):
             same = tuple(stage for stage in wanted if found.get(stage) == wanted[stage])
@@ -71,28 +71,28 @@ class Cache:
         return best
 
     def drop(self, utterance: Utterance, fingerprint: str) -> Dropped | None:
-        """The entry of an utterance that was dropped with the same inputs."""
+        """Find the entry of an utterance that was dropped with the same inputs."""
         entries = self.drops.get(utterance.id, ())
         return next((entry for entry in entries if entry.origin == fingerprint), None)
 
 
 def partial_path(shard: Path, nonce: str) -> Path:
-    """Where a worker that is stopped leaves what it has of a shard, beside replaced shards."""
+    """Path where a stopped worker leaves its part of a shard, beside replaced shards."""
     return shard.parent / ASIDE_NAME / f"{shard.stem}{_PARTIAL}{nonce}{shard.suffix}"
 
 
 def shard_of(name: str) -> str:
-    """The name of the shard that a partial one belongs to; of any other file its own."""
+    """Name of the shard that a partial one belongs to; for any other file its own name."""
     return f"{name.partition(_PARTIAL)[0]}.h5" if _PARTIAL in name else name
 
 
 def partial_count(out: Path) -> int:
-    """How many shards, or parts of one, stopped workers have left in a dataset directory."""
+    """Number of shards and partial shards that stopped workers left in a dataset directory."""
     return sum(1 for _ in (out / ASIDE_NAME).glob(f"*{_PARTIAL}*"))
 
 
 def read_partial(shard: Path) -> Cache:
-    """What stopped workers have left of a shard."""
+    """Read what stopped workers have left of a shard."""
     cache = Cache()
     for path in sorted(partial_path(shard, "").parent.glob(partial_path(shard, "*").name)):
         with contextlib.suppress(ShardError, FileNotFoundError):
@@ -101,7 +101,7 @@ def read_partial(shard: Path) -> Cache:
 
 
 def read_cache(out: Path, corpus: str, report: Callable[[int], None] = lambda _: None) -> Cache:
-    """Read the shards of a directory; damaged ones are left out.
+    """Read the shards of a directory; leave out damaged ones.
 
     ``report`` is called with the number of shards read since the last call.
     """
@@ -118,7 +118,7 @@ def read_cache(out: Path, corpus: str, report: Callable[[int], None] = lambda _:
 
 
 def shards_of(out: Path, corpus: str) -> list[Path]:
-    """The shards of a corpus in a dataset directory, whatever its index lists."""
+    """The shards of a corpus in a dataset directory, whether in the index or not."""
     patterns = [f"{corpus}-{'[0-9]' * width}.h5" for width in NAME_DIGITS]
     return sorted(path for pattern in patterns for path in out.glob(pattern))
 
@@ -133,7 +133,7 @@ def _is_aside(path: Path) -> bool:
 
 
 def _listed(out: Path) -> dict[str, str]:
-    """Name of a shard -> the SHA-256 that the index has for it."""
+    """Name of a shard -> its SHA-256 in the index."""
     try:
         return {entry.name: entry.sha256 for entry in read_index(out).shards}
     except Fv2esError:

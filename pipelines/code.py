@@ -1,7 +1,7 @@
-"""The code that makes shards: a digest of our sources, and the versions of what decides bits.
+"""Identifies the code that makes shards: a digest of our sources, and versions of packages.
 
-A worker with other code would make other bytes silently, so it refuses the tasks of a plan.
-`run.json` names the code of every shard, also of those that a later run keeps.
+A worker with other code could silently make other bytes, so it refuses the tasks of a plan.
+`run.json` records the code of every shard, including shards that a later run keeps.
 """
 
 from __future__ import annotations
@@ -30,29 +30,30 @@ _DECISIVE = (
 
 @functools.cache
 def code_here() -> dict[str, str]:
-    """Name -> digest or version: ``fv2es``, our sources; ``ffmpeg``; the decisive packages."""
+    """Name -> digest of our sources (``fv2es``), or version of ffmpeg and packages."""
     versions = {name: _version(name) for name in _DECISIVE}
     ffmpeg = ".".join(map(str, ffmpeg_version(ffmpeg_path())))
     return {"fv2es": _sources(), "ffmpeg": ffmpeg, **versions}
 
 
 def check_code(planned: Mapping[str, str]) -> None:
-    """Raise ExecutorError if this process has other code than the plan was made with."""
+    """Raise ExecutorError if this process has other code than the planning process."""
     here = code_here()
     for name, expected in planned.items():
         if here.get(name) != expected:
             raise ExecutorError(
                 f"the worker on {platform.node()} has {name} {here.get(name)}, and the run was "
                 f"planned with {name} {expected}",
-                "install the same fv2es and packages for every worker; nothing was built there",
+                "install the same fv2es and packages on every worker; that worker built nothing",
             )
 
 
 def note_code(out: Path, building: Mapping[str, Set[str]], aside: Mapping[str, str]) -> None:
-    """Note in run.json that shards are made by this process's code, before they are built.
+    """Record in run.json, before shards are built, that this process's code makes them.
 
-    So the note also holds where the run is killed. ``building`` names each shard and the old ones
-    whose values it keeps, whose code it shares; ``aside`` where each old one is moved to.
+    So the record is right even if the run is killed. ``building`` maps each shard to the old shards
+    whose values it keeps, and whose code it also has; ``aside`` maps each old shard to the path
+    that it is moved to.
     """
     here, groups = code_here(), made_by(out)
     if not any(code == here for code, _ in groups):
@@ -70,7 +71,7 @@ def note_code(out: Path, building: Mapping[str, Set[str]], aside: Mapping[str, s
 
 
 def made_by(out: Path) -> list[tuple[dict[str, str], set[str]]]:
-    """Each code that run.json notes, and the names of its shards; empty where nothing is noted."""
+    """Each code in run.json with the names of its shards; empty if there is no record."""
     try:
         noted = json.loads(read_regular(out / RUN_NAME))["made_by"]
         return [(dict(group["code"]), set(map(str, group["shards"]))) for group in noted]
@@ -79,18 +80,18 @@ def made_by(out: Path) -> list[tuple[dict[str, str], set[str]]]:
 
 
 def plain(groups: list[tuple[dict[str, str], set[str]]]) -> list[dict[str, Any]]:
-    """What `made_by` returns as it stands in run.json."""
+    """The result of `made_by` in the form of run.json."""
     return [{"code": code, "shards": sorted(names)} for code, names in groups if names]
 
 
 def difference(code: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What differs between two codes, in words, e.g. ``torch 2.6.0 (now 2.7.0)``."""
+    """Describe the difference of two codes, e.g. ``torch 2.6.0 (now 2.7.0)``."""
     differing = [name for name in {**code, **now} if code.get(name) != now.get(name)]
     return ", ".join(f"{n} {code.get(n, 'none')} (now {now.get(n, 'none')})" for n in differing)
 
 
 def _sources() -> str:
-    """A digest of the Python files of this package and of fv2es_prep, whatever their place."""
+    """Digest of the Python files of this package and of fv2es_prep, whatever their location."""
     digest = hashlib.sha256()
     for root in (Path(fv2es_prep.__file__).parent, Path(__file__).parent):
         for path in sorted(root.rglob("*.py")):

@@ -1,7 +1,7 @@
-"""SHA-256 of the media files of a corpus, and whether the files are still those that were hashed.
+"""SHA-256 of media files of a corpus, and whether the files have changed since.
 
 The worker that decodes a recording hashes its files. A dataset directory remembers the hashes, so
-that planning reads names, sizes and times alone.
+planning reads only names, sizes and times.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from fv2es_prep.utils.files import sha256_of, whole_file
 
 HASHES_NAME = ".sources.json"
 UNREADABLE = "unreadable"
-# A file that was written so recently may be written again without a new time: clocks of file
-# systems tick every 1 to 10 ms.
+# A file written this recently may be written again without a new time: clocks of file systems tick
+# every 1 to 10 ms.
 _TICK_S = 0.05
-# Threads that ask for times, which waits for file servers, and recordings for each turn.
+# Threads that read times, which may wait for file servers, and recordings per batch.
 _ASKING, _PART = 8, 100
 
 
 class HashedMedia(NamedTuple):
-    """SHA-256 of a recording's video and audio file, and the state that both files were in.
+    """SHA-256 of a recording's video and audio file, and the state of both files then.
 
-    ``state`` is as from `state_of`; empty if a file changed while it was hashed.
+    ``state`` is that of `state_of`; empty if a file changed while it was hashed.
     """
 
     video: str
@@ -53,16 +53,16 @@ class HashedMedia(NamedTuple):
 MediaHashes = Mapping[str, HashedMedia]
 """By recording id."""
 CHANGED = HashedMedia(UNREADABLE, UNREADABLE, "")
-"""Of a recording whose files change whenever they are read."""
+"""Hashes of a recording whose files change during every attempt to read them."""
 _Media = tuple[Path | None, PictureFiles | None]
 _Facts = list[tuple[str, os.stat_result | Status]]
 
 
 def hashes_of(recording: Recording) -> HashedMedia:
-    """Hash the files of a recording, a file that is video and sound once.
+    """Hash the files of a recording; hash a file with both video and sound once.
 
-    What is no regular file or cannot be read is ``unreadable``; a file that the corpus lacks is
-    empty. Pictures in a folder are hashed with their names and their `PictureFiles`.
+    The hash is ``unreadable`` if a file is not regular or cannot be read, and empty if the corpus
+    has no file. Pictures in a folder are hashed with their names and their `PictureFiles`.
     """
     files = _media_of(recording)
     newest = max((s.st_ctime for media in files for _, s in _facts(media) or ()), default=0.0)
@@ -70,7 +70,7 @@ def hashes_of(recording: Recording) -> HashedMedia:
         time.sleep(_TICK_S)
     states = _states(recording)
     found = {media: _sha256(media) for media, state in states.items() if state != UNREADABLE}
-    # What has changed meanwhile is another file than its state says.
+    # A file that changed during hashing does not match its state.
     same = _states(recording) == states
     video, audio = (found.get(media, UNREADABLE) for media in files)
     return HashedMedia(video, audio, "|".join(states.values()) if same else "")
@@ -79,14 +79,14 @@ def hashes_of(recording: Recording) -> HashedMedia:
 def state_of(recording: Recording) -> str:
     """The names, inodes, sizes and times of a recording's files: equal states, equal bytes.
 
-    Writing through a shared memory map may escape it; everything else that writes or replaces a
-    file changes its state.
+    Writing through a shared memory map may not change it; any other write or replacement of a file
+    does.
     """
     return "|".join(_states(recording).values())
 
 
 def known_media(recordings: Sequence[Recording], remembered: MediaHashes) -> MediaHashes:
-    """The remembered hashes of those recordings whose files are in the state that was hashed."""
+    """The remembered hashes of recordings whose files are unchanged."""
     asked = [recording for recording in recordings if recording.id in remembered]
     parts = [asked[start : start + _PART] for start in range(0, len(asked), _PART)]
 
@@ -100,7 +100,7 @@ def known_media(recordings: Sequence[Recording], remembered: MediaHashes) -> Med
 def hash_media(
     recordings: Sequence[Recording], out: Path, report: Callable[[int], None] = lambda _: None
 ) -> MediaHashes:
-    """Hash the files of several recordings; ``out`` remembers what was hashed, also if this stops.
+    """Hash the files of several recordings; ``out`` remembers the hashes, even if this stops.
 
     ``report`` is called with the number of recordings hashed since the last call.
     """
@@ -116,7 +116,7 @@ def hash_media(
 
 
 def remembered_hashes(out: Path) -> dict[str, HashedMedia]:
-    """What a dataset directory remembers of the media of its corpus; empty if that is damaged."""
+    """Read the hashes that a dataset directory remembers; empty if the file is damaged."""
     try:
         content = (out / HASHES_NAME).read_bytes()
         return msgspec.json.decode(content, type=dict[str, HashedMedia])
@@ -125,7 +125,7 @@ def remembered_hashes(out: Path) -> dict[str, HashedMedia]:
 
 
 def remember(out: Path, found: MediaHashes) -> None:
-    """Let a dataset directory remember hashes of files that could be read and did not change.
+    """Store hashes of files that could be read and did not change in a dataset directory.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -135,7 +135,7 @@ def remember(out: Path, found: MediaHashes) -> None:
     if sure.items() <= before.items() or not out.is_dir():
         return
     with whole_file(out / HASHES_NAME) as temporary:
-        # In ASCII, so that names of files that are not UTF-8 come back as they were.
+        # In ASCII, so that file names that are not UTF-8 survive.
         temporary.write_text(json.dumps({**before, **sure}, indent=1), encoding="utf-8")
 
 
@@ -167,9 +167,9 @@ def _facts(media: _Media) -> _Facts | None:
 def _state(media: _Media) -> str:
     if (facts := _facts(media)) is None:
         return UNREADABLE
-    # ctime: a tool may set the modification time back to that of the file it has replaced.
+    # ctime, since a tool may copy the modification time of the file that it replaces.
     seen = [(n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in facts]
-    # Once for each recording of a corpus: several times as fast as `digest_of`.
+    # Called for each recording of a corpus; several times as fast as `digest_of`.
     return hashlib.sha256(repr((media[1], seen)).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""From a configuration to the list of shards to build: deterministic, known before any work."""
+"""Turns a configuration into the list of shards to build; deterministic, before any work."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ _MB = 1_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do.
+    """The work of a run.
 
     Attributes:
-        inventory: what is to be prepared.
+        inventory: what to prepare.
         settings: the settings of every stage.
         tasks: every shard of the dataset, in order.
-        finished: name of a shard that is already whole -> its receipt.
-        cache: what earlier runs left.
+        finished: name of a shard that is already complete -> its receipt.
+        cache: shards and values of earlier runs.
         shard_bytes: expected bytes of all shards.
-        media_hashes: what is known of the media; workers hash the files of other recordings.
+        media_hashes: known hashes of media files; workers hash the files of other recordings.
     """
 
     inventory: Inventory
@@ -78,9 +78,9 @@ class Plan:
 def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent) -> Plan:
     """Scan the corpus and plan its shards.
 
-    Media files are hashed here only where their content is not known and decides what of earlier
-    shards can be kept. A dry run makes no dataset directory and hashes nothing. ``phase`` shows
-    what is being done.
+    Media files are hashed here only if their content is unknown and decides what can be kept of
+    earlier shards. A dry run makes no dataset directory and hashes nothing. ``phase`` shows
+    progress.
 
     Raises:
         CorpusError: the corpus does not exist or has an unexpected layout.
@@ -92,10 +92,10 @@ def plan_corpus(config: PrepConfig, dry_run: bool = False, phase: Phase = silent
     left_out = excluded(config.exclude) if config.exclude else {}
     with phase("scan the corpus"):
         inventory = _scan(config)
-    # Everything that can be refused comes before the directory is made and media are hashed.
+    # All checks that can fail run before the directory is made and media are hashed.
     stages, encoders = split_stages(config.stages)
     settings = _settings(config, stages, encoders, inventory, dry_run)
-    # Workers may run in another directory: a tokenizer directory travels as a whole path.
+    # Workers may run in another directory, so a tokenizer directory becomes an absolute path.
     found = Path(config.tokenizer)
     tokenizer = str(found.resolve()) if found.is_dir() else config.tokenizer
     out = config.out.resolve()
@@ -144,7 +144,7 @@ def _scan(config: PrepConfig) -> Inventory:
 
 
 def earlier_recordings(inventory: Inventory, cache: Cache) -> list[Recording]:
-    """The recordings of which earlier runs prepared or dropped utterances."""
+    """The recordings with utterances that earlier runs prepared or dropped."""
     before = cache.fingerprints.keys() | cache.drops.keys()
     names = {u.recording_id for u in inventory.utterances if u.id in before} if before else set()
     return [recording for recording in inventory.recordings if recording.id in names]
@@ -157,14 +157,14 @@ def _settings(
     inventory: Inventory,
     dry_run: bool,
 ) -> PrepSettings:
-    """What the dataset stores: the sections, the tokenizer's identity, the corpus's options."""
+    """The settings that the dataset stores: sections, identity of the tokenizer, corpus options."""
     modalities = letters_of(config.modalities) or ""
     chosen = {name: modalities_of(load_stage(name)) for name in choose_stages(names)}
     stages = tuple(name for name, needed in chosen.items() if {*needed} <= {*modalities})
     if not stages:
         raise SettingsError(
             f"none of the stages {', '.join(chosen)} can be made from {modalities!r} alone",
-            f"their modalities are {', '.join(chosen.values())}: pass them with --modalities",
+            f"pass their modalities with --modalities: {', '.join(chosen.values())}",
         )
     require = "".join(letter for letter in letters_of(config.require) or "" if letter in modalities)
     shared = {f.name for f in fields(PrepSettings)} & {f.name for f in fields(PrepConfig)}
@@ -185,7 +185,7 @@ def _settings(
 
 
 def _stored_encoders(out: Path) -> dict[str, Any]:
-    """Stage -> settings of the encoders that the dataset directory has already."""
+    """Stage -> settings of the encoders that the dataset directory already has."""
     with contextlib.suppress(ShardError, UsageError):
         others = read_index(out).settings.others
         return {name: dict(values) for name, values in others.items() if is_encoder(name)}
@@ -209,12 +209,12 @@ def make_plan(
 ) -> Plan:
     """Cut an inventory into shards, and find which of them and which values exist already.
 
-    Recordings are taken in order and never divided: a shard is closed as soon as its expected
-    size reaches ``shard_mb`` (10^6 bytes). So the cut depends on the corpus and the settings alone.
-    Of recordings without ``media_hashes`` nothing of earlier runs is kept: workers hash their
-    files. ``retry_dropped`` prepares again what an earlier run dropped. ``cache`` is read from
-    ``out`` if none. ``left_out`` is dropped as `without_utterances` says, after the cut: the shards
-    of the others stay as they are. See `ShardTask` for the others.
+    Recordings are taken in order and never divided: a shard is closed as soon as its expected size
+    reaches ``shard_mb`` (10^6 bytes). So the cut depends only on the corpus and the settings. For
+    recordings without ``media_hashes`` nothing of earlier runs is kept: workers hash their files.
+    ``retry_dropped`` prepares again what an earlier run dropped. ``cache`` is read from ``out`` if
+    None. ``left_out`` is dropped as in `without_utterances`, but after the cut, so other shards do
+    not change. See `ShardTask` for the other arguments.
 
     Raises:
         SettingsError: the shard size is not positive.
@@ -273,8 +273,8 @@ class _Shared:
     ) -> ShardTask:
         known = [recording.id for recording in recordings if recording.id in media]
         hashes = {name: media[name].hashes for name in known}
-        # As `asdict`, but ten times as fast. NaN ratings are written as such by json: the text is
-        # the same each time.
+        # Like `asdict`, but ten times as fast. json writes NaN ratings as NaN, so equal ratings
+        # give equal text.
         plain = [{**vars(utterance), "view": vars(utterance.view)} for utterance in utterances]
         made_from = digest_of({**self._made_from, "utterances": plain})
         inventory = self.inventory

@@ -1,4 +1,4 @@
-"""How long this machine prepares a dialogue, measured on one that is generated."""
+"""Measures how long this machine takes to prepare a generated dialogue."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TURNS = 5
 
 @dataclass(frozen=True)
 class PrepSpeed:
-    """What was measured.
+    """The measurements.
 
     Attributes:
         cpu_s_per_minute: CPU seconds for a minute of a dialogue of 720x480 pixels, DivX.
-        start_s: seconds until a first dialogue was prepared, which each worker takes once.
+        start_s: seconds until the first dialogue was prepared; each worker needs them once.
         film_cpu_s: CPU seconds to generate a dialogue of five turns.
     """
 
@@ -39,13 +39,13 @@ def measure_preparation() -> PrepSpeed:
     """
     with tempfile.TemporaryDirectory(prefix="fv2es-") as place:
         corpus, out = Path(place) / "corpus", Path(place) / "shards"
-        # Without what is loaded once.
+        # Without the time to load models, which happens once.
         make_corpus(Path(place) / "other", sessions=1, dialogues=1, turns=1)
         before = _cpu_s()
         make_corpus(corpus, sessions=1, dialogues=2, turns=_TURNS)
         film_s = (_cpu_s() - before) / 2
         tokenizer = str(make_text_model(Path(place) / "albert"))
-        # So small that each dialogue has a shard of its own.
+        # So small that each dialogue gets its own shard.
         given = {"raw": corpus, "out": out, "tokenizer": tokenizer, "shard_mb": 0.1}
         first, second = plan_corpus(prep_config("iemocap", **given)).tasks
         began = time.perf_counter()

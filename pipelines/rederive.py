@@ -1,4 +1,4 @@
-"""Deriving a random sample of a dataset again from the raw corpus, to compare it bit for bit."""
+"""Derives random examples of a dataset again from the raw corpus, and compares them bit for bit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rederive(
     """Derive random examples of a dataset again and compare every column with what is stored.
 
     Tokenizer and encoders (stage -> name or directory) are those of the last runs unless given.
-    Columns of encoders may differ by `Stage.tolerance`: it depends on the batch.
+    Columns of encoders may differ by `Stage.tolerance`, since they depend on the batch.
     ``report`` is called with the number of examples done since the last call.
 
     Returns:
@@ -58,13 +58,16 @@ def rederive(
         TokenizerError: the tokenizer cannot be loaded or is another one.
     """
     if sample < 1:
-        raise UsageError(f"the sample is {sample}, expected at least 1", "e.g. --sample 50")
+        raise UsageError(
+            f"the sample is {sample}, expected at least 1",
+            "pass a positive number, e.g. --sample 50",
+        )
     directory = dataset_directory(directory)
     index, catalogue = read_index(directory), read_catalogue(directory)
     if index.merged:
         raise UsageError(
             f"{directory} was merged out of {len(index.merged)} datasets",
-            "verify each of them against its own corpus",
+            "verify each of the datasets against its own corpus",
         )
     context = StageContext(
         index.settings,
@@ -74,12 +77,12 @@ def rederive(
     )
     source = _Source(directory, index, catalogue, *_scan(raw, index, catalogue), context)
     count = min(sample, index.examples)
-    # Not for secrets: the same seed draws the same examples.
+    # Not for secrets; the same seed draws the same examples.
     drawn = sorted(random.Random(seed).sample(range(index.examples), count))  # noqa: S311
     recordings = catalogue.recordings.at(range(len(catalogue)))
     findings: list[Finding] = []
     with one_thread():
-        # The catalogue is in the order of recordings, so that each is opened once.
+        # The catalogue is in the order of recordings, so each is opened once.
         for name, group in groupby(drawn, key=lambda place: recordings[place]):
             places = list(group)
             with staging():
@@ -99,7 +102,7 @@ def _tokenizer_of(directory: Path) -> str:
 def _scan(
     raw: Path, index: Index, catalogue: Catalogue
 ) -> tuple[dict[str, Recording], dict[str, Utterance]]:
-    """The corpus's recordings and utterances by id, with the labels that the dataset has."""
+    """Recordings and utterances of the corpus by id, with the labels of the dataset."""
     inventory = scan_again(index.corpus, raw, index.label_classes, index.settings.corpus)
     known = {utterance.id: utterance for utterance in inventory.utterances}
     merged = _merged_labels(catalogue, known)
@@ -161,7 +164,7 @@ def _check_files(reader: ShardReader, recording: Recording) -> Iterator[Finding]
 def _difference(
     stored: Example, utterance: Utterance, source: OpenRecording, context: StageContext
 ) -> str:
-    """What is different when an example is derived again, in words; empty if nothing is."""
+    """Describe how an example derived again differs; empty if it does not."""
     try:
         derived = prepare_example(utterance, source, context)
     except (MediaError, UtteranceError) as error:
@@ -182,7 +185,7 @@ def _difference(
 
 
 def _same(dtype: str, stored: Any, derived: Any, tolerance: float) -> bool:
-    """Whether two values of a column are the same in the column's type, see `Stage.tolerance`."""
+    """Whether two values of a column are equal in the column's type, see `Stage.tolerance`."""
     if isinstance(stored, str):
         return bool(stored == derived)
     a, b = (np.asarray(value, dtype) for value in (stored, derived))
@@ -193,7 +196,7 @@ def _same(dtype: str, stored: Any, derived: Any, tolerance: float) -> bool:
 
 
 def _merged_labels(catalogue: Catalogue, known: dict[str, Utterance]) -> dict[str, str]:
-    """Label in corpus words -> the class it was merged into, as most of the dataset has it."""
+    """Label in corpus words -> the class that it was merged into in most of the dataset."""
     seen: dict[str, Counter[str]] = {}
     for place, name in enumerate(catalogue.ids.to_pylist()):
         labels = known[name].labels if name in known else ()

@@ -1,4 +1,4 @@
-"""A whole preparation run: leftovers are removed, tasks become receipts, the index comes last."""
+"""A complete preparation: removes leftovers, turns tasks into receipts, writes the index last."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ from pipelines.plan import Plan
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run has made.
+    """The result of a run.
 
     Attributes:
         shards: number of shards of the dataset.
         prepared: number of examples in the dataset.
-        dropped: reason code -> how many, for everything that was left out.
-        dropped_in_preparation: how many of these were in the inventory.
+        dropped: reason code -> count, for everything that was left out.
+        dropped_in_preparation: number of these that were in the inventory.
         without_text: number of utterances with an empty transcript.
-        missing: modality -> code of a reason -> number of examples without it.
+        missing: modality -> code of the reason -> number of examples without it.
         counts: work done by this run, e.g. ``frames_sampled``.
         recordings_failed: recordings that could not be read to their end.
         seconds: wall time of this run.
         failed_shards: name of a shard that could not be built -> the error.
-        other_code: how other code differs from this run's -> number of shards that it made, at
-            least in part, and this run kept.
+        other_code: difference from this run's code -> number of kept shards that the other code
+            made, at least in part.
     """
 
     out: Path
@@ -97,13 +97,13 @@ def run(
     cluster: ClusterConfig = NO_CLUSTER,
     phase: Phase = silent,
 ) -> Summary:
-    """Build what the plan still lacks, then write the index.
+    """Build the missing shards of a plan, then write the index.
 
-    If a shard fails there is no index, and the same command continues. ``report`` is called with
-    the number of utterances done since the last call; ``phase`` shows what else is being done.
+    If a shard fails, no index is written, and the same command continues. ``report`` is called with
+    the number of utterances done since the last call; ``phase`` shows other work.
 
     Raises:
-        UsageError: the directory has another corpus, another run works in it, or the executor is
+        UsageError: the directory holds another corpus, another run uses it, or the executor is
             unknown.
         MediaError: a recording cannot be decoded, and the plan has ``fail_fast``.
         OutputError: the directory cannot be written.
@@ -116,7 +116,7 @@ def run(
         with phase("write the plan"):
             directory = begin(plan, out)
         try:
-            # A run that took the directory over has removed the plan.
+            # Another run took over the directory and removed the plan.
             with contextlib.suppress(FileNotFoundError):
                 if plan.todo:
                     chosen.run(directory, report)
@@ -132,10 +132,10 @@ def run(
 
 
 def begin(plan: Plan, out: Path) -> PlanDirectory:
-    """Write the plan into a dataset directory, which the caller has locked, and make room for it.
+    """Write the plan into a dataset directory, which the caller has locked, and make room.
 
     Raises:
-        UsageError: the directory has another corpus.
+        UsageError: the directory holds another corpus.
         OutputError: the directory cannot be written.
     """
     _make_room(out, plan)
@@ -145,13 +145,13 @@ def begin(plan: Plan, out: Path) -> PlanDirectory:
 
 
 def finish(directory: PlanDirectory, executor: str, began: float, phase: Phase = silent) -> Summary:
-    """Write the index and its companions, once every task of a plan has a result.
+    """Write the index and its companions after every task of a plan has a result.
 
     Any process that has locked the dataset directory may do it. ``began`` is `time.monotonic` at
     the start of the run.
 
     Raises:
-        ExecutorError: tasks have no result; they are named.
+        ExecutorError: tasks have no result; the message names them.
         MediaError: a task stopped the run.
         OutputError: a task could not write, or this function cannot.
     """
@@ -205,7 +205,7 @@ def finish(directory: PlanDirectory, executor: str, began: float, phase: Phase =
             if names & known.keys() and each != contents.code
         },
     )
-    # The only place for times, hosts and paths.
+    # run.json is the only file with times, hosts and paths.
     about_run = {
         "fv2es": __version__,
         "host": platform.node(),
@@ -226,7 +226,7 @@ def finish(directory: PlanDirectory, executor: str, began: float, phase: Phase =
 def note_added(
     out: Path, stages: Sequence[str], encoders: Mapping[str, str], executor: str, seconds: float
 ) -> None:
-    """Note in run.json which stages were added; it stays as it was where there is none."""
+    """Record in run.json which stages were added; do nothing if the file does not exist."""
     try:
         about = json.loads(read_regular(out / RUN_NAME))
         about["encoders"] = {**about.get("encoders", {}), **encoders}
@@ -254,7 +254,7 @@ def _make_room(out: Path, plan: Plan) -> None:
         else:
             leftover.unlink(missing_ok=True)
     ours = plan.inventory.corpus
-    # A damaged index is written anew.
+    # A damaged index is written again.
     with contextlib.suppress(ShardError):
         if (out / INDEX_NAME).is_file() and (found := read_index(out).corpus) != ours:
             sentence = f"{out} holds shards of {found}, not of {ours}"
@@ -278,7 +278,7 @@ def _write_dataset(
     dropped: list[Dropped],
     phase: Phase,
 ) -> dict[str, dict[str, int]]:
-    """Write the index and its companions; returns what examples lack, see `Index`."""
+    """Write the index and its companions; return the missing modalities, see `Index`."""
     inventory = contents.inventory
     # Shards of an earlier, longer cut of the same corpus.
     for path in shards_of(out, inventory.corpus):

@@ -1,6 +1,6 @@
-"""What SIGINT and SIGTERM do to a preparation: it stops in order at the first, at once at the next.
+"""SIGINT and SIGTERM in a preparation: the first stops it cleanly, the next one at once.
 
-Leaves what is said to `cli`.
+Leaves messages to `cli`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Signals that came inside `shielded`; None outside of it.
+# Signals received inside `shielded`; None outside of it.
 _noted: list[int] | None = None
-_LAST_WORDS = b"stopped; finished shards are kept, the same command continues\n"
+_LAST_WORDS = b"stopped; finished shards are kept; run the same command again to continue\n"
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal came; ``status`` is the exit status that shells give it, 130 or 143."""
+    """A signal was received; ``status`` is its exit status by shell convention, 130 or 143."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,9 +28,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let the first signal raise `Stopped`, and a second one end the process with a sentence.
+    """Let the first signal raise `Stopped`, and a second one end the process with a message.
 
-    After a signal the handlers stay: `ignore_further` is called when all has been undone.
+    After a signal the handlers stay until `ignore_further`, which follows the clean-up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -58,13 +58,13 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
-    """Start processes that no signal of a terminal reaches: they end when this process does.
+    """Start processes that signals of the terminal do not reach; they end with this process.
 
-    A signal that comes meanwhile stops the run at the end of the block, whatever error it caused.
+    A signal received in the block stops the run at its end, whatever error occurred.
     """
     global _noted  # a handler has no other place
     _start_tracker()
-    # Threads and processes inherit what is blocked.
+    # Threads and processes inherit blocked signals.
     before, _noted = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS), []
     try:
         yield
@@ -78,7 +78,7 @@ def shielded() -> Iterator[None]:
 def _start_tracker() -> None:
     """Start Python's tracker of semaphores, which would unblock the signals later.
 
-    It must not warn of semaphores, which it removes, where a second signal ends the process.
+    It removes semaphores, and must not warn about them when a second signal ends the process.
     """
     given = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = "ignore"
@@ -91,6 +91,6 @@ def _start_tracker() -> None:
 
 
 def ignore_further() -> None:
-    """Ignore signals from now on: the process says its last sentence and ends."""
+    """Ignore signals from now on: the process prints its last message and ends."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

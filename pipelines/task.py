@@ -1,4 +1,4 @@
-"""A task: one shard to build, as it travels to a worker, and its expected cost."""
+"""A task: one shard to build, in the form sent to a worker, and its expected cost."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fv2es_prep.types import Dropped, Recording, Utterance
 from pipelines.cache import Cache, Kept
 from pipelines.media_hashes import HashedMedia
 
-# On one core: decoding a second of 720x480 media; finding and cutting the face in one picture of
-# 360x480.
+# Seconds on one core: to decode a second of 720x480 media; to find and crop the face in one picture
+# of 360x480.
 _DECODE_S_PER_S = 0.014
 _DETECT_S = 0.014
 
@@ -30,12 +30,12 @@ class ShardTask:
         recordings: the recordings in it, each whole.
         utterances: ordered by recording, then start, then id.
         header: root attributes of the shard. It lacks the media hashes of recordings whose files
-            the worker has to hash, and then the task digest.
-        made_from: digest of all that the shard is made from except media files.
+            the worker must hash and, in that case, the task digest.
+        made_from: digest of everything that the shard is made from except media files.
         tokenizer: name at the hub or directory of the tokenizer.
-        states: recording id -> state of the files that were hashed, see `state_of`; a recording
-            that is not there is not checked.
-        kept: utterance id -> values of an earlier run that are kept.
+        states: recording id -> state of the files that were hashed, see `state_of`; other
+            recordings are not checked.
+        kept: utterance id -> kept values of an earlier run.
         drops: utterance id -> its entry, if an earlier run dropped it with the same inputs.
         fail_fast: stop at the first recording that cannot be read.
         device: device of the face detector and encoders, ``cpu`` or torch's name of a GPU.
@@ -69,11 +69,11 @@ class ShardTask:
         return fingerprints_of(utterance, hashes, self.header.settings)
 
     def drop_fingerprint(self, utterance: Utterance) -> str:
-        """The digest of all that decides whether an utterance is dropped."""
+        """The digest of everything that decides whether an utterance is dropped."""
         return drop_fingerprint(self.fingerprints(utterance), self.header.settings)
 
     def missing(self, *stages: str) -> list[Utterance]:
-        """The utterances for which the value of any of these stages has to be made."""
+        """The utterances for which a value of any of these stages must be made."""
         if not self.kept and not self.drops:
             return list(self.utterances)
 
@@ -84,7 +84,7 @@ class ShardTask:
         return [u for u in self.utterances if u.id not in self.drops and not kept(u)]
 
     def missing_for(self, *media: str) -> list[Utterance]:
-        """The utterances for which ``video`` or ``sound`` has to be decoded."""
+        """The utterances for which ``video`` or ``sound`` must be decoded."""
         stages = [s.name for s in stages_of(self.header.settings) if {*s.needs} & {*media}]
         # A corpus may lack either.
         files = {r.id: {"video": r.video, "sound": r.audio} for r in self.recordings}
@@ -93,7 +93,7 @@ class ShardTask:
 
 
 def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
-    """The task with what it can keep of earlier work."""
+    """Add to the task what it can keep of earlier work."""
     kept, drops = {}, {}
     for utterance in task.utterances:
         if utterance.id not in cache.fingerprints and utterance.id not in cache.drops:
@@ -110,9 +110,9 @@ def with_kept(task: ShardTask, cache: Cache, retry_dropped: bool) -> ShardTask:
 
 
 def with_media(task: ShardTask, recording: Recording, media: HashedMedia) -> ShardTask:
-    """The task with a recording's files as they were hashed.
+    """Set the hashes of a recording's files in the task.
 
-    If they are other versions than the planned, it keeps nothing that was made from these.
+    If the files differ from the planned versions, drop kept values that were made from those.
     """
     known = {**task.header.media_hashes, recording.id: media.hashes}
     # A shard lists them in the order of its recordings.
@@ -135,32 +135,32 @@ def with_media(task: ShardTask, recording: Recording, media: HashedMedia) -> Sha
 
 
 def task_digest(made_from: str, media_hashes: Mapping[str, tuple[str, str]]) -> str:
-    """The digest of all that a shard is made from, whoever hashed its media files."""
+    """The digest of everything that a shard is made from, whichever process hashed its media."""
     return digest_of([made_from, media_hashes])
 
 
 def cost_s(task: ShardTask) -> float:
-    """Seconds that one core is expected to work on a task; only the picture counts."""
+    """Expected seconds of one core for a task; only pictures count."""
     settings = task.header.settings
     missing = {utterance.id for utterance in task.missing_for("video")}
     total_s = 0.0
     for _, utterances in task.by_recording():
-        # No recording is longer than the limit, whatever a span says.
+        # No recording is longer than the limit, whatever its spans.
         cut = (u.within(0, settings.media.max_duration_s, 0) for u in utterances if u.id in missing)
         inside = [utterance for utterance in cut if utterance is not None]
-        # A recording is decoded from its beginning to the end of its last utterance.
+        # A recording is decoded from its start to the end of its last utterance.
         total_s += max((u.end_s for u in inside), default=0.0) * _DECODE_S_PER_S
         total_s += sum(settings.frames.count(u.duration_s) for u in inside) * _DETECT_S
     return total_s
 
 
 def longest_first(tasks: Iterable[ShardTask]) -> list[ShardTask]:
-    """The tasks in the order in which workers take them."""
+    """Sort the tasks in the order in which workers take them."""
     return sorted(tasks, key=lambda task: (-cost_s(task), task.path.name))
 
 
 def estimate_s(tasks: Sequence[ShardTask], workers: int) -> float:
-    """Seconds until all tasks are done, if a free worker takes the longest task left."""
+    """Expected seconds until all tasks are done, if workers take the longest task first."""
     busy_s = [0.0] * workers
     for task in longest_first(tasks):
         heapq.heapreplace(busy_s, busy_s[0] + cost_s(task))

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Shared parts of the commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop
 
 
 def said() -> str:
-    """The arguments of this command as they can be typed again."""
+    """The arguments of this command, quoted for a shell."""
     return shlex.join(sys.argv[1:])
 
 
@@ -35,7 +35,7 @@ def output(value: Any, text: str, as_json: bool) -> None:
 
 @contextmanager
 def without_pandas() -> Iterator[None]:
-    """Hide pandas from pyarrow: importing it takes longer than all that a command does."""
+    """Hide pandas from pyarrow: importing it takes longer than a command's own work."""
     hidden = _NoPandas()
     sys.meta_path.insert(0, hidden)
     try:

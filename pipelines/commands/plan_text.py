@@ -97,12 +97,14 @@ def _reasons(plan: Plan) -> list[str]:
         causes.append(f"{len(gone)} utterance(s) are gone, first {gone[0]}")
     text = plan.settings.text
     if not text.is_known and any(s.section == "text" for s in stages_of(plan.settings)):
-        causes.append(f"the tokenizer {text.tokenizer} is not here: tokens count as changed")
+        causes.append(
+            f"the tokenizer {text.tokenizer} is not on this machine, so tokens count as changed"
+        )
     unhashed = [r for r in earlier_recordings(plan.inventory, old) if r.id not in plan.media_hashes]
     if unhashed:
         causes.append(
-            f"the files of {len(unhashed)} recording(s) have to be hashed first, and what "
-            f"can be kept depends on it, first {unhashed[0].id}"
+            f"the files of {len(unhashed)} recording(s) must be hashed to decide what can "
+            f"be kept, first {unhashed[0].id}"
         )
     causes += _changed_settings(old, plan.settings)
     for stage in plan.settings.stages:
@@ -113,8 +115,8 @@ def _reasons(plan: Plan) -> list[str]:
             if utterance.id in old.fingerprints and utterance.recording_id in plan.media_hashes
         ]
         if made:
-            causes.append(f"{len(made)} utterance(s) need other {stage}, first {made[0].id}")
-    return causes or ["shards are missing, damaged, cut otherwise or have other labels"]
+            causes.append(f"{len(made)} utterance(s) need new {stage}, first {made[0].id}")
+    return causes or ["shards are missing, damaged, cut differently or have other labels"]
 
 
 def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
@@ -125,7 +127,7 @@ def _changed_settings(cache: Cache, settings: PrepSettings) -> list[str]:
     old = next(s for s in all_settings if str(sorted(s.items())) == usual)
     new = PrepSettings.from_json(settings.to_json()).flat()
     return [
-        f"{name} was {old[name]!r} and is {value!r}"
+        f"{name} changed from {old[name]!r} to {value!r}"
         for name, value in new.items()
         if name in old
         and old[name] != value

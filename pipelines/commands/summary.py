@@ -32,13 +32,13 @@ def end_with(summary: Summary, max_dropped: float, as_json: bool) -> None:
 
 
 def print_summary(summary: Summary, max_dropped: float) -> bool:
-    """Print the summary of a run; whether a dataset to go on with is there."""
+    """Print the summary of a run; return whether there is a dataset to continue with."""
     _print(summary)
     return _is_enough(summary, max_dropped) and not summary.failed_shards
 
 
 def _is_enough(summary: Summary, max_dropped: float) -> bool:
-    """Whether utterances were prepared, and few enough dropped; says on stderr if not."""
+    """Whether utterances were prepared and few enough dropped; prints on stderr if not."""
     allowed = summary.dropped_share <= max_dropped
     if not allowed:
         _fail(

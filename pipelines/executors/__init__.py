@@ -1,1 +1,1 @@
-"""Where the tasks of a plan run; see `base`."""
+"""Executors: where the tasks of a plan run; see `base`."""

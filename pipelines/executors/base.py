@@ -1,7 +1,7 @@
-"""What an executor is, and how one is found by its name.
+"""The interface of executors, and their lookup by name.
 
 An executor starts workers and waits for them. All workers run the same loop,
-`executors.worker.work`, over a plan on disk, so they give the same bytes.
+`executors.worker.work`, over a plan on disk, and give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
 Report = Callable[[int], None]
-# Seconds between two looks at a plan that others work on.
+# Seconds between two checks of a plan that other processes work on.
 POLL_S = 0.1
 
 
@@ -24,10 +24,10 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many tasks run at once, as far as known before the start; at least 1."""
+        """Number of tasks that run at once, as far as known before the start; at least 1."""
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
-        """Build the tasks of a plan; return when each has a result or one must stop the run.
+        """Build the tasks of a plan; return when each has a result or one stops the run.
 
         ``report`` is called with the number of utterances done since the last call.
 
@@ -52,20 +52,20 @@ EXECUTORS: Registry[Callable[[str, ClusterConfig], Executor]] = Registry(
 def executor_of(name: str, cluster: ClusterConfig = NO_CLUSTER) -> Executor:
     """The executor of a name, e.g. ``inline``, ``local:N``, ``slurm:N``, ``tcp://HOST:PORT``.
 
-    It may be a package's own. The executor itself reads what follows the colon.
+    Installed packages can add executors. The executor itself reads the text after the colon.
 
     Raises:
         UsageError: the name is unknown.
-        SettingsError: what follows the colon is invalid.
+        SettingsError: the text after the colon is invalid.
     """
     return EXECUTORS.load(name.partition(":")[0])(name, cluster)
 
 
 def worker_count(name: str, meaning: str) -> int | None:
-    """N of ``KIND:N``, the number of workers; None of ``KIND`` alone.
+    """Number of workers N in ``KIND:N``; None for ``KIND`` alone.
 
     Raises:
-        SettingsError: what follows the colon is no positive number; ``meaning`` says what it is.
+        SettingsError: the text after the colon is not a positive number; ``meaning`` describes it.
     """
     kind, colon, number = name.partition(":")
     if not colon:
@@ -78,7 +78,7 @@ def worker_count(name: str, meaning: str) -> int | None:
 
 
 class PlanProgress:
-    """Progress of a plan, whoever works on it."""
+    """Progress of a plan, whichever process works on it."""
 
     def __init__(self, plan: PlanDirectory, report: Report) -> None:
         self._plan, self._report = plan, report
@@ -86,11 +86,11 @@ class PlanProgress:
 
     @property
     def left(self) -> int:
-        """How many tasks had no result at the last update."""
+        """Number of tasks without a result at the last update."""
         return len(self._plan.contents.tasks) - len(self._seen)
 
     def update(self) -> bool:
-        """Report what is new; whether the run ends: all tasks have a result, or one stops it."""
+        """Report progress; return whether all tasks have a result, or one stops the run."""
         new = self._plan.finished() - self._seen
         self._seen |= new
         self._stopped |= any(isinstance(self._plan.result(name), STOPPING) for name in new)

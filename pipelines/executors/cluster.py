@@ -25,16 +25,16 @@ from pipelines.executors.worker import work
 _CONNECT_S = 10.0
 # Seconds between two messages about a changed number of workers.
 _QUIET_S = 10.0
-# Tasks that Dask has at once, on a cluster of less than half as many threads.
+# Most tasks submitted to Dask at once, for a cluster of less than half as many threads.
 _MOST_TASKS = 1000
 
 
-# By name, and with plain arguments: a Dask worker of an installed fv2es does not find `pipelines`.
+# By name and with plain arguments: a Dask worker of an installed fv2es cannot import `pipelines`.
 _ONE_SHARD = functools.partial(call_private, f"{__name__}:build_one")
 
 
 class _LostError(ExecutorError):
-    """The connection to a Dask scheduler is lost, and with it all that it was to run."""
+    """The connection to a Dask scheduler is lost, and with it all submitted tasks."""
 
 
 class ClusterExecutor:
@@ -50,16 +50,18 @@ class ClusterExecutor:
         try:
             self._wait_s = float(parse_timedelta(cluster.wait))
         except (KeyError, ValueError) as error:
-            raise SettingsError(f"invalid wait {cluster.wait!r}", "write e.g. 10m or 2h") from error
+            raise SettingsError(
+                f"invalid wait {cluster.wait!r}", "write a duration, e.g. 10m or 2h"
+            ) from error
 
     def run(self, plan: PlanDirectory, report: Report) -> None:
-        """See `Executor`; a scheduler that is lost is waited for."""
+        """See `Executor`; waits for a lost scheduler to return."""
         from distributed import Client
 
         address, most_s = self._address, self._wait_s
         progress, until = PlanProgress(plan, report), None
         workers = _Workers(address, self._min_workers, most_s)
-        # A lost connection is told in a sentence, not in tracebacks.
+        # A lost connection is reported in one sentence, not in tracebacks.
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         while not progress.update():
@@ -70,22 +72,22 @@ class ClusterExecutor:
                 if until is not None and time.monotonic() < until:
                     continue
                 silent = f"no Dask scheduler answers at {address} within {_CONNECT_S:g} s"
-                gone = f"the Dask scheduler at {address} is gone, for {most_s:g} s"
+                gone = f"the Dask scheduler at {address} has not answered for {most_s:g} s"
                 raise ExecutorError(
                     gone if until else silent,
                     "start one with `dask scheduler`, and workers with "
-                    "`dask worker ADDRESS --nthreads 1`; the same command continues",
+                    "`dask worker ADDRESS --nthreads 1`; then run the same command again",
                 ) from error
             with client:
                 try:
                     run_on(client, plan, progress, workers, self._paths)
                 except _LostError:
-                    say(f"the Dask scheduler at {address} is gone; waiting for it, {most_s:g} s")
+                    say(f"the Dask scheduler at {address} is gone; waiting up to {most_s:g} s")
                     until = time.monotonic() + most_s
 
 
 class _Workers:
-    """How many workers a cluster has, as its user is told, and how long it has had too few."""
+    """The number of workers of a cluster, as last reported, and since when there are too few."""
 
     def __init__(self, address: str, needed: int, most_s: float) -> None:
         self._address, self._needed, self._most_s = address, needed, most_s
@@ -94,7 +96,7 @@ class _Workers:
         self._few_since: float | None = None
 
     def suffice(self, workers: int) -> bool:
-        """Whether tasks may be submitted: there have been as many workers as are needed.
+        """Whether tasks may be submitted, since the needed number of workers has connected.
 
         Raises:
             ExecutorError: there have been too few for too long.
@@ -112,9 +114,9 @@ class _Workers:
                     f"the Dask scheduler at {self._address} has had {missing} "
                     f"for {self._most_s:g} s",
                     f"start some with `dask worker {self._address} --nthreads 1`, or pass "
-                    "--set cluster.wait=2h; the same command continues",
+                    "--set cluster.wait=2h; then run the same command again",
                 )
-            # An adaptive cluster starts its first worker for a task that waits.
+            # An adaptive cluster starts its first worker for a waiting task.
             return self._needed == 1
         changed = workers != self._told and now > self._told_at + _QUIET_S
         if self._few_since is not None or changed:
@@ -132,13 +134,13 @@ def run_on(
     workers: _Workers | None = None,
     paths: PathMap = SAME_PATHS,
 ) -> None:
-    """Keep a task in Dask for each shard that is left, until the plan is done.
+    """Keep a task in Dask for each remaining shard until the plan is done.
 
-    Those that no worker runs yet tell an adaptive cluster how many workers it needs.
+    Waiting tasks tell an adaptive cluster how many workers it needs.
 
     Raises:
-        ExecutorError: there are too few workers, one cannot work on the plan, or the scheduler
-            does not answer any more.
+        ExecutorError: there are too few workers, one cannot work on the plan, or the scheduler no
+            longer answers.
     """
     tasks = list[Any]()
     while not progress.update():
@@ -149,21 +151,21 @@ def run_on(
         except (OSError, TimeoutError) as error:
             raise _LostError("the Dask scheduler is gone") from error
         _end(tasks)
-        # Where none is open, what is left is with a worker that builds it, or has died.
+        # If no task is open, each remaining one belongs to a worker that builds it or has died.
         if plan.open_tasks() and (workers is None or workers.suffice(len(threads))):
             most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
             more = [plan.path.absolute()] * (most - len(tasks))
-            # pure=False: what a task does is on disk, Dask must not think that it has it already.
+            # pure=False: a task's result is on disk, so Dask must not reuse an earlier one.
             tasks += client.map(_ONE_SHARD, more, pairs=paths.pairs, pure=False) if more else []
         time.sleep(POLL_S)
 
 
 def _end(tasks: list[Any]) -> None:
-    """Remove those that have ended.
+    """Remove tasks that have ended.
 
     Raises:
         ExecutorError: the connection was lost.
-        Exception: that of a task.
+        Exception: the exception of a task.
     """
     from distributed import KilledWorker
 
@@ -171,19 +173,19 @@ def _end(tasks: list[Any]) -> None:
         tasks.remove(task)
         if task.status == "cancelled":
             raise _LostError("the Dask scheduler is gone")
-        # Workers that died while they had the task: each shard has its own count of them.
+        # Workers died while they had the task; each shard counts them itself.
         if task.status == "error" and not isinstance(error := task.exception(), KilledWorker):
             raise error
 
 
 def build_one(path: Path, pairs: tuple[tuple[str, str], ...] = ()) -> None:
-    """Build one shard of the plan, any that is left."""
+    """Build any one of the remaining shards of the plan."""
     paths = PathMap(pairs)
     there = Path(paths.there(str(path)))
     if not there.is_dir():
         raise ExecutorError(
             f"a worker on {platform.node()} does not see {there}",
-            "the dataset directory must be on a file system that all workers share; where they "
+            "put the dataset directory on a file system that all workers share; if they "
             "see it under another path, pass --set cluster.path_map=/here=/there",
         )
     work(_plan(there, paths), most=1)

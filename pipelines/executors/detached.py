@@ -1,7 +1,7 @@
-"""SLURM without a waiting process: an array of workers, and a job after it that finishes.
+"""SLURM without a waiting process: an array of workers, then a job that finishes the dataset.
 
-The finishing job writes the index, or submits both again if the array has built something but not
-all. It runs `fv2es shards finish`.
+The finishing job runs `fv2es shards finish`. It writes the index, or submits both jobs again if the
+array has built some but not all shards.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Submission:
         sbatch: options of ``sbatch``.
         max_dropped: see `PrepConfig`.
         began: seconds since the epoch at which the first array was submitted.
-        mark: what was done when the array was submitted, see `PlanDirectory.mark`.
+        mark: state of the plan when the array was submitted, see `PlanDirectory.mark`.
         array: number of the array job.
-        finisher: number of the job that waits for it.
+        finisher: number of the job that waits for the array.
     """
 
     executor: str
@@ -52,11 +52,11 @@ class Submission:
 
 
 def submit_run(plan: Plan, config: PrepConfig) -> Submission | Summary:
-    """Write a plan and submit its jobs; where nothing is to be built, finish at once.
+    """Write a plan and submit its jobs; finish at once if there is nothing to build.
 
     Raises:
-        UsageError: the executor is not SLURM, jobs of the same plan wait or run, the directory has
-            another corpus, or another run works in it.
+        UsageError: the executor is not SLURM, jobs of the same plan wait or run, the directory
+            holds another corpus, or another run uses it.
         OutputError: the directory cannot be written.
         ExecutorError: SLURM cannot be reached or refuses a job.
     """
@@ -71,16 +71,16 @@ def submit_run(plan: Plan, config: PrepConfig) -> Submission | Summary:
             raise UsageError(
                 f"{config.out} is being built by the SLURM jobs {before.array} and "
                 f"{before.finisher}",
-                f"see `fv2es shards status {config.out}`, or cancel both with scancel",
+                f"check them with `fv2es shards status {config.out}`, or cancel both with scancel",
             )
         return _submit(directory, new)
 
 
 def scripts(plan: Plan, config: PrepConfig) -> list[str]:
-    """Write a plan; the scripts that `submit_run` would submit.
+    """Write a plan; return the scripts that `submit_run` would submit.
 
     Raises:
-        UsageError: as `submit_run`.
+        UsageError: as for `submit_run`.
         OutputError: the directory cannot be written.
     """
     new = _submission(config)
@@ -91,15 +91,15 @@ def scripts(plan: Plan, config: PrepConfig) -> list[str]:
 
 
 def finish_run(out: Path) -> tuple[Summary | Submission, float]:
-    """Finish the plan of a dataset directory; submit its jobs again if they have built only a part.
+    """Finish the plan of a dataset directory, or submit its jobs again if shards are missing.
 
     Returns:
         The summary, or the new jobs; and the largest allowed share of dropped utterances.
 
     Raises:
         ShardError: there is no plan.
-        UsageError: another run works in the directory.
-        ExecutorError: shards are missing, and the last array has built nothing.
+        UsageError: another run uses the directory.
+        ExecutorError: shards are missing, and the last array built nothing.
         MediaError: a task stopped the run.
         OutputError: a task could not write, or this function cannot.
     """
@@ -117,7 +117,7 @@ def finish_run(out: Path) -> tuple[Summary | Submission, float]:
 
 
 def read_submission(directory: PlanDirectory) -> Submission | None:
-    """The jobs of a plan, if it was submitted."""
+    """Read the jobs of a plan; None if it was not submitted."""
     try:
         return msgspec.json.decode(read_regular(directory.path / _NAME), type=Submission)
     except (OSError, msgspec.DecodeError):
@@ -127,7 +127,7 @@ def read_submission(directory: PlanDirectory) -> Submission | None:
 def _submission(config: PrepConfig) -> Submission:
     if not isinstance(executor_of(config.executor, config.cluster), SlurmExecutor):
         raise UsageError(
-            f"--detach and --print need SLURM, and the executor is {config.executor}",
+            f"--detach and --print need SLURM, but the executor is {config.executor}",
             "pass --executor slurm:N",
         )
     return Submission(config.executor, config.cluster.sbatch, config.max_dropped, time.time())
@@ -153,7 +153,7 @@ def _workers_script(directory: PlanDirectory, new: Submission) -> str:
 
 
 def _finisher_script(directory: PlanDirectory, new: Submission, array: str) -> str:
-    """The script of the job that runs when the array has ended."""
+    """The script of the job that runs after the end of the array."""
     program = [sys.executable, "-P", "-m", "fv2es", "shards", "finish", str(directory.out)]
     options = ("ntasks=1", "requeue", f"dependency=afterany:{array}")
     commands = (f"cd {shlex.quote(str(Path.cwd()))}", f"exec {shlex.join(program)}")

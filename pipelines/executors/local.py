@@ -33,13 +33,14 @@ class InlineExecutor:
         progress = PlanProgress(plan, report)
         while not progress.update():
             work(plan, progress.update)
-            # What is left is claimed by a worker of a run that was killed: it finishes, or dies.
+            # The remaining tasks are claimed by a worker of a killed run; wait until it finishes or
+            # dies.
             if not plan.open_tasks():
                 time.sleep(POLL_S)
 
 
 class LocalExecutor:
-    """Runs the worker loop in processes of one thread each: one per core, or N of ``local:N``."""
+    """Runs the worker loop in processes of one thread each: one per core, or N for ``local:N``."""
 
     def __init__(self, name: str, _: ClusterConfig = NO_CLUSTER) -> None:
         self.workers = worker_count(name, "N processes") or cores()
@@ -49,7 +50,7 @@ class LocalExecutor:
         from distributed import Client
 
         if not plan.contents.decodes:
-            # Copying and tokenizing take less time than starting workers.
+            # Not worth starting workers: copying and tokenizing take less time.
             InlineExecutor("inline").run(plan, report)
             return
         with contextlib.ExitStack() as stack:
@@ -67,10 +68,11 @@ def local_cluster(workers: int) -> Any:
 
     dask.config.set(
         {
-            # The profiler looks at each worker a hundred times a second: 4 % of the time.
+            # The profiler samples each worker a hundred times a second, which takes 4 % of the
+            # time.
             "distributed.worker.profile.enabled": False,
-            # Dask's own value returns all freed memory to the system at once, and each picture
-            # would need new pages: 7 % of the time.
+            # Dask's default returns all freed memory to the system at once, so each picture would
+            # need new pages, which takes 7 % of the time.
             "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, 1),
         }
     )
@@ -80,7 +82,7 @@ def local_cluster(workers: int) -> Any:
         processes=True,
         # Any free port: several runs may share the machine.
         dashboard_address="127.0.0.1:0",
-        # Errors come home with the results.
+        # Errors are returned with the results.
         silence_logs=logging.CRITICAL,
         # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
         memory_limit=0,

@@ -1,4 +1,4 @@
-"""Directories that workers see under another path than the process that plans."""
+"""Maps directories that workers see under another path than the planning process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PathMap:
 
     @classmethod
     def of(cls, pairs: Sequence[str]) -> Self:
-        """The map of pairs ``/here=/there``.
+        """Make the map from pairs ``/here=/there``.
 
         Raises:
             SettingsError: a pair is not of this form.
@@ -32,7 +32,7 @@ class PathMap:
         return cls(tuple(sorted(split, key=lambda pair: -len(Path(pair[0]).parts))))
 
     def there(self, path: str) -> str:
-        """The path on a worker; a path below no directory of the map, or a name, stays."""
+        """The path on a worker; names, and paths outside the map's directories, stay."""
         for here, there in self.pairs:
             if Path(path).is_relative_to(here):
                 return str(Path(there, Path(path).relative_to(here)))

@@ -1,10 +1,10 @@
 """A plan on disk: `SHARDS/.plan/DIGEST/`, from which any process can take tasks.
 
-    plan.json          what finishing needs, and the tasks' names, the longest first
+    plan.json          what finishing needs, and the names of tasks, longest first
     tasks/NAME.json    one task
-    claims/            who builds what, see `claims`
+    claims/            which worker builds which task, see `claims`
     progress/NAME      utterances done
-    results/NAME.json  a receipt, or the error
+    results/NAME.json  a receipt or an error
     building/          unfinished shards
 
 plan.json and tasks never change.
@@ -42,24 +42,24 @@ if TYPE_CHECKING:
 PLAN_NAME = ".plan"
 _PARTS = ("claims", "progress", "results", "building")
 STOPPING = (errors.OutputError, errors.MediaError)
-"""Errors of a task that stop the run: other tasks would fail, too, or the user asked for it."""
+"""Errors of a task that stop the run: other tasks would also fail, or the user asked for it."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What finishing a dataset needs beside the receipts of its tasks.
+    """What finishing a dataset needs in addition to the receipts of its tasks.
 
     Attributes:
         inventory: the inventory without its recordings and utterances.
         utterances: number of its utterances.
         shards: name of every shard of the dataset, in order.
-        finished: receipts of the shards that were whole before.
-        tasks: name of each shard to build -> number of its utterances; the longest task first.
-        decodes: whether any task decodes media or runs an encoder; otherwise workers are not
-            worth starting.
+        finished: receipts of the shards that were complete before.
+        tasks: name of each shard to build -> number of its utterances, longest task first.
+        decodes: whether any task decodes media or runs an encoder; otherwise starting workers is
+            not worthwhile.
         encoders: stage -> name at the hub or directory of its encoder.
-        code: what the plan was made with, see `code_here`; workers must have the same.
+        code: code of the planning process, see `code_here`; workers must have the same.
     """
 
     inventory: Inventory
@@ -80,13 +80,13 @@ class _Hashed(msgspec.Struct):
 
 
 class _Result(msgspec.Struct):
-    """What `PlanDirectory.hashed` reads of a result."""
+    """The part of a result that `PlanDirectory.hashed` reads."""
 
     receipt: _Hashed = msgspec.field(default_factory=_Hashed)
 
 
 class PlanDirectory:
-    """A plan on disk; ``paths`` says where a worker finds what tasks name."""
+    """A plan on disk; ``paths`` maps the paths in tasks to paths on the worker."""
 
     def __init__(self, path: Path, paths: PathMap = SAME_PATHS) -> None:
         self.path, self._paths = path, paths
@@ -104,11 +104,11 @@ class PlanDirectory:
         return replace(task, tokenizer=there(task.tokenizer), encoders=encoders)
 
     def take(self) -> tuple[str, Claim] | None:
-        """Claim the longest task that is left; None if there is none, or the plan is removed."""
+        """Claim the longest remaining task; None if there is none, or the plan is removed."""
         try:
             for name in self._open():
                 claim = Claim.take(self.path / "claims", name)
-                # It may have been finished since it was seen open.
+                # It may have been finished after it was listed as open.
                 if claim and self._result(name).exists():
                     claim.release()
                 elif claim:
@@ -122,7 +122,7 @@ class PlanDirectory:
         return {path.stem for path in (self.path / "results").iterdir() if path.suffix == ".json"}
 
     def mark(self) -> tuple[int, int]:
-        """Number of finished tasks, and of parts that stopped workers have left."""
+        """Number of finished tasks, and of partial shards of stopped workers."""
         return len(self.finished()), partial_count(self.out)
 
     @property
@@ -131,17 +131,17 @@ class PlanDirectory:
         return self.path.parent.parent
 
     def open_tasks(self) -> int:
-        """How many tasks could be taken now."""
+        """Number of tasks that can be claimed now."""
         return sum(1 for _ in self._open())
 
     def done(self, finished: set[str]) -> int:
-        """How many utterances are done: all of finished tasks, and those counted so far."""
+        """Number of utterances done: all of finished tasks, and those counted so far."""
         tasks = self.contents.tasks
         begun = [p for p in (self.path / "progress").iterdir() if p.name not in finished]
         return sum(tasks[name] for name in finished) + sum(map(_count, begun))
 
     def advance(self, name: str, done: int) -> None:
-        """Note how many utterances of a task are done."""
+        """Record how many utterances of a task are done."""
         (self.path / "progress" / name).write_text(str(done), encoding="utf-8")
 
     def put(self, name: str, result: ShardReceipt | Exception) -> None:
@@ -171,8 +171,8 @@ class PlanDirectory:
         return found
 
     def remove(self) -> None:
-        """Remove the plan; its workers stop at their next step, and their hashes are kept."""
-        # Without them the next run hashes the files again.
+        """Remove the plan, but keep its hashes; its workers stop at their next step."""
+        # Without the hashes the next run hashes the files again.
         with contextlib.suppress(FileNotFoundError, errors.OutputError):
             remember(self.out, self.hashed())
         shutil.rmtree(self.path, ignore_errors=True)
@@ -180,7 +180,7 @@ class PlanDirectory:
             self.path.parent.rmdir()
 
     def forget_failures(self) -> None:
-        """Let failed tasks, and those of dead workers, be taken again."""
+        """Release failed tasks, and tasks of dead workers."""
         for record in records(self.path / "claims"):
             if not is_live(record):
                 remove(record)
@@ -206,16 +206,16 @@ def running_plan(out: Path) -> PlanDirectory:
     found = sorted(path.parent for path in (out / PLAN_NAME).glob("[!.]*/plan.json"))
     if not found:
         raise errors.ShardError(
-            f"{out} has no plan of a run",
-            "a run that has ended leaves none; `fv2es shards status` says what is there",
+            f"{out} has no plan, expected that of an unfinished run",
+            "run `fv2es shards status` to see the state: a run that has ended leaves no plan",
         )
     return PlanDirectory(found[0])
 
 
 def write_plan(plan: Plan, out: Path) -> PlanDirectory:
-    """Write what a plan still has to build; an equal plan that exists keeps its receipts.
+    """Write the tasks that a plan still has to build; an equal existing plan keeps its receipts.
 
-    Every other plan in the dataset directory, which the caller has locked, is removed.
+    Removes every other plan in the dataset directory, which the caller has locked.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -242,7 +242,7 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
 
 
 def earlier_hashes(out: Path) -> dict[str, HashedMedia]:
-    """The hashes of media files that are remembered or came with receipts of a killed run."""
+    """Hashes of media files that are remembered or came with receipts of a killed run."""
     found = remembered_hashes(out)
     for path in (out / PLAN_NAME).glob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -284,7 +284,7 @@ def _plain(value: Any) -> Any:
 
 
 def _value(values: Any, kind: type[T], there: Callable[[str], str] = str) -> T:
-    """The value; all that JSON does not know is a path."""
+    """Convert to the type; every value that JSON does not have is a path."""
     return msgspec.convert(values, kind, dec_hook=lambda kind, value: kind(there(value)))
 
 
@@ -294,5 +294,5 @@ def _read(path: Path) -> Any:
 
 def _write(path: Path, value: Any) -> None:
     with whole_file(path) as temporary:
-        # In ASCII, so that names of files that are not UTF-8 come back as they were.
+        # In ASCII, so that file names that are not UTF-8 survive.
         temporary.write_text(json.dumps(value), encoding="utf-8")

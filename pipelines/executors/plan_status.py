@@ -1,4 +1,4 @@
-"""How far the run in a dataset directory is, for a process that only looks."""
+"""The status of the run in a dataset directory, read without changing it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipelines.executors.slurm import last_words
 
 
 def status_of(out: Path) -> dict[str, Any]:
-    """Shards done, being built, left and failed, and who builds what.
+    """Count shards done, being built, left and failed; list workers with their shards.
 
     Raises:
         ShardError: there is neither a run nor an index.
     """
-    # No run, or it ended while we looked.
+    # No run, or it ended during the reading.
     with contextlib.suppress(ShardError, FileNotFoundError):
         copy = local_dataset(out)
         return _status(running_plan(copy), copy)
@@ -69,7 +69,7 @@ def _worker(claim: Path) -> dict[str, Any]:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """The status in lines."""
+    """Render the status as lines."""
     if status["complete"]:
         return f"complete {status['shards']:7} shard(s)"
     lines = [f"{name:9}{status[name]:7} shard(s)" for name in ("done", "building", "left")]
@@ -84,5 +84,5 @@ def status_text(status: dict[str, Any]) -> str:
         array, finisher = status["jobs"]
         lines += [f"SLURM    {array} builds, {finisher} finishes{status['said']}"]
     elif not status["running"]:
-        lines += ["no run is active; the command of `fv2es prep` that began it continues it"]
+        lines += ["no run is active; to continue it, run its `fv2es prep` command again"]
     return "\n".join(wrapped(line, indent=" " * 9) for line in lines)

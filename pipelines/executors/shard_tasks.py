@@ -1,4 +1,4 @@
-"""Where the tasks of `fv2es shards add` run: this process, or processes of Dask."""
+"""Runs the tasks of `fv2es shards add` in this process, or in processes of Dask."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from pipelines.signals import shielded
 
 
 def spread_over(executor: str) -> Spread:
-    """The function that runs the tasks of a dataset on ``inline`` or ``local:N``.
+    """Return the function that runs the tasks of a dataset on ``inline`` or ``local:N``.
 
     Raises:
         UsageError: the executor is unknown.
-        SettingsError: it is another one.
+        SettingsError: the executor is another one.
     """
     chosen = executor_of(executor)
     if isinstance(chosen, InlineExecutor):
         return in_turn
     if not isinstance(chosen, LocalExecutor):
         raise SettingsError(
-            f"shards are not changed on {executor}", "write inline, or local:N for N processes"
+            f"the executor {executor} cannot change shards",
+            "pass --executor inline, or local:N for N processes",
         )
     most = chosen.workers
 

@@ -1,6 +1,6 @@
 """SLURM: an array job whose tasks run the worker loop, while this process waits.
 
-Workers need the same file system, nothing else.
+Workers need a shared file system, nothing else.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipelines.executors.base import PlanProgress, Report, worker_count
 from pipelines.executors.plan_directory import PlanDirectory
 
 _DEFAULT = 16
-# Seconds between two looks at the plan, and at the queue.
+# Seconds between two checks of the plan, and of the queue.
 _POLL_S, _QUEUE_S = 1.0, 10.0
 LOG = "slurm.log"
-# Seconds before the time is over at which a worker stops, keeps what it has, and is requeued.
+# A worker stops this many seconds before the end of its time, keeps its work, and is requeued.
 _SIGNAL = "signal=B:USR1@60"
 
 
 class SlurmExecutor:
-    """Runs the worker loop in up to N tasks of an array job, of ``slurm:N``."""
+    """Runs the worker loop in up to N tasks of an array job, for ``slurm:N``."""
 
     def __init__(self, name: str, cluster: ClusterConfig) -> None:
         self._options = cluster.sbatch
@@ -39,7 +39,8 @@ class SlurmExecutor:
         while not progress.update():
             before, open_tasks = plan.mark(), plan.open_tasks()
             if not open_tasks:
-                # What is left is claimed by a worker of an earlier run: it finishes, or dies.
+                # The remaining tasks are claimed by a worker of an earlier run; wait until it
+                # finishes or dies.
                 time.sleep(_POLL_S)
                 continue
             job = submit(script_of(plan.path, min(self.workers, open_tasks), self._options))
@@ -51,17 +52,17 @@ class SlurmExecutor:
             if plan.mark() == before:
                 raise ExecutorError(
                     f"the SLURM job {job} ended without building a shard{last_words(plan.path)}",
-                    "see `sacct -j` for it; the same command continues",
+                    "look at it with `sacct -j`, then run the same command again to continue",
                 )
 
 
 def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
     """The batch script of an array of workers; ``own`` are the user's options of sbatch.
 
-    There are at most as many workers as an array may have tasks here: each takes many shards.
+    The number of workers is limited to the largest array: each worker builds many shards.
     """
     last = min(tasks, largest_array()) - 1
-    # -P: a folder `pipelines` where the command was given is not ours.
+    # -P: a folder `pipelines` in the working directory is not ours.
     start = [sys.executable, "-P", "-m", "fv2es_prep.utils.private_modules"]
     worker = [*start, "pipelines.executors.worker", str(plan)]
     options = (f"array=0-{last}", "ntasks=1", "cpus-per-task=1", "requeue", _SIGNAL)
@@ -74,7 +75,7 @@ def script_of(plan: Path, tasks: int, own: Iterable[str] = ()) -> str:
 
 
 def _wait(job: str, progress: PlanProgress) -> None:
-    """Wait until the plan is done, or no task of the job is left."""
+    """Wait until the plan is done, or the job has no tasks left."""
     looked = time.monotonic()
     while not progress.update():
         if time.monotonic() > looked + _QUEUE_S:
@@ -85,7 +86,7 @@ def _wait(job: str, progress: PlanProgress) -> None:
 
 
 def last_words(plan: Path) -> str:
-    """What the workers of a plan said last, as the end of a sentence."""
+    """The last line that workers of a plan printed, as the end of a sentence."""
     try:
         lines = (plan / LOG).read_text("utf-8", "replace").split("\n")
     except OSError:

@@ -1,7 +1,7 @@
-"""The loop of a worker: claim the longest task left, build its shard, write its receipt.
+"""The loop of a worker: claim the longest remaining task, build its shard, write its receipt.
 
 ``python -m pipelines.executors.worker PLAN`` runs it, as the tasks of a SLURM array do. SIGTERM and
-SIGUSR1 stop it at the next utterance; what is done is kept.
+SIGUSR1 stop it at the next utterance; finished work is kept.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def work(
 ) -> int:
     """Build tasks of a plan until none is left, one stops the run, or the plan is removed.
 
-    ``progress`` is called whenever utterances are done, and ``stop`` is asked before each one. At
-    most ``most`` tasks are built.
+    ``progress`` is called when utterances are done, and ``stop`` before each utterance. Builds at
+    most ``most`` tasks.
 
     Returns:
-        The number of shards that were finished, or begun and kept.
+        The number of shards that were finished, or partly built and kept.
 
     Raises:
         OutputError: the plan's directory cannot be written.
-        ExecutorError: this process has other code than the plan was made with.
+        ExecutorError: this process has other code than the planning process.
     """
     with contextlib.suppress(FileNotFoundError):
         check_code(plan.contents.code)
@@ -60,7 +60,7 @@ def work(
                     result = _result(plan, name, claim, progress, stop)
                 except Interrupted as stopped:
                     return built + stopped.kept
-                # Where the plan is gone, or another worker has the task, nobody needs it.
+                # If the plan is removed or another worker has the task, the result is not needed.
                 if result is None:
                     return built
                 plan.put(name, result)
@@ -76,13 +76,13 @@ def work(
 def _result(
     plan: PlanDirectory, name: str, claim: Claim, progress: Callable[[], object], stop: Stop
 ) -> ShardReceipt | Exception | None:
-    """Build the shard apart, and put it in its place if the claim still holds.
+    """Build the shard in `building/`, and move it into place if the claim still holds.
 
     Raises:
-        Interrupted: ``stop`` said so.
+        Interrupted: ``stop`` returned True.
     """
     task = plan.task(name)
-    # Named by the claim's nonce: an orphan of an earlier run may still build the same task.
+    # Named by the claim's nonce, since an orphan of an earlier run may build the same task.
     apart = plan.path / "building" / claim.record.name
     done = 0
 
@@ -109,7 +109,7 @@ def _result(
             (apart / task.path.name).replace(left)
             stopped.kept = True
         raise
-    except Exception as error:  # noqa: BLE001  # handed on: the run lists it and goes on
+    except Exception as error:  # noqa: BLE001  # a result: the run lists it and goes on
         return error if claim.held else None
     finally:
         shutil.rmtree(apart, ignore_errors=True)
@@ -127,9 +127,9 @@ def _build(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the loop on the plan at a path, whose parts may be mapped; the exit status.
+    """Run the loop on the plan at a path, with optional path maps; return the exit status.
 
-    After SIGUSR1, which SLURM sends before the time is over, the task of the array is requeued.
+    After SIGUSR1, which SLURM sends before the end of its time, the array task is requeued.
     """
     parser = argparse.ArgumentParser(prog="python -m pipelines.executors.worker")
     parser.add_argument("plan", type=Path)
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def stop(number: int, _: object) -> None:
         if came:
-            # The second one: at once.
+            # A second signal ends the process at once.
             sys.exit(128 + number)
         came.append(number)
 
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         plan = PlanDirectory(given.plan, PathMap.of(given.path_map))
         built = work(plan, stop=lambda: bool(came))
-        # One that has built nothing would be requeued for ever.
+        # Requeue only after some work: a task that builds nothing would be requeued for ever.
         if built and came == [signal.SIGUSR1]:
             _requeue(os.environ)
     except Fv2esError as error:
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _requeue(environment: Mapping[str, str]) -> None:
-    """Put this task of an array back into the queue."""
+    """Requeue this array task."""
     job, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     if job and task:
         slurm("scontrol", "requeue", f"{job}_{task}")

@@ -161,7 +161,9 @@ def test_what_does_not_fit_is_refused_in_one_sentence(plain, encoder, tmp_path):
         f"text:b={bert}", "--set", "encoders.text-c.layer=1"
     )
     assert "the stage text-b has no encoder" in refused("text-b")
-    assert "shards are not changed on tcp://host:1" in refused("mfcc", "--executor", "tcp://host:1")
+    assert "the executor tcp://host:1 cannot change shards" in refused(
+        "mfcc", "--executor", "tcp://host:1"
+    )
     # Code, pickles and missing weights are refused before anything is loaded.
     hostile = tmp_path / "hostile"
     shutil.copytree(bert, hostile)

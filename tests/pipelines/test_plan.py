@@ -188,6 +188,6 @@ def test_a_dry_run_needs_no_tokenizer_and_tells_what_the_scan_left_out(
     left_out = described["left_out"]
     assert left_out["label_not_chosen"] > 0
     assert sum(left_out.values()) == described["dropped_by_scan"]
-    why = "the tokenizer nobody/no-tokenizer is not here: tokens count as changed"
+    why = "the tokenizer nobody/no-tokenizer is not on this machine, so tokens count as changed"
     assert why in described["why"]
     assert not any("vocabulary" in reason for reason in described["why"])

@@ -302,7 +302,7 @@ def test_only_what_earlier_shards_hold_is_hashed_while_planning(
     dry = plan_corpus(options, dry_run=True)
     assert asked == []
     (why,) = describe(dry, 1)["why"]
-    assert "1 recording(s) have to be hashed first" in why
+    assert "the files of 1 recording(s) must be hashed" in why
     assert len(dry.todo) == 1
     assert plan_corpus(options).todo == []
     assert sorted(asked) == ["Ses02F_impro01.avi", "Ses02F_impro01.wav"]

@@ -153,7 +153,7 @@ def test_only_slurm_can_be_submitted(corpus, text_model, tmp_path, options_for) 
     options = options_for(corpus, tmp_path / "out", text_model)
     plan = plan_corpus(options)
     for function in (submit_run, scripts):
-        with pytest.raises(UsageError, match="need SLURM, and the executor is local"):
+        with pytest.raises(UsageError, match="need SLURM, but the executor is local"):
             function(plan, options)
 
 
@@ -179,7 +179,7 @@ def test_scripts_are_printed_of_a_plan_that_any_worker_can_build(
     work(running_plan(out))
     summary, _ = finish_run(out)
     assert summary.complete and hashes(out) == hashes(prepared)
-    with pytest.raises(ShardError, match="no plan of a run"):
+    with pytest.raises(ShardError, match="has no plan"):
         finish_run(out)
 
 
