@@ -77,6 +77,7 @@ class _Commands(Group):
 
 app = App(
     cls=_Commands,
+    epilog="Environment variables: fv2es config env",
     help="Turn raw emotion-video corpora into training shards, and into a trained, measured model.",
 )
 app.add_typer(prep, name="prep")

@@ -27,6 +27,7 @@ from fv2es_prep.shards.verify.finding import CODES
 from fv2es_prep.stages.base import Column
 from fv2es_prep.stages.registry import STAGES, load_stage
 from fv2es_prep.utils.configuration import toml_value
+from fv2es_prep.utils.environment import VARIABLES
 from fv2es_prep.utils.fields import fields_of
 from fv2es_train.config import TrainConfig
 from fv2es_train.predict.request import PredictConfig
@@ -52,8 +53,7 @@ Results go to stdout, everything else to stderr. `--json` prints one JSON object
 | 2 | wrong usage: an option, a path or a corpus that is not as expected |
 | 130, 143 | interrupted from the keyboard; `fv2es prep` stopped by SIGTERM |
 
-The environment variable `FV2ES_FFMPEG` names the ffmpeg to run (5.1 or newer); unset, it is the one
-that came with the package.
+[Environment variables](configuration.md#environment-variables) change what the commands do.
 """
 
 
@@ -185,6 +185,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def environment_table() -> str:
+    """The environment variables."""
+    return _table(("variable", "meaning"), ((f"`{n}`", text) for n, text in VARIABLES.items()))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "columns": lambda: columns_table(columns_of(PrepSettings())),
     "compact-columns": lambda: columns_table(compact_columns()),
@@ -194,6 +199,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drop-reasons": reasons_table,
     "finding-codes": codes_table,
     "suspect-kinds": suspects_table,
+    "environment": environment_table,
     "prep-fields": lambda: fields_table(PrepConfig, preset_values("iemocap", {})),
     "published-options": options_table,
     "train-fields": lambda: fields_table(TrainConfig, preset_of({})),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.command_line import fv2es, refused
+from tests.command_line import ROOT, fv2es, refused
 from tests.docs.test_docs import COMMANDS, LEAVES
 
 MOST_WITHOUT_PANELS = 11
@@ -88,3 +89,30 @@ def test_a_group_alone_prints_its_help_and_exits_with_status_2(words: str) -> No
     result = fv2es(*words.split())
     assert (result.returncode, result.stdout) == (2, "")
     assert "Usage: fv2es" in result.stderr
+
+
+def test_every_environment_variable_is_listed() -> None:
+    parts = ("fv2es_prep", "fv2es_train", "fv2es_recipe", "pipelines")
+    files = [ROOT / "cli.py", ROOT / "fv2es.py"]
+    files += [path for part in parts for path in (ROOT / part).rglob("*.py")]
+    named = {
+        name
+        for path in files
+        for name in re.findall(r"(?<![\w])FV2ES_[A-Z_]+", path.read_text("utf-8"))
+    }
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
+    listed = json.loads(fv2es("config", "env", "--json", FV2ES_TOKEN="secret").stdout)
+    assert named and [name for name in named if name not in listed or name not in page] == []
+    assert listed["FV2ES_TOKEN"] == "(set)"
+
+
+def test_no_color_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fv2es_prep.utils import console
+
+    said: list[object] = []
+    monkeypatch.setattr(console.typer, "secho", lambda _, fg, err: said.append((fg, err)))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console.complain("wrong", "do it right")
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.complain("wrong")
+    assert said == [("red", True), ("cyan", True), (None, True)]

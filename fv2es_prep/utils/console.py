@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +22,15 @@ def print_json(value: Any) -> None:
 
 def say(line: str) -> None:
     """Print a message on stderr."""
-    typer.secho(line, fg="cyan", err=True)
+    _print(line, "cyan")
 
 
 def complain(sentence: str, hint: str = "") -> None:
     """Print an error on stderr, and under it what to do."""
-    typer.secho(f"error: {sentence}", fg="red", err=True)
+    _print(f"error: {sentence}", "red")
     if hint:
-        typer.secho(f"hint: {hint}", fg="cyan", err=True)
+        _print(f"hint: {hint}", "cyan")
+
+
+def _print(line: str, colour: str) -> None:
+    typer.secho(line, fg=None if os.environ.get("NO_COLOR") else colour, err=True)

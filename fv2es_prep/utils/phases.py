@@ -11,8 +11,10 @@ from typing import Protocol
 
 import typer
 
+from fv2es_prep.utils.units import duration
+
 Report = Callable[[int], None]
-_LINE_EVERY_S = 10.0
+_LINE_EVERY_S, _SELDOM_S = 10.0, 30.0
 # A shorter phase prints no line.
 _SHORT_S = 1.0
 
@@ -88,36 +90,30 @@ def phases() -> Iterator[Phase]:
 
 @contextmanager
 def _plain(name: str, total: int | None = None, unit: str = "") -> Iterator[Report]:
-    """A phase as plain lines, at most one every ten seconds and one at its end."""
-    counted, printed, title = _Counted(total, unit), time.monotonic(), f"{name}: " if name else ""
+    """A phase as plain lines: one after a second, then every 10 to 30 s, and one at its end."""
+    counted, title = _Counted(total, unit), f"{name}: " if name else ""
+    ended = threading.Event()
 
     def report(done: int) -> None:
-        nonlocal printed
         counted.done += done
-        if time.monotonic() - printed >= _LINE_EVERY_S:
-            printed = time.monotonic()
-            typer.echo(f"{title}{counted}, {counted.left_s:.0f} s left", err=True)
-
-    if total is not None:
-        yield report
-        if counted.seconds >= _SHORT_S and total:
-            typer.echo(f"{title}{counted}, {counted.seconds:.0f} s", err=True)
-        return
-    ended = threading.Event()
 
     def tell() -> None:
         wait_s = _SHORT_S
         while not ended.wait(wait_s):
-            typer.echo(f"{title}{counted.seconds:.0f} s", err=True)
-            wait_s = _LINE_EVERY_S
+            typer.echo(f"{title}{counted.line()}", err=True)
+            wait_s = _LINE_EVERY_S if wait_s < _LINE_EVERY_S else min(1.5 * wait_s, _SELDOM_S)
 
     teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    if total != 0:
+        teller.start()
     try:
         yield report
     finally:
         ended.set()
-        teller.join()
+        if total != 0:
+            teller.join()
+    if total and counted.seconds >= _SHORT_S:
+        typer.echo(f"{title}{counted}, {duration(counted.seconds)}", err=True)
 
 
 class _Counted:
@@ -137,6 +133,16 @@ class _Counted:
     def left_s(self) -> float:
         """Estimated seconds until all units are done."""
         return (self._total - self.done) * self.seconds / max(self.done, 1)
+
+    def line(self) -> str:
+        """How far it is and how long it will take, as far as that is known."""
+        if not self._total:
+            return duration(self.seconds)
+        if not self.done:
+            return f"0/{self._total} {self._unit}, {duration(self.seconds)}"
+        if self.done >= self._total:
+            return f"{self}, finishing"
+        return f"{self}, about {duration(self.left_s)} left"
 
     def __str__(self) -> str:
         rate = self.done / self.seconds

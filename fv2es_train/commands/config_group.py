@@ -14,6 +14,7 @@ import typer
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.configuration import differences, flat_values, flatten, read_toml, toml_value
 from fv2es_prep.utils.console import Json, print_json
+from fv2es_prep.utils.tables import Table, shown
 from fv2es_prep.utils.typer_app import App
 from fv2es_train.commands.bench import bench
 from fv2es_train.commands.predict import predict
@@ -40,6 +41,18 @@ def diff(left: _Place, right: _Place, as_json: Json = False) -> None:
         return
     for path, pair in found.items():
         typer.echo(f"{path:24} " + "  ".join(f"{value or '-':>16}" for value in pair))
+
+
+@config.command(epilog="Example: fv2es config env")
+def env(as_json: Json = False) -> None:
+    """List the environment variables that fv2es reads, with their values."""
+    from fv2es_prep.utils.environment import values
+
+    rows = list(values())
+    if as_json:
+        print_json({name: None if value == "-" else value for name, value, _ in rows})
+    else:
+        typer.echo(shown([Table(["variable", "value", "meaning"], rows)]))
 
 
 def values_at(place: Path) -> dict[str, str | None]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
+
+from fv2es_prep.utils.units import duration
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 # Seconds between two lines within an epoch.
-_EVERY_S = 60.0
+_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Step:
     def __str__(self) -> str:
         return (
             f"batch {self.batch}/{self.batches}  loss {self.loss:.4f}  "
-            f"{self.utterances_per_s:.1f} utterances/s  {_clock(self.left_s)} left"
+            f"{self.utterances_per_s:.1f} utterances/s{_left(self.left_s)}"
         )
 
 
@@ -130,10 +131,11 @@ def epoch_line(record: dict[str, Any], left_s: float) -> str:
     return (
         f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, "
         f"valid loss {record['valid_loss']:.4f}, valid f1_binary {shown}, "
-        f"{record['seconds']:.1f} s, {record['utterances_per_s']:.1f} utterances/s, "
-        f"{_clock(left_s)} left{best}"
+        f"{record['seconds']:.1f} s, {record['utterances_per_s']:.1f} utterances/s"
+        f"{_left(left_s)}{best}"
     )
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+def _left(seconds: float) -> str:
+    """What is left, with a comma before it; nothing at the end."""
+    return f", about {duration(seconds)} left" if seconds >= 1 else ""

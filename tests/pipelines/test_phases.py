@@ -27,13 +27,17 @@ def test_a_long_phase_leaves_lines_and_a_short_one_none(monkeypatch, capsys):
             time.sleep(0.07)
         assert capsys.readouterr().err.startswith("of unknown length: 0 s\nof unknown length: 0 s")
         with phase("hash", 4, "recordings") as report:
-            for _ in range(4):
-                report(1)
             time.sleep(0.03)
-            report(0)
+            report(1)
+            time.sleep(0.03)
+            report(3)
+            time.sleep(0.03)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(",")[0] for line in lines] == ["hash: 4/4 recordings"] * 2
-    assert lines[0].endswith("/s, 0 s left")
+    assert lines[0] == "hash: 0/4 recordings, 0 s"
+    assert [line for line in lines if "1/4" in line and line.endswith("about 0 s left")]
+    # What is done is not said to take 0 s more.
+    assert {line.rpartition(", ")[2] for line in lines if "4/4" in line} == {"finishing", "0 s"}
+    assert lines[-1].endswith("/s, 0 s")
 
 
 def test_a_phase_that_fails_ends_its_lines(monkeypatch, capsys):

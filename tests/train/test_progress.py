@@ -27,7 +27,7 @@ def test_progress_is_lines_where_there_is_no_terminal(corpus: Corpus, tmp_path: 
     lines = stream.getvalue().splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     assert "valid f1_binary" in lines[0] and "utterances/s" in lines[0]
-    assert "0:00:00 left" in lines[1]
+    assert " left" not in lines[1]
 
 
 def test_a_long_epoch_says_now_and_then_where_it_is() -> None:
@@ -35,7 +35,7 @@ def test_a_long_epoch_says_now_and_then_where_it_is() -> None:
     Lines(stream).step(STEP)
     assert stream.getvalue() == ""
     Lines(stream, every_s=0).step(STEP)
-    said = "epoch 1/2  batch 3/4  loss 0.5000  12.2 utterances/s  1:01:01 left\n"
+    said = "epoch 1/2  batch 3/4  loss 0.5000  12.2 utterances/s, about 61 min left\n"
     assert stream.getvalue() == said
 
 
@@ -51,4 +51,4 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     bar.epoch(RECORD, 60)
     bar.close()
     assert "epoch 1: train loss" in stream.getvalue()
-    assert "0:01:00 left" in stream.getvalue()
+    assert "about 60 s left" in stream.getvalue()
