@@ -11,6 +11,7 @@ import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json, say
+from fv2es_prep.utils.near import meant
 
 Sets = Annotated[
     list[str] | None,
@@ -42,7 +43,7 @@ def run(
 
     for word in only or ():
         if word not in STEPS:
-            raise UsageError(f"unknown step {word!r}", f"choose from {', '.join(STEPS)}")
+            raise UsageError(f"unknown step {word!r}", meant(word, STEPS))
     found = read_recipe(recipe, sets or ())
     chosen = [step for step in STEPS if step in (only or STEPS)]
     if dry_run:

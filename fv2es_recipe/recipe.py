@@ -13,6 +13,7 @@ from fv2es_prep.errors import SettingsError, UsageError
 from fv2es_prep.splits.recipes import ALL, SHARES, Rule
 from fv2es_prep.utils.configuration import given_values, resolve
 from fv2es_prep.utils.files import refuse_url
+from fv2es_prep.utils.near import meant
 from fv2es_train.bench.bench_config import BenchConfig, rows_of
 from fv2es_train.bench.protocol import preset_of, read_protocol
 from pipelines.config import PrepConfig, prep_config
@@ -197,7 +198,7 @@ def _bench(
         given[option if option in _TRAIN else f"train.{option}"] = value
     for option, value in sections["eval"].items():
         if option not in _EVAL:
-            raise SettingsError(f"unknown option eval.{option}", f"choose from {', '.join(_EVAL)}")
+            raise SettingsError(f"unknown option eval.{option}", meant(option, _EVAL))
         given[option] = value
     protocol = given.get("protocol")
     if not (protocol and read_protocol(protocol).split.recipe):

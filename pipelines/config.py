@@ -30,6 +30,7 @@ from fv2es_prep.corpora.base import NoOptions
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.configuration import resolve
 from fv2es_prep.utils.fields import fields_of
+from fv2es_prep.utils.near import meant
 
 T = TypeVar("T")
 OURS = "ours"
@@ -232,7 +233,7 @@ def preset_values(corpus: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if preset not in (OURS, *chosen.presets):
         raise UsageError(
             f"unknown preset {preset!r} of {corpus}",
-            f"choose from {', '.join((OURS, *chosen.presets))}",
+            meant(preset, (OURS, *chosen.presets)),
         )
     compact = fields_of(PrepConfig)["compact"].convert(given.get("compact", False))
     sections: dict[str, Any] = {"corpus": chosen.options} | (

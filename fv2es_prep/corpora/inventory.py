@@ -65,7 +65,7 @@ class LabelChoice:
         for name in (*self.classes, *self.merge):
             if self.known is not None and name not in has:
                 near = difflib.get_close_matches(name, has, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "choose from these"
+                hint = f"did you mean {near[0]}?" if near else "choose from these"
                 classes = ", ".join(has)
                 raise SettingsError(f"no class {name!r}: the classes are {classes}", hint)
 

@@ -113,7 +113,7 @@ def _check_columns(rows: TableRows, ratings: Sequence[str]) -> None:
     for name in rows.columns:
         meant = _MEANT.get(name.casefold(), name.casefold())
         if name not in COLUMNS and meant in COLUMNS and meant not in rows.columns:
-            raise _columns_error(rows, f"a column {name!r}; did you mean {meant!r}?")
+            raise _columns_error(rows, f"a column {name!r}; did you mean {meant}?")
     if not any(name in rows.columns for name in _MODALITIES):
         raise _columns_error(rows, "none of the columns video, audio and text")
     for name in ratings:

@@ -25,6 +25,7 @@ from fv2es_prep.splits.shared import (
     sharing_values,
 )
 from fv2es_prep.splits.transcripts import Transcripts
+from fv2es_prep.utils.near import meant
 
 # Kind -> what an utterance of one subset shares with an utterance of another.
 KINDS = {
@@ -181,7 +182,7 @@ def parse_limits(texts: Iterable[str]) -> list[Limit]:
     for text in texts:
         kind, _, most = text.partition("=")
         if kind not in KINDS:
-            raise SplitError(f"unknown kind {kind!r}", f"choose from {', '.join(KINDS)}")
+            raise SplitError(f"unknown kind {kind!r}", meant(kind, KINDS))
         if not re.fullmatch(r"(\d+\.?\d*|\.\d+)%?", most):
             raise SplitError(f"invalid limit {text!r}", f"write {kind}=0, or {kind}=1%")
         limits.append(Limit(kind, float(most.removesuffix("%")), most.endswith("%")))

@@ -15,6 +15,7 @@ from fv2es_prep.config import digest_of
 from fv2es_prep.errors import SplitError
 from fv2es_prep.shards.catalogue import Catalogue
 from fv2es_prep.utils.files import read_regular, whole_file
+from fv2es_prep.utils.near import meant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Split:
             SplitError: the subset is unknown.
         """
         if subset not in SUBSETS:
-            raise SplitError(f"unknown subset {subset!r}", f"choose from {', '.join(SUBSETS)}")
+            raise SplitError(f"unknown subset {subset!r}", meant(subset, SUBSETS))
         ids: tuple[str, ...] = getattr(self, subset)
         return ids
 

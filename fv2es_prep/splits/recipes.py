@@ -17,6 +17,7 @@ from fv2es_prep.shards.catalogue import Catalogue, Names, names_of
 from fv2es_prep.splits import stratify
 from fv2es_prep.splits.manifest import SUBSETS, Split, few, repeats, split_of_rows
 from fv2es_prep.utils.files import why_unreadable
+from fv2es_prep.utils.near import meant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Rule:
         recipe, folds, shares = self.recipe, self.folds, self.shares
         named = recipe in ("session", "speaker")
         if recipe not in RECIPES:
-            raise SplitError(f"unknown recipe {recipe!r}", f"choose from {', '.join(RECIPES)}")
+            raise SplitError(f"unknown recipe {recipe!r}", meant(recipe, RECIPES))
         if len(shares) != len(SUBSETS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
             raise SplitError(
                 f"invalid shares {shares}", "pass three numbers that sum to 1: 0.7,0.1,0.2"
@@ -123,7 +124,11 @@ def _group_names(table: Catalogue, column: str) -> Names:
     if column not in _COLUMNS:
         raise SplitError(
             f"unknown group column {column!r}",
-            f"choose from {', '.join(_COLUMNS)}, or pass a CSV file with --groups",
+            meant(
+                column,
+                _COLUMNS,
+                f"choose from {', '.join(_COLUMNS)}, or pass a CSV file with --groups",
+            ),
         )
     found: Names = getattr(table, _COLUMNS[column])
     if unknown := int((~found.known).sum()):
@@ -222,7 +227,10 @@ def _place(rule: Rule, values: Sequence[str]) -> int:
     for place, value in enumerate(values):
         if rule.test in (value, value.removeprefix("Session")):
             return place
-    raise SplitError(f"unknown {rule.recipe} {rule.test!r}", f"choose from {few(values, 20)}")
+    raise SplitError(
+        f"unknown {rule.recipe} {rule.test!r}",
+        meant(str(rule.test), values, f"choose from {few(values, 20)}"),
+    )
 
 
 def _folds(

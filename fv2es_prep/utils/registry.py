@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.near import meant
 
 Entry = TypeVar("Entry")
 
@@ -46,7 +47,7 @@ class Registry(Generic[Entry]):
         if name not in self._points:
             raise UsageError(
                 f"unknown {self.noun} {name!r}",
-                f"choose from {', '.join(self.names())}, or install the package that provides it",
+                meant(name, self.names()) + "; or install the package that provides it",
             )
         try:
             entry: Entry = self._points[name].load()

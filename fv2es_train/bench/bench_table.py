@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.near import meant
 from fv2es_train.evaluation.measurement import (
     Bootstrap,
     described,
@@ -156,7 +157,7 @@ def _chosen(asked: Sequence[str], found: Sequence[_Scores]) -> tuple[str, ...]:
     if unknown := [name for name in asked if found and name not in known]:
         raise UsageError(
             f"the metric {unknown[0]!r} is unknown or undefined for a row",
-            f"choose from {', '.join(name for name in known if name in found[0].draws)}",
+            meant(unknown[0], [name for name in known if name in found[0].draws]),
         )
     usual = _SINGLE + "accuracy"
     return tuple(asked) or ((usual,) if usual in known else tuple(known[:1]))

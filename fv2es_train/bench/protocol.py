@@ -13,6 +13,7 @@ import msgspec
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.configuration import flatten, read_toml, settle
+from fv2es_prep.utils.near import meant
 from fv2es_train.bench.bench_config import BenchConfig
 
 MEAN = "mean"
@@ -94,7 +95,8 @@ def read_protocol(name: str) -> Protocol:
     known = protocols()
     if name not in known and not name.endswith(".toml"):
         raise UsageError(
-            f"unknown protocol {name!r}", f"choose from {', '.join(known)}, or pass FILE.toml"
+            f"unknown protocol {name!r}",
+            meant(name, known) + "; or pass FILE.toml",
         )
     path = known.get(name, Path(name))
     try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fv2es_prep.config import MODALITY_NAMES
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.near import meant
 from fv2es_train.evaluation.vectorized_metrics import VectorizedMetrics, plain
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _ROWS = 256
 def check_by(by: str | None) -> None:
     """Raise `UsageError` if the grouping is unknown."""
     if by is not None and by not in BY:
-        raise UsageError(f"unknown grouping {by!r}", f"choose from {', '.join(BY)}")
+        raise UsageError(f"unknown grouping {by!r}", meant(by, BY))
 
 
 def group_names(by: str, metadata: Metadata) -> list[str]:

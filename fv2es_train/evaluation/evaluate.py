@@ -14,6 +14,7 @@ import torch
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.splits import SUBSETS, read_split
+from fv2es_prep.utils.near import meant
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.votes import rater_shares
 from fv2es_train.evaluation.agreement import agreement, measure_shares
@@ -123,7 +124,7 @@ def open_run(
 ) -> Opened:
     """Load the best checkpoint of a run and open a subset for it; see `evaluate`."""
     if subset not in SUBSETS:
-        raise UsageError(f"unknown subset {subset!r}", f"choose from {', '.join(SUBSETS)}")
+        raise UsageError(f"unknown subset {subset!r}", meant(subset, SUBSETS))
     place = choose_device(device)
     checkpoint = load_checkpoint(run, device=place)
     manifest = read_split(Path(split))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.near import meant
 from fv2es_train.evaluation.metrics import (
     SINGLE_METRICS,
     label_sets,
@@ -100,9 +101,7 @@ class Bootstrap:
 
     def __post_init__(self) -> None:
         if self.by not in UNITS:
-            raise UsageError(
-                f"unknown bootstrap unit {self.by!r}", f"choose from {', '.join(UNITS)}"
-            )
+            raise UsageError(f"unknown bootstrap unit {self.by!r}", meant(self.by, UNITS))
         if self.resamples < 0:
             raise UsageError(f"resamples is {self.resamples}, expected 0 or more")
 

@@ -13,7 +13,6 @@ from fv2es_prep.utils.console import Json
 from fv2es_prep.utils.flags import Flag, Given, options_of
 from fv2es_prep.utils.phases import Report, progress
 from pipelines.commands.common import DryRun, output
-from pipelines.commands.plan_text import plan_text
 from pipelines.config import AddConfig, add_config_type, section_of
 from pipelines.signals import stoppable
 
@@ -109,6 +108,7 @@ def _print_plan(config: AddConfig, as_json: bool) -> None:
     from fv2es_prep.shards.index import read_index
     from fv2es_prep.shards.tools.restage import settings_with
     from fv2es_prep.shards.tools.restage_trial import Trial, try_stages
+    from pipelines.commands.plan_text import plan_text
     from pipelines.executors.base import executor_of
     from pipelines.executors.shard_tasks import spread_over
 

@@ -19,6 +19,7 @@ from pipelines.run import run
 def test_a_long_phase_leaves_lines_and_a_short_one_none(monkeypatch, capsys):
     monkeypatch.setattr(phases, "_SHORT_S", 0.02)
     monkeypatch.setattr(phases, "_LINE_EVERY_S", 0.02)
+    monkeypatch.setattr(phases, "_SELDOM_S", 0.02)
     with phases.phases() as phase:
         with phase("short"), phase("nothing to do", 0, "recordings"):
             pass
@@ -31,7 +32,7 @@ def test_a_long_phase_leaves_lines_and_a_short_one_none(monkeypatch, capsys):
             report(1)
             time.sleep(0.03)
             report(3)
-            time.sleep(0.03)
+            time.sleep(0.05)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "hash: 0/4 recordings, 0 s"
     assert [line for line in lines if "1/4" in line and line.endswith("about 0 s left")]

@@ -45,3 +45,11 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown thing 'other'") as caught:
         registry().load("other")
     assert "inner" in caught.value.hint
+
+
+def test_the_hint_for_an_unknown_name_is_the_nearest_one():
+    from fv2es_prep.stages.registry import STAGES
+
+    with pytest.raises(UsageError) as error:
+        STAGES.load("face")
+    assert error.value.hint.startswith("did you mean faces?")

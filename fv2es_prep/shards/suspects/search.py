@@ -15,6 +15,7 @@ from fv2es_prep.shards.suspects.identity import other_faces
 from fv2es_prep.shards.suspects.labels import doubtful_labels
 from fv2es_prep.shards.suspects.suspect import KINDS, Suspect
 from fv2es_prep.shards.suspects.traits import Traits, read_traits
+from fv2es_prep.utils.near import meant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ def find_suspects(
 def refuse_unknown(kinds: Collection[str]) -> None:
     """Raise UsageError if a kind is unknown."""
     if unknown := sorted({*kinds} - {*KINDS}):
-        raise UsageError(f"unknown kind {unknown[0]!r}", f"choose from {', '.join(KINDS)}")
+        raise UsageError(f"unknown kind {unknown[0]!r}", meant(unknown[0], KINDS))
 
 
 def in_order_of_kinds(suspects: Iterable[Suspect]) -> list[Suspect]:

@@ -21,6 +21,7 @@ from fv2es_prep.stages.registry import ENCODER_INPUTS, is_encoder
 from fv2es_prep.utils.configuration import resolve
 from fv2es_prep.utils.files import sha256_of
 from fv2es_prep.utils.hub import is_local
+from fv2es_prep.utils.near import meant
 from fv2es_prep.utils.pretrained import refuse_absurd
 
 ARCHITECTURES = {
@@ -64,9 +65,7 @@ def split_stages(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]
 
 def _named(kind: str, rest: str) -> tuple[str, str]:
     if kind not in ENCODER_INPUTS:
-        raise UsageError(
-            f"unknown kind of encoder {kind!r}", f"choose from {', '.join(ENCODER_INPUTS)}"
-        )
+        raise UsageError(f"unknown kind of encoder {kind!r}", meant(kind, ENCODER_INPUTS))
     alias, equals, source = rest.partition("=")
     if not equals or not re.fullmatch(r"[\w-]+", alias) or Path(rest).is_dir():
         source = rest
