@@ -13,7 +13,7 @@ from fv2es_prep.errors import UsageError
 if TYPE_CHECKING:
     from fv2es_train.data.batches import Batch
     from fv2es_train.data.dataset import ShardDataset
-    from fv2es_train.models.branches import Branch
+    from fv2es_train.models.branches import Branch, BranchInput
     from fv2es_train.models.families import ModelConfig
     from fv2es_train.models.text_encoder import TextEncoder
 
@@ -111,6 +111,13 @@ class EmotionModel(nn.Module):
         """The network of each modality, from one utterance to logits, for export.
 
         Empty for a network that cannot be exported.
+        """
+        return {}
+
+    def picture_encoders(self) -> dict[str, BranchInput]:
+        """Attribute -> input of the encoders whose rows do not depend on each other.
+
+        Prediction may replace them by others that give the same vectors.
         """
         return {}
 

@@ -137,6 +137,13 @@ class FV2ES(EmotionModel):
             found[m] = Branch(self._parts_of(m), runs[m], given, given.name)
         return found
 
+    def picture_encoders(self) -> dict[str, BranchInput]:
+        """See `EmotionModel`: of faces, and of mel chunks."""
+        inputs = _inputs(self.config, None)
+        letters = [m for m in self.modalities if m != "t"]
+        names = {_ENCODERS[m]: inputs[m] for m in letters}
+        return {n: i for n, i in names.items() if not isinstance(getattr(self, n), SoundEncoder)}
+
     def for_inference(self) -> FV2ES:
         """A copy in eval mode with fused RepVGG blocks; it shares all other weights."""
         return fused(self)
@@ -224,6 +231,8 @@ def _inputs(config: FV2ESConfig, longest: int | None) -> dict[str, BranchInput]:
 
 def _nothing(encoder: nn.Module, rows: int, width: int) -> Tensor:
     """Zeros for an encoder without input, but in the graph: DDP expects all parameters."""
+    if not torch.is_grad_enabled():
+        return torch.zeros(rows, width, device=next(encoder.parameters(), torch.empty(0)).device)
     none = 0 * torch.stack([parameter.sum() for parameter in encoder.parameters()]).sum()
     return none.expand(rows, width)
 

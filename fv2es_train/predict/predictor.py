@@ -39,7 +39,7 @@ from fv2es_train.predict.outputs import (
 )
 from fv2es_train.predict.rating_scales import rating_scales
 from fv2es_train.predict.recognisers import load_recogniser
-from fv2es_train.predict.request import Request, Span
+from fv2es_train.predict.request import Engine, Request, Span
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.predict.spans import find_spans
 from fv2es_train.predict.utterances import (
@@ -73,6 +73,8 @@ class Predictor:
         media: limits of decoding; None for the checkpoint's. They do not change any prediction.
         familiarity: what the run was trained on; None decides whatever the input is.
         encoders: stage -> directory or hub name of its encoder, see `find_encoders`.
+        engine: library that runs the encoders, for a fused model; see `engines.use_engine`.
+        at_once: see there.
 
     Attributes:
         settings: settings of the stages, with these limits.
@@ -93,6 +95,8 @@ class Predictor:
         media: MediaSettings | None = None,
         familiarity: Familiarity | None = None,
         encoders: Mapping[str, str] = {},
+        engine: Engine = "torch",
+        at_once: bool = False,
     ) -> None:
         model = checkpoint.model
         limits = media or checkpoint.settings.media
@@ -104,7 +108,7 @@ class Predictor:
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.ratings = rating_scales(model.config)
         self.recogniser = recogniser if TEXT in self.modalities else None
-        self.scorer, self.familiarity = Scorer(checkpoint, fuse), familiarity
+        self.scorer, self.familiarity = Scorer(checkpoint, fuse, engine, at_once), familiarity
         shared = (tokenizer or settings.text.tokenizer, self.classes, "cpu", (*encoders.items(),))
         self.stages = StageContext(settings, *shared)
         track = replace(settings, faces=replace(settings.faces, select="track"))
@@ -121,11 +125,14 @@ class Predictor:
         which: str = "best",
         media: MediaSettings | None = None,
         encoders: Sequence[str] = (),
+        engine: Engine = "auto",
+        at_once: bool = False,
     ) -> Self:
         """Load a run. The face detector, tokenizer, encoders and speech detector load on first use.
 
         ``asr`` names a recogniser for `recognisers.load_recogniser`; ``which`` is the checkpoint,
-        ``best`` or ``last``; ``encoders`` are places of moved ones, see `find_encoders`; the others
+        ``best`` or ``last``; ``encoders`` are places of moved ones, see `find_encoders`;
+        ``engine`` and ``at_once`` are as for `engines.use_engine`, the others
         are as for `Predictor` and `inference.choose_device`.
 
         Raises:
@@ -139,7 +146,8 @@ class Predictor:
         known = read_familiarity(run)
         read = without_unread(checkpoint.settings, checkpoint.model.config)
         places = find_encoders(run, read, encoders)
-        return cls(checkpoint, tokenizer, recogniser, True, media, known, places)
+        given = (checkpoint, tokenizer, recogniser, True, media, known, places)
+        return cls(*given, engine, at_once)
 
     def warm(self) -> None:
         """Load all that a first video would load (ffmpeg apart) by scoring one second of noise.

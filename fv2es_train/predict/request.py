@@ -15,6 +15,7 @@ from typing import Literal, cast, get_args
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import Half, View
 
+Engine = Literal["auto", "torch", "openvino"]
 FaceChoice = Literal["track", "largest", "all"]
 Form = Literal["table", "json", "csv", "srt"]
 
@@ -70,6 +71,8 @@ class PredictConfig:
         plot: Write the timeline as PNG; a folder for several videos.
         video: Write an annotated video as MP4; a folder for several videos.
         device: Device: auto, cpu, cuda or cuda:N.
+        engine: Library that runs the encoders of faces and sound on a CPU: torch or openvino. auto
+            takes OpenVINO where it saves time: for the sound of fv2es, after 200 s of it.
         rules: how detected speech is cut.
     """
 
@@ -87,6 +90,7 @@ class PredictConfig:
     plot: Path | None = None
     video: Path | None = None
     device: str = "auto"
+    engine: Engine = "auto"
     rules: SpanRules = DEFAULT_RULES
 
 

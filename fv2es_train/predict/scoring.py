@@ -11,12 +11,14 @@ from torch import Tensor
 
 from fv2es_prep.errors import TrainError, UsageError
 from fv2es_train.models.families import collate_of
+from fv2es_train.predict.engines import use_engine
 from fv2es_train.predict.outputs import TEXT
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
     from fv2es_train.models.checkpoint import Checkpoint
     from fv2es_train.predict.outputs import UtterancePrediction
+    from fv2es_train.predict.request import Engine
 
 
 # Faces and audio chunks that a CPU encodes at a time: more are not faster and take more memory.
@@ -42,7 +44,13 @@ class Scorer:
         modalities: letters of the model's modalities, some of ``tva``, in the order of fusion.
     """
 
-    def __init__(self, checkpoint: Checkpoint, fuse: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        fuse: bool = True,
+        engine: Engine = "torch",
+        at_once: bool = False,
+    ) -> None:
         self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
         self.model.check_late_fusion()
         if checkpoint.train.ratings and checkpoint.train.rating_share == 1:
@@ -53,6 +61,8 @@ class Scorer:
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
             self.model.max_rows = _CPU_BATCH
+        if fuse:
+            use_engine(self.model, engine, self._device, at_once)
         self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
         config = checkpoint.model.config

@@ -84,6 +84,8 @@ def _load(config: ServeConfig) -> Predictor:
         config.asr,
         media=config.limits.media,
         encoders=config.encoders,
+        engine=config.engine,
+        at_once=True,
     )
     predictor.check_tokenizer()
     predictor.warm()

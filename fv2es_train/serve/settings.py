@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
+from fv2es_train.predict.request import Engine
 
 MIB = 1 << 20
 # Fewer bytes are no progress of a body; one without progress for so long can lose its room.
@@ -87,6 +88,8 @@ class ServeConfig:
         token: token that requests must send; None to accept every request.
         names: further host names of the server, such as a proxy's.
         device: device of the model.
+        engine: library that runs the encoders of faces and sound on a CPU: torch or openvino. auto
+            takes OpenVINO for the sound of fv2es.
         threads: torch threads of each worker; None for torch's default.
         workers: worker processes, each with its own model.
         tokenizer: directory or hub name of the tokenizer, if it was moved.
@@ -103,6 +106,7 @@ class ServeConfig:
     token: str | None = field(default=None, metadata={"derived": True})
     names: tuple[str, ...] = ()
     device: str = "auto"
+    engine: Engine = "auto"
     threads: int | None = None
     workers: int = 1
     tokenizer: str | None = None

@@ -26,8 +26,6 @@ from fv2es_train.predict.export.readme import readme_of
 from fv2es_train.predict.export.targets import TARGETS
 
 if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
     from fv2es_train.models.branches import Branch
     from fv2es_train.models.checkpoint import Checkpoint
     from fv2es_train.models.emotion_model import EmotionModel
@@ -39,8 +37,6 @@ METADATA = "metadata.json"
 # Largest difference of a logit between the exported network and PyTorch.
 MOST_DIFFERENCE = 1e-3
 _SETTINGS = {"t": "text", "a": "mel", "v": "faces"}
-# Rows of the input that traces a network; 0 and 1 would be taken for constants.
-_TRACED = 4
 
 
 @dataclass(frozen=True)
@@ -77,6 +73,7 @@ def export(
         OutputError: the directory cannot be written.
     """
     from fv2es_train.predict.export.examples import inputs_of
+    from fv2es_train.predict.export.tracing import traced
 
     chosen = TARGETS.load(target)
     refuse_url(out)
@@ -94,7 +91,7 @@ def export(
         difference = {}
         for letter, branch in branches.items():
             file = place / f"{MODALITY_NAMES[letter]}{chosen.suffix}"
-            chosen.write(_traced(branch), branch.given, file)
+            chosen.write(traced(branch, branch.given), branch.given, file)
             difference[letter] = _checked(chosen, branch, inputs, file)
         if "t" in branches and (tokenizer := tokenizer_of(run)):
             copy_tokenizer(tokenizer, place / TOKENIZER_DIR)
@@ -120,31 +117,6 @@ def _whole_directory(out: Path) -> Iterator[Path]:
         raise cannot_write(out, error) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _traced(branch: Branch) -> ExportedProgram:
-    import torch
-
-    given = branch.given
-    shape = [size if isinstance(size, int) else _TRACED for size in given.shape]
-    example = torch.zeros(shape, dtype=getattr(torch, given.dtype))
-    dim = torch.export.Dim(str(given.shape[given.dynamic]), max=given.limit)
-    shapes = ({given.dynamic: dim},)
-    with torch.no_grad(), _without_fast_path():
-        return torch.export.export(branch.eval(), (example,), dynamic_shapes=shapes, strict=False)
-
-
-@contextmanager
-def _without_fast_path() -> Iterator[None]:
-    """Attention as plain operators: no other runtime knows torch's fused layer."""
-    import torch
-
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _checked(target: ExportTarget, branch: Branch, inputs: Inputs, file: Path) -> float:

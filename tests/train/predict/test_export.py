@@ -20,6 +20,7 @@ from fv2es_train.models.families import build, collate_of, preset
 from fv2es_train.predict.export import export as exporting
 from fv2es_train.predict.export.export import MOST_DIFFERENCE, export
 from fv2es_train.predict.export.targets import TARGETS
+from fv2es_train.predict.export.tracing import traced
 from tests.command_line import fv2es
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
 
@@ -86,7 +87,7 @@ def test_each_sound_and_face_network_keeps_its_dynamic_axis(name: str) -> None:
         changes |= {"mel_dims": (16, 32, 64), "mel_heads": (1, 2, 4), "mel_depths": (1, 1, 1)}
     model = build(replace(preset(name).model, **changes), SETTINGS).for_inference()
     for branch in model.export_branches().values():
-        program = exporting._traced(branch).module()
+        program = traced(branch, branch.given).module()
         for size in (1, 2, 7):
             shape = [one if isinstance(one, int) else size for one in branch.given.shape]
             x = torch.rand(shape)

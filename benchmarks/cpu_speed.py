@@ -1,0 +1,180 @@
+"""What the networks of a prediction cost on a CPU: parts x engine and precision x batch.
+
+Run: python -m benchmarks.cpu_speed [--threads 2] [--int8]   (--int8 needs the package nncf)
+
+The weights are random: they cost as much as trained ones. All ways of a part are measured in turn,
+so that their ratios belong to the same minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fv2es_prep.config import PrepSettings
+from fv2es_train.models import text_encoder as texts
+from fv2es_train.models.branches import BranchInput
+from fv2es_train.models.families import build, preset
+from fv2es_train.predict.export.openvino_target import converted
+from fv2es_train.predict.export.tracing import traced
+
+_CLASSES = tuple("abcdef")
+_ROUNDS = 3
+_BATCHES = (1, 4, 16)
+# Seconds of an utterance that one row covers: a chunk, a face, an utterance of 5 s of text.
+_SECONDS = {"sound": 0.4, "faces": 0.5, "text": 5.0}
+_TOKENS, _VOCABULARY = 16, 30_000
+
+Ways = dict[str, Callable[[Tensor], Any]]
+
+
+def main() -> None:
+    """Print the tables of docs/performance.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--int8", action="store_true", help="quantize with NNCF as well")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    print("| part | way | " + " | ".join(f"{n} rows" for n in _BATCHES) + " | difference |")
+    for part, network, given in _parts():
+        ways, took = _ways_of(network, given, options)
+        for way, cells in _measure(part, ways, given).items():
+            print(f"| {part} | {way} | {cells} |", flush=True)
+        print(f"  {part}: conversion to OpenVINO takes {took:.1f} s", flush=True)
+    _whole()
+
+
+def _parts() -> list[tuple[str, nn.Module, BranchInput]]:
+    """The encoders of `fv2es`: its sound, its faces with fused blocks, an ALBERT of its size."""
+    config = replace(preset("fv2es").model, modalities="av", label_classes=_CLASSES)
+    model = build(config, PrepSettings()).for_inference()
+    inputs = {m: branch.given for m, branch in model.export_branches().items()}
+    tokens = BranchInput("tokens", "int64", ("rows", _TOKENS), "")
+    return [
+        ("sound", model.get_submodule("mel"), inputs["a"]),
+        ("faces", model.get_submodule("face"), inputs["v"]),
+        ("text", _Words(_albert()), tokens),
+    ]
+
+
+class _Words(nn.Module):
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, tokens: Tensor) -> Any:
+        return self.text(tokens, torch.ones_like(tokens))
+
+
+def _albert() -> texts.TextEncoder:
+    from transformers import AlbertConfig
+
+    sizes = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+    layers = {"vocab_size": _VOCABULARY, "num_hidden_layers": 12}
+    return texts.from_config(AlbertConfig(**layers, **sizes).to_dict()).eval()
+
+
+def _ways_of(network: nn.Module, given: BranchInput, options: Any) -> tuple[Ways, float]:
+    import openvino as ov
+
+    began = time.perf_counter()
+    model = converted(traced(network, given), given)
+
+    def compiled(which: Any, precision: str) -> Callable[[Tensor], Any]:
+        settings = {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+        settings |= {"INFERENCE_NUM_THREADS": options.threads}
+        settings["INFERENCE_PRECISION_HINT"] = precision
+        made = ov.Core().compile_model(which, "CPU", settings)
+        return lambda x: made(x.numpy())[0].copy()
+
+    exact = compiled(model, "f32")
+    took = time.perf_counter() - began
+
+    def half(x: Tensor) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return network(x).float().numpy()
+
+    ways: Ways = {
+        "torch, float32": lambda x: network(x).numpy(),
+        "OpenVINO, float32": exact,
+        "torch, bfloat16": half,
+        "OpenVINO, bfloat16": compiled(model, "bf16"),
+    }
+    if options.int8:
+        import nncf
+
+        inputs = [_input(given, 4).numpy() for _ in range(20)]
+        kind = nncf.ModelType.TRANSFORMER
+        made = nncf.quantize(model, nncf.Dataset(inputs), model_type=kind, subset_size=20)
+        ways["OpenVINO, int8"] = compiled(made, "f32")
+    return ways, took
+
+
+def _input(given: BranchInput, rows: int) -> Tensor:
+    shape = [size if isinstance(size, int) else rows for size in given.shape]
+    if given.dtype == "int64":
+        return torch.randint(5, _VOCABULARY, shape)
+    return 255 * torch.rand(shape) if given.name == "faces" else torch.exp(-14 * torch.rand(shape))
+
+
+@torch.inference_mode()
+def _measure(part: str, ways: Ways, given: BranchInput) -> dict[str, str]:
+    """Way -> real-time factors for each batch, and the largest relative difference."""
+    cells: dict[str, list[str]] = {way: [] for way in ways}
+    for rows in _BATCHES:
+        x = _input(given, rows)
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        found = {way: run(x) for way, run in ways.items()}
+        for _ in range(_ROUNDS):
+            for way, run in ways.items():
+                began = time.perf_counter()
+                run(x)
+                times[way].append(time.perf_counter() - began)
+        for way in ways:
+            cells[way].append(f"{statistics.median(times[way]) / rows / _SECONDS[part]:.4f}")
+    expected = found["torch, float32"]
+    for way in ways:
+        off = np.abs(found[way] - expected).max() / np.abs(expected).max()
+        cells[way].append(f"{off:.1e}")
+    return {way: " | ".join(values) for way, values in cells.items()}
+
+
+@torch.inference_mode()
+def _whole() -> None:
+    """The real-time factor of whole models on an utterance of 5 s, by part."""
+    text, tokens = _albert(), torch.randint(5, _VOCABULARY, (1, _TOKENS))
+    for name in ("fv2es", "fv2es-lite"):
+        config = replace(preset(name).model, modalities="av", label_classes=_CLASSES)
+        branches = build(config, PrepSettings()).for_inference().export_branches()
+        works: dict[str, Callable[[], Any]] = {
+            "text": lambda: text(tokens, torch.ones_like(tokens))
+        }
+        for letter, rows in (("a", 13), ("v", 10)):
+            x, branch = _input(branches[letter].given, rows), branches[letter]
+            works[letter] = lambda x=x, branch=branch: branch(x)
+        shares = {}
+        for part, work in works.items():
+            work()
+            times = []
+            for _ in range(_ROUNDS):
+                began = time.perf_counter()
+                work()
+                times.append(time.perf_counter() - began)
+            shares[part] = statistics.median(times) / 5
+        total = sum(shares.values())
+        print(
+            f"{name}, torch: {total:.4f} of real time", {k: f"{v:.4f}" for k, v in shares.items()}
+        )
+
+
+if __name__ == "__main__":
+    main()
