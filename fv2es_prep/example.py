@@ -190,7 +190,7 @@ class _Available:
         return found
 
     def _gone(self) -> dict[str, str]:
-        """Letter -> code of what is missing.
+        """Letter -> code of each missing modality.
 
         Raises:
             UtteranceError: nothing is left, or a required modality is missing.

@@ -77,7 +77,7 @@ def scan(root: Path, choice: LabelChoice, _options: object = None) -> Inventory:
 
 
 def parse_labels(text: str) -> Iterator[LabelLine | str]:
-    """The turns of a label file; a line that is no turn, rating or header as ``line N: LINE``.
+    """Yield the turns of a label file, and unknown lines as ``line N: LINE``.
 
     An evaluator's vote counts for the turn above it.
     """

@@ -150,7 +150,9 @@ class ShardWriter:
         for name in settings.stages:
             stage = load_stage(name)
             if bool({*modalities_of(stage)} & missing) == (name in example):
-                raise ValueError(f"{example!r}: the stage {name} contradicts what is missing")
+                raise ValueError(
+                    f"{example!r}: the stage {name} contradicts the missing modalities"
+                )
             for column in () if name in example else stage.columns(settings):
                 rows = () if column.kind == "row" else (0,)
                 row[f"{name}/{column.path}"] = np.zeros(

@@ -211,7 +211,7 @@ class FacesStage(Stage):
     name, needs, noun, symbol, section = "faces", ("video",), "faces", "ΣF", "faces"
     drawn_height = 1
     checks = (
-        Check("I10", "there is no face, or one of another moment than expected", _not_on_time),
+        Check("I10", "faces are missing, or have other times than expected", _not_on_time),
         Check("I11", "found, prob and box of a face contradict each other", _contradicting),
     )
 

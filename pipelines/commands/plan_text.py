@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan, workers: int, as_json: bool) -> None:
-    """Print a plan for so many workers."""
+    """Print a plan for a number of workers."""
     described = describe(plan, workers)
     output(described, plan_text(described), as_json)
 
@@ -55,7 +55,7 @@ def _lines(value: object) -> list[object]:
 
 
 def describe(plan: Plan, workers: int) -> dict[str, object]:
-    """A plan in numbers, with an estimate of the time on so many workers."""
+    """Describe a plan in numbers, with an estimate of the time on a number of workers."""
     todo = plan.todo
     seen = (u for task in todo for u in task.missing_for("video"))
     missing = {

@@ -58,7 +58,7 @@ def test_another_tokenizer_makes_tokens_alone(
     options = options_for(corpus, shards, other)
     planned = describe(plan_corpus(options), 1)
     assert (planned["faces_to_make"], planned["tokens_to_make"]) == (0, 18)
-    assert any("text.vocabulary_sha256 was" in line for line in planned["why"])
+    assert any("text.vocabulary_sha256 changed" in line for line in planned["why"])
     _, summary = prepare(options)
     counts = summary.counts
     assert (counts["tokens_made"], counts["faces_kept"], counts["mel_kept"]) == (18, 18, 18)
@@ -199,7 +199,7 @@ def test_a_plan_says_why_it_builds(corpus, text_model, shards, tmp_path, options
     assert why(tmp_path / "new") == ["there are no shards yet"]
     assert why(shards) == []
     assert why(shards, limit=10)[0].startswith("8 utterance(s) are gone")
-    assert "frames.interval_s was 0.5 and is 0.25" in why(shards, interval_s=0.25)
+    assert "frames.interval_s changed from 0.5 to 0.25" in why(shards, interval_s=0.25)
     (shards / "iemocap-00001.h5").unlink()
     assert why(shards)[0].startswith("6 utterance(s) are new")
 

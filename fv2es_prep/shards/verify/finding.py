@@ -17,7 +17,7 @@ CODES: dict[str, str] = {
     "stage": "a stage of the dataset is not installed here, so its columns are not checked",
     "source": "with `--against`: the dataset differs from what the raw corpus gives",
 }
-"""Code -> meaning, of the codes that are no numbered invariant; the text of the documentation."""
+"""Code -> meaning, for codes besides numbered invariants; also the text of the documentation."""
 
 
 @dataclass(frozen=True)
