@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m benchmarks --quick`.
 
-Owns the options and the order of the sections. A section that fails is reported, and the others
-go on; the exit status is then 1. A missed acceptance line is a result, not a failure.
+Owns the options and the order of the sections. A section that fails is reported and the others
+continue; the exit status is then 1. A missed acceptance line is a result, not a failure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SECTIONS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the chosen sections and write the report; 1 if one of them failed."""
+    """Measure the chosen sections and write the report; return 1 if a section failed."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["parity"]:
         return parity.main(given[1:])
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args(arguments)
     if options.media is not None and not options.media.is_dir():
-        parser.error(f"--media {options.media} is no directory")
+        parser.error(f"--media {options.media} is not a directory")
     options.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.out.absolute(), quick=not options.full, media=options.media)
     return run(bench, sorted(set(options.only)))
@@ -70,7 +70,7 @@ def run(bench: Bench, names: list[str]) -> int:
             path = bench.out / f"{name}-{SECTIONS[name]}.png"
             report.plot(path, f"{module.TITLE} ({bench.mode})", section, module.draw)
             sections[name] = section
-        except Exception as error:  # noqa: BLE001  # reported below; the other sections go on
+        except Exception as error:  # noqa: BLE001  # reported below; the other sections continue
             traceback.print_exc()
             errors[name] = f"{type(error).__name__}: {error}"
     machine = report.describe_machine(bench)

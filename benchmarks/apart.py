@@ -1,7 +1,7 @@
-"""A function called in a process of its own, so that neither imports nor memory are shared.
+"""Call a function in a separate process, so that neither imports nor memory are shared.
 
-Owns the way there and back. The function takes and returns plain JSON values; it times itself,
-so that what it imports does not count.
+Owns the transfer of arguments and results, plain JSON values. The function times itself, so its
+imports do not count.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from typing import Any
 
 from benchmarks.timing import environment
 
-# What ru_maxrss counts: kilobytes, and bytes on macOS.
+# Unit of ru_maxrss: kilobytes, but bytes on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class ApartError(RuntimeError):
-    """The other process failed; the message ends with what it said last."""
+    """The other process failed; the message ends with its last output."""
 
 
 def call_apart(target: str, threads: int | None = None, **arguments: Any) -> dict[str, Any]:
-    """Call a function in a new Python.
+    """Call a function in a new Python process.
 
     Args:
         target: ``module:function`` within this package, e.g. ``published:dump``.
-        threads: for numpy and torch; None leaves them their default.
+        threads: threads of numpy and torch; None for their default.
         arguments: plain JSON values for the function.
 
     Returns:
-        What the function returned, a dict, and beside it: ``process_s`` and ``process_cpu_s``,
-        seconds of the whole process with its start, and ``peak_bytes``, its largest resident size.
+        The dict that the function returned, with ``process_s`` and ``process_cpu_s``, seconds of
+        the whole process including its start, and ``peak_bytes``, its peak resident size.
 
     Raises:
-        ApartError: it failed.
+        ApartError: the process failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
@@ -66,7 +66,7 @@ def _children_cpu_s() -> float:
 
 
 def main(target: str, answer: str, arguments: str) -> None:
-    """Call the function, and write what it returns."""
+    """Call the function, and write its result."""
     module, _, name = target.partition(":")
     found = getattr(importlib.import_module(f"benchmarks.{module}"), name)(**json.loads(arguments))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT

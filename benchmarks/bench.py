@@ -1,6 +1,6 @@
-"""One run of the benchmarks: what was asked for, and what its sections share.
+"""One run of the benchmarks: its options, and the data that its sections share.
 
-Owns the options and where things lie. Leaves making media to `material`.
+Owns the options and the paths. Leaves media to `material`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from benchmarks.timing import Measured, Noise, in_rounds
 
 @dataclass
 class Bench:
-    """What the sections are given.
+    """The input of the sections.
 
     Attributes:
-        out: where the report, the plots and the material go.
+        out: directory for the report, the plots and the material.
         quick: small material and few rounds.
         media: a folder of real videos, or None.
-        rounds: how often each way is measured.
-        noise: the calibration, repeated through the run.
-        shared: what one section has measured and another one reads.
+        rounds: number of measurements of each way.
+        noise: the calibration, repeated during the run.
+        shared: results of one section that another one reads.
     """
 
     out: Path
@@ -42,30 +42,30 @@ class Bench:
 
     @property
     def cores(self) -> int:
-        """How many cores this process may use."""
+        """Number of cores that this process may use."""
         if hasattr(os, "sched_getaffinity"):
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
 
     @property
     def dialogue_s(self) -> float:
-        """Seconds of an IEMOCAP-shaped dialogue; the corpus' own have 297 in the mean."""
+        """Length of an IEMOCAP-shaped dialogue in seconds; the mean of the corpus is 297."""
         return 200.0 if self.quick else 300.0
 
     @property
     def talk_s(self) -> float:
-        """Seconds of a MOSEI-shaped recording; the corpus' own have 71 in the mean."""
+        """Length of a MOSEI-shaped recording in seconds; the mean of the corpus is 71."""
         return 40.0 if self.quick else 70.0
 
     @property
     def recordings(self) -> int:
-        """Recordings of a corpus that keeps all cores busy."""
+        """Number of recordings of a corpus that keeps all cores busy."""
         return 2 * self.cores
 
     def measure(self, ways: Mapping[str, Callable[[], Measured]]) -> dict[str, Any]:
-        """Measure ways side by side in as many rounds as this run has; see `in_rounds`."""
+        """Measure ways side by side in the rounds of this run; see `in_rounds`."""
         return in_rounds(ways, self.rounds, self.noise)
 
     def say(self, text: str) -> None:
-        """Tell on stderr what is being done."""
+        """Print progress to stderr."""
         print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Section m: `fv2es browse` over 30,000 and 1,000,000 utterances: its answers, and its page.
+"""Section m: `fv2es browse` with 30,000 and 1,000,000 utterances: its answers and its page.
 
-The page needs Playwright and Chromium, as the tests marked ``browser`` do; without Playwright its
-lines have no value. `scrolling` measures it.
+The page needs Playwright and Chromium, like the tests marked ``browser``; without Playwright its
+lines have no value. `scrolling` measures the page.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def draw(figure: Any, data: dict[str, Any]) -> None:
 
 
 def ask(directory: str) -> dict[str, Any]:
-    """Ask for pages of 100 rows; each query is new to the server, the median of five counts."""
+    """Request pages of 100 rows; each query is new to the server, and the median of five counts."""
     from starlette.testclient import TestClient
 
     from fv2es_prep.shards.dropped import write_dropped
@@ -108,7 +108,7 @@ def ask(directory: str) -> dict[str, Any]:
     place = Path(directory)
     write_dropped(place, ())
     for entry in read_index(place).shards:
-        # No shard is opened for a page of rows: only their sizes are looked at.
+        # A page of rows opens no shard; it only needs their sizes.
         with (place / entry.name).open("ab") as file:
             file.truncate(entry.size_bytes)
     began = time.perf_counter()
@@ -120,7 +120,7 @@ def ask(directory: str) -> dict[str, Any]:
         taken = []
         for turn in range(5):
             began = time.perf_counter()
-            # Another length each time: the server keeps what it has found.
+            # Another length each time, because the server caches results.
             answer = client.get(f"/v1/rows?limit=100&least_s={turn * 1e-9}&{query}")
             taken.append(time.perf_counter() - began)
             assert answer.status_code == 200, answer.text[:300]

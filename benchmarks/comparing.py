@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TITLE = "comparing two versions"
 COUNT = 30_000
-# Shards of a real dataset hold more; the fewer, the more files are opened.
+# Shards of a real dataset hold more examples; fewer examples mean more files to open.
 _PER_SHARD = 20
 
 

@@ -1,8 +1,8 @@
-"""Section b: faces found by each detector on one thread, and whether they are the same faces.
+"""Section b: speed of each detector on one thread, and whether it finds the same faces.
 
-The yardstick of time is facenet-pytorch itself at its best batch size; the yardstick of boxes is
-facenet-pytorch given one picture at a time, since its answer depends on what else is in a batch.
-Each detector lives in a process of its own; time is that process's CPU seconds.
+The reference for speed is facenet-pytorch at its best batch size. The reference for boxes is
+facenet-pytorch with one picture at a time, because its result depends on the rest of a batch.
+Each detector runs in a separate process; time is the CPU seconds of that process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TITLE = "face detection"
 BATCHES = (1, 8, 24)
 OURS = ("exact", "fast")
-# Pictures that our detectors are given at once: about an utterance's.
+# Number of pictures per call of our detectors: about those of an utterance.
 _AT_ONCE = 16
 _SAME_PX, _SAME_IOU = 0.01, 0.9
 _FASTER = {
@@ -67,7 +67,7 @@ def measure(bench: Bench) -> Section:
 
 
 def _pool(name: str) -> ProcessPoolExecutor:
-    """One process that holds one detector."""
+    """A pool of one process with one detector."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, context, initializer=_load, initargs=(name,))
 
@@ -105,8 +105,8 @@ _loaded: Any = None
 
 
 def _load(name: str) -> None:
-    """In the other process: the detector, warm."""
-    global _loaded  # noqa: PLW0603  # a pool's process has no other place for it
+    """In the other process: load and warm up the detector."""
+    global _loaded  # noqa: PLW0603  # a process of a pool has no other place for it
     import numpy as np
     import torch
 
@@ -123,7 +123,7 @@ def _load(name: str) -> None:
 
 
 def _detect(clip: Clip, count: int, batch: int) -> tuple[list[Found], float]:
-    """In the other process: the faces of a clip's first pictures, and the CPU seconds."""
+    """In the other process: detect faces in the first pictures of a clip; return CPU seconds."""
     pictures = list(clip.load()[:count].copy())
     found: list[Any] = []
     began = time.process_time()
@@ -142,17 +142,17 @@ def _plain(face: Any) -> Found:
 def compare(
     clips: Sequence[Clip], wanted: Sequence[Sequence[Found]], found: Sequence[Sequence[Found]]
 ) -> dict[str, Any]:
-    """Faces against the yardstick's.
+    """Compare the faces of a detector with those of the reference.
 
     Args:
         clips: the pictures.
-        wanted: the yardstick's box and probability of each picture of each clip.
-        found: the same of another detector.
+        wanted: box and probability of the reference for each picture of each clip.
+        found: the same for another detector.
 
     Returns:
-        ``pictures``, ``faces`` of the yardstick, ``same_box`` and ``alike``, the shares of
+        ``pictures``, ``faces`` of the reference, ``same_box`` and ``alike``, the shares of
         pictures with boxes within 0.01 px and at IoU >= 0.9 (or without a face in both), and
-        ``exceptions``: each picture whose box is further off than 0.01 px.
+        ``exceptions``: each picture whose box differs by more than 0.01 px.
     """
     pictures, faces, same, alike = 0, 0, 0, 0
     exceptions: list[dict[str, Any]] = []
@@ -174,14 +174,14 @@ def compare(
 
 
 def _distance(box: Box | None, other: Box | None) -> float:
-    """The largest difference of an edge in pixels."""
+    """The largest difference between corresponding edges, in pixels."""
     if box is None or other is None:
         return 0.0 if box is other else float("inf")
     return max(abs(a - b) for a, b in zip(box, other, strict=True))
 
 
 def overlap(box: Box | None, other: Box | None) -> float:
-    """Intersection over union; 1 where neither has a face, 0 where one has."""
+    """Intersection over union; 1 if neither has a face, 0 if only one has."""
     if box is None or other is None:
         return float(box is other)
     width = min(box[2], other[2]) - max(box[0], other[0])
@@ -192,7 +192,7 @@ def overlap(box: Box | None, other: Box | None) -> float:
 
 
 def _rates(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """Pictures per CPU second of each way; ``facenet`` is its best batch size."""
+    """Pictures per CPU second of each way; ``facenet`` is that at its best batch size."""
     rates = {name: 1 / median_of(found, "cpu_s") for name, found in rounds.items()}
     return {**rates, "facenet": max(rates[f"facenet {batch}"] for batch in BATCHES)}
 
@@ -245,7 +245,7 @@ def _verdicts(
 
 
 def _exceptions(agreement: dict[str, dict[str, Any]]) -> list[Table]:
-    """Where the exact detector differs at all, and where the fast one finds another face."""
+    """All differences of the exact detector, and other faces found by the fast one."""
     tables = []
     for name in OURS:
         rows = [

@@ -1,6 +1,6 @@
-"""What the published preparation changes on a corpus: prepare it both ways and compare.
+"""Prepare a corpus with our preset and the published one, and compare the results.
 
-Owns the comparison whose figures are in docs/differences.md. Run it as
+Owns the comparison that gives the figures in docs/differences.md. Run it as
 ``python -m benchmarks.differences demo/corpus demo/albert``.
 """
 
@@ -47,7 +47,7 @@ def _prepare(asked: argparse.Namespace, out: Path, preset: str) -> dict[str, Exa
 
 
 def read_all(directory: Path) -> dict[str, Example]:
-    """Every example of a dataset by its id."""
+    """Read all examples of a dataset: id -> example."""
     found = {}
     for entry in read_index(directory).shards:
         with ShardReader(directory / entry.name) as reader:
@@ -58,10 +58,10 @@ def read_all(directory: Path) -> dict[str, Example]:
 
 
 def compare(ours: dict[str, Example], theirs: dict[str, Example]) -> dict[str, Any]:
-    """Count what differs between two preparations of one corpus.
+    """Count the differences between two preparations of one corpus.
 
-    Faces are compared place by place, as a model sees them: the k-th of an utterance with the
-    k-th, where both have one and both found a face.
+    Faces are compared by position, as a model sees them: the k-th face of an utterance with the
+    k-th, if both exist and both are detected faces.
     """
     both = [(ours[name], theirs[name]) for name in sorted(ours.keys() & theirs.keys())]
     pairs = [pair for one, other in both for pair in _faces(one, other)]

@@ -1,7 +1,7 @@
-"""Section e: what one epoch of data costs, against the published way.
+"""Section e: the cost of the data of one epoch, compared with the published way.
 
-The published way loads and detects anew in each epoch; ours reads what was prepared once. Whether
-reading keeps up with a training step is in section d.
+The published way loads and detects again in each epoch; fv2es reads what was prepared once.
+Section d measures whether reading keeps up with a training step.
 """
 
 from __future__ import annotations

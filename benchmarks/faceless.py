@@ -1,8 +1,8 @@
 """Decisions on clips with a face and without one: `python -m benchmarks.faceless --run RUN`.
 
-Makes 60 silent clips without a face (title cards, landscapes, objects) and 60 with one (people of
-the demo corpus), predicts each with a trained run, and counts those that get a decision from the
-picture. At most 2 of the first and at least 58 of the second should.
+Makes 60 silent clips without a face (title cards, landscapes, objects) and 60 with a face (people
+of the demo corpus), predicts each with a trained run, and counts those that get a decision from the
+picture. Expected are at most 2 of the first and at least 58 of the second kind.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def decided(predictor: Predictor, clip: Path) -> bool:
-    """Whether the picture of a clip leads to a decision, or to a class that is called likely."""
+    """Whether the picture of a clip leads to a decision or to a likely class."""
     spans = (Span(0, PICTURES / RATE_HZ),)
     return any("v" in one.used and one.top for one in predictor.predict(Request(clip, spans=spans)))
 
 
 def make_clips(out: Path) -> Iterator[tuple[str, Path]]:
-    """Write the clips; yields the kind and the path of each."""
+    """Write the clips; yield kind and path of each."""
     out.mkdir(parents=True, exist_ok=True)
     makers: dict[str, tuple[int, Callable[[int, np.random.Generator], Picture]]] = {
         "titles": (EACH, _title),
@@ -84,7 +84,7 @@ def make_clips(out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _write(path: Path, picture: Picture, rng: np.random.Generator) -> None:
-    """A clip in which a larger picture moves slowly, with some noise."""
+    """Write a clip in which a larger picture moves slowly, with some noise."""
     import cv2
 
     code: int = cv2.VideoWriter.fourcc(*"MJPG")
@@ -99,7 +99,7 @@ def _write(path: Path, picture: Picture, rng: np.random.Generator) -> None:
 
 
 def _fitted(picture: Picture) -> Picture:
-    """A generated picture, larger than the crop by the distance that the crop moves."""
+    """Scale a generated picture: larger than the crop by the distance that the crop moves."""
     import cv2
 
     size = (WIDTH + 2 * PICTURES, HEIGHT + 2 * PICTURES)
@@ -150,7 +150,7 @@ def _object(number: int, _: np.random.Generator) -> Picture:
     if found.dtype == bool:
         found = found * np.uint8(255)
     picture = np.stack([found] * 3, -1) if found.ndim == 2 else found[..., :3]
-    # The second time round another part of it.
+    # In the second round, use another part of it.
     share = 1.0 if number < len(_OBJECTS) else 0.7
     height, width = (int(share * side) for side in picture.shape[:2])
     return _fitted(np.ascontiguousarray(picture[:height, :width]))

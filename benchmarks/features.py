@@ -1,6 +1,6 @@
-"""Section k: encoders against a plain loop over utterances; memory of long sound; rewriting shards.
+"""Section k: encoders compared with a plain loop; memory for long sound; rewriting shards.
 
-The encoders have the sizes of well-known ones and random weights: the time does not depend on them.
+The encoders have the sizes of well-known ones, but random weights, which do not affect the time.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def measure(bench: Bench) -> Section:
 
 
 def throughput(name: str, folder: str, quick: bool) -> dict[str, Any]:
-    """Seconds of each way over the same utterances, in a process of its own."""
+    """Measure the seconds of each way over the same utterances, in a separate process."""
     kind, directory = KINDS[name], model_directory(name, Path(folder))
     values = inputs_of(name, quick)
     encode = encoder_of(kind, directory)
@@ -114,7 +114,7 @@ def throughput(name: str, folder: str, quick: bool) -> dict[str, Any]:
 
 
 def _gflop(run: Callable[[], object]) -> float:
-    """10^9 floating-point operations in the products and convolutions of ``run``."""
+    """Count 10^9 floating-point operations of matrix products and convolutions in ``run``."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -123,7 +123,7 @@ def _gflop(run: Callable[[], object]) -> float:
 
 
 def _peak_gflop_s() -> float:
-    """10^9 operations a second of a large float32 product, on all threads."""
+    """10^9 operations per second of a large float32 matrix product on all threads."""
     import torch
 
     one, other = torch.rand(2, 2048, 2048)
@@ -171,7 +171,7 @@ def encoder_of(
 
 
 def _plain(name: str, directory: Path, values: Sequence[Any]) -> list[Any]:
-    """The same by one call of transformers for each utterance."""
+    """Do the same with one call of transformers per utterance."""
     import torch
     import transformers as hf
 
@@ -211,7 +211,7 @@ def _loaded(name: str, directory: Path) -> Any:
 
 
 def model_directory(name: str, folder: Path, layers: int | None = None) -> Path:
-    """The directory of an encoder."""
+    """Make an encoder and return its directory."""
     import torch
     import transformers as hf
 
@@ -240,7 +240,7 @@ def model_directory(name: str, folder: Path, layers: int | None = None) -> Path:
 
 
 def inputs_of(name: str, quick: bool) -> list[Any]:
-    """Utterances with the sizes of a real corpus: 1 to 6 s, 5 to 25 words, 2 to 12 faces."""
+    """Make utterances with the sizes of a real corpus: 1 to 6 s, 5 to 25 words, 2 to 12 faces."""
     rng, kind = np.random.default_rng(0), KINDS[name]
     if kind == "text":
         words = "I am so very happy to see you here today and not afraid".split()  # noqa: SIM905
@@ -269,7 +269,7 @@ def _faces(rng: Any, count: int) -> Any:
 
 
 def _media_s(kind: str, values: Sequence[Any]) -> float:
-    """Seconds of the corpus that the utterances stand for; two faces and 2.5 words a second."""
+    """Seconds of a corpus with these utterances, at two faces and 2.5 words per second."""
     if kind == "text":
         return sum(len(value.split()) for value in values) / 2.5
     if kind == "video":
@@ -278,7 +278,7 @@ def _media_s(kind: str, values: Sequence[Any]) -> float:
 
 
 def long_sound(folder: str, seconds: int) -> dict[str, Any]:
-    """One sound of so many seconds; the peak of memory is told by `call_apart`."""
+    """Encode one sound of ``seconds``; `call_apart` returns the peak memory."""
     encode = encoder_of("audio", model_directory("hubert", Path(folder), layers=1))
     sound = _sound(np.random.default_rng(0), seconds)
     began = time.perf_counter()
@@ -287,7 +287,7 @@ def long_sound(folder: str, seconds: int) -> dict[str, Any]:
 
 
 def rewriting(folder: str) -> dict[str, Any]:
-    """Seconds of writing all shards of a dataset anew, as `fv2es shards add` does."""
+    """Seconds to rewrite all shards of a dataset, as `fv2es shards add` does."""
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.shards.dropped import write_dropped
     from fv2es_prep.shards.index import make_index, write_index

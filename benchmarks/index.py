@@ -1,4 +1,4 @@
-"""Section i: what splits cost from the index alone, at 30 thousand and at 10 million utterances."""
+"""Section i: the cost of splits from only the index, at 30 thousand and 10 million utterances."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Section:
         for work in _WORK:
             bench.say(f"{work}, {count}")
             if count == SMALL:
-                # The first run compiles and fills the page cache.
+                # The first run compiles code and fills the page cache.
                 call_apart("index:do", directory=str(place), work=work)
             found = call_apart("index:do", directory=str(place), work=work)
             rows.append((count, work, found["process_s"], found["peak_bytes"] / 1e6))
@@ -58,11 +58,11 @@ def draw(figure: Any, data: dict[str, Any]) -> None:
 
 
 def make(directory: str, count: int) -> dict[str, Any]:
-    """A dataset directory without shards: an index that lists one, and its catalogue.
+    """Make a dataset directory without shards: an index that lists one shard, and a catalogue.
 
-    Recordings of 49 turns by two speakers each, in five sessions; turns overlap; transcripts of
-    one to twenty words out of 20,000, as frequent as in speech; one in fifty repeats another, one
-    in fifty adds a word to another.
+    Each recording has 49 overlapping turns of two speakers, in five sessions. Transcripts have one
+    to twenty of 20,000 words, with the word frequencies of speech; one in fifty repeats another,
+    and one in fifty is another with an added word.
     """
     import numpy as np
     import pyarrow as pa
@@ -125,7 +125,7 @@ def _texts(count: int, rng: Any) -> list[str]:
 
 
 def do(directory: str, work: str) -> dict[str, Any]:
-    """One command's work, from the directory to the file or the text."""
+    """Do the work of one command, from the directory to the file or the text."""
     from fv2es_prep.splits.recipes import Rule
     from pipelines.commands.common import without_pandas
 

@@ -1,7 +1,7 @@
-"""Section l: what planning, opening, reading and finishing cost at very many utterances or shards.
+"""Section l: the cost of planning, opening, reading and finishing very many utterances or shards.
 
-Inventories are made in memory: nothing is decoded. A set of many shards is one real shard written
-again and again under other ids.
+Inventories are made in memory, and nothing is decoded. A set of many shards has copies of one real
+shard with other ids.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def measure(bench: Bench) -> Section:
 
 
 def _sets(shards: int, bench: Bench) -> tuple[Table, list[Verdict], dict[str, Any]]:
-    """What a set of many shards costs to finish, to open and to read."""
+    """Measure the cost to finish, open and read a set of many shards."""
     with tempfile.TemporaryDirectory(dir=bench.out) as folder:
         place = str(Path(folder) / "set")
         bench.say(f"a set of {shards} shards")
@@ -91,7 +91,7 @@ def draw(figure: Any, data: dict[str, Any]) -> None:
 
 
 def plan(count: int) -> dict[str, Any]:
-    """Plan a corpus with ten utterances to a recording, as a dry run does."""
+    """Plan a corpus with ten utterances per recording, as a dry run does."""
     from fv2es_prep.config import PrepSettings
     from pipelines.commands.plan_text import describe
     from pipelines.plan import make_plan
@@ -120,7 +120,7 @@ def _inventory(count: int) -> Any:
 
 
 def write_set(directory: str, shards: int) -> dict[str, Any]:
-    """Shards of four examples each, about 70 kB a shard, and their receipts."""
+    """Write shards of four examples, about 70 kB each, and their receipts."""
     from fv2es_prep.shards.index import shard_names
 
     place = Path(directory)
@@ -134,7 +134,7 @@ def write_set(directory: str, shards: int) -> dict[str, Any]:
 
 
 def finish_set(directory: str, from_receipts: bool = True) -> dict[str, Any]:
-    """The catalogue, the index and the report of a set that `write_set` wrote."""
+    """Write the catalogue, index and report of a set that `write_set` wrote."""
     from fv2es_prep.shards.catalogue import write_catalogue
     from fv2es_prep.shards.dropped import write_dropped
     from fv2es_prep.shards.index import make_index, write_index

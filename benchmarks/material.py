@@ -1,6 +1,6 @@
-"""Media of the wanted shape: dialogues as IEMOCAP has them, talking heads as CMU-MOSEI has them.
+"""Generated media: dialogues in the shape of IEMOCAP, talking heads in that of CMU-MOSEI.
 
-Owns the shapes and the cache. The people, voices and label files are those of the demo corpus.
+Owns the shapes and the cache. The people, voices and label files come from the demo corpus.
 
 IEMOCAP-shaped: 720x480, 29.97 pictures a second, mpeg4 in AVI at 1.8 Mb/s, a key picture every
 250, no B-frames, two people side by side with sensor noise, 40 utterances in 300 s that cover 72 %
@@ -34,32 +34,32 @@ from fv2es_prep.types import Inventory, Recording, Utterance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Part of every cache name: raised when what is made changes.
+# Part of every cache name: increase it when the material changes.
 _VERSION = 1
 _SEED = 5
 _IEMOCAP_RATE, _IEMOCAP_COVERED = 40 / 300, 0.72
 _MOSEI_RATE, _MOSEI_COVERED = 16 / 120, 0.93
-# Recordings that are made; further ones are the same files under other names.
+# Number of generated recordings; further ones are the same files under other names.
 _DISTINCT = 2
 _EVERY_HIDDEN = 20
 _FPS = "30000/1001"
 _WIDTH, _HEIGHT = 1280, 720
-# Of the noise filter: just enough to survive crf 23, and to give about 1.8 Mb/s.
+# Strength of the noise filter: just enough to survive crf 23 and to give about 1.8 Mb/s.
 _NOISE = 8
 
 
 def text_model(out: Path) -> Path:
-    """A small ALBERT and its tokenizer."""
+    """Make a small ALBERT and its tokenizer."""
     return _cached(out, "albert", make_text_model)
 
 
 def iemocap_shaped(out: Path, seconds: float, recordings: int) -> Path:
-    """A corpus in IEMOCAP's layout, one dialogue in each session.
+    """Make a corpus in IEMOCAP's layout with one dialogue per session.
 
     Args:
         out: the folder of the benchmarks.
-        seconds: length of each dialogue.
-        recordings: how many dialogues, 1 to 99.
+        seconds: length of each dialogue in seconds.
+        recordings: number of dialogues, 1 to 99.
     """
     return _cached(
         out,
@@ -69,7 +69,7 @@ def iemocap_shaped(out: Path, seconds: float, recordings: int) -> Path:
 
 
 def mosei_shaped(out: Path, seconds: float, recordings: int) -> Path:
-    """Talking heads: ``video``, ``sound`` and ``utterances.json``, read by `inventory_of`."""
+    """Make talking heads: ``video``, ``sound`` and ``utterances.json`` for `inventory_of`."""
     return _cached(
         out,
         f"mosei-{seconds:g}s-{recordings}",
@@ -78,7 +78,7 @@ def mosei_shaped(out: Path, seconds: float, recordings: int) -> Path:
 
 
 def inventory_of(corpus: Path) -> Inventory:
-    """The inventory of either kind of material."""
+    """Read the inventory of either kind of material."""
     listed = corpus / "utterances.json"
     from fv2es_prep.corpora import iemocap, mosei
 
@@ -116,7 +116,7 @@ def _make_iemocap(root: Path, seconds: float, recordings: int) -> None:
 
 
 def _dialogue(session: int, seconds: float, rate: float, covered: float) -> Dialogue:
-    """Turns at even distances, of uneven lengths that together cover the wanted share."""
+    """Make turns at even distances, with uneven lengths that cover the wanted share in total."""
     rng = np.random.default_rng([_SEED, session])
     count = max(round(seconds * rate), 1)
     room_s = (seconds - 0.5) / count
@@ -156,7 +156,7 @@ def _write_dialogue(root: Path, dialogue: Dialogue) -> None:
 
 
 def _copy_session(root: Path, model: int, session: int) -> None:
-    """The same dialogue once more, under another session's names; media are hard links."""
+    """Copy a dialogue under the names of another session; media are hard links."""
     old, new = f"Ses{model:02d}", f"Ses{session:02d}"
     source = root / f"Session{model}"
     for path in sorted(source.rglob("*.*")):
@@ -201,7 +201,7 @@ def _entry(turn: Turn, recording: str) -> dict[str, Any]:
 
 
 def _film_talk(dialogue: Dialogue, path: Path) -> None:
-    """One of the demo's speakers, enlarged, before a plain wall; the noise is the encoder's."""
+    """Film a speaker of the demo, enlarged, in front of a plain wall; the encoder adds noise."""
     command = [ffmpeg_path(), "-loglevel", "error", "-nostdin", "-f", "rawvideo"]
     command += ["-pix_fmt", "rgb24", "-s", f"{_WIDTH}x{_HEIGHT}", "-r", _FPS, "-i", "pipe:0"]
     command += ["-vf", f"noise=all_seed={_SEED}:alls={_NOISE}:allf=t", "-c:v", "libx264"]
@@ -216,7 +216,7 @@ def _film_talk(dialogue: Dialogue, path: Path) -> None:
 
 
 def _looks(session: int, emotion: str) -> list[NDArray[np.uint8]]:
-    """A speaker with the mouth nearly closed, half open and open: uint8 (H + 32, W + 32, 3)."""
+    """Draw a speaker with nearly closed, half open and open mouth: uint8 (H + 32, W + 32, 3)."""
     import cv2
 
     portrait, look = make_portrait("F", session, _SEED), EXPRESSIONS[emotion]
@@ -234,7 +234,7 @@ def _looks(session: int, emotion: str) -> list[NDArray[np.uint8]]:
 
 
 def _talking(dialogue: Dialogue, looks: dict[str, list[NDArray[np.uint8]]], at_s: float) -> bytes:
-    """The picture at an instant: the present turn's expression, the head swaying a little."""
+    """Draw the picture at ``at_s``: expression of the current turn, head slightly moving."""
     begun = [turn for turn in dialogue.turns if turn.start_s <= at_s] or dialogue.turns[:1]
     turn = begun[-1]
     opened = abs(np.sin(2 * np.pi * 3.1 * at_s)) if at_s < turn.end_s else 0.0

@@ -1,8 +1,8 @@
 """Section g: peak memory of a preparation worker against the length of a recording.
 
-Joins copies of one dialogue to recordings of the wanted lengths (no decoding: streams are copied),
-prepares each with one worker, and watches every process of the run. What a worker needs for its
-imports is what it needs for a recording of a few seconds.
+Joins copies of one dialogue to recordings of the wanted lengths (streams are copied, not decoded),
+prepares each with one worker, and watches every process of the run. The memory for a recording of a
+few seconds is taken as that of the imports.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BOUND_MB = 400.0
 _MINUTES = {True: (1, 5), False: (1, 10, 60)}
 _ASKED_MINUTES = 60
 _TINY_S = 8.0
-# The published way reads so much of a dialogue, for its memory per second.
+# Lengths of a dialogue that the published way reads, to measure its memory per second.
 _BASELINE_S = (10.0, 40.0)
 
 
@@ -59,7 +59,7 @@ def measure(bench: Bench) -> Section:
 
 
 def _published(base: Path) -> dict[str, float]:
-    """Memory of the published way: bytes for a second of dialogue, from two lengths."""
+    """Memory of the published way: bytes per second of dialogue, from two lengths."""
     few, many = (call_apart("published:read", corpus=str(base), limit_s=s) for s in _BASELINE_S)
     slope = (many["peak_bytes"] - few["peak_bytes"]) / (many["seconds"] - few["seconds"])
     return {"bytes_per_second": slope}
@@ -102,7 +102,7 @@ def _section(rows: list[dict[str, float]], published: dict[str, float]) -> Secti
 
 
 def watch_worker(corpus: Path, shards: Path, tokenizer: Path) -> dict[str, float]:
-    """Prepare a corpus with one worker: its utterances, and the largest resident sizes in bytes."""
+    """Prepare a corpus with one worker; return its utterances and peak resident sizes in bytes."""
     command = fv2es("prep", "iemocap", str(corpus), "--out", str(shards), "--json")
     command += ["--tokenizer", str(tokenizer), "--executor", "local:1"]
     began = time.perf_counter()
@@ -116,7 +116,7 @@ def watch_worker(corpus: Path, shards: Path, tokenizer: Path) -> dict[str, float
 
 
 def watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """The largest resident size seen of a worker and of an ffmpeg, while the run lasts."""
+    """Watch a run; return the peak resident size of a worker and of an ffmpeg."""
     peaks = {"worker_peak": 0.0, "ffmpeg_peak": 0.0}
     root = psutil.Process(process.pid)
     while process.poll() is None:
@@ -131,7 +131,7 @@ def watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
 
 
 def lengthen(base: Path, corpus: Path, wanted_s: float) -> None:
-    """A corpus of one dialogue: the base's, joined to itself until it is long enough."""
+    """Make a corpus of one dialogue: that of the base, repeated until it is long enough."""
     old, new = base / "Session1/dialog", corpus / "Session1/dialog"
     for part in ("EmoEvaluation", "transcriptions", "wav", "avi/DivX"):
         (new / part).mkdir(parents=True)
@@ -150,7 +150,7 @@ def lengthen(base: Path, corpus: Path, wanted_s: float) -> None:
 
 
 def repeat_annotations(old: Path, new: Path, copies: int, length_s: float) -> None:
-    """The labels and transcripts of each copy, moved in time and numbered on."""
+    """Write the labels and transcripts of each copy, with shifted times and new numbers."""
     turns = list(parse_labels((old / f"EmoEvaluation/{_NAME}.txt").read_text()))
     spoken = list(parse_transcript((old / f"transcriptions/{_NAME}.txt").read_text()))
     words = dict(entry for entry in spoken if isinstance(entry, tuple))

@@ -1,6 +1,6 @@
-"""What fv2es does in the same measurements: preparation, its floor, and an epoch of its reader.
+"""The fv2es side of the measurements: preparation, its floor, and an epoch of its reader.
 
-Owns the calls into fv2es. Run in processes of their own, by `apart`.
+Owns the calls into fv2es. `apart` runs them in separate processes.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from pipelines.run import Summary
 
 _BATCH = 8
-# So small that each recording has a shard of its own.
+# So small that each recording gets its own shard.
 _SHARD_MB = 0.1
 _CPU_TIMES = ("user", "system", "children_user", "children_system")
 
 
 def fv2es(*arguments: str) -> list[str]:
-    """A command of the program that stands beside this Python."""
+    """The command line of the fv2es program beside this Python."""
     return [str(Path(sys.executable).parent / "fv2es"), *arguments]
 
 
 def printed_by(*arguments: str) -> str:
-    """What a command of fv2es prints on stdout.
+    """Run a command of fv2es and return its stdout.
 
     Raises:
-        RuntimeError: it failed; the message holds what it said.
+        RuntimeError: the command failed; the message contains its stderr.
     """
     done = subprocess.run(fv2es(*arguments), capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -47,7 +47,7 @@ def printed_by(*arguments: str) -> str:
 
 
 def face_settings(detector: str) -> FaceSettings:
-    """How faces are found.
+    """Make the settings of a face detector.
 
     Args:
         detector: ``exact``, ``fast`` or ``facenet``.
@@ -57,26 +57,26 @@ def face_settings(detector: str) -> FaceSettings:
 
 
 def prepare(corpus: str, out: str, tokenizer: str, cores: int, detector: str) -> dict[str, Any]:
-    """Prepare a corpus on as many warm workers as cores, all of them on those cores alone.
+    """Prepare a corpus on as many warm workers as cores, and restrict them to these cores.
 
-    A worker and the decoder that it starts would otherwise take two cores: one worker would be as
-    fast as two. The workers are started, and prepare the first utterance of each recording,
-    before the clock runs; what a run does once, such as its report, is told apart. What is
-    measured is what a long run does nearly all of its time.
+    Otherwise a worker and its decoder would use two cores, and one worker would be as fast as two.
+    Before the clock starts, the workers start and prepare the first utterance of each recording.
+    One-time work such as the report is measured separately. So the result is the speed of a long
+    run.
 
     Args:
         corpus: material of either shape.
-        out: the dataset directory; what is there is removed before.
+        out: the dataset directory; an existing one is removed first.
         tokenizer: directory of the tokenizer.
-        cores: how many cores and workers.
+        cores: number of cores and workers.
         detector: see `face_settings`.
 
     Returns:
         ``wall_s`` and ``cpu_s`` of all processes together, from scanning the corpus to its last
         utterance; ``finish_s``, wall seconds from there to index and report; ``start_s``, wall
-        seconds until every worker was warm; of the run's summary ``utterances``, ``pictures``,
-        ``faces_found`` and ``bytes``; ``media_s``, the length of all recordings up to the last
-        utterance's end.
+        seconds until every worker was warm; ``utterances``, ``pictures``, ``faces_found`` and
+        ``bytes`` from the summary of the run; ``media_s``, the length of all recordings up to the
+        end of the last utterance.
     """
     from distributed import Client
 
@@ -116,13 +116,13 @@ def prepare(corpus: str, out: str, tokenizer: str, cores: int, detector: str) ->
 
 
 class _Built:
-    """Notes when the last utterance of a run was done.
+    """Records when the last utterance of a run was done.
 
     Args:
         count: the utterances of the run.
 
     Attributes:
-        wall_s: seconds from its making to that moment.
+        wall_s: seconds from its construction to that moment.
         cpu_s: CPU seconds of all processes at that moment.
     """
 
@@ -132,7 +132,7 @@ class _Built:
         self.wall_s = self.cpu_s = 0.0
 
     def take(self, done: int) -> None:
-        """Count utterances that are done."""
+        """Count finished utterances."""
         self._left -= done
         if self._left <= 0:
             self.wall_s = time.perf_counter() - self._began_s
@@ -140,7 +140,7 @@ class _Built:
 
 
 def _stay_on(cores: int) -> None:
-    """Keep this process and all that it starts on so many cores, where the system can do that."""
+    """Restrict this process and its children to ``cores``, if the system supports it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
@@ -153,7 +153,7 @@ def _run(
     detector: str,
     report: Callable[[int], None] = lambda _: None,
 ) -> Summary:
-    """Plan and run, with a shard for each recording."""
+    """Plan and run, with one shard per recording."""
     from fv2es_prep.stages.tokens import describe_tokenizer
     from pipelines.plan import make_plan
     from pipelines.run import run
@@ -164,12 +164,12 @@ def _run(
     plan = make_plan(inventory, settings, tokenizer, out, _SHARD_MB)
     summary = run(plan, out, executor, report)
     if not summary.complete or summary.dropped_in_preparation:
-        raise RuntimeError(f"not everything was prepared: {summary.to_json()}")
+        raise RuntimeError(f"the preparation is incomplete: {summary.to_json()}")
     return summary
 
 
 def _family_cpu_s() -> float:
-    """CPU seconds of this process, of those it started, and of all that have ended."""
+    """CPU seconds of this process and its children, running and ended."""
     import psutil
 
     ours = psutil.Process()
@@ -187,15 +187,15 @@ def _by_recording(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
 
 
 def floor(corpus: str, detectors: Sequence[str]) -> dict[str, Any]:
-    """CPU seconds that cannot be avoided: decoding a recording to null, and detection alone.
+    """Measure unavoidable CPU seconds: decoding a recording to null, and detection alone.
 
     Args:
-        corpus: material of either shape; its first recording is taken.
+        corpus: material of either shape; its first recording is used.
         detectors: see `face_settings`.
 
     Returns:
-        ``decode_cpu_s`` of ffmpeg on one thread; for each detector ``NAME_cpu_s`` on the very
-        pictures that preparation samples, utterance by utterance; ``media_s`` and ``pictures``.
+        ``decode_cpu_s`` of ffmpeg on one thread; for each detector ``NAME_cpu_s`` on the pictures
+        that preparation samples, utterance by utterance; ``media_s`` and ``pictures``.
     """
     import torch
 
@@ -232,14 +232,14 @@ def floor(corpus: str, detectors: Sequence[str]) -> dict[str, Any]:
 
 
 def read_epochs(shards: str, epochs: int) -> dict[str, Any]:
-    """Read a dataset as training does: shuffled batches, padded and put together, one process.
+    """Read a dataset as training does: shuffled batches, padded and collated, in one process.
 
     Args:
         shards: the dataset directory.
-        epochs: how many passes; the first also opens the shards.
+        epochs: number of passes; the first one also opens the shards.
 
     Returns:
-        ``read_s`` of all passes, and ``utterances`` of one.
+        ``read_s`` of all passes, and ``utterances`` of one pass.
     """
     import torch
     from torch.utils.data import DataLoader

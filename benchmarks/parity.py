@@ -1,10 +1,10 @@
-"""Compare our published model with a reference that another module makes, as a table.
+"""Compare our version of the published model with a reference, as a table.
 
     python -m benchmarks parity --reference MODULE:FACTORY --shards SHARDS [--video FILE]
 
-FACTORY is called without arguments and returns a new `Reference`: a network with the published
-names and its first weights, and what the published trainer does with it. It is the way to prove a
-claim of docs/published-model.md against the published code; nothing of that code is here.
+FACTORY takes no arguments and returns a new `Reference`: a network with the published names and
+initial weights, and the steps of the published trainer. With it you can check the claims of
+docs/published-model.md against the published code, of which this repository contains nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from fv2es_train.models.fv2es import FV2ES
 
 SETS, ROWS = 20, 60
-# Parameters with fewer values say little about their distribution.
+# Parameters with fewer values show little about their distribution.
 _LEAST = 64
 _METRICS = ("accuracy", "precision", "recall", "f1_binary", "auc")
 
 
 class Reference(Protocol):
-    """What FACTORY returns; it may also have the methods of `HearsSound` and `FindsFaces`.
+    """The result of FACTORY; it may also have the methods of `HearsSound` and `FindsFaces`.
 
     Attributes:
         network: the network, whose state dict has the published names.
@@ -50,10 +50,10 @@ class Reference(Protocol):
     modalities: str
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """The arguments of ``network`` for our batch: faces 0 to 255, linear mel power, tokens."""
+        """The arguments of ``network`` for a batch: faces 0 to 255, linear mel power, tokens."""
 
     def optimizer(self, lr: float) -> Optimizer:
-        """The optimizer of ``network``, with its groups."""
+        """The optimizer of ``network``, with its parameter groups."""
 
     def metrics(
         self, label: NDArray[np.uint8], probability: NDArray[np.float64]
@@ -66,7 +66,7 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; ``limit`` is the largest difference that holds."""
+    """One line of the table; ``limit`` is the largest accepted difference."""
 
     check: str
     found: float
@@ -75,12 +75,12 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the difference is within its limit; not if it is no number."""
+        """Whether the difference is within its limit; False for NaN."""
         return bool(self.found <= self.limit)
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table; 1 if a line does not hold."""
+    """Print the table; return 1 if a line exceeds its limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks parity", description=__doc__)
     parser.add_argument("--reference", required=True, metavar="MODULE:FACTORY")
     parser.add_argument("--shards", required=True, type=Path)
@@ -111,7 +111,7 @@ def read_batch(shards: Path, count: int) -> Batch:
 
 
 def compare_inputs(reference: object, video: Path | None, half: Half = "full") -> Iterator[Row]:
-    """The lines about what goes into the network, of those that the reference computes."""
+    """Compare the inputs of the network, as far as the reference computes them."""
     if isinstance(reference, HearsSound):
         yield Row("mel power, relative", mel_difference(reference), 5e-3)
     if isinstance(reference, FindsFaces) and video is not None:
@@ -123,7 +123,7 @@ def compare_inputs(reference: object, video: Path | None, half: Half = "full") -
 def compare(
     make: Callable[[], Reference], batch: Batch, steps: int, lr: float, heads: int = 4
 ) -> Iterator[Row]:
-    """The lines of the table, see `Row`."""
+    """Yield the lines of the table, see `Row`."""
     torch.manual_seed(0)
     reference = make()
     ours = _twin(reference, batch, heads)
@@ -140,7 +140,7 @@ def compare(
 
 
 def table(rows: list[Row]) -> str:
-    """The lines as text."""
+    """Format the lines as text."""
     lines = [f"{'check':34} {'difference':>12} {'limit':>9}"]
     for row in rows:
         verdict = "holds" if row.holds else "FAILS"
@@ -149,7 +149,7 @@ def table(rows: list[Row]) -> str:
 
 
 def _twin(reference: Reference, batch: Batch, heads: int) -> FV2ES:
-    """Our network with the weights of the reference."""
+    """Build our network with the weights of the reference."""
     from fv2es_train.models.published.mapping import from_published
     from fv2es_train.models.published.sizes import config_of
 
@@ -160,7 +160,7 @@ def _twin(reference: Reference, batch: Batch, heads: int) -> FV2ES:
 
 
 def _initial(reference: Reference, ours: FV2ES) -> Row:
-    """Means and deviations of first weights, in standard errors of their difference."""
+    """Compare means and deviations of initial weights, in standard errors of their difference."""
     from fv2es_train.models.fv2es import FV2ES
     from fv2es_train.models.published.mapping import published_name
     from fv2es_train.models.text_encoder import from_config
@@ -170,10 +170,10 @@ def _initial(reference: Reference, ours: FV2ES) -> Row:
     theirs = dict(reference.network.named_parameters())
     worst, where = 0.0, ""
     for name, own in fresh.named_parameters():
-        # The text encoder is pretrained in both.
+        # Skip the text encoder, which is pretrained in both.
         if name.startswith("text."):
             continue
-        # The weights of `ours` are those of the reference: only a new network has our own.
+        # `ours` has the weights of the reference; only a new network has our initial weights.
         found = _errors(own.detach(), theirs[published_name(name)].detach())
         if not found <= worst:
             worst, where = found, name
@@ -181,7 +181,7 @@ def _initial(reference: Reference, ours: FV2ES) -> Row:
 
 
 def _errors(left: Tensor, right: Tensor) -> float:
-    """How many standard errors means or deviations are apart; infinite for other constants."""
+    """Distance of means or deviations in standard errors; infinite for different constants."""
     count = left.numel()
     (m1, s1), (m2, s2) = (
         (v.mean(), v.std(correction=0)) for v in (_usual(left.double()), _usual(right.double()))
@@ -190,17 +190,17 @@ def _errors(left: Tensor, right: Tensor) -> float:
     if not spread:
         return 0.0 if m1 == m2 else float("inf")
     if count < _LEAST:
-        # A constant beside random numbers differs, however few there are.
+        # A constant and random numbers always differ, no matter how few there are.
         return float("inf") if count > 1 and not (s1 and s2) else 0.0
     means, deviations = (m1 - m2).abs() / spread, (s1 - s2).abs() / spread
     return float(max(means * count**0.5, deviations * (2 * count) ** 0.5))
 
 
 def _usual(values: Tensor) -> Tensor:
-    """Without outliers, which say more of the generator than of the distribution.
+    """Remove outliers, which show more about the generator than about the distribution.
 
-    About one of ten million values of timm's truncated normal lies at the truncation, a hundred
-    deviations away: the uniform number it is made of was exactly -1.
+    About one in ten million values of timm's truncated normal lies at the truncation, a hundred
+    deviations away, because the underlying uniform number is exactly -1.
     """
     size = values.abs()
     return values[size <= 20 * size.median()] if size.median() else values

@@ -1,6 +1,7 @@
-"""What goes into the published network, beside a reference's: the spectrum and the faces.
+"""Compare inputs of the published network with those of a reference: spectrum and faces.
 
-Both lines of the parity table are optional: they need methods of the reference, see `parity`.
+Both lines of the parity table are optional, because they need methods of the reference, see
+`parity`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Half
 
 RATE_HZ, SECONDS, PICTURES = 16_000, 3, 20
-# Power below this is stored as this; above it, float16 keeps it to half a percent.
+# Smaller power is stored as this value; larger power is stored as float16, within 0.5 %.
 _FLOOR = 1.2e-7
 
 
@@ -26,7 +27,7 @@ class HearsSound(Protocol):
     """A reference that computes the spectrum."""
 
     def mel(self, sound: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-        """From float32 (S,), -1 to 1, to linear power (T, 128)."""
+        """Map sound, float32 (S,), -1 to 1, to linear power (T, 128)."""
 
 
 @runtime_checkable
@@ -34,11 +35,11 @@ class FindsFaces(Protocol):
     """A reference that finds faces."""
 
     def faces(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any] | None]:
-        """From uint8 (H, W, 3) each to the face (48, 48, 3), 0 to 255; None if there is none."""
+        """Find the face in each picture, uint8 (H, W, 3): (48, 48, 3), 0 to 255, or None."""
 
 
 def mel_difference(reference: HearsSound) -> float:
-    """The largest relative difference of power above the floor, of three seconds of noise."""
+    """The largest relative difference of power above the floor, for three seconds of noise."""
     from fv2es_prep.config import MelSettings
     from fv2es_prep.stages.mel import mel_spectrum
     from fv2es_prep.types import Waveform
@@ -55,11 +56,11 @@ def mel_difference(reference: HearsSound) -> float:
 
 
 def face_differences(reference: FindsFaces, video: Path, half: Half = "full") -> Iterator[float]:
-    """Grey levels between our face and the reference's, of pictures half a second apart.
+    """Yield the difference in grey levels between our face and that of the reference.
 
-    The pictures are those of a half of the video. Ours are those of ``--preset published`` for
-    IEMOCAP: 224 pixels in the middle, as JPEG.
-    A face that only one of them finds gives infinity.
+    The pictures are half a second apart and show one half of the video. Ours are those of
+    ``--preset published`` for IEMOCAP: the central 224 pixels, as JPEG. If only one of them finds a
+    face, the difference is infinite.
     """
     from fv2es_prep.config import FaceSettings, FrameSettings
     from fv2es_prep.detectors.detector import FaceDetector

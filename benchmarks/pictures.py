@@ -1,6 +1,6 @@
-"""The pictures on which detectors are compared: of the material, and of real videos.
+"""The pictures on which detectors are compared, from the material and from real videos.
 
-Owns where they come from and how they wait on disk. Leaves detecting to `detection`.
+Owns their origin and their files. Leaves detection to `detection`.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Clip:
     """Pictures of one size from one video.
 
     Attributes:
-        file: the video's name.
-        times_s: each picture's time in seconds.
-        path: of the array, uint8 (N, H, W, 3).
+        file: name of the video.
+        times_s: time of each picture in seconds.
+        path: path of the array, uint8 (N, H, W, 3).
     """
 
     file: str
@@ -51,20 +51,20 @@ class Clip:
     path: Path
 
     def load(self) -> NDArray[np.uint8]:
-        """The pictures, mapped into memory."""
+        """Map the pictures into memory."""
         pictures: NDArray[np.uint8] = np.load(self.path, mmap_mode="r")
         return pictures
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How many pictures are looked at.
+    """Numbers of pictures.
 
     Attributes:
-        each: of each set from the material.
-        clips: real videos, evenly taken from all that there are.
+        each: pictures of each set from the material.
+        clips: number of real videos, evenly taken from all available ones.
         per_clip: pictures of each real video.
-        timed: pictures of each set on which time is measured; all serve agreement.
+        timed: pictures of each set for timing; all pictures are used for agreement.
     """
 
     each: int
@@ -78,21 +78,21 @@ FULL = Amounts(each=600, clips=100, per_clip=20, timed=96)
 
 
 def collect(bench: Bench, folder: Path) -> tuple[dict[str, list[Clip]], list[str]]:
-    """Sample every set and write it down.
+    """Sample all sets and write their arrays.
 
     Args:
         bench: the run.
-        folder: for the arrays.
+        folder: directory for the arrays.
 
     Returns:
-        Name of a set -> its clips; and a sentence for each video that could not be read.
+        Name of a set -> its clips; and a sentence for each unreadable video.
     """
     amounts = QUICK if bench.quick else FULL
     dialogues = iemocap_shaped(bench.out, bench.dialogue_s, bench.recordings)
     talks = mosei_shaped(bench.out, bench.talk_s, bench.recordings)
     videos = sorted(dialogues.glob("Session[12]/dialog/avi/DivX/*.avi"))
     heads = sorted((talks / "video").glob("*.mp4"))[:2]
-    # The widest pictures are the slowest to search, so there are fewer of them.
+    # The widest pictures take longest, so there are fewer of them.
     each, few = amounts.each // len(videos), amounts.each // 4 // len(heads)
     sets = {
         "halves 360x480": _sample(videos, each, _half(None), folder / "halves"),
@@ -109,18 +109,18 @@ def collect(bench: Bench, folder: Path) -> tuple[dict[str, list[Clip]], list[str
         if real:
             sets["real clips"] = real
         else:
-            skipped.append(f"{bench.media} holds no video that can be read")
+            skipped.append(f"{bench.media} contains no readable video")
     return sets, skipped
 
 
 def timed_part(clips: Sequence[Clip], count: int) -> list[tuple[Clip, int]]:
-    """Which pictures are timed: the first so many of each clip, all clips alike."""
+    """Select the pictures for timing: equally many of each clip, from its start."""
     share = max(math.ceil(count / max(len(clips), 1)), 1)
     return [(clip, min(share, len(clip.times_s))) for clip in clips]
 
 
 def _half(side_px: int | None) -> Callable[[int, Picture], Picture]:
-    """The left half of pictures of even number, and the right half of the others."""
+    """Cut the left half of even-numbered pictures, and the right half of the others."""
     views = (View("left", side_px), View("right", side_px))
     return lambda number, rgb: cut_view(rgb, views[number % 2])
 
@@ -165,7 +165,7 @@ def _pictures(
 def _by_shape(
     pictures: Iterator[tuple[float, Picture]],
 ) -> Iterator[tuple[list[float], list[Picture]]]:
-    """Pictures of one size together: a video may change its size."""
+    """Group pictures by size, because a video may change its size."""
     times: list[float] = []
     held: list[Picture] = []
     for time_s, rgb in pictures:

@@ -1,8 +1,8 @@
-"""Section p: how long a prediction takes against the length of the video, and which part of it.
+"""Section p: the time of a prediction and of its parts, relative to the length of the video.
 
-Every second of the video is scored, in utterances of 5 s with words. The weights are random: they
-cost as much as trained ones. The parts are measured one by one on the same video, and the whole
-as `Predictor.predict` and the command line do it.
+Every second of the video is scored, in utterances of 5 s with words. The weights are random, which
+does not affect the time. The parts are measured one by one on the same video; the whole is measured
+with `Predictor.predict` and with the command line.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ LENGTHS_S = {True: (10, 60), False: (10, 60, 600)}
 _CLASSES = ("ang", "exc", "fru", "hap", "neu", "sad")
 _MODELS = ("fv2es", "fv2es-lite", "fv2es-tiny")
 _FORMS = {"fused": True, "branches": False}
-# Networks within the model that are told apart.
+# Networks within the model that are measured separately.
 _NETWORKS = {"faces": "face", "sound": "mel"}
 _VIEW = View("left", 224, 0)
 _WORDS = "nobody ever explains why I keep waiting"
 _NAME = "Ses01F_impro01"
-# What is longer is its own average, and is measured once.
+# Longer videos are measured once, because they average over themselves.
 _ROUNDS_UP_TO_S = 10
 
 Seconds = Mapping[str, float | None]
@@ -76,7 +76,7 @@ def measure(bench: Bench) -> Section:
 def _ways(
     request: Request, runs: Mapping[str, Path], hearer: Recogniser | None, tokenizer: Path
 ) -> dict[str, Callable[[], Seconds]]:
-    """What is measured side by side on one video."""
+    """The ways to measure side by side on one video."""
     settings = load_checkpoint(runs["fv2es"]).settings
     stages = StageContext(settings, str(tokenizer), _CLASSES)
     ways: dict[str, Callable[[], Seconds]] = {
@@ -136,7 +136,7 @@ def _cells(row: Mapping[str, Any], name: str) -> tuple[Cell, Cell]:
 
 
 def _run(bench: Bench, name: str) -> Path:
-    """A run with random weights and the published text encoder's sizes."""
+    """Make a run with random weights and the sizes of the published text encoder."""
     from transformers import AlbertConfig
 
     from fv2es_train.models import text_encoder as texts
@@ -157,7 +157,7 @@ def _run(bench: Bench, name: str) -> Path:
 
 
 def _request(bench: Bench, length_s: int) -> Request:
-    """A dialogue of that length, its left speaker scored from end to end."""
+    """Request all of a dialogue of this length, for its left speaker."""
     base = iemocap_shaped(bench.out, float(length_s), 1) / "Session1/dialog"
     files = (base / f"avi/DivX/{_NAME}.avi", base / f"wav/{_NAME}.wav")
     spans = [Span(a, b, _WORDS, f"u{a:g}", _VIEW) for a, b in fixed_spans(length_s, DEFAULT_RULES)]
@@ -171,7 +171,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _parts(request: Request, stages: StageContext, hearer: Recogniser | None) -> Seconds:
-    """Seconds of each part alone, over all utterances, each warmed up by the first one."""
+    """Seconds of each part alone, over all utterances, warmed up by the first one."""
     settings = stages.settings
     utterances = [
         Utterance(s.id, "r", s.start_s, s.end_s, _WORDS, (), view=_VIEW)
@@ -196,7 +196,7 @@ def _parts(request: Request, stages: StageContext, hearer: Recogniser | None) ->
 
 
 class _Clock:
-    """Seconds that a network has taken since it was asked last."""
+    """Measures the seconds that a network took since the last `take`."""
 
     def __init__(self, network: nn.Module) -> None:
         self._began = self._seconds = 0.0
@@ -210,7 +210,7 @@ class _Clock:
         self._seconds += time.perf_counter() - self._began
 
     def take(self) -> float:
-        """The seconds; the clock begins anew."""
+        """Return the seconds and reset the clock."""
         taken, self._seconds = self._seconds, 0.0
         return taken
 
@@ -218,7 +218,7 @@ class _Clock:
 def _warm(
     name: str, form: str, predictor: Predictor, clocks: Mapping[str, _Clock], request: Request
 ) -> Seconds:
-    """Seconds of a call on a predictor that has been used, and of the model within it."""
+    """Seconds of a call of a warm predictor, and of the model within it."""
     for clock in clocks.values():
         clock.take()
     began = time.perf_counter()

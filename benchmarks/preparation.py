@@ -1,9 +1,9 @@
-"""Section a: seconds for a minute of dialogue, against the published way and against the floor.
+"""Section a: seconds per minute of dialogue, compared with the published way and the floor.
 
-The published way is serial and takes the better of one torch thread and all. Neither side's
-imports count, nor what our runs do once (starting workers, the report): that is told beside. The
-floor is ffmpeg decoding to null and our detector alone on the same pictures, done on every core at
-a time, as preparation is: CPU seconds, of which the cores do as many at once as there are.
+The published way is serial; the better of one torch thread and all threads counts. Imports do not
+count for either side. One-time work of our runs (starting workers, the report) is listed
+separately. The floor is ffmpeg decoding to null plus our detector alone on the same pictures, on
+all cores at the same time, as in preparation: CPU seconds divided by the number of cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TITLE = "preparation"
 EPOCHS = 30
 _FIRST_PASS = {"exact": 4.5, "fast": 5.0}
 _ALL_EPOCHS, _OVER_FLOOR = 50.0, 1.3
-# The published way holds every picture of a dialogue twice: 6 GB for so much of IEMOCAP.
+# The published way holds every picture of a dialogue twice: 6 GB for this length of IEMOCAP.
 BASELINE_S = 100.0
 
 
@@ -52,13 +52,13 @@ def measure(bench: Bench) -> Section:
 
 
 def iemocap(bench: Bench) -> dict[str, Any]:
-    """Both detectors on IEMOCAP-shaped dialogues; measured once in a run."""
+    """Measure both detectors on IEMOCAP-shaped dialogues, once per run."""
     corpus = iemocap_shaped(bench.out, bench.dialogue_s, bench.recordings)
     return _once(bench, corpus, ("exact", "fast"))
 
 
 def mosei(bench: Bench) -> dict[str, Any]:
-    """The exact detector on MOSEI-shaped recordings, whose halved pictures are searched."""
+    """Measure the exact detector on MOSEI-shaped recordings, with halved pictures."""
     return _once(bench, mosei_shaped(bench.out, bench.talk_s, bench.recordings), ("exact",))
 
 
@@ -92,13 +92,13 @@ def _measure_shape(bench: Bench, corpus: Path, detectors: tuple[str, ...]) -> di
 
 
 def dump(corpus: Path, tree: Path) -> dict[str, Any]:
-    """The published preparation of a corpus' first recording; the tree stays."""
+    """Run the published preparation on the first recording of a corpus; keep the tree."""
     shutil.rmtree(tree, ignore_errors=True)
     return call_apart("published:dump", corpus=str(corpus), tree=str(tree), limit_s=BASELINE_S)
 
 
 def floor_on_all_cores(corpus: Path, detectors: tuple[str, ...], cores: int) -> dict[str, float]:
-    """The floor in as many processes at a time as there are cores; the mean of each number."""
+    """Measure the floor in one process per core at the same time; mean of each number."""
     with ThreadPoolExecutor(cores) as pool:
         begun = [
             pool.submit(
@@ -113,7 +113,7 @@ def floor_on_all_cores(corpus: Path, detectors: tuple[str, ...], cores: int) -> 
 def _summed_up(
     found: dict[str, Any], threads: list[int], detectors: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Medians, per minute of media."""
+    """Compute medians per minute of media."""
     minutes = median_of(found["dump"], "media_s") / 60
     by_threads = {count: [row[str(count)] for row in found["epochs"]] for count in threads}
     epochs = {count: median_of(rows, "epoch_s") / minutes for count, rows in by_threads.items()}
@@ -153,7 +153,7 @@ def _ours(rounds: list[dict[str, Any]]) -> dict[str, float]:
 def _per_minute(
     rounds: list[dict[str, Any]], name: str, of: list[dict[str, Any]] | None = None
 ) -> float:
-    """A number for a minute of media, whose length these rounds or others tell."""
+    """Convert a number to one per minute of media; the rounds give the length of the media."""
     return 60 * median_of(rounds, name) / median_of(of or rounds, "media_s")
 
 
@@ -188,7 +188,7 @@ def _iemocap_verdicts(shape: dict[str, Any], cores: int) -> list[Verdict]:
             Verdict(f"(2) IEMOCAP, {detector}: dump and first detection / ours", first, bound),
             Verdict(f"(2) IEMOCAP, {detector}: {EPOCHS} epochs of data", every, _ALL_EPOCHS),
         ]
-    # The floor of `fast` is in the tables: what stands above it is the same, for less detection.
+    # Only the table has the floor of `fast`: the overhead is the same, but detection is less.
     return [*verdicts, _floor_verdict("IEMOCAP", shape, "exact", cores)]
 
 
@@ -244,7 +244,7 @@ def _notes(shapes: dict[str, Any]) -> tuple[str, ...]:
 
 
 def draw(figure: Any, data: dict[str, Any]) -> None:
-    """First pass: what it costs to have a minute of media once, prepared and read."""
+    """Draw the first pass: the cost to prepare and read a minute of media once."""
     axes = figure.subplots(1, len(data))
     for ax, (shape_name, shape) in zip(axes, data.items(), strict=True):
         old, read = shape["published"], shape["read"]

@@ -1,14 +1,14 @@
-"""The baseline: preparation and an epoch's data side in the manner of the published code.
+"""The baseline: preparation and the data of an epoch, as the published code does them.
 
-Written here from its description, not taken from it. IEMOCAP: every picture of a dialogue is read
-into one array, and of each utterance every picture is written as JPEG, both halves cut to 224x224,
-beside its sound three times. CMU-MOSEI: pictures at 2 a second, whole. An epoch loads each
-utterance's sampled pictures, finds their faces in one batch, and makes a new mel transform.
+This is our own code after its description, no copy. IEMOCAP: all pictures of a dialogue are read
+into one array; every picture of an utterance is written as JPEG, both halves cut to 224x224, and
+its sound is written three times. CMU-MOSEI: uncropped pictures at 2 per second. An epoch loads the
+sampled pictures of each utterance, finds their faces in one batch, and makes a new mel transform.
 
-Two faults of the published code are left out, so that it does the work it means to do: batches
-that stop at a picture without a face, and CMU-MOSEI's pictures thinned twice.
+Two defects of the published code are left out, so that it does the intended work: batches that stop
+at a picture without a face, and CMU-MOSEI pictures that are thinned out twice.
 
-Run in processes of their own, by `apart`: `dump`, `epoch` and `read`.
+`apart` runs `dump`, `epochs` and `read` in separate processes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _CROP_PX, _TALK_PX = 224, 360
 _STEP = 15
 _FPS = 29.97
 _CHUNK_ROWS = 32
-# Frames and their stack are held twice; what is taken must leave room for others.
+# Pictures are held twice, as frames and as their stack; leave memory for other processes.
 _MEMORY_SHARE = 0.5
 
 
 class Facenet:
-    """facenet-pytorch as the published model calls it: largest face of each picture, 48 pixels."""
+    """facenet-pytorch as in the published model: largest face of each picture, 48 pixels."""
 
     def __init__(self) -> None:
         from facenet_pytorch import MTCNN
@@ -46,7 +46,7 @@ class Facenet:
         self._mtcnn = MTCNN(image_size=FACE_PX, margin=MARGIN_PX, post_process=False)
 
     def largest(self, pictures: Sequence[Picture]) -> list[tuple[list[float] | None, float]]:
-        """Box (left, top, right, bottom) and probability; None and 0 where there is no face.
+        """Find box (left, top, right, bottom) and probability; None and 0 without a face.
 
         Args:
             pictures: one batch, uint8 (H, W, 3) of equal size.
@@ -67,7 +67,7 @@ class Facenet:
 
 
 def read(corpus: str, limit_s: float) -> dict[str, Any]:
-    """Read a dialogue's first seconds as the published code does, for its memory."""
+    """Read the first seconds of a dialogue as the published code does, to measure memory."""
     from benchmarks.material import inventory_of
 
     frames = _read_frames(inventory_of(Path(corpus)).recordings[0].video, limit_s)
@@ -80,11 +80,11 @@ def dump(corpus: str, tree: str, limit_s: float) -> dict[str, Any]:
     Args:
         corpus: material of either shape.
         tree: the folder to fill.
-        limit_s: only so much of the recording, in seconds; less where memory is short.
+        limit_s: seconds of the recording to prepare; fewer if memory is short.
 
     Returns:
-        ``dump_s`` and ``dump_cpu_s``; ``media_s`` and ``speech_s``, what was prepared, in
-        seconds; ``files``, ``bytes`` and ``disk_bytes`` of the tree.
+        ``dump_s`` and ``dump_cpu_s``; ``media_s`` and ``speech_s``, seconds of prepared media and
+        speech; ``files``, ``bytes`` and ``disk_bytes`` of the tree.
     """
     from benchmarks.material import inventory_of
 
@@ -114,11 +114,11 @@ def dump(corpus: str, tree: str, limit_s: float) -> dict[str, Any]:
 
 
 def epochs(tree: str, counts: Sequence[int]) -> dict[str, Any]:
-    """What one epoch does before the network: load, detect, spectrum, utterance by utterance.
+    """Measure the work of an epoch before the network: load, detect, spectrum, by utterance.
 
     Args:
-        tree: from `dump`.
-        counts: numbers of torch threads; an epoch is done with each.
+        tree: result of `dump`.
+        counts: numbers of torch threads, with one epoch each.
 
     Returns:
         Number of threads -> seconds as ``load_s``, ``detect_s``, ``mel_s`` and their sum
@@ -131,7 +131,7 @@ def epochs(tree: str, counts: Sequence[int]) -> dict[str, Any]:
     found = {}
     for count in counts:
         torch.set_num_threads(count)
-        # What the first call costs once is no part of an epoch.
+        # The one-time cost of the first call is not part of an epoch.
         facenet.largest(_load(folders[0])[:1])
         _spectrum(folders[0])
         found[str(count)] = _epoch(facenet, folders)
@@ -156,7 +156,7 @@ def _epoch(facenet: Facenet, folders: Sequence[Path]) -> dict[str, float]:
 
 
 def _affordable_s() -> float:
-    """Seconds of 720x480 whose pictures, held twice, fit into a share of the free memory."""
+    """Seconds of 720x480 video whose pictures, held twice, fit into a share of free memory."""
     import psutil
 
     return float(_MEMORY_SHARE * psutil.virtual_memory().available / (2 * 720 * 480 * 3 * _FPS))
@@ -227,7 +227,7 @@ def _dump_talk(
 
 
 def _folder(tree: Path, utterance: Utterance) -> Path:
-    """The utterance's folder, with what its loader has to know."""
+    """Make the folder of an utterance, with the metadata for its loader."""
     folder = tree / utterance.id
     folder.mkdir(parents=True)
     side = {"left": "L", "right": "R", "full": ""}[utterance.view.half]
@@ -237,7 +237,7 @@ def _folder(tree: Path, utterance: Utterance) -> Path:
 
 
 def _load(folder: Path) -> list[Picture]:
-    """The pictures of an utterance that an epoch takes, two a second."""
+    """Load the pictures of an utterance for an epoch, two per second."""
     import numpy as np
     from PIL import Image
 
@@ -256,7 +256,7 @@ def _load(folder: Path) -> list[Picture]:
 
 
 def _spectrum(folder: Path) -> None:
-    """A new transform for each utterance; rows cut into chunks, the last one filled with zeros."""
+    """Make a new transform; cut the rows into chunks, the last one padded with zeros."""
     import torch
     from scipy.io import wavfile
     from torchaudio.transforms import MelSpectrogram
@@ -270,7 +270,7 @@ def _spectrum(folder: Path) -> None:
 
 
 def _centre(picture: Picture, side_px: int) -> Picture:
-    """The square in the middle, as far as there is one."""
+    """Cut the central square, as far as the picture contains it."""
     height, width = picture.shape[:2]
     top, left = max((height - side_px) // 2, 0), max((width - side_px) // 2, 0)
     return picture[top : top + side_px, left : left + side_px]

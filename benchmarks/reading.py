@@ -1,8 +1,8 @@
-"""How fast examples are read: our shards beside raw memmap, HDF5 groups, tar and Arrow.
+"""Reading speed: our shards compared with raw memmap, HDF5 groups, tar and Arrow.
 
 Writes the same synthetic utterances in each layout, reads them in the same random order (a tar file
-in its own), and copies each byte once into a batch of 8. Also measures the DataLoader with 0, 1 and
-2 workers, and the time that data takes beside the time of a training step of fv2es-tiny.
+in its own order), and copies each byte once into a batch of 8. Also measures the DataLoader with 0,
+1 and 2 workers, and the waiting time for data relative to a training step of fv2es-tiny.
 
     python benchmarks/reading.py --out build/bench
 """
@@ -101,12 +101,12 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
 def against(
     rate: Callable[[Any, int], float], things: dict[str, Any], rounds: int, base: str
 ) -> dict[str, Any]:
-    """Examples per second of each thing in interleaved rounds, and the ratio to one of them."""
+    """Measure examples per second of each way in interleaved rounds, and ratios to one way."""
     rates: dict[str, list[float]] = {name: [] for name in things}
     for number in range(rounds + 1):
         for name, thing in things.items():
             rates[name].append(rate(thing, number))
-    # The first round brings files into memory and starts workers.
+    # The first round reads files into memory and starts workers.
     rates = {name: values[1:] for name, values in rates.items()}
     return {
         name: {
@@ -120,16 +120,16 @@ def against(
 
 
 def spread(values: list[float], digits: int = 0) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     found = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return {name: round(value, digits) for name, value in found.items()}
 
 
-# The layouts: each is written once, and opened as a function from rows to their arrays.
+# The layouts. Each is written once, and opened as a function from rows to their arrays.
 
 
 def utterance_arrays(count: int) -> Iterator[Arrays]:
-    """7 to 16 faces each and 37 spectrum rows to a face: 79 kB and 114 kB on average."""
+    """Make 7 to 16 faces per utterance and 37 mel rows per face: 79 kB and 114 kB on average."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         faces = int(rng.integers(7, 17))
@@ -146,7 +146,7 @@ def utterance_arrays(count: int) -> Iterator[Arrays]:
 
 
 def write_layouts(folder: Path, count: int) -> dict[str, Callable[[], Read]]:
-    """Write all; the first is what the others are compared with."""
+    """Write all layouts; the first one is the base of the comparison."""
     for name in ("raw", "shards"):
         (folder / name).mkdir()
     write_raw(folder / "raw", count)
@@ -165,7 +165,7 @@ def write_layouts(folder: Path, count: int) -> dict[str, Callable[[], Read]]:
 
 
 def write_raw(folder: Path, count: int) -> None:
-    """One file for each array, all utterances end to end, and where each begins."""
+    """Write one file per array with all utterances concatenated, and their offsets."""
     files = {name: (folder / name).open("wb") for name in ARRAYS}
     ends: dict[str, list[int]] = {name: [0] for name in ARRAYS}
     for arrays in utterance_arrays(count):
@@ -180,7 +180,7 @@ def write_raw(folder: Path, count: int) -> None:
 def open_raw(folder: Path) -> Read:
     ends = json.loads((folder / "offsets.json").read_text())
     maps = {
-        # As plain arrays: slices of np.memmap itself are slower.
+        # Plain arrays, because slices of np.memmap are slower.
         name: np.asarray(np.memmap(folder / name, dtype, "r", shape=(ends[name][-1], *shape)))
         for name, (dtype, shape) in ARRAYS.items()
     }
@@ -284,7 +284,7 @@ def open_tar(path: Path) -> Read:
 
 
 def write_arrow(path: Path, count: int) -> None:
-    """One row for each utterance, each array as bytes; Arrow's own file form, mapped to read."""
+    """Write one row per utterance, each array as bytes, in the Arrow file format."""
     schema = pa.schema({name: pa.large_binary() for name in ARRAYS})
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         held: list[dict[str, bytes]] = []
@@ -315,7 +315,7 @@ def open_arrow(path: Path) -> Read:
 
 
 def check_same(readers: dict[str, Read], count: int) -> None:
-    """Every layout gives the same arrays."""
+    """Check that all layouts return the same arrays."""
     first, *others = (reader(range(count)) for reader in readers.values())
     for expected, *found in zip(first, *others, strict=True):
         for arrays in found:
@@ -324,7 +324,7 @@ def check_same(readers: dict[str, Read], count: int) -> None:
                 assert np.array_equal(arrays[name], values), name
 
 
-# What is timed.
+# The timed functions.
 
 
 def read_all(read: Read, number: int, count: int) -> float:
@@ -363,7 +363,7 @@ def tiny_model() -> FV2ES:
 
 
 def step_times(dataset: ShardDataset, model: FV2ES, steps: int) -> dict[str, Any]:
-    """How long training waits for a batch, and how long a step takes, with one worker."""
+    """Measure how long training waits for a batch, and how long a step takes, with one worker."""
     optimizer = torch.optim.Adam(model.parameters(), 5e-4)
     waits, whole = [], []
     batches = iter(loader(dataset, model, 1))
@@ -378,7 +378,7 @@ def step_times(dataset: ShardDataset, model: FV2ES, steps: int) -> dict[str, Any
         optimizer.step()
         waits.append(drawn - began)
         whole.append(time.perf_counter() - began)
-    # The first wait is for the worker to start.
+    # The first wait includes the start of the worker.
     share = sum(waits[1:]) / sum(whole[1:])
     return {
         "batch": BATCH,
@@ -390,7 +390,7 @@ def step_times(dataset: ShardDataset, model: FV2ES, steps: int) -> dict[str, Any
 
 
 def opening_times(folder: Path, rounds: int) -> dict[str, Any]:
-    """How long a shard takes to open with all checks, and to hash as training does once."""
+    """Measure how long a shard takes to open with all checks, and to hash as training does once."""
     paths = sorted(folder.glob("*.h5")) * rounds
     found: dict[str, list[float]] = {"open_ms": [], "hash_ms": []}
     for path in paths:

@@ -1,6 +1,6 @@
 """The report: tables on stdout, bench.json, and a plot for each section.
 
-Owns how results look. Leaves what is in them to the sections.
+Owns the form of results. Leaves their content to the sections.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _PACKAGES = (
     "numpy", "torch", "torchaudio", "facenet-pytorch", "opencv-python-headless", "onnxruntime",
     "openvino", "h5py", "dask", "imageio-ffmpeg",
 )  # fmt: skip
-# A machine whose middle half varies by more than this share measures nothing.
+# Above this spread of the middle half, the machine is too busy for a measurement.
 _BUSY = 0.15
 _WORDS = {True: "pass", False: "FAIL", None: "not measured"}
 
 
 def describe_machine(bench: Bench) -> dict[str, Any]:
-    """Processor, cores, memory, versions, and how steady the machine was."""
+    """Describe processor, cores, memory, versions, and the noise of the machine."""
     import psutil
 
     from fv2es_prep import __version__
@@ -66,7 +66,7 @@ def write_json(
     sections: Mapping[str, Section],
     errors: Mapping[str, str],
 ) -> None:
-    """Everything that was measured, for programs."""
+    """Write all measurements as JSON."""
     value = {
         "mode": mode,
         "machine": machine,
@@ -83,7 +83,7 @@ def text_of(
     sections: Mapping[str, Section],
     errors: Mapping[str, str],
 ) -> str:
-    """Everything that a reader needs, as text."""
+    """Format the report as text."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         f"fv2es benchmarks, {mode}",
@@ -120,7 +120,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def table_lines(table: Table) -> list[str]:
-    """A table in columns as wide as they need to be; numbers to the right."""
+    """Format a table in aligned columns; numbers are right-aligned."""
     shown = [[_cell(cell) for cell in row] for row in table.rows]
     number = [all(not isinstance(row[i], str) for row in table.rows) for i in _places(table)]
     wide = [max(len(row[i]) for row in [list(table.columns), *shown]) for i in _places(table)]
@@ -151,7 +151,7 @@ def _cell(cell: Cell) -> str:
 def plot(
     path: Path, title: str, section: Section, draw: Callable[[Any, dict[str, Any]], None]
 ) -> None:
-    """Write a section's plot as PNG."""
+    """Write the plot of a section as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")

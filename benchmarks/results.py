@@ -1,6 +1,6 @@
-"""What a section hands to the report: tables, acceptance lines, notes, and all that was measured.
+"""The result of a section: tables, acceptance lines, notes and all measured data.
 
-Owns these values and their JSON form. Leaves how they look to `report`.
+Owns these values and their JSON form. Leaves their presentation to `report`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Table:
     """A table of the report.
 
     Attributes:
-        title: what is in it, with units that all of it shares.
+        title: title of the table, with common units.
         columns: names of the columns, with their units.
-        rows: as many cells each as there are columns; None shows as a dash.
+        rows: one cell per column; None is shown as a dash.
     """
 
     title: str
@@ -36,10 +36,10 @@ class Verdict:
     """One acceptance line.
 
     Attributes:
-        what: what is asked for, in words.
-        value: what was measured; None where it could not be measured in this run.
-        bound: the number to be compared with.
-        sense: whether the value has to be at least or at most the bound.
+        what: the requirement, in words.
+        value: measured value; None if it could not be measured in this run.
+        bound: number to compare with.
+        sense: whether the value must be at least or at most the bound.
     """
 
     what: str
@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the line holds; None where there is no value."""
+        """Whether the requirement is met; None without a value."""
         if self.value is None:
             return None
         least = self.sense == "at least"
@@ -58,13 +58,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Section:
-    """What one section has measured.
+    """The result of one section.
 
     Attributes:
-        tables: for the reader.
-        verdicts: acceptance lines, each with its own measured value.
-        notes: sentences that the numbers need to be understood.
-        data: everything that was measured, JSON-ready; plots are drawn from it.
+        tables: tables for the reader.
+        verdicts: acceptance lines with their measured values.
+        notes: sentences that explain the numbers.
+        data: all measurements, JSON-ready; the source of the plots.
     """
 
     tables: tuple[Table, ...] = ()

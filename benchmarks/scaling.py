@@ -1,7 +1,7 @@
-"""Section f: what further workers bring, against what further processes bring on this machine.
+"""Section f: scaling of preparation with workers, compared with that of the machine itself.
 
-The machine's own scaling is measured with processes that share nothing, preparation with n warm
-workers kept on n cores; their start-up is told beside it.
+The scaling of the machine is measured with processes that share nothing. Preparation uses n warm
+workers on n cores; their start-up time is listed separately.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def worker_levels(cores: int) -> list[int]:
 
 
 def machine_scaling_of(bench: Bench) -> dict[int, float]:
-    """The machine's own scaling at each level; measured once in a run."""
+    """Measure the scaling of the machine at each level, once per run."""
     if "machine scaling" not in bench.shared:
         bench.say("the machine's own scaling")
         corpus = iemocap_shaped(bench.out, bench.dialogue_s, bench.recordings)
@@ -87,7 +87,7 @@ def machine_scaling_of(bench: Bench) -> dict[int, float]:
 
 
 def prepare_at(bench: Bench, corpus: Path, detector: str, cores: int) -> dict[str, Any]:
-    """Prepare a corpus in a process of its own; the shards stay until the next time."""
+    """Prepare a corpus in a separate process; the shards stay until the next call."""
     return call_apart(
         "ours:prepare",
         corpus=str(corpus),
@@ -99,5 +99,5 @@ def prepare_at(bench: Bench, corpus: Path, detector: str, cores: int) -> dict[st
 
 
 def shards_of(bench: Bench, corpus: Path, detector: str) -> Path:
-    """Where `prepare_at` leaves the shards."""
+    """The directory where `prepare_at` leaves the shards."""
     return bench.out / f"shards-{corpus.name}-{detector}"

@@ -1,4 +1,4 @@
-"""The page of `fv2es browse` in Chromium: its first rows, filters, and scrolling its list."""
+"""The page of `fv2es browse` in Chromium: time of first rows, filters and scrolling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCROLL_S = 6
 
 
 def make(directory: str, count: int, per_shard: int = 500, seed: int = 0) -> dict[str, Any]:
-    """Whole shards of utterances with one face, eight rows of spectrum and two tokens each."""
+    """Write shards of utterances with one face, eight mel rows and two tokens each."""
     import numpy as np
 
     from fv2es_prep.config import PrepSettings, TextSettings
@@ -63,7 +63,7 @@ def make(directory: str, count: int, per_shard: int = 500, seed: int = 0) -> dic
 
 
 def scroll(directory: str) -> dict[str, Any]:
-    """The first rows, three filters, and scrolling by the wheel, by the bar and by jumps."""
+    """Measure the first rows, three filters, and scrolling by wheel, by scroll bar and by jumps."""
     from playwright.sync_api import sync_playwright
 
     command = (sys.executable, "-m", "cli", "browse", directory, "--port", "0")
@@ -82,7 +82,7 @@ def scroll(directory: str) -> dict[str, Any]:
             filter_s = max(page.evaluate(_FILTER, name) for name in ("ang", "", "sad"))
             found = {}
             for how in SCROLLED:
-                # A page that has loaded nothing ahead yet.
+                # A fresh page that has prefetched nothing.
                 page.goto(address)
                 page.get_by_test_id("row").first.wait_for()
                 found[how] = page.evaluate(_SCROLL, {"how": how, "seconds": _SCROLL_S})
@@ -111,8 +111,8 @@ async (name) => {
   return (performance.now() - began) / 1000;
 }
 """
-# What is in sight is looked at before each frame is drawn. Pictures: how long those of rows that
-# stay in sight are missing.
+# Checks the visible rows before each frame is drawn. For pictures: how long they are missing in
+# rows that stay visible.
 _SCROLL = """
 async ({ how, seconds }) => {
   const view = document.querySelector("[data-testid=list]"), line = 48;

@@ -1,4 +1,4 @@
-"""Section c: bytes of an utterance, against the published tree of pictures and sounds."""
+"""Section c: bytes per utterance, compared with the published tree of pictures and sounds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Section:
 
 
 def _verdicts(sizes: dict[str, dict[str, float]]) -> tuple[Verdict, ...]:
-    # Utterances are of uneven length, and the published way did not see all of them.
+    # Utterances have different lengths, and the published way did not prepare all of them.
     dense = {name: size["bytes"] / size["speech_s"] for name, size in sizes.items()}
     old = dense["published tree"]
     return tuple(
@@ -60,7 +60,7 @@ def _notes(old: dict[str, Any], compact: bool) -> tuple[str, ...]:
 
 
 def prepared_size(bench: Bench, corpus: Path, *options: str) -> dict[str, float]:
-    """Mean bytes and seconds of an utterance in the shards that `fv2es prep` writes."""
+    """Measure mean bytes and seconds per utterance in the shards that `fv2es prep` writes."""
     out = bench.out / "shards-size"
     shutil.rmtree(out, ignore_errors=True)
     arguments = (str(corpus), "--out", str(out), "--tokenizer", str(text_model(bench.out)))

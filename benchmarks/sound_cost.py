@@ -1,4 +1,4 @@
-"""What the sound of an utterance costs in each model: parameters, FLOPs and seconds, one thread.
+"""The cost of the sound of an utterance in each model: parameters, FLOPs, seconds on one thread.
 
 Run: python -m benchmarks.sound_cost [--seconds 3]
 """
@@ -23,7 +23,7 @@ _ROWS_PER_S, _ROWS, _TIMES = 80, 32, 5
 
 
 def main() -> None:
-    """Print a line of the table in docs/performance.md for each model."""
+    """Print one line per model for the table in docs/performance.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the utterance")
     seconds = parser.parse_args().seconds
@@ -35,7 +35,7 @@ def main() -> None:
 
 @torch.no_grad()
 def cost(name: str, chunks: int) -> tuple[int, int, float]:
-    """Parameters, FLOPs (two for each multiplication with its addition) and median seconds."""
+    """Measure parameters, FLOPs (two per multiply-add) and median seconds."""
     config = replace(preset(name).model, modalities="a", label_classes=_CLASSES)
     model = build(config, PrepSettings()).eval()
     nothing = torch.zeros(1, 0, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Section h: how long until something happens: the help, each heavy import, the first face."""
+"""Section h: start-up times: the help, each heavy import, the first face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section d: examples a second out of each layout; `reading` measures, this file gives it form."""
+"""Section d: examples per second from each layout; `reading` measures, this file formats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(bench: Bench) -> Section:
 
 
 def measure_layouts(folder: str, quick: bool) -> dict[str, Any]:
-    """In a process of its own: see `reading.measure`."""
+    """Call `reading.measure` in a separate process."""
     found: dict[str, Any] = importlib.import_module("benchmarks.reading").measure(
         Path(folder), quick=quick
     )

@@ -1,6 +1,6 @@
-"""Clocks and rounds: wall and CPU seconds, medians, and what the machine itself does meanwhile.
+"""Clocks and rounds: wall and CPU seconds, medians, and noise and scaling of the machine.
 
-Owns how something is timed. Leaves what is timed to the sections and processes to `apart`.
+Owns the method of timing. Leaves the timed work to the sections, and processes to `apart`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Measured = Mapping[str, Any]
 
 
 class Stopwatch:
-    """A block's wall seconds, and CPU seconds of this process and of children that have ended."""
+    """Wall seconds of a block, and CPU seconds of this process and its ended children."""
 
     wall_s = 0.0
     cpu_s = 0.0
@@ -40,22 +40,22 @@ def _cpu_s() -> float:
 
 @dataclass
 class Noise:
-    """A fixed piece of work, done again and again: how steady the machine was during the run.
+    """A fixed amount of work, repeated to measure how steady the machine was during the run.
 
     Attributes:
-        seconds: wall seconds of each time.
+        seconds: wall seconds of each repetition.
     """
 
     seconds: list[float] = field(default_factory=list)
 
     def sound(self) -> None:
-        """Do the work once more."""
+        """Repeat the work once."""
         began = time.perf_counter()
         work(25)
         self.seconds.append(time.perf_counter() - began)
 
     def to_json(self) -> dict[str, Any]:
-        """Median, and the spread as shares of it: of the middle half, and of all."""
+        """Median, and the spread of the middle half and of all, as shares of the median."""
         if len(self.seconds) < 2:
             return {"times": len(self.seconds)}
         low, middle, high = statistics.quantiles(self.seconds, n=4)
@@ -68,10 +68,10 @@ class Noise:
 
 
 def work(times: int) -> int:
-    """Work for one core that touches memory as decoding and detecting do.
+    """Do work on one core that uses memory like decoding and detecting.
 
     Args:
-        times: how often; a hundred take about half a second.
+        times: number of repetitions; a hundred take about half a second.
     """
     import numpy as np
 
@@ -88,15 +88,15 @@ def work(times: int) -> int:
 def in_rounds(
     ways: Mapping[str, Callable[[], Measured]], rounds: int, noise: Noise
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure several ways side by side: each once in every round.
+    """Measure several ways side by side: each once per round.
 
     Args:
-        ways: name -> what measures it, giving numbers by name.
-        rounds: how many rounds.
-        noise: sounded before each way.
+        ways: name -> function that measures and returns numbers by name.
+        rounds: number of rounds.
+        noise: measured before each way.
 
     Returns:
-        Name -> what was measured, one for each round.
+        Name -> measurements, one per round.
     """
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -112,17 +112,17 @@ def median_of(rounds: Iterable[Measured], name: str) -> float:
 
 
 def machine_scaling(levels: Iterable[int], video: Path, rounds: int) -> dict[int, float]:
-    """How much more the machine itself does with n processes than with one.
+    """Measure how much more the machine does with n processes than with one.
 
-    Each process does numpy and hashing, then decodes a video to nothing: about as much of each.
+    Each process runs numpy and hashing, then decodes a video to null: about as much of each.
 
     Args:
         levels: numbers of processes.
-        video: what is decoded.
-        rounds: how often each level is measured, interleaved.
+        video: video to decode.
+        rounds: number of measurements of each level, interleaved.
 
     Returns:
-        n -> n * t(1) / t(n), of medians; exactly 1 for 1.
+        n -> n * t(1) / t(n), from medians; exactly 1 for n = 1.
     """
     counts = sorted({1, *levels})
     took: dict[int, list[float]] = {count: [] for count in counts}
@@ -134,7 +134,7 @@ def machine_scaling(levels: Iterable[int], video: Path, rounds: int) -> dict[int
 
 
 def _together(count: int, video: Path) -> float:
-    """Seconds until the last of so many processes, begun together, has done its piece."""
+    """Seconds until the last of ``count`` simultaneously started processes has finished."""
     command = [sys.executable, "-m", "benchmarks.timing", str(video)]
     processes = [
         subprocess.Popen(
@@ -164,7 +164,7 @@ def _together(count: int, video: Path) -> float:
 
 
 def environment(threads: int | None = None) -> dict[str, str]:
-    """Ours, with this tree importable, and so many threads for numpy and torch."""
+    """Our environment, with this tree importable and ``threads`` for numpy and torch."""
     here = str(Path(__file__).absolute().parent.parent)
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     chosen = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -173,7 +173,7 @@ def environment(threads: int | None = None) -> dict[str, str]:
 
 
 def decode_to_null(video: Path) -> None:
-    """Let ffmpeg decode the pictures of a video on one thread and throw them away."""
+    """Let ffmpeg decode the pictures of a video on one thread and discard them."""
     from fv2es_prep.media.ffmpeg import ffmpeg_path
 
     command = [ffmpeg_path(), "-loglevel", "error", "-nostdin", "-threads", "1", "-i", str(video)]
@@ -181,7 +181,7 @@ def decode_to_null(video: Path) -> None:
 
 
 def _piece(video: Path) -> None:
-    """Both kinds of work, told of over pipes: what `machine_scaling` starts."""
+    """Do both kinds of work, controlled over pipes, in a process of `machine_scaling`."""
     print("ready", flush=True)
     sys.stdin.readline()
     work(200)

@@ -1,7 +1,7 @@
-"""What `fv2es shards check --words` finds of planted shifts: python -m benchmarks.words SHARDS.
+"""Recall of `fv2es shards check --words` on planted shifts: python -m benchmarks.words SHARDS.
 
-Of the transcripts of a dataset, 40 are exchanged for that of the next utterance, in one run or in
-four runs of ten; places are drawn twenty times. Words are the dataset's own, taken for right.
+Replaces 40 transcripts of a dataset by those of the next utterance, in one run or in four runs of
+ten, at places that are drawn twenty times. The original transcripts are assumed to be correct.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHIFTED, DRAWS = 40, 20
 
 
 def planted(texts: list[str], runs: int, rng: np.random.Generator) -> list[str]:
-    """With the next one's words in so many runs."""
+    """Shift the texts to the next one in ``runs`` runs."""
     source, part, length = (
         np.arange(len(texts)),
         len(texts) // max(runs, 1),
@@ -49,7 +49,7 @@ def main() -> None:
         def fits_of(said: list[str], candidates: Candidates) -> Fits:
             return fits_by_corpus(traits, said, candidates)
     else:
-        # Each text in each sound once; the draws choose among them.
+        # Score each text with each sound once; the draws select from these scores.
         kinds = sorted({*texts} - {""})
         rows = np.tile([texts.index(kind) for kind in kinds], (len(texts), 1))
         every = Candidates(rows, np.zeros(rows.shape, np.bool_))

@@ -1,1 +1,1 @@
-"""The guard: records what fv2es produces, and compares two revisions value by value."""
+"""The guard: record the values that fv2es produces, and compare two revisions."""

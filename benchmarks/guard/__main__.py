@@ -7,14 +7,14 @@
 The baseline of the reorganization of the packages is commit 60343eb; a35cb64, which only moves
 modules, is equal to it. `record` takes about two minutes on two cores.
 
-Recorded are the SHA-256 of every column of every shard (the demo corpus as it is, ``--compact``,
-``--preset published`` and tokenized anew from the cache; a small corpus in CMU-MOSEI's layout; with
-``--grid`` recordings of GRID), what a reader finds in the shards of formats 1.0 and 1.1, the ids of
-every split recipe, the metrics of a fixed training without dropout, and the answers of ``eval``,
-``predict`` and the HTTP API. `against` answers with REV's run in both checkouts, so its answers are
-equal also where training rounds differently.
+A record has the SHA-256 of every column of every shard (the demo corpus with the defaults, with
+``--compact``, with ``--preset published``, and tokenized again from the cache; a small corpus in
+CMU-MOSEI's layout; with ``--grid`` recordings of GRID), the values that a reader finds in shards of
+the formats 1.0 and 1.1, the ids of every split recipe, the metrics of a fixed training without
+dropout, and the answers of ``eval``, ``predict`` and the HTTP API. `against` uses the run of REV
+for the answers of both checkouts, so these are equal even if training rounds differently.
 
-Owns the commands. Leaves what is recorded to `record`, and what counts as different to `compare`.
+Owns the commands. Leaves the values to `record`, and which differences count to `compare`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HERE = Path(__file__).parents[2]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 1 if two records differ."""
+    """Run one command; return 1 if two records differ."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.guard", description="Show that a change moves no value."
     )
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def worktree_of(revision: str) -> Iterator[Path]:
-    """A checkout of a revision in a temporary folder."""
+    """Check out a revision in a temporary folder."""
     git = ["git", "-C", str(HERE), "worktree"]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"

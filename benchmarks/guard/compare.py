@@ -1,6 +1,6 @@
-"""What differs between two records.
+"""Compare two records.
 
-Owns which differences count. A record maps keys to strings, numbers, booleans or null.
+Owns the decision which differences count. A record maps keys to strings, numbers, booleans or null.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
-# Version numbers, what is derived from settings, and the options of corpora, of which a shard once
-# stored also those that its corpus does not have: listed, but no difference.
+# Listed, but not counted as differences: version numbers, values derived from settings, and options
+# of corpora, because shards once stored the options of other corpora, too.
 NOTED = ("*@format_version", "*@settings_digest", "*@task_digest", "*@settings.corpus.*")
 _SHOWN, _SHOWN_NOTED = 40, 5
 _WIDTH = 60
@@ -22,14 +22,14 @@ _WIDTH = 60
 
 @dataclass(frozen=True)
 class Comparison:
-    """Keys of two records.
+    """The differences between two records.
 
     Attributes:
         equal: number of equal values.
-        changed: keys whose value differs, and how.
+        changed: keys whose values differ, with both values.
         removed: keys that only the first record has.
         added: keys that only the second record has.
-        noted: keys that differ and may, see `NOTED`.
+        noted: keys that are allowed to differ, see `NOTED`.
     """
 
     equal: int
@@ -40,11 +40,11 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether a value changed or is gone; an added one is no difference."""
+        """Whether a value changed or was removed; an added value is no difference."""
         return bool(self.changed or self.removed)
 
     def text(self) -> str:
-        """A report for people: the first keys of each kind."""
+        """A text report with the first keys of each kind."""
         lines = [f"{'DIFFERENT' if self.differs else 'EQUAL'}: {self.equal} equal values"]
         for name, shown, keys in (
             ("changed", _SHOWN, [f"{key}: {how}" for key, how in self.changed.items()]),
@@ -67,7 +67,7 @@ def compare(
     Args:
         before: the record of the earlier revision.
         after: the record of the later revision.
-        ignore: glob patterns of keys that are left out.
+        ignore: glob patterns of keys to ignore.
         tolerance: largest relative difference of two numbers that counts as equal.
     """
 
@@ -95,7 +95,7 @@ def _is_noted(key: str) -> bool:
 
 
 def _how(one: Any, two: Any, tolerance: float) -> str:
-    """How two values differ; empty where they are equal."""
+    """Describe how two values differ; empty if they are equal."""
     if one == two and isinstance(one, bool) == isinstance(two, bool):
         return ""
     shown = f"{str(one)[:_WIDTH]!r} -> {str(two)[:_WIDTH]!r}"

@@ -1,6 +1,7 @@
-"""Files as flat records: a digest for each column, a value for each leaf of JSON.
+"""Turn files into flat records: a digest per column, a value per JSON leaf.
 
-Owns what of a file is a value. Reads with plain h5py and pyarrow, so that it reads any revision's.
+Owns which parts of a file are values. Reads with plain h5py and pyarrow, so it can read the files
+of any revision.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow.parquet
 
 Record = dict[str, Any]
 
-# Clocks, places and versions, and sentences, which may be reworded.
+# Ignored: times, places, versions, and sentences, which may be reworded.
 _PASSING = {
     *("seconds", "duration_s", "expires_s", "process_s", "started_at", "finished_at", "created"),
     *("run", "out", "directory", "path", "shards", "split", "split_file", "fv2es", "version"),
@@ -28,7 +29,7 @@ _PASSING = {
 
 
 def digest(array: Any) -> str:
-    """The first 32 digits of the SHA-256 of dtype, shape and bytes."""
+    """The first 32 hexadecimal digits of the SHA-256 of dtype, shape and bytes."""
     array = np.ascontiguousarray(array)
     found = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     found.update(array.tobytes())
@@ -36,12 +37,12 @@ def digest(array: Any) -> str:
 
 
 def digest_of_text(text: str) -> str:
-    """The first 32 digits of the SHA-256 of a text."""
+    """The first 32 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def dataset_record(directory: Path) -> Record:
-    """All shards, the catalogue and the reasons of dropped utterances of a dataset."""
+    """Record all shards, the catalogue and the reasons of dropped utterances of a dataset."""
     found: Record = {}
     for path in sorted(directory.glob("*.h5")):
         found |= {f"{path.name}{key}": value for key, value in shard_record(path).items()}
@@ -54,7 +55,7 @@ def dataset_record(directory: Path) -> Record:
 
 
 def shard_record(path: Path) -> Record:
-    """``/column`` -> digest and ``@attribute`` -> value of one shard."""
+    """Record one shard: ``/column`` -> digest and ``@attribute`` -> value."""
     found: Record = {}
 
     def visit(name: str, item: Any) -> None:
@@ -74,7 +75,7 @@ def shard_record(path: Path) -> Record:
 
 
 def leaves(value: Any, name: str) -> Record:
-    """Each leaf of a JSON value under its dotted path."""
+    """Record each leaf of a JSON value under its dotted path."""
     return dict(_leaves(value, name))
 
 
@@ -91,7 +92,7 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def split_record(path: Path) -> Record:
-    """The ids of each subset of a split manifest."""
+    """Record the ids of each subset of a split manifest."""
     manifest = json.loads(path.read_text(encoding="utf-8"))
     subsets = manifest.get("subsets", manifest)
     found: Record = {}
@@ -102,7 +103,7 @@ def split_record(path: Path) -> Record:
 
 
 def table_record(path: Path) -> Record:
-    """Each column of a CSV file."""
+    """Record each column of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: digest_of_text(json.dumps([row[name] for row in rows])) for name in rows[0]}

@@ -1,7 +1,7 @@
-"""What runs inside the revision that is recorded, for what no command of it gives.
+"""Probes that run inside the recorded revision, for values that no command prints.
 
-Run as ``python probes.py NAME ARGUMENTS`` with the revision's checkout on PYTHONPATH. Owns the
-names that the Python API had: each import tries today's place first, then the earlier ones.
+Run as ``python probes.py NAME ARGUMENTS`` with the checkout of the revision on PYTHONPATH. Owns the
+names of the Python API over time: each import tries the current place first, then earlier ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 
 
 def found(*places: str) -> Any:
-    """The first of ``module:name`` that exists."""
+    """Import the first ``module:name`` that exists."""
     for place in places:
         module, _, name = place.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError):
             continue
-    raise ImportError(f"none of {', '.join(places)} exists: add its new place to {__file__}")
+    raise ImportError(f"none of {', '.join(places)} exists; add its new place to {__file__}")
 
 
 def demo(folder: str) -> None:
-    """A small corpus in IEMOCAP's layout, a text model and a video beside it."""
+    """Make a small corpus in IEMOCAP's layout, a text model and a video."""
     from fv2es_prep.demo import make_corpus, make_talk, make_text_model
 
     root = Path(folder)
@@ -39,7 +39,7 @@ def demo(folder: str) -> None:
 
 
 def mosei(tree: str, folder: str) -> None:
-    """The corpus in CMU-MOSEI's layout that the tests generate."""
+    """Make the corpus in CMU-MOSEI's layout that the tests use."""
     (path,) = Path(tree, "tests").rglob("mosei_corpus.py")
     spec = importlib.util.spec_from_file_location("mosei_corpus", path)
     assert spec is not None
@@ -51,7 +51,7 @@ def mosei(tree: str, folder: str) -> None:
 
 
 def fixture(directory: str) -> None:
-    """Print what the reader and the dataset find in the shards of a directory."""
+    """Print the values that the reader and the dataset find in the shards of a directory."""
     dataset_type = found(
         "fv2es_train.data.dataset:ShardDataset", "fv2es_train.dataset:ShardDataset"
     )
@@ -82,7 +82,7 @@ def fixture(directory: str) -> None:
 
 
 def train(*arguments: str) -> None:
-    """`fv2es` with these arguments, where no network drops anything."""
+    """Run `fv2es` with these arguments and without any dropout."""
     import torch
     from timm.layers import DropPath
     from torch import nn
@@ -104,7 +104,7 @@ def train(*arguments: str) -> None:
 
 
 def command(*arguments: str) -> None:
-    """`fv2es` with these arguments, from the checkout."""
+    """Run `fv2es` of the checkout with these arguments."""
     sys.argv = ["fv2es", *arguments]
     runpy.run_module("cli", run_name="__main__")
 

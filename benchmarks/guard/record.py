@@ -1,7 +1,7 @@
-"""One record: everything of a checkout that must not change, as flat keys and values.
+"""One record: all values of a checkout that must not change, as flat keys and values.
 
-Owns what is run, in which order and with which options. Leaves reading the results to `digest` and
-what needs the checkout's Python API to `probes`.
+Owns the commands to run, their order and their options. Leaves reading the results to `digest`, and
+calls of the checkout's Python API to `probes`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VIEW = "left:224:0"
 SPANS = [{"start_s": 0.5, "end_s": 3, "id": "one"}, {"start_s": 3.5, "end_s": 6, "id": "two"}]
 WORDS = "1\n00:00:00,500 --> 00:00:03,000\nI am so happy\n\n2\n00:00:03,500 --> 00:00:06,000\nno\n"
 
-# Name of a dataset -> what it is made from, and further options of `fv2es prep`.
+# Name of a dataset -> its corpus, and further options of `fv2es prep`.
 DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "demo": ("iemocap", ()),
     "demo-compact": ("iemocap", ("--compact",)),
@@ -65,10 +65,10 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Tree:
-    """A checkout, and the folder into which it writes.
+    """A checkout, and the folder for its output.
 
     Attributes:
-        root: of the checkout.
+        root: root of the checkout.
         folder: working directory; all paths given to commands are relative to it.
     """
 
@@ -79,15 +79,15 @@ class Tree:
         """Run a probe.
 
         Args:
-            probe: its name.
-            arguments: of the probe.
-            allowed: highest exit status that is no error.
+            probe: name of the probe.
+            arguments: its arguments.
+            allowed: highest exit status that is not an error.
 
         Returns:
-            Its stdout.
+            The stdout of the probe.
 
         Raises:
-            RuntimeError: it failed; the message ends with its stderr.
+            RuntimeError: the probe failed; the message ends with its stderr.
         """
         done = subprocess.run(
             self.command(probe, *arguments),
@@ -104,7 +104,7 @@ class Tree:
         return done.stdout
 
     def fv2es(self, *arguments: object) -> str:
-        """Run a command of fv2es; its stdout."""
+        """Run a command of fv2es and return its stdout."""
         return self.call("command", *arguments)
 
     def command(self, probe: str, *arguments: object) -> list[str]:
@@ -113,7 +113,7 @@ class Tree:
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's, with the checkout before everything that is installed."""
+        """The environment of this process, with the checkout before all installed packages."""
         return {**os.environ, "PYTHONPATH": str(self.root), "HF_HUB_OFFLINE": "1"}
 
 
@@ -127,11 +127,11 @@ def record(
     """Record a checkout.
 
     Args:
-        root: of the checkout.
-        sections: some of `SECTIONS`.
-        grid: directory of GRID, with manifest.csv and the videos; None leaves it out.
-        answering: directory of the run that eval, predict and the API answer with, such as an
-            earlier revision's; None: the one that this checkout trains.
+        root: root of the checkout.
+        sections: names from `SECTIONS`.
+        grid: directory of GRID, with manifest.csv and the videos; None skips it.
+        answering: directory of the run that eval, predict and the API use, e.g. that of an earlier
+            revision; None uses the run that this checkout trains.
         keep: new directory for a copy of the run that this checkout trains; None keeps none.
 
     Returns:
@@ -141,7 +141,7 @@ def record(
         RuntimeError: a command failed.
     """
     found: Record = {}
-    # The folder is called the same each time: some names of files are stored.
+    # Always use the same name for the folder, because some file names are stored.
     with tempfile.TemporaryDirectory() as place:
         tree = Tree(root.resolve(), Path(place) / "guard")
         tree.folder.mkdir()
@@ -172,11 +172,11 @@ def _shards(tree: Tree, _: Sequence[str], grid: Path | None) -> Record:
     datasets = dict(DATASETS) | ({"grid": ("table", ())} if grid is not None else {})
     found: Record = {}
     for name, (corpus, options) in datasets.items():
-        # CMU-MOSEI's layout has damaged videos, which end with status 1.
+        # The corpus in CMU-MOSEI's layout has damaged videos, so the exit status is 1.
         asked = _prep(tree, name, corpus, options)
         tree.call("command", *asked, allowed=int(corpus == "mosei"))
         found |= _under(name, dataset_record(tree.folder / "shards" / name))
-    # The same directory again: faces and spectra are kept, tokens are made anew.
+    # The same directory again: faces and spectra come from the cache, tokens are new.
     tree.fv2es(*_prep(tree, "demo-compact", "iemocap", ("--compact", "--max-tokens", "6")))
     found |= _under("demo-cached", dataset_record(tree.folder / "shards/demo-compact"))
     return found
@@ -226,7 +226,7 @@ def _splits(tree: Tree, *_: object) -> Record:
 
 
 def _empty_class(tree: Tree) -> list[str]:
-    """The flag by which a small split may lack a class; older revisions have no such rule."""
+    """The option that lets a small split lack a class; older revisions have no such rule."""
     flag = "--allow-empty-class"
     return [flag] if flag in tree.fv2es("splits", "build", "--help") else []
 
@@ -234,7 +234,7 @@ def _empty_class(tree: Tree) -> list[str]:
 def _fixtures(tree: Tree, *_: object) -> Record:
     found: Record = {}
     for version in ("1.0", "1.1"):
-        # A copy: reading a dataset without a catalogue writes one beside its shards.
+        # Copy it, because reading a dataset without a catalogue writes one beside its shards.
         copy = tree.folder / f"fixture-{version}"
         shutil.copytree(tree.root / f"tests/data/shard-{version}", copy)
         values = json.loads(tree.call("fixture", copy))
@@ -261,7 +261,7 @@ def _model(tree: Tree, *_: object) -> Record:
 
 
 def _train(tree: Tree) -> None:
-    """Two epochs of the tiny model on the demo corpus, once."""
+    """Train the tiny model on the demo corpus for two epochs, once."""
     if (tree.folder / "trained").exists():
         return
     asked = ["--recipe", "random", "--out", "split.json", *_empty_class(tree)]
@@ -315,7 +315,7 @@ def _is_ready(client: httpx.Client) -> bool:
 
 
 def _answers(client: httpx.Client, video: Path, server: Any, log: Path) -> Record:
-    """What the API says of a video with words, and of the same with spans."""
+    """The answers of the API for a video with words, and for the same video with spans."""
     about = client.get("/v1/about").json()
     found = leaves({key: about[key] for key in ("classes", "thresholds", "modalities")}, "about")
     fields = {"words": {"transcript": WORDS}, "spans": {"spans": json.dumps(SPANS)}}

@@ -50,7 +50,10 @@ def write_annotated_video(
     frames = _frames(request.video, media)
     first = next(frames, None)
     if first is None:
-        raise MediaError(f"{request.video.name} has no picture", DropReason.NO_VIDEO_STREAM)
+        raise MediaError(
+            f"{request.video.name} has no video stream, so it cannot be annotated",
+            DropReason.NO_VIDEO_STREAM,
+        )
     height, width = first.shape[:2]
     scale = min(1.0, _MAX_HEIGHT_PX / height) if width >= _MIN_WIDTH_PX else _MIN_WIDTH_PX / width
     size = (_even(width * scale), _even(height * scale))
@@ -69,7 +72,7 @@ def _even(value: float) -> int:
 
 
 def _frames(path: Path, media: MediaSettings) -> Iterator[NDArray[np.uint8]]:
-    """The whole pictures of a video at the output's rate, uint8 (H, W, 3)."""
+    """Yield the uncropped pictures of a video at the output rate, uint8 (H, W, 3)."""
     import numpy as np
 
     # PPM states the size of each picture.
@@ -100,7 +103,7 @@ def _drawn(
     time_s: float,
     panel: Panel,
 ) -> NDArray[np.uint8]:
-    """One picture of the output: that of the video with boxes, and the panel below."""
+    """Draw one picture of the output: the video with boxes, and the panel below."""
     import cv2
     import numpy as np
 
@@ -108,7 +111,7 @@ def _drawn(
     size = (_even(width * scale), _even(height * scale))
     picture = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     for one in current:
-        # The box of the last sampled moment.
+        # Show the box of the last sampled moment.
         box = next((box for box in reversed(one.boxes) if box.time_s <= time_s), None)
         if box is not None:
             edges = picture_box(box, parse_view(one.view), width, height)
@@ -165,7 +168,7 @@ def _encoder(
             raise OutputError(
                 f"failed to encode the video of {request.video.name}: "
                 f"{message[-_MAX_ERROR_CHARACTERS:]}",
-                "omit --video, or name another ffmpeg with FV2ES_FFMPEG",
+                "remove --video, or set FV2ES_FFMPEG to another ffmpeg",
             )
     finally:
         if process.poll() is None:
@@ -184,7 +187,7 @@ _NAME_PX, _NUMBER_PX = 62, 40
 
 
 class Panel:
-    """Draws the panel once for each set of current utterances; ticks on bars are thresholds."""
+    """Draws the panel once per set of current utterances; ticks on bars are thresholds."""
 
     def __init__(self, width: int, decision: Decision) -> None:
         self._width, self._decision = width, decision
@@ -246,7 +249,7 @@ class Panel:
 
 @functools.cache
 def _font() -> Any:
-    """The font in matplotlib's package: it has more letters than cv2's."""
+    """Load the font in the matplotlib package, which has more letters than that of cv2."""
     from matplotlib import get_data_path
     from PIL import ImageFont
 

@@ -1,6 +1,6 @@
-"""The pretrained encoders that a run needs to predict: which, where they are, whether they fit.
+"""The pretrained encoders that a run needs to predict: names, places and checks.
 
-Leaves loading them to `fv2es_prep.stages.encoders`.
+Leaves loading to `fv2es_prep.stages.encoders`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def without_unread(settings: PrepSettings, config: ModelConfig) -> PrepSettings:
-    """The settings without the encoder stages that a model does not read, directly or not."""
+    """Remove the encoder stages that a model reads neither directly nor indirectly."""
     wanted = {name for names in config.reads.values() for name in names}
     kept = []
-    # What a stage is made of comes before it.
+    # The inputs of a stage come before it.
     for name in reversed(settings.stages):
         if name in wanted or not is_encoder(name):
             kept.append(name)
@@ -36,33 +36,33 @@ def without_unread(settings: PrepSettings, config: ModelConfig) -> PrepSettings:
 
 
 def find_encoders(run: Path, settings: PrepSettings, given: Iterable[str]) -> dict[str, str]:
-    """Encoder stage -> directory or hub name, as given or as the shards of the run name it.
+    """Find the encoder of each stage: stage -> directory or hub name, given or from the shards.
 
     Args:
-        run: directory of a run, or a packed run, which names no shards.
-        settings: what `without_unread` returns.
+        run: directory of a run, or a packed run, which does not know its shards.
+        settings: result of `without_unread`.
         given: ``KIND:ALIAS=NAME_OR_DIR``, see `split_stages`.
 
     Raises:
-        UsageError: what is given is no encoder of the run.
+        UsageError: the run does not read a given encoder.
         SettingsError: a stage is given twice.
     """
     needed = [name for name in settings.stages if is_encoder(name)]
     names, chosen = split_stages(given)
     if strange := [name for name in names if name not in needed]:
         raise UsageError(
-            f"the run reads no stage {strange[0]} of an encoder",
-            f"it reads {', '.join(needed)}" if needed else "leave --encoder out",
+            f"the run does not read the encoder stage {strange[0]}",
+            f"choose from {', '.join(needed)}" if needed else "remove --encoder",
         )
     return {name: place for name, place in _stored(run).items() if name in needed} | chosen
 
 
 def _stored(run: Path) -> dict[str, str]:
-    """The encoders that made the shards of a run, as far as they are still there."""
+    """The encoders that made the shards of a run, if these still exist."""
     try:
         known = encoders_of(stored_config(run).shards)
     except Fv2esError:
-        # It says how the run continues; prediction needs none of it.
+        # The configuration is for continuing the run; prediction works without it.
         return {}
     return {stage: place for stage, place in known.items() if is_here(place)}
 
@@ -71,7 +71,7 @@ def check_encoders(stages: StageContext) -> None:
     """Load the encoders of the stages.
 
     Raises:
-        TokenizerError: one is not at hand, cannot be loaded, or its files are not those that made
+        TokenizerError: an encoder is missing, cannot be loaded, or differs from the one that made
             the shards.
     """
     for stage in stages.stages:

@@ -33,7 +33,7 @@ class AllFacesDetector(FaceDetector):
         self.pictures: list[list[Face]] = []
 
     def forget(self) -> None:
-        """Begin a new utterance."""
+        """Start a new utterance."""
         self.pictures = []
 
     def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
@@ -75,7 +75,7 @@ class AllFacesStages(StageContext):
 
 
 def tracks(pictures: Sequence[Sequence[Face]], times_s: NDArray[np.float64]) -> list[Faces]:
-    """The faces of each person found in at least a third of the pictures, from left to right.
+    """Find the faces of each person in at least a third of the pictures, from left to right.
 
     Args:
         pictures: all faces of each picture.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fv2es_train.predict.rating_scales import RatingScale
 
 TEXT, VIDEO, AUDIO = "t", "v", "a"
-# Modality -> why the recording's file failed to decode; it is not decoded again.
+# Modality -> why its file failed to decode; it is not decoded again.
 FailedMedia = dict[str, MediaError]
 # How the first note of `Predictor.predict` begins if there is no text.
 NO_TEXT = "no transcript and no recogniser"
@@ -53,17 +53,17 @@ class UtterancePrediction:
         used: letters of the modalities that were used, some of ``tva``.
         missing: letter of each modality of the model that was not used -> reason.
         probability: class -> probability; empty if no modality could be used.
-        decided: classes that the run's rule decides.
-        undecided: why nothing can be decided; empty if something can.
+        decided: classes that the decision rule of the run predicts.
+        undecided: why no class can be predicted; empty otherwise.
         contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
         seconds: step -> wall time: ``asr``, ``prepare`` and ``model``.
         unfamiliar: letter -> score of a used modality that is unlike the training data: its
-            distance in limits, see `models.familiarity`. If all are, nothing is decided.
+            distance in limits, see `models.familiarity`. If all are unlike it, nothing is decided.
         ratings: rating -> its value on the scale of the corpus; empty like `probability`, or if the
             run learned none. An estimate without a calibrated probability.
         rating_contribution: rating -> modality letter -> what it adds to the mean of the training
-            data; they add up to the value.
+            data; together they give the value.
         top: the most probable class, computed; empty if nothing was scored.
     """
 
@@ -127,7 +127,7 @@ class VideoPrediction:
             decided, or if there are several speakers.
         rule: see `Decision`; ``largest`` uses no thresholds.
         notes: what was missing and what was done instead, one sentence each.
-        speakers: each speaker or face, if there are several: the means of the whole video mix
+        speakers: each speaker or face, if there are several; the means of the whole video combine
             them.
         ratings: rating -> mean over the scored utterances, weighted by their length.
         top: the class with the highest mean, computed; empty if nothing was scored.
@@ -163,7 +163,7 @@ def video_json(
 def run_json(
     run: str, classes: Sequence[str], ratings: Sequence[RatingScale], videos: Sequence[Any]
 ) -> dict[str, Any]:
-    """What a run found in some videos, each as `video_json` gives it, as plain JSON values."""
+    """The predictions of a run for several videos, each from `video_json`, as plain JSON values."""
     scales = [asdict(scale) for scale in ratings]
     return {"run": run, "classes": list(classes), "ratings": scales, "videos": list(videos)}
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
     from fv2es_train.predict.recognisers import Recogniser
 
-# Unlike the rate of the spectrum, so that resampling is loaded, too.
+# Differs from the rate of the spectrum, so that resampling is loaded, too.
 _WARM_HZ = 48_000
 
 
@@ -71,15 +71,15 @@ class Predictor:
         recogniser: speech recogniser for utterances without a transcript; None for none.
         fuse: whether to fuse the RepVGG blocks into single convolutions.
         media: limits of decoding; None for the checkpoint's. They do not change any prediction.
-        familiarity: what the run was trained on; None decides whatever the input is.
+        familiarity: statistics of the training data; None decides for any input.
         encoders: stage -> directory or hub name of its encoder, see `find_encoders`.
         engine: library that runs the encoders, for a fused model; see `engines.use_engine`.
-        at_once: see there.
+        at_once: see `engines.use_engine`.
 
     Attributes:
         settings: settings of the stages, with these limits.
         classes: class names in the order of the model's outputs.
-        ratings: the scales of the ratings that it predicts beside the classes.
+        ratings: scales of the ratings that it predicts in addition to the classes.
         decision: how logits become probabilities and decided classes.
         modalities: letters of the model's modalities, some of ``tva``.
         scorer: runs the model on one example.
@@ -101,7 +101,7 @@ class Predictor:
         model = checkpoint.model
         limits = media or checkpoint.settings.media
         faces = replace(checkpoint.settings.faces, select="largest")
-        # Each modality is judged for itself: what is missing is left out.
+        # A missing modality is left out; the others are still used.
         settings = replace(checkpoint.settings, media=limits, faces=faces, require="")
         self.settings = settings = without_unread(settings, model.config)
         self.decision = checkpoint.decision
@@ -131,12 +131,12 @@ class Predictor:
         """Load a run. The face detector, tokenizer, encoders and speech detector load on first use.
 
         ``asr`` names a recogniser for `recognisers.load_recogniser`; ``which`` is the checkpoint,
-        ``best`` or ``last``; ``encoders`` are places of moved ones, see `find_encoders`;
-        ``engine`` and ``at_once`` are as for `engines.use_engine`, the others
-        are as for `Predictor` and `inference.choose_device`.
+        ``best`` or ``last``; ``encoders`` are the places of moved encoders, see `find_encoders`;
+        ``engine`` and ``at_once`` are arguments of `engines.use_engine`, the others those of
+        `Predictor` and `inference.choose_device`.
 
         Raises:
-            UsageError: no such run or device, or the run reads no such encoder.
+            UsageError: the run or device does not exist, or the run does not read a given encoder.
             TrainError: the checkpoint is damaged.
             WorkError: the recogniser cannot be loaded.
         """
@@ -150,7 +150,7 @@ class Predictor:
         return cls(*given, engine, at_once)
 
     def warm(self) -> None:
-        """Load all that a first video would load (ffmpeg apart) by scoring one second of noise.
+        """Load all that a first video would load, except ffmpeg, by scoring one second of noise.
 
         Raises:
             TokenizerError: see `check_encoders`, and `check_tokenizer`, which comes last.
@@ -183,15 +183,15 @@ class Predictor:
         """Load the encoders of the run's stages, before any video is decoded.
 
         Raises:
-            TokenizerError: one is not at hand, or is not the run's.
+            TokenizerError: an encoder is missing, or differs from that of the run.
         """
         check_encoders(self.stages)
 
     def check_tokenizer(self) -> None:
-        """Check that the tokenizer is the run's, before any video is decoded.
+        """Check the tokenizer against the run, before any video is decoded.
 
         Raises:
-            TokenizerError: it cannot be loaded, or its digest differs.
+            TokenizerError: the tokenizer cannot be loaded, or its digest differs.
         """
         if TEXT not in self.modalities or STAGES[TEXT] not in self.settings.stages:
             return
@@ -218,17 +218,18 @@ class Predictor:
 
         Args:
             request: the video and its spans, views and faces.
-            on_note: called with a sentence for whatever is missing and what is done instead.
+            on_note: called with a sentence about each missing input and what is done instead.
             on_faces: called with the id of an utterance and the faces that the model saw (uint8,
-                shape (F, 48, 48, 3)), just before the utterance is yielded; not if there are none.
+                shape (F, 48, 48, 3)), just before the utterance is yielded; not called without
+                faces.
 
         Yields:
             The predictions of each span: one, or with ``faces="all"`` one for each face.
 
         Raises:
             MediaError: neither video nor audio can be used.
-            TokenizerError: there is text, and the tokenizer is not the run's.
-            TrainError: the model's output is not finite, or it needs text and there is none.
+            TokenizerError: text is given, and the tokenizer differs from that of the run.
+            TrainError: the output of the model is not finite, or the run needs text and has none.
         """
         failed: FailedMedia = {}
         pictures = VIDEO in self.modalities
@@ -246,7 +247,7 @@ class Predictor:
                 yield from video.score(span, utterance)
                 for modality in failed.keys() - noted:
                     reason = failed[modality].sentence.rstrip(".")
-                    on_note(f"{reason}: left out from {utterance.start_s:g} s on")
+                    on_note(f"{reason}; it is left out from {utterance.start_s:g} s on")
                 noted |= failed.keys()
 
     def reword(self, one: UtterancePrediction, text: str | None) -> UtterancePrediction:
@@ -257,8 +258,8 @@ class Predictor:
         without text only ``text`` changes.
 
         Raises:
-            TokenizerError: there is text, and the tokenizer is not the run's.
-            TrainError: the model's output is not finite.
+            TokenizerError: text is given, and the tokenizer differs from that of the run.
+            TrainError: the output of the model is not finite.
         """
         known = text is not None
         one = replace(one, text=text, text_from="transcript" if known else "")
@@ -276,16 +277,16 @@ class Predictor:
         return replace(one, **fields, seconds=seconds)
 
     def _note_text_source(self, spans: tuple[Span, ...], on_note: Callable[[str], None]) -> None:
-        """Note where the text comes from, unless all of it is given."""
+        """Report where the text comes from, unless all of it is given."""
         if self.recogniser is not None:
             if any(span.text is None for span in spans):
-                on_note(f"missing text is recognised by {self.recogniser.name}")
+                on_note(f"{self.recogniser.name} transcribes utterances without text")
         elif TEXT not in self.modalities or any(span.text is not None for span in spans):
             pass
         elif rest := [MODALITY_NAMES[letter] for letter in self.modalities if letter != TEXT]:
-            on_note(f"{NO_TEXT}: the model uses {' and '.join(rest)} only")
+            on_note(f"{NO_TEXT}: the model uses only {' and '.join(rest)}")
         else:
             raise TrainError(
-                "the run uses text only, and there is no text",
-                "pass --transcript FILE, or a recogniser with --asr",
+                "the run reads only text, but the video has no transcript",
+                "pass --transcript FILE, or a speech recogniser with --asr",
             )

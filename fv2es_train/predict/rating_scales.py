@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fv2es_train.models.families import ModelConfig
 
-# Rating -> what its low and its high end mean, as in IEMOCAP (Busso et al. 2008) and CMU-MOSEI.
+# Rating -> meaning of its low and high end, as in IEMOCAP (Busso et al. 2008) and CMU-MOSEI.
 _ENDS = {
     "valence": ("negative", "positive"),
     "activation": ("calm", "excited"),
@@ -23,11 +23,11 @@ class RatingScale:
     """A rating and its scale.
 
     Attributes:
-        name: its name in the corpus.
-        low: the lowest value in the training data; None if the run does not store it.
-        high: the highest value.
-        low_means: what a low value means; empty if unknown.
-        high_means: what a high value means.
+        name: name of the rating in the corpus.
+        low: lowest value in the training data; None if the run does not store it.
+        high: highest value.
+        low_means: meaning of a low value; empty if unknown.
+        high_means: meaning of a high value.
     """
 
     name: str

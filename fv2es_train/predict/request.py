@@ -41,8 +41,9 @@ class SpanRules:
     def __post_init__(self) -> None:
         if not 0 < self.shortest_s < self.longest_s or not self.fixed_s > 0:
             raise UsageError(
-                f"the shortest utterance is {self.shortest_s} s and the longest {self.longest_s} s",
-                "both must be above 0, and the shortest below the longest",
+                f"the shortest utterance is {self.shortest_s} s and the longest is "
+                f"{self.longest_s} s",
+                "choose values above 0, the shortest below the longest",
             )
 
 
@@ -121,8 +122,8 @@ class Span:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.end_s) and 0 <= self.start_s < self.end_s):
             raise UsageError(
-                f"invalid span from {self.start_s} s to {self.end_s} s",
-                "a span starts at 0 or later and ends after its start",
+                f"the span from {self.start_s} s to {self.end_s} s is invalid",
+                "let it start at 0 or later, and end after its start",
             )
 
     @property
@@ -137,7 +138,7 @@ class Request:
 
     Attributes:
         video: a file that ffmpeg reads.
-        sound: the file of the audio, if it is another one.
+        sound: the audio file, if it is a separate one.
         spans: spans to score; None for detected speech, or fixed spans if there is none.
         lines: text without times, assigned to the spans in order.
         views: where each speaker is seen and heard; speech is detected in each.
@@ -161,7 +162,7 @@ class Request:
                 "pass --faces track, --faces largest or --faces all",
             )
         if not self.views:
-            raise UsageError("there is no view", "pass --view full, or omit --view")
+            raise UsageError("the request has no view", "pass --view full, or remove --view")
 
 
 def parse_view(text: str) -> View:
@@ -171,20 +172,20 @@ def parse_view(text: str) -> View:
     for no cut), and the audio channel (all are averaged without it).
 
     Raises:
-        UsageError: the text is no view.
+        UsageError: the text is not a view.
     """
     match = _VIEW.fullmatch(text.strip())
     if match is None:
         raise UsageError(
             f"the view is {text!r}, expected left, right or full",
-            "pass for example --view left:224:0: half, side of the square in pixels, channel",
+            "pass e.g. --view left:224:0: half, side of the square in pixels, channel",
         )
     channel = None if match[3] is None else int(match[3])
     return View(cast("Half", match[1]), int(match[2] or 0) or None, channel)
 
 
 def describe_view(view: View) -> str:
-    """The text that `parse_view` reads."""
+    """Format a view so that `parse_view` can read it."""
     channel = "" if view.audio_channel is None else f":{view.audio_channel}"
     square = f":{view.crop_px or 0}" if view.crop_px or channel else ""
     return f"{view.half}{square}{channel}"

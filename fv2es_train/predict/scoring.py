@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from fv2es_train.predict.request import Engine
 
 
-# Faces and audio chunks that a CPU encodes at a time: more are not faster and take more memory.
+# Faces and audio chunks to encode at a time on a CPU; more are not faster and need more memory.
 _CPU_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model gives for an utterance; fields as in `outputs.UtterancePrediction`."""
+    """The scores of an utterance; fields as in `outputs.UtterancePrediction`."""
 
     probability: dict[str, float] = field(default_factory=dict)
     contribution: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Scorer:
         self.model.check_late_fusion()
         if checkpoint.train.ratings and checkpoint.train.rating_share == 1:
             raise UsageError(
-                "the run learned ratings alone, so it has no classes to predict",
-                "train one with classes: --rating-share below 1",
+                "the run learned only ratings, so it has no classes to predict",
+                "train a run with classes: pass --rating-share below 1",
             )
         self._device = next(checkpoint.model.parameters()).device
         if self._device.type == "cpu":
@@ -99,7 +99,7 @@ class Scorer:
         used = [m for m in self.modalities if (with_text if m == TEXT else m in letters)]
         factor = self.model.scale(used)
         terms = self._terms(example, [m for m in used if m == TEXT], factor)
-        # In double precision, so that scaling back and forth loses no digit that matters.
+        # Double precision, so that scaling back and forth loses no relevant digit.
         scale = factor / self.model.scale(letters)
         for m in used:
             if m != TEXT:
@@ -125,8 +125,8 @@ class Scorer:
         total = torch.stack(list(terms.values())).sum(0)
         if not bool(torch.isfinite(total).all()):
             raise TrainError(
-                f"the model's logits for the utterance {name!r} are not finite",
-                "training diverged: train again with a smaller --lr",
+                f"the logits of the utterance {name!r} are not finite",
+                "the training diverged; train again with a smaller --lr",
             )
         size = len(self.classes)
         probability = self.decision.probability(total[:size].numpy(), "".join(terms)).tolist()

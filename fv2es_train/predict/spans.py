@@ -1,4 +1,4 @@
-"""The spans of a video that are scored, given, detected or of fixed length, and their text."""
+"""The spans of a video to score (given, detected or of fixed length), and their text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fv2es_train.predict.request import Request, Span, SpanRules, named, parse_v
 from fv2es_train.predict.speech import WINDOW_S, cut_speech, detect_speech
 from fv2es_train.predict.subtitles import read_text
 
-_HINT = "each span needs start_s and end_s; text, id and view are optional"
+_HINT = "give each span start_s and end_s; text, id and view are optional"
 
 
 def read_spans(path: Path) -> tuple[Span, ...]:
@@ -41,9 +41,9 @@ def parse_spans(text: str, name: str = "the list of spans") -> tuple[Span, ...]:
         is_json = text.lstrip()[:1] in ("[", "{")
         rows = _json_rows(text) if is_json else _csv_rows(text)
     except csv.Error as error:
-        raise UsageError(f"{name} is no CSV: {error}", _HINT) from error
+        raise UsageError(f"{name} is not CSV: {error}", _HINT) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{name} is no JSON: {error}", _HINT) from error
+        raise UsageError(f"{name} is not JSON: {error}", _HINT) from error
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"{name} contains no list of spans", _HINT)
     return tuple(_span(row, f"span {number} of {name}") for number, row in enumerate(rows, 1))
@@ -88,7 +88,7 @@ def fixed_spans(length_s: float, rules: SpanRules) -> list[tuple[float, float]]:
 
 
 def with_cues(spans: Sequence[Span], cues: Sequence[Span]) -> tuple[Span, ...]:
-    """Spans with the text of the cues whose middle lies in them; a span with text keeps it."""
+    """Give each span the text of the cues whose middle lies in it; a span with text keeps it."""
 
     def text_of(span: Span) -> str | None:
         middles = ((cue, (cue.start_s + cue.end_s) / 2) for cue in cues)
@@ -101,19 +101,19 @@ def with_cues(spans: Sequence[Span], cues: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def given_spans(spans: tuple[Span, ...] | None, cues: tuple[Span, ...]) -> tuple[Span, ...] | None:
-    """The given spans with their text, or else the cues themselves; None to detect speech."""
+    """The given spans with their text, else the cues themselves; None to detect speech."""
     return (cues or None) if spans is None else with_cues(spans, cues)
 
 
 def with_lines(spans: Sequence[Span], lines: Sequence[str]) -> tuple[tuple[Span, ...], str]:
-    """Assign text without times to spans; also returns a note on how.
+    """Assign text without times to spans; also return a note on how.
 
     If there are as many lines as spans, each span gets its line. Otherwise each span gets a share
     of all words in proportion to its length.
     """
     if len(lines) == len(spans):
         each = [replace(span, text=line) for span, line in zip(spans, lines, strict=True)]
-        return tuple(each), "the transcript has no times: each utterance got its line"
+        return tuple(each), "the transcript has no times; each utterance gets one line"
     words, done_s, begin = " ".join(lines).split(), 0.0, 0
     total_s = sum(span.duration_s for span in spans)
     dealt = []
@@ -123,8 +123,8 @@ def with_lines(spans: Sequence[Span], lines: Sequence[str]) -> tuple[tuple[Span,
         dealt.append(replace(span, text=" ".join(words[begin:end]) or None))
         begin = end
     return tuple(dealt), (
-        f"the transcript has no times, and {len(lines)} lines for {len(spans)} utterances: its "
-        "words were assigned by length, which is a guess"
+        f"the transcript has no times, but {len(lines)} lines for {len(spans)} utterances; its "
+        "words are assigned by length, which is a guess"
     )
 
 
@@ -135,18 +135,18 @@ def find_spans(
     on_note: Callable[[str], None],
     pictures: bool = True,
 ) -> tuple[Span, ...]:
-    """The spans to score, in order of time, each with a name and a view.
+    """Find the spans to score, in order of time, each with a name and a view.
 
-    ``failed`` is updated if audio or video fails to decode. With ``pictures``, those after the end
-    of the audio are scored, too.
+    Updates ``failed`` if audio or video fails to decode. With ``pictures``, spans after the end of
+    the audio are scored, too.
 
     Raises:
-        MediaError: there is neither video nor audio.
+        MediaError: the file has neither video nor audio.
         UtteranceError: the audio has no channel of that number.
     """
     spans = request.spans
     if spans is None:
-        # Words without times are not dealt out to what is not heard.
+        # Words without times are not assigned to spans without sound.
         unheard = pictures and not request.lines
         spans = _detected_spans(request, media, failed, on_note, unheard)
     if request.lines:
@@ -162,14 +162,14 @@ def _detected_spans(
     on_note: Callable[[str], None],
     unheard: bool,
 ) -> tuple[Span, ...]:
-    """The spans of detected speech; without speech spans of fixed length."""
+    """The spans of detected speech; spans of fixed length without speech."""
     channels = list(dict.fromkeys(view.audio_channel for view in request.views))
     audio_s: float | None = None
     try:
         speech = detect_speech(request.sound or request.video, channels, media)
     except MediaError as error:
         failed[AUDIO] = error
-        on_note(f"{error.sentence.rstrip('.')}: the video alone is scored")
+        on_note(f"{error.sentence.rstrip('.')}; only the video is scored")
     else:
         audio_s = speech.length_s
         cut = {
@@ -186,16 +186,16 @@ def _detected_spans(
             after = _after_sound(request, media, audio_s, on_note) if unheard else []
             return (*found, *after)
     try:
-        # Without a length in its header the whole file is read.
+        # Without a length in the header, this reads the whole file.
         length_s = max(duration_s(request.video, media), audio_s or 0)
     except MediaError as error:
         failed[VIDEO] = error
         if audio_s is None:
             raise
-        on_note(f"{error.sentence.rstrip('.')}: the audio alone is scored")
+        on_note(f"{error.sentence.rstrip('.')}; only the audio is scored")
         length_s = audio_s
     if audio_s is not None:
-        on_note(f"no speech was detected: spans of {request.rules.fixed_s:g} s are scored")
+        on_note(f"no speech was detected; spans of {request.rules.fixed_s:g} s are scored")
     spans = fixed_spans(length_s, request.rules)
     return tuple(Span(a, b, view=view) for a, b in spans for view in request.views)
 
@@ -207,10 +207,10 @@ def _after_sound(
     try:
         rest_s = announced_s(request.video, "picture", media) - audio_s
     except MediaError:
-        # The decoder meets it again, and tells.
+        # The decoder will fail again, and report it.
         return []
     if rest_s < request.rules.shortest_s:
         return []
-    on_note(f"the sound ends at {audio_s:g} s: after it the picture alone is scored")
+    on_note(f"the sound ends at {audio_s:g} s; after that only the picture is scored")
     spans = fixed_spans(rest_s, request.rules)
     return [Span(audio_s + a, audio_s + b, view=view) for a, b in spans for view in request.views]

@@ -1,6 +1,6 @@
-"""Speech detection with silero-vad over audio of any length, and its cut into utterances.
+"""Speech detection with silero-vad in audio of any length, and cutting into utterances.
 
-The weights are in the package.
+The silero-vad package contains the weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLOCK_S = 32
 _CROSS_TALK = 10 ** (15 / 20)
 # Speech begins above the first probability and continues until below the second, as in silero-vad.
 _SPEECH, _SILENCE = 0.5, 0.35
-# Windows over which the probability is averaged to find where to cut speech.
+# Number of windows over which the probability is averaged to find where to cut speech.
 _SMOOTH = 5
 
 
@@ -52,9 +52,9 @@ class Speech:
     level: tuple[NDArray[np.float32], ...]
 
     def without_cross_talk(self, place: int) -> NDArray[np.float32]:
-        """The probabilities of one channel, 0 in windows where another is 15 dB louder.
+        """The probabilities of one channel; 0 in windows where another channel is 15 dB louder.
 
-        Microphones record the other speaker, too, and the network detects faint speech.
+        A microphone also records the other speaker, and the network detects faint speech.
         """
         own = self.level[place] * _CROSS_TALK >= np.max(self.level, axis=0)
         return np.where(own, self.probability[place], 0).astype(np.float32)
@@ -65,12 +65,12 @@ def detect_speech(path: Path, channels: Sequence[int | None], media: MediaSettin
 
     Raises:
         MediaError: the file has no audio, or none that can be decoded.
-        UtteranceError: no such channel.
+        UtteranceError: the audio lacks a channel.
     """
     found: list[list[float]] = [[] for _ in channels]
     level: list[list[float]] = [[] for _ in channels]
     with contextlib.closing(SoundReader(path, media)) as reader:
-        # Each copy keeps the memory of one channel.
+        # Copy, so that only the memory of one channel is kept.
         networks = [copy.deepcopy(_network()) for _ in channels]
         start_s = 0.0
         while not (reader.ended and start_s >= reader.reached_s):
@@ -91,7 +91,7 @@ def load() -> None:
 
 
 def _probabilities(network: Any, samples: NDArray[np.float32]) -> Iterator[float]:
-    """The probability of speech in each window of whole ones."""
+    """Yield the probability of speech in each window; the samples fill whole windows."""
     import torch
 
     with torch.no_grad():
@@ -111,7 +111,7 @@ def _network() -> Any:
         from silero_vad import load_silero_vad
 
         network = load_silero_vad()
-    # The package sets one thread for the whole process when it is imported.
+    # Importing the package sets torch to one thread for the whole process.
     torch.set_num_threads(threads)
     return network
 
@@ -119,7 +119,7 @@ def _network() -> Any:
 def cut_speech(
     probability: NDArray[np.float32], window_s: float, rules: SpanRules
 ) -> list[tuple[float, float]]:
-    """Cut speech into utterances, by its probability (W,) in each window.
+    """Cut speech into utterances by its probability (W,) in each window.
 
     Returns:
         (start, end) in seconds, in order, without overlap and within the W windows.
@@ -157,7 +157,7 @@ def _stretches(probability: NDArray[np.float32], silence: float) -> list[tuple[i
 def _cut(
     probability: NDArray[np.float32], begin: int, end: int, most: int
 ) -> list[tuple[int, int]]:
-    """A stretch in parts of at most ``most`` windows, cut where speech is least probable."""
+    """Cut a stretch into parts of at most ``most`` windows, where speech is least probable."""
     smooth = np.convolve(probability, np.ones(_SMOOTH) / _SMOOTH, mode="same")
     parts = []
     while end - begin > most:

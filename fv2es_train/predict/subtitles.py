@@ -30,7 +30,7 @@ def read_transcript(path: Path) -> Transcript:
     """Read a transcript; its content decides the format.
 
     Raises:
-        UsageError: it cannot be read, or is empty.
+        UsageError: the file cannot be read or is empty.
     """
     return parse_transcript(read_text(path), path.name)
 
@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
     """Read a text file in UTF-8, with or without a byte order mark, or else in Latin-1.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: the file cannot be read.
     """
     try:
         data = read_regular(path)
@@ -65,7 +65,7 @@ def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
     transcription, whose lines without a time are ignored; anything else is plain text.
 
     Raises:
-        UsageError: it is empty, or a time ends before it starts.
+        UsageError: the text is empty, or a span ends before it starts.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if any(_ARROW.fullmatch(line) for line in lines):
@@ -74,7 +74,7 @@ def parse_transcript(text: str, name: str = "the transcript") -> Transcript:
         spans = list(_spoken(lines))
     plain = () if spans else tuple(line.strip() for line in lines if line.strip())
     if not spans and not plain:
-        raise UsageError(f"{name} contains no words", "omit it to score audio and video alone")
+        raise UsageError(f"{name} contains no words", "remove it to score only audio and video")
     return Transcript(tuple(sorted(spans, key=lambda span: span.start_s)), plain)
 
 

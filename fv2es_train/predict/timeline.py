@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MIN_WIDTH_IN, _MAX_WIDTH_IN, _SECONDS_PER_IN = 9.0, 24.0, 6.0
-# More texts would overlap.
+# More labels would overlap.
 _MAX_TEXTS = 14
 _MAX_SPEAKERS = 6
 _COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#cc6677"}
@@ -26,7 +26,7 @@ def draw_timeline(
 ) -> Path:
     """Draw the timeline of a video as PNG.
 
-    The upper axes show the probability of each class over time, a row for each speaker and class,
+    The upper axes show the probability of each class over time, one row per speaker and class,
     with a dot where the class is decided. Below, axes for each speaker show the contribution of
     each modality to the most probable class, stacked. At most six speakers or faces are drawn.
 
@@ -97,7 +97,7 @@ def _draw_probabilities(
 def _draw_contributions(axes: Axes, scored: Sequence[UtterancePrediction], speaker: str) -> None:
     letters = [m for m in "tva" if any(m in one.used for one in scored)]
     for one in scored:
-        # Terms act at the same time: they are stacked, negative ones downwards.
+        # The terms add up, so they are stacked; negative ones go down.
         ends = {True: 0.0, False: 0.0}
         for letter in filter(one.used.__contains__, letters):
             term = one.contribution[one.top][letter]

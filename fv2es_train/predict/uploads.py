@@ -1,4 +1,4 @@
-"""What a server does with a media file: decode its beginning or a span, encode a preview of it."""
+"""Media files of a server: decode the beginning or a span, encode a preview."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NO_PICTURE = (DropReason.NO_VIDEO_STREAM, DropReason.UNDECODABLE_VIDEO)
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What the beginning of a file shows.
+    """Facts from the beginning of a media file.
 
     Attributes:
-        length_s: length in the header, in seconds; 0 if there is none.
-        size: width and height of the first picture in pixels; None for audio alone.
+        length_s: length in the header, in seconds; 0 if the header has none.
+        size: width and height of the first picture in pixels; None for audio only.
     """
 
     length_s: float
@@ -38,7 +38,7 @@ class MediaInfo:
 
 
 def check_media(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> MediaInfo:
-    """Decode the beginning of a local file, whatever its length.
+    """Decode the beginning of a local file of any length.
 
     Raises:
         MediaError: neither video nor audio can be decoded, or a limit is exceeded.
@@ -50,7 +50,7 @@ def check_media(path: Path, media: MediaSettings = DEFAULT_MEDIA) -> MediaInfo:
 def read_sound(
     path: Path, span: tuple[float, float], channel: int | None, media: MediaSettings = DEFAULT_MEDIA
 ) -> Waveform:
-    """The sound of a span as it is prepared; see `SoundReader.span`."""
+    """Read the sound of a span, as preparation does; see `SoundReader.span`."""
     with contextlib.closing(SoundReader(path, media)) as reader:
         return reader.span(*span, channel)
 
@@ -78,14 +78,14 @@ def _check_audio(path: Path, media: MediaSettings, picture_error: MediaError) ->
 
 
 _MAX_HZ, _MAX_LINES = 15, 360
-# Tolerance for pictures that come a little early.
+# Tolerance for pictures that are a little early.
 _EARLY_S = 0.002
 # Maximum ratio of the width to the maximum height.
 _MAX_ASPECT = 4
 _SOUND, _OUT, _REACHED = "file:SOUND", "file:OUT", "out_time_us="
-# ffmpeg's status if most of the input was damaged; the rest was encoded.
+# Exit status of ffmpeg if most of the input was damaged; the rest was encoded.
 _DAMAGED = 69
-# Tried one after the other: damaged video leaves the audio, and vice versa.
+# Tried one after the other: if the video is damaged, the audio is left, and vice versa.
 _ATTEMPTS = ("va", "v", "a")
 # Errors of the output, not of the video.
 _OUTPUT_ERRORS = ("Unknown encoder", "No space left", "File too large")
@@ -102,9 +102,9 @@ def make_preview(
 ) -> Path:
     """Encode a video as VP8 and Opus: at most 360 lines and 15 pictures a second, seekable.
 
-    ``span`` is the part that is encoded, start and end in seconds; times count from its start. The
-    preview ends at the limit of length. Video or audio that cannot be decoded is left out.
-    ``on_progress`` is called now and then with the seconds that are encoded.
+    ``span`` is the part to encode, start and end in seconds; times count from its start. The
+    preview ends at the length limit. Video or audio that cannot be decoded is left out.
+    ``on_progress`` is called from time to time with the number of encoded seconds.
 
     Raises:
         MediaError: neither video nor audio can be decoded, or a limit is exceeded.
@@ -127,13 +127,13 @@ def make_preview(
 
 
 def _raise_final(error: MediaError, video: Path) -> None:
-    """Raise an error that another attempt would meet, too."""
+    """Raise an error that would also occur in another attempt."""
     if isinstance(error, MediaKilledError) or error.reason in _LIMITS:
         raise error
     if any(words in error.sentence for words in _OUTPUT_ERRORS):
         raise OutputError(
             f"failed to write the preview of {video.name}: {error.sentence}",
-            "check the free disk space, or name another ffmpeg with FV2ES_FFMPEG",
+            "check the free disk space, or set FV2ES_FFMPEG to another ffmpeg",
         ) from error
 
 
@@ -187,7 +187,7 @@ def _picture_options() -> dict[str, Any]:
     """Options of the fastest encoding on one thread, with a key frame every few seconds."""
     factor = f"min(1,min({_MAX_LINES}/ih,{_MAX_LINES * _MAX_ASPECT}/(iw*sar)))"
     width, height = (f"max(2,2*trunc({side}*{factor}/2))" for side in ("iw*sar", "ih"))
-    # Pictures are dropped, never repeated; the others keep their times.
+    # Drop pictures, never repeat them; the others keep their times.
     chosen = f"isnan(prev_selected_t)+gte(t-prev_selected_t,{1 / _MAX_HZ - _EARLY_S:.4f})"
     return {
         "vf": f"select='{chosen}',scale=w='{width}':h='{height}':flags=fast_bilinear,setsar=1",

@@ -1,6 +1,6 @@
-"""The utterances of one open video: each is prepared, scored and returned as a value.
+"""The utterances of one open video: prepare and score each, and return a value.
 
-`prepare_example` makes the examples, as for the shards; whatever modality is there is used.
+`prepare_example` makes the examples, as for the shards; every available modality is used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 OnFaces = Callable[[str, "Faces"], None]
 UNKNOWN_TEXT = "its text is unknown"
-# Modality -> code of one that is not looked for.
+# Modality -> code of a modality that is not looked for.
 _NOT_TRIED = {
     TEXT: str(DropReason.NO_TRANSCRIPT),
     AUDIO: str(DropReason.NO_AUDIO),
@@ -54,7 +54,7 @@ class OpenVideo:
     on_faces: OnFaces | None = None
 
     def score(self, span: Span, utterance: Utterance) -> Iterator[UtterancePrediction]:
-        """The predictions of the next span: one, or one for each of its faces.
+        """Yield the predictions of the next span: one, or one for each of its faces.
 
         Raises:
             MediaError: neither video nor audio can be decoded.
@@ -97,7 +97,7 @@ class OpenVideo:
             return span.text, "transcript"
         text = ""
         if self.predictor.recogniser is not None:
-            # What is wrong with the audio is told when the example is prepared.
+            # Preparing the example will report the error of the audio.
             with contextlib.suppress(UtteranceError, MediaError):
                 waveform = self.source.waveform(utterance)
                 check_sound(waveform, self.predictor.settings.quality)
@@ -105,14 +105,14 @@ class OpenVideo:
         return (text, "asr") if text else (None, "")
 
     def _prepare(self, utterance: Utterance, text: str | None, missing: dict[str, str]) -> Example:
-        """The example; why it lacks a modality of the model is added to ``missing``."""
+        """Prepare the example; add to ``missing`` why it lacks a modality of the model."""
         predictor, stages = self.predictor, self.predictor.stages
         if self.request.faces == "track":
             stages = predictor.track_stages
         elif self.request.faces == "all":
             stages = predictor.all_faces_stages
             predictor.all_faces_stages.detector.forget()
-        # An empty text says that nothing is said.
+        # An empty text means that nothing is said.
         made = {} if text is None else _of_text(utterance, stages, predictor.modalities)
         untried = {m: _NOT_TRIED[m] for m in _NOT_TRIED if m not in predictor.modalities}
         if text is None:
@@ -127,7 +127,7 @@ class OpenVideo:
         try:
             return prepare_example(utterance, self.source, stages, made, untried, on_missing)
         except UtteranceError:
-            # Nothing is left of it.
+            # No modality is left.
             return Example(utterance, label_row(utterance, stages.label_classes), untried)
         finally:
             failed = self.source.failed
@@ -135,7 +135,7 @@ class OpenVideo:
                 raise failed[VIDEO]
 
     def _each_face(self, example: Example) -> Iterator[tuple[str, Example]]:
-        """The example; or one for each face, if all faces are requested and there are any."""
+        """Yield the example, or one for each face if all faces are requested and any is found."""
         found: list[Faces] = []
         stages = self.predictor.all_faces_stages
         derived = [s for s in stages.stages if s.name in example and s.needs == ("faces",)]
@@ -149,14 +149,14 @@ class OpenVideo:
             yield f"face {number}", example.replace(faces=faces, **again)
 
     def _unfamiliar(self, example: Example, lacks: Mapping[str, str]) -> dict[str, float]:
-        """Letter -> score of the used modalities that are unlike those of the training."""
+        """Letter -> score of the used modalities that are unlike the training data."""
         known = self.predictor.familiarity
         found = known.score(example) if known else {}
         used = self.predictor.scorer.model.used(lacks)
         return {m: round(found[m], 3) for m in used if found.get(m, 0) > 1}
 
     def _lacks(self, example: Example, missing: dict[str, str]) -> dict[str, str]:
-        """Letter -> why, of the modalities of the model that the example lacks."""
+        """Letter -> reason for each modality of the model that the example lacks."""
         scorer = self.predictor.scorer
         letters = missing_letters(example, scorer.unverified, scorer.model.config.reads)
         told = {VIDEO: DropReason.NO_FACE.meaning, **missing}
@@ -164,7 +164,7 @@ class OpenVideo:
 
 
 def utterance_of(span: Span, request: Request) -> Utterance:
-    """A span in the form that the stages of preparation take."""
+    """Convert a span to the form that the stages of preparation read."""
     assert span.view is not None, "spans have views before the video is opened"
     name, text = request.video.stem, span.text or ""
     return Utterance(span.id, name, span.start_s, span.end_s, text, (), view=span.view)
@@ -173,7 +173,7 @@ def utterance_of(span: Span, request: Request) -> Utterance:
 def model_fields(
     scores: Scores, missing: Mapping[str, str], unfamiliar: dict[str, float], predictor: Predictor
 ) -> dict[str, Any]:
-    """The fields of a prediction that depend on the model's output."""
+    """The fields of a prediction that depend on the output of the model."""
     used = predictor.scorer.model.used(missing)
     reasons = [missing[m] for m in predictor.modalities if m in missing]
     undecided = "" if used else "; ".join(reasons)
@@ -204,24 +204,24 @@ def _boxes(faces: Faces) -> tuple[FaceBox, ...]:
 
 @contextlib.contextmanager
 def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Note the wall time of a block."""
+    """Record the wall time of a block."""
     began = time.perf_counter()
     yield
     seconds[step] = round(time.perf_counter() - began, 6)
 
 
 def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
-    """An example of the text alone, if it is known.
+    """Make an example of only the text, if it is known.
 
     Raises:
-        TokenizerError: the tokenizer cannot be loaded or is another one.
+        TokenizerError: the tokenizer cannot be loaded or differs from that of the run.
     """
     made = _of_text(utterance, stages, TEXT) if with_text else {}
     return Example(utterance, label_row(utterance, stages.label_classes), **made)
 
 
 def _of_text(utterance: Utterance, stages: StageContext, modalities: str) -> dict[str, Any]:
-    """The values of the stages that are made of the text alone, empty or not."""
+    """The values of the stages that are made from only the text, empty or not."""
     made: dict[str, Any] = {}
     for stage in stages.stages if TEXT in modalities else ():
         if modalities_of(stage) == TEXT:

@@ -1,4 +1,4 @@
-"""`fv2es predict`: many videos with one run, their lines, plots and annotated videos."""
+"""`fv2es predict`: score many videos with one run; write lines, plots and annotated videos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fv2es_train.predict.subtitles import Transcript, read_transcript
 if TYPE_CHECKING:
     from fv2es_train.predict.predictor import Predictor
 
-# Media files in a folder; a file that is named is tried whatever its suffix.
+# Suffixes of media files in a folder; a file that the user names may have any suffix.
 SUFFIXES = frozenset(
     (
         *(".3gp", ".aac", ".aiff", ".asf", ".avi", ".divx", ".dv", ".flac", ".flv", ".gif"),
@@ -39,14 +39,14 @@ def predict_videos(
 
     Args:
         config: the options.
-        failed: updated: video -> why it was not scored, or not completely.
-        say: called with whatever is not a result.
+        failed: updated with video -> why it was not scored, or not completely.
+        say: called with messages that are not results.
 
     Yields:
-        The lines of the chosen form as they are known; for ``json`` one object at the end.
+        The lines of the chosen form as soon as they are known; for ``json`` one object at the end.
 
     Raises:
-        UsageError: the options contradict one another, or there is no video or run.
+        UsageError: options contradict each other, or a video or the run does not exist.
         WorkError: the run, its tokenizer or the recogniser cannot be loaded.
     """
     requests = requests_of(config)
@@ -81,10 +81,10 @@ def predict_videos(
 
 
 def requests_of(config: PredictConfig) -> list[Request]:
-    """A request for each video.
+    """Make a request for each video.
 
     Raises:
-        UsageError: the options contradict one another, or there is no video.
+        UsageError: options contradict each other, or a video does not exist.
     """
     videos = list(dict.fromkeys(v for place in config.videos for v in videos_in(place)))
     if len(videos) > 1:
@@ -103,14 +103,14 @@ def requests_of(config: PredictConfig) -> list[Request]:
 
 
 def videos_in(place: Path) -> list[Path]:
-    """The file itself, or the media files in a folder and its subfolders.
+    """List the media files in a folder and its subfolders; for a file, the file itself.
 
     Raises:
-        UsageError: there is no such path, or no media file in it.
+        UsageError: the path does not exist or contains no media file.
     """
-    hint = "pass video files, or a folder of them"
+    hint = "pass video files or a folder of them"
     if not place.exists():
-        raise UsageError(f"there is no {place}", hint)
+        raise UsageError(f"{place} does not exist", hint)
     if not place.is_dir():
         return [place]
     found = sorted(
@@ -128,17 +128,19 @@ def _check_many(config: PredictConfig) -> None:
     if config.form == "srt":
         given.append("srt")
     if given:
-        raise UsageError(f"--{given[0]} is for one video", "run the command for each video")
+        raise UsageError(
+            f"--{given[0]} works for one video, but there are several", "run the command per video"
+        )
     for name, place in (("plot", config.plot), ("video", config.video)):
         if place is not None and (place.is_file() or place.suffix):
             raise UsageError(
-                f"--{name} {place} is one file, and there are several videos",
+                f"--{name} {place} is one file, but there are several videos",
                 f"pass a folder: --{name} out",
             )
 
 
 def _view_rule(views: tuple[str, ...]) -> Callable[[str], View] | None:
-    """The rule of the corpus that the only view names: id of a span -> its view."""
+    """The rule id of a span -> view, if the only view is the name of a corpus."""
     if len(views) != 1 or views[0] not in CORPORA.names():
         return None
     return CORPORA.load(views[0]).view_of
@@ -167,7 +169,7 @@ def _predict_video(
     plot: Path | None,
     film: Path | None,
 ) -> Generator[str, None, dict[str, Any]]:
-    """Yield the lines of one video as they are known; return it as plain JSON values."""
+    """Yield the lines of one video as soon as they are known; return it as plain JSON values."""
     name, notes = str(request.video), list[str]()
     found: list[UtterancePrediction] = []
 
@@ -199,10 +201,10 @@ def _predict_video(
 
 
 def output_paths(given: Path | None, videos: Sequence[Path], suffix: str) -> dict[Path, Path]:
-    """The output file of each video: the file that is given, or one in the folder.
+    """Choose the output file of each video: the given file, or one in the given folder.
 
-    In the folder the videos keep their folders below the one that holds them all, and the names
-    of two that differ in their suffix only keep it.
+    In that folder, the outputs keep the subfolders of the videos below their common folder. Videos
+    whose names differ only in their suffix keep the suffix.
     """
     if given is None or (len(videos) == 1 and not given.is_dir()):
         return dict.fromkeys(videos, given) if given else {}

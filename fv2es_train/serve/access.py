@@ -32,15 +32,15 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Served without a token: they contain nothing of any video.
+# Served without a token, because they reveal nothing about any video.
 _FREE, _FREE_UNDER = ("/", "/healthz", "/favicon.ico"), "/page/"
-# The only address with bodies larger than text.
+# The only endpoint with bodies larger than text.
 UPLOAD = "/v1/predict"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(?::\d{1,5})?")
 
 
 class AccessControl:
-    """An ASGI layer that refuses unauthorised requests and adds the headers."""
+    """ASGI middleware that rejects unauthorized requests and adds the headers."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self._app, self._token, self._limits = app, config.token, config.limits
@@ -68,7 +68,7 @@ class AccessControl:
         try:
             self._check(scope, size)
         except ApiError as error:
-            # The body stays unread; the connection drops what still comes of it.
+            # The body stays unread; the connection discards the rest of it.
             app = error.response()
         try:
             await app(scope, body.receive, send_with_headers)
@@ -76,7 +76,7 @@ class AccessControl:
             body.leave()
 
     def _check(self, scope: Scope, size: int) -> None:
-        """Check the headers of a request, before anything is read or done."""
+        """Check the headers of a request before its body is read."""
         headers, path = Headers(scope=scope), scope["path"]
         self._check_host(headers, scope.get("server"))
         if path in _FREE or path.startswith(_FREE_UNDER):
@@ -89,16 +89,16 @@ class AccessControl:
             raise ApiError(413, too_large(size).detail, "send less")
 
     def _check_host(self, headers: Headers, local: tuple[str, int] | None) -> None:
-        """Check that the server is asked under a name of its own, and by its own page if by one."""
+        """Check that the request uses a name of this server, and comes from no other site."""
         host = headers.get("host", "").lower()
         name = _name_of(host)
-        # A page of another site reaches this machine by a name that it owns, never by an address.
+        # A page of another site reaches this machine by a name that it owns, not by an IP address.
         addresses = {plain_ip(local[0])} if local else set()
         if not name or name not in self._names | addresses:
             raise ApiError(
                 403,
                 f"unknown host name {host[:80]!r}",
-                "the server's administrator can add the name with --name",
+                "ask the administrator of the server to add the name with --name",
             )
         for origin in headers.getlist("origin"):
             place = origin.lower().partition("://")[2]
@@ -121,7 +121,7 @@ class AccessControl:
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:
     headers.update(_HEADERS)
-    # The page's files may change with the next version; everything else is private.
+    # The files of the page may change with the next version; everything else is private.
     headers.setdefault("Cache-Control", "no-cache" if path.startswith("/page/") else "no-store")
 
 

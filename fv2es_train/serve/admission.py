@@ -56,14 +56,14 @@ _TS_PACKET = 188
 
 
 def check_name(name: str | None) -> str:
-    """The file name of an upload.
+    """Check the file name of an upload and return it.
 
     Raises:
-        ApiError: it is missing or not a plain name.
+        ApiError: the name is missing or not a plain name.
     """
     if not name:
         raise ApiError(400, "the upload has no file name", "send the file with its name")
-    # Clients send characters that would break the part's header as %22 and the like.
+    # Clients percent-encode characters that would break the header of the part, e.g. as %22.
     bad = sorted({c for c in unquote(name) if c in _FORBIDDEN or not c.isprintable()})
     if bad or name in (".", "..") or len(name) > _MAX_NAME:
         found = " ".join(map(ascii, bad)) if bad else f"{len(name)} characters"
@@ -79,7 +79,7 @@ def check_content(path: Path, name: str, limits: Limits) -> VideoFile:
     """Check an upload by its first bytes and by decoding its beginning.
 
     Raises:
-        ApiError: it is no video or audio, is damaged, or exceeds a limit.
+        ApiError: the file is not video or audio, is damaged, or exceeds a limit.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -97,7 +97,7 @@ def check_content(path: Path, name: str, limits: Limits) -> VideoFile:
         raise ApiError(
             422,
             f"the picture of {name} has {info.size[0]} x {info.size[1]} pixels",
-            f"at least {limits.least_px} x {limits.least_px} are needed",
+            f"use a picture of at least {limits.least_px} x {limits.least_px} pixels",
         )
     return VideoFile(name, info.length_s, info.size)
 
@@ -108,18 +108,19 @@ def check_spans(
     """Check the number and length of spans, and the memory that overlapping ones need.
 
     A picture of several spans is held until all of them are scored (`media.recording`). ``size`` is
-    width and height in pixels, None for audio alone; ``pictures_hz`` sampled pictures per second.
+    width and height in pixels, None for audio only; ``pictures_hz`` is the number of sampled
+    pictures per second.
 
     Raises:
         ApiError: a limit is exceeded.
     """
-    # With speech detection each view has at worst one utterance at any time.
+    # With speech detection, a view has at most one utterance at any time.
     given = request.spans or (Span(0, request.rules.longest_s),)
     if len(given) * len(request.views) > limits.spans:
         raise ApiError(
             422,
             f"there are {len(given)} spans and {len(request.views)} views",
-            f"at most {limits.spans} utterances of one video are scored",
+            f"send at most {limits.spans} utterances of one video",
         )
     spans = named(given, request.views)
     longest = max(spans, key=lambda span: span.duration_s)
@@ -135,7 +136,7 @@ def check_spans(
     if held > limits.held_bytes:
         raise ApiError(
             422,
-            f"its spans and views overlap so much that pictures of {width} x {height} would take "
+            f"the spans and views overlap so much that pictures of {width} x {height} would take "
             f"{held / MIB:.0f} MiB, more than {limits.held_bytes / MIB:g} MiB",
             "send fewer spans or views at a time, or a smaller picture",
         )
@@ -147,7 +148,7 @@ def _max_held_s(spans: Sequence[Span]) -> float:
 
     starts = np.array([span.start_s for span in spans])
     ends = np.array([span.end_s for span in spans])
-    # The decoder has reached the latest end so far.
+    # The decoder has already reached the latest end so far.
     reached = np.maximum.accumulate(ends)
     return max(
         float(np.clip(np.minimum(ends[k + 1 :], reached[k]) - starts[k + 1 :], 0, None).sum())
@@ -168,7 +169,7 @@ def is_container(head: bytes) -> bool:
 
 
 def other_type(head: bytes) -> str:
-    """The type of a file that is no media file, in words; empty if unknown."""
+    """The type of a file that is not a media file, in words; empty if unknown."""
     if not head:
         return "an empty file"
     for start, name in _OTHERS:
@@ -177,7 +178,7 @@ def other_type(head: bytes) -> str:
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # A character may be cut at the end of the head.
+        # The last character of the head may be incomplete.
         if error.start < len(head) - 4:
             return ""
         text = head[: error.start].decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The HTTP API and the page: their addresses and what each of them does."""
+"""The HTTP API and the page: all endpoints."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Api:
         self._card, self._sample = read_card(unpacked(config.run)), Sample(workspace)
 
     def app(self) -> FastAPI:
-        """The application: routes, error handlers and the page's files."""
-        # No documentation pages: they load scripts from other sites.
+        """The application: routes, error handlers and the files of the page."""
+        # No documentation pages, because they load scripts from other sites.
         app = FastAPI(
             title="fv2es",
             version=__version__,
@@ -118,7 +118,7 @@ class Api:
         limits, pictures_hz = self._config.limits, self._pool.model.pictures_hz
         form = await receive_form(request, limits)
         try:
-            # Only a whole upload takes a place in the queue.
+            # Only a complete upload takes a place in the queue.
             with self._jobs.reserve():
                 job = await run_in_threadpool(job_of, form, self._workspace, limits, pictures_hz)
                 self._jobs.add(job)
@@ -146,7 +146,7 @@ class Api:
         return Response(status_code=204)
 
     def reword(self, id_: Id, words: Words, response: Response) -> JobAnswer:
-        """Score a job's utterances again with other text; nothing is decoded again."""
+        """Score the utterances of a job again with other text, without decoding."""
         job = self._done(id_)
         known = {one.id for one in job.utterances}
         unknown = next((name for name in words.words if name not in known), None)
@@ -156,7 +156,7 @@ class Api:
             )
         task = RewordTask(job.task.video, tuple(job.utterances), words.words)
         with self._jobs.reserve():
-            # Video and audio stay missing; the text may be known now.
+            # Missing video and audio stay missing; the text may be known now.
             notes = [note for note in job.notes if not note.startswith(NO_TEXT)]
             added = self._jobs.add(Job(task, notes=notes))
         return self._accepted(added, response)
@@ -189,7 +189,7 @@ class Api:
     def _done(self, id_: str) -> Job:
         job = self._jobs.find(id_)
         if job.state != "done":
-            raise ApiError(409, f"the job is {job.state}", "try again when its state is done")
+            raise ApiError(409, f"the job is {job.state}", "try again when its state is `done`")
         return job
 
     def _answer(self, job: Job, after: int = 0) -> JobAnswer:

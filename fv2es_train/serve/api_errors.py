@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # A client can cause any number of refusals; the metrics count each of them.
 _LOG = logging.getLogger("fv2es.serve.refused")
 _LOG.addFilter(LogLimit())
-_SEE, _TELL = "see /openapi.json", "tell the server's administrator"
+_SEE, _TELL = "see /openapi.json", "tell the administrator of the server"
 _UNKNOWN = {404: "unknown address", 405: "method not allowed at this address"}
 
-# The statuses of `bodies`, and what to do.
+# Hints for the statuses that `bodies` raises.
 _OF_BODIES = {
     408: "use a faster connection, or send a smaller file",
     413: "send less",
@@ -32,7 +32,7 @@ _OF_BODIES = {
 
 
 class ApiError(Fv2esError):
-    """A request that is refused; the sentence never names a path of the server."""
+    """A rejected request; the sentence never contains a path of the server."""
 
     def __init__(
         self, status: int, sentence: str, hint: str = "", headers: dict[str, str] | None = None
@@ -48,7 +48,7 @@ class ApiError(Fv2esError):
 
 
 def handle_errors(app: FastAPI, count: Callable[[int], None]) -> None:
-    """Respond to every error with a sentence and a hint; ``count`` is called with its status."""
+    """Answer every error with a sentence and a hint; call ``count`` with its status."""
     handler: Callable[[Any], Callable[[Any], Any]] = app.exception_handler
 
     def respond(error: ApiError) -> Response:
@@ -80,5 +80,5 @@ def handle_errors(app: FastAPI, count: Callable[[int], None]) -> None:
 
     @handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:
-        # Starlette logs it with its traceback: it is a mistake of ours.
-        return respond(ApiError(500, "internal error; see the server's log", _TELL))
+        # A bug; Starlette logs it with its traceback.
+        return respond(ApiError(500, "internal error; see the log of the server", _TELL))

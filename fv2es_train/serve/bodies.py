@@ -1,4 +1,4 @@
-"""The bodies of requests: their size, their progress, and the space that they take meanwhile."""
+"""The bodies of requests: their size, their progress, and the memory that they occupy."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """The body of a request from ``address``: at most ``size`` bytes that keep coming.
+    """The body of a request from ``address``: at most ``size`` bytes, with steady progress.
 
-    Its bytes take room until `leave`, so that slow bodies hold little of it.
+    Only received bytes take room, until `leave`, so slow bodies occupy little of it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Body:
         """See the ASGI specification.
 
         Raises:
-            HTTPException: the body is too large or too slow, or too many come in.
+            HTTPException: the body is too large or too slow, or there are too many bodies.
         """
         if self._ended:
             return await self._receive()
@@ -48,22 +48,22 @@ class Body:
         if self._count >= self._next_mark:
             self._next_mark, self._mark_s = self._count + MIN_PROGRESS, monotonic()
         if count and not self._room.take(self, count):
-            sentence = "too many uploads come in at the same time"
+            sentence = "too many uploads at the same time"
             raise HTTPException(429, sentence, {"Retry-After": "10"})
         return message
 
     def leave(self) -> None:
-        """Free its room: the request is answered."""
+        """Free its room once the request is answered."""
         self._ended = True
         self._room.leave(self)
 
     def stalled_s(self) -> float:
-        """Seconds without progress; 0 while it gets on, and once it is whole."""
+        """Seconds without progress; 0 while it makes progress, and once it is complete."""
         waited_s = monotonic() - self._mark_s
         return waited_s if waited_s > STALLED_S and not self._ended else 0.0
 
     def give_up(self) -> None:
-        """Refuse it, because its room is needed."""
+        """Reject the body, because its room is needed."""
         self._end_s = 0.0
         if self._timeout is not None:
             self._timeout.reschedule(0.0)
@@ -72,7 +72,7 @@ class Body:
         left_s = min(self._end_s, self._mark_s + self._limits.pause_s) - monotonic()
         try:
             if left_s <= 0:
-                # What has already come is never late for a timeout.
+                # Data that has already arrived never counts as late.
                 raise TimeoutError
             async with asyncio.timeout(left_s) as self._timeout:
                 return await self._receive()
@@ -83,5 +83,5 @@ class Body:
 
 
 def too_large(size: int) -> HTTPException:
-    """The refusal of a body with more than ``size`` bytes."""
+    """Make the error for a body with more than ``size`` bytes."""
     return HTTPException(413, f"the body is larger than {size / MIB:g} MiB")

@@ -1,7 +1,7 @@
-"""Connections: their number, and the time in which a client sends a request or takes an answer.
+"""Connections: their number, and the time limits to send a request and to receive an answer.
 
-uvicorn does the rest. Its own `limit_concurrency` refuses every request while too many connections
-are open, so that idle ones would lock everybody out.
+uvicorn does the rest. Its own `limit_concurrency` rejects every request while too many connections
+are open, so idle ones would lock everybody out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LimitedConnection(H11Protocol):
             _stop(self._no_request)
 
     def on_response_complete(self) -> None:
-        """The next request of the connection is awaited, or has already come."""
+        """Wait for the next request of the connection, which may already be there."""
         super().on_response_complete()
         if not self._answering:
             self._await_request()
@@ -69,14 +69,14 @@ class LimitedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def stalled_s(self) -> float:
-        """Seconds without a request, or without progress of its body; 0 while it is answered."""
+        """Seconds without a request or without progress of its body; 0 during an answer."""
         waited_s = monotonic() - self._mark_s
         if not self._answering:
             return waited_s
         return waited_s if self.cycle.more_body and waited_s > STALLED_S else 0.0
 
     def give_up(self) -> None:
-        """Close the connection at once; what the client has not taken is lost."""
+        """Close the connection at once; discard what the client has not received."""
         self.transport.abort()
 
     @property
@@ -95,6 +95,6 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
 
 
 def connections_within(limits: Limits) -> type[LimitedConnection]:
-    """The connections of one server, for `uvicorn.Config`."""
+    """Make the connection class of one server, for `uvicorn.Config`."""
     room = Room(limits.connections, limits.connections_per_address)
     return type("Connection", (LimitedConnection,), {"limits": limits, "room": room})

@@ -1,4 +1,4 @@
-"""The form of an upload: receiving it within limits, and turning it into a job."""
+"""The form of an upload: receive it within limits, and turn it into a job."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
     """Read the form of a request; its files are unnamed temporary files. `bodies` limits the body.
 
     Raises:
-        ApiError: the body is no form, or the client disconnected.
+        ApiError: the body is not a form, or the client disconnected.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -67,15 +67,16 @@ async def receive_form(request: HttpRequest, limits: Limits) -> FormData:
         raise ApiError(
             400,
             f"invalid form: {getattr(error, 'message', 'it has no boundary')}",
-            f"at most {_MAX_FILES} files and {_MAX_FIELDS} fields, each field of at most "
+            f"send at most {_MAX_FILES} files and {_MAX_FIELDS} fields, each field with at most "
             f"{limits.text_bytes / MIB:g} MiB",
         ) from error
 
 
 def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) -> Job:
-    """Store and check the video of a form and make its job; blocks meanwhile.
+    """Store and check the video of a form and make its job; this call blocks.
 
-    ``workspace`` is the private directory of uploads, ``pictures_hz`` sampled pictures per second.
+    ``workspace`` is the private directory of uploads, ``pictures_hz`` the number of sampled
+    pictures per second.
 
     Raises:
         ApiError: a field is missing or invalid; nothing is left on disk.
@@ -83,7 +84,7 @@ def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) 
     unknown = sorted(set(form) - set(FIELDS))
     if unknown:
         fields = ", ".join(FIELDS)
-        raise ApiError(400, f"unknown field {unknown[0][:40]!r}", f"the fields are {fields}")
+        raise ApiError(400, f"unknown field {unknown[0][:40]!r}", f"use the fields {fields}")
     upload = form.get("video")
     if not isinstance(upload, UploadFile):
         raise ApiError(400, "the field `video` has no file", "send -F video=@FILE")
@@ -108,7 +109,7 @@ def job_of(form: FormData, workspace: Path, limits: Limits, pictures_hz: float) 
 
 
 def _request(form: FormData, path: Path, limits: Limits) -> Request:
-    """The request for the video that will be at a path."""
+    """Make the request for the video that will be stored at ``path``."""
     views = [part for text in form.getlist("view") for part in str(text).split()]
     if len(views) > _MAX_VIEWS:
         raise ApiError(400, f"there are {len(views)} views", f"send at most {_MAX_VIEWS}")
@@ -131,7 +132,7 @@ def _wants_preview(form: FormData) -> bool:
 
 
 def _text(form: FormData, field: str, limits: Limits) -> str:
-    """A field that is text or a text file."""
+    """Read a field that is text or a text file."""
     value = form.get(field) or ""
     if isinstance(value, str):
         return value

@@ -1,6 +1,6 @@
-"""The jobs of a server: a bounded queue, running jobs, and results that are kept for a while.
+"""The jobs of a server: a bounded queue, running jobs, and results that expire.
 
-Every method is safe to call from any thread.
+Every method is thread-safe.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Job:
     """A task and its progress.
 
     Attributes:
-        folder: directory of its upload; None if it has none.
-        id: unguessable; whoever knows it may see the job.
-        began: when it began, in seconds of `time.monotonic`; so is ``ended``.
+        folder: directory of its upload; None without an upload.
+        id: random and unguessable; who knows it may see the job.
+        began: start in seconds of `time.monotonic`; ``ended`` is the end.
     """
 
     task: Task
@@ -55,12 +55,12 @@ class Job:
     ended: float = 0.0
 
     def summary(self, decision: Decision) -> VideoPrediction:
-        """The prediction for the whole video, as far as it is scored."""
+        """The prediction for the part of the video that is already scored."""
         return summarise(self.task.video.name, self.utterances, decision, self.notes)
 
     @property
     def progress(self) -> float:
-        """The finished share of it, 0 to 1."""
+        """The finished share of the job, 0 to 1."""
         if self.state == "done":
             return 1.0
         if isinstance(self.task, RewordTask):
@@ -71,7 +71,7 @@ class Job:
 
 
 class Jobs:
-    """All jobs; ``running`` counts those that run."""
+    """All jobs; ``running`` is the number of running ones."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -90,7 +90,7 @@ class Jobs:
         """Check that the queue has a free place.
 
         Raises:
-            ApiError: it is full.
+            ApiError: the queue is full.
         """
         with self._changed:
             if self.waiting < self._limits.queue:
@@ -119,7 +119,7 @@ class Jobs:
                 self._reserved -= 1
 
     def add(self, job: Job) -> Job:
-        """Add a job to the queue; corrected text, which is quick, goes before videos."""
+        """Add a job to the queue; corrected text goes before videos, because it is quick."""
         with self._changed:
             self._all[job.id] = job
             if isinstance(job.task, RewordTask):
@@ -130,7 +130,7 @@ class Jobs:
         return job
 
     def next(self, timeout_s: float) -> Job | None:
-        """Start the next job; None if there is none in time."""
+        """Start the next job; None if none arrives within ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting), timeout_s)
             if not self._waiting:
@@ -141,21 +141,23 @@ class Jobs:
             return job
 
     def find(self, id_: str) -> Job:
-        """The job of an id.
+        """Find a job by id.
 
         Raises:
-            ApiError: no such job, or it was removed.
+            ApiError: the job does not exist or was removed.
         """
         self.sweep()
         with self._changed:
             job = self._all.get(id_)
         if job is None:
-            kept = f"results are kept for {self._limits.keep_s / 60:g} minutes"
-            raise ApiError(404, "there is no such job", kept)
+            kept = (
+                f"send the video again; results are kept for {self._limits.keep_s / 60:g} minutes"
+            )
+            raise ApiError(404, "the job does not exist", kept)
         return job
 
     def position(self, job: Job) -> int:
-        """Number of jobs before a waiting one; 0 if it does not wait."""
+        """Number of jobs before a waiting job; 0 for any other job."""
         with self._changed:
             return self._waiting.index(job) + self.running if job in self._waiting else 0
 
@@ -183,7 +185,7 @@ class Jobs:
                 _remove(job.folder)
 
     def sweep(self) -> None:
-        """Remove expired results, and the oldest if there are too many."""
+        """Remove expired results, and the oldest ones if there are too many."""
         limit = time.monotonic() - self._limits.keep_s
         with self._changed:
             ended = [job for job in self._all.values() if job.state in ENDED]
@@ -208,7 +210,7 @@ class Jobs:
             if job.id not in self._all:
                 _remove(job.folder)
             elif job.folder is not None:
-                # Only the preview of an upload is still needed.
+                # Of an upload, only the preview is still needed.
                 for path in job.folder.iterdir():
                     if not (job.previewed and path.name == PREVIEW):
                         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A limit on the lines of a log that clients can cause."""
+"""A limit on log lines that clients can cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_LINES, PERIOD_S = 20, 60.0
 
 
 class LogLimit(logging.Filter):
-    """Passes 20 lines per minute; the next line that passes gives the number of the others."""
+    """Passes 20 lines per minute; the next line that passes states how many were dropped."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -26,6 +26,6 @@ class LogLimit(logging.Filter):
             return False
         self._passed += 1
         if self._dropped:
-            record.msg = f"{record.getMessage()} ({self._dropped} lines before it are not logged)"
+            record.msg = f"{record.getMessage()} ({self._dropped} earlier lines were not logged)"
             record.args, self._dropped = (), 0
         return True

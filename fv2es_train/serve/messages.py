@@ -31,9 +31,9 @@ class VideoFile:
     """An uploaded video.
 
     Attributes:
-        name: its name, used in messages instead of its path.
-        length_s: length in its header, in seconds; 0 if there is none.
-        size: width and height of the picture in pixels; None for audio alone.
+        name: its name, which messages use instead of its path.
+        length_s: length in its header, in seconds; 0 if the header has none.
+        size: width and height of the picture in pixels; None for audio only.
     """
 
     name: str
@@ -43,7 +43,7 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Score a video, and write a preview if there is a file for it."""
+    """Score a video, and write a preview if a file for it is given."""
 
     video: VideoFile
     request: Request
@@ -52,7 +52,7 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class RewordTask:
-    """Score utterances again; ``text`` is id -> text, None if unknown; others keep theirs."""
+    """Score utterances again; ``text`` is id -> text, None if unknown; others keep their text."""
 
     video: VideoFile
     utterances: tuple[UtteranceResult, ...]
@@ -67,8 +67,8 @@ class LoadedModel:
     """First reply of a worker: its model is loaded.
 
     Attributes:
-        classes: in the order of the model's outputs.
-        decision: how the run decides.
+        classes: classes in the order of the outputs.
+        decision: decision of the run.
         modalities: letters of the model's modalities.
         ratings: the scales of the ratings that it predicts.
         pictures_hz: sampled pictures per second.
@@ -86,13 +86,13 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Update:
-    """A reply on a running task: what is new.
+    """A reply about a running task: its progress.
 
     Attributes:
-        part: the part that begins.
+        part: the part that starts.
         note: a sentence on what is missing.
         end: how the task ended; it is the last update.
-        error: why the task, or loading the model, failed; names no path of the server.
+        error: why the task or loading the model failed; contains no path of the server.
     """
 
     part: Part = ""
@@ -104,5 +104,5 @@ class Update:
 
 
 def failure(error: Fv2esError) -> Update:
-    """The last update of a task that failed."""
+    """Make the last update of a failed task."""
     return Update(end="failed", error=error)

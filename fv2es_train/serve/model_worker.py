@@ -1,4 +1,4 @@
-"""The worker process: holds the model, receives tasks through a pipe and replies with updates."""
+"""The worker process: holds the model, receives tasks over a pipe, replies with updates."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _exit_with_server() -> None:
 
 
 def _load(config: ServeConfig) -> Predictor:
-    # Loading makes little garbage and many objects that stay.
+    # Loading creates many objects that stay, and little garbage.
     gc.disable()
     import torch
 
@@ -123,14 +123,14 @@ def _run(task: Task, predictor: Predictor, connection: Connection) -> None:
         connection.send(failure(error))
     except (EOFError, ConnectionError):
         raise
-    except Exception:  # noqa: BLE001  # whatever a task meets, the next one is served
+    except Exception:  # noqa: BLE001  # any error of a task: go on with the next one
         _LOG.exception("a task failed")
-        sentence = "internal error with this video; see the server's log"
-        connection.send(failure(WorkError(sentence, "tell the server's administrator")))
+        sentence = "internal error with this video; see the log of the server"
+        connection.send(failure(WorkError(sentence, "tell the administrator of the server")))
 
 
 def _without_path(sentence: str, task: ScoreTask) -> str:
-    """A sentence with the upload's own name in place of its path."""
+    """Replace the path of the upload in a sentence by its name."""
     path, name = task.request.video, task.video.name
     return sentence.replace(str(path), name).replace(path.name, name)
 
@@ -170,7 +170,7 @@ def _reword(task: RewordTask, predictor: Predictor) -> Iterator[Update]:
 
 def _result(one: UtterancePrediction, task: ScoreTask, faces: Faces | None) -> UtteranceResult:
     missing = {letter: _without_path(reason, task) for letter, reason in one.missing.items()}
-    # Without a verified face the picture says nothing of the speaker.
+    # Without a detected face, the picture shows nothing about the speaker.
     seen = task.video.size if "v" in one.used else None
     places = relative_boxes(one, *seen) if seen else []
     shown = tuple(_jpegs(faces)) if faces is not None and "v" in one.used else ()
@@ -179,7 +179,7 @@ def _result(one: UtterancePrediction, task: ScoreTask, faces: Faces | None) -> U
 
 
 def _jpegs(faces: Faces) -> Iterator[str]:
-    """Some of the pictures that the model saw, evenly spread over the utterance."""
+    """Yield some of the pictures that the model saw, evenly spread over the utterance."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The server's metrics in Prometheus' format: numbers and durations, never anything of a video."""
+"""Metrics of the server in Prometheus format: counts and durations, nothing about videos."""
 
 from __future__ import annotations
 

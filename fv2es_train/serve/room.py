@@ -1,4 +1,4 @@
-"""Room for connections and for bytes of uploads: limits, and who leaves where it is full."""
+"""Room for connections and for bytes of uploads: limits, and which guest leaves a full room."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Protocol
 
 
 class Guest(Protocol):
-    """What takes room: a connection or an upload, and the network it comes from."""
+    """A user of room: a connection or an upload, and the network it comes from."""
 
     address: str
 
     def stalled_s(self) -> float:
-        """Seconds since it last got on; 0 if it must keep its room."""
+        """Seconds since its last progress; 0 if it must keep its room."""
 
     def give_up(self) -> None:
-        """End it, because its room is needed."""
+        """End the guest, because its room is needed."""
 
 
 class Room:
-    """Room in all, and for each address. Where it is full, the most stalled guest leaves."""
+    """Room in total and per address. If it is full, the most stalled guest leaves."""
 
     def __init__(self, in_all: int, per_address: int) -> None:
         self._in_all, self._per_address = in_all, per_address
@@ -28,7 +28,7 @@ class Room:
         self._of_address: Counter[str] = Counter()
 
     def take(self, guest: Guest, amount: int = 1) -> bool:
-        """Give a guest more room; False if there is none and none can be made."""
+        """Give a guest more room; False if there is none and no guest can leave."""
         while self._of_address[guest.address] + amount > self._per_address:
             same = [one for one in self._guests if one.address == guest.address]
             if not self._drop_one(same, guest):
@@ -57,18 +57,18 @@ class Room:
 
 
 def network(client: tuple[str, int] | None) -> str:
-    """The address that limits count for: an IPv4 address, or the /64 network of an IPv6 one."""
+    """The address that limits apply to: an IPv4 address, or the /64 network of an IPv6 address."""
     host = plain_ip(client[0]) if client else ""
     try:
         ip = ip_address(host)
     except ValueError:
-        # A proxy may send anything as its client's address.
+        # A proxy may send any text as the address of its client.
         return host
     return str(ip_network((ip, 64), strict=False)) if isinstance(ip, IPv6Address) else host
 
 
 def plain_ip(host: str) -> str:
-    """An address without its zone; IPv4 as such where IPv6 maps it."""
+    """Normalize an address: without zone, and IPv4 for an IPv4-mapped IPv6 address."""
     host = host.partition("%")[0]
     try:
         ip = ip_address(host)

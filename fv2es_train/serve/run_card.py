@@ -1,4 +1,4 @@
-"""What a run says of itself: its data, its scores and its limits, for the page and the API."""
+"""Facts about a run (its data, scores and limits) for the page and the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-_UNKNOWN = "This run does not say what data it was trained on."
+_UNKNOWN = "The training data of this run are unknown."
 _NOT_FOR = (
     "It predicts how raters would label a clip, not what a person feels. Do not use it for "
     "decisions about people: hiring, teaching, policing, health or credit."
@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class; None where a score is not defined.
+    """Scores of one class; None if a score is undefined.
 
     Attributes:
         utterances: utterances that have the class.
@@ -49,7 +49,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class RunCard:
-    """What a run says of itself.
+    """Facts about a run.
 
     Attributes:
         trained_on: the opening of its model card.
@@ -98,7 +98,7 @@ def _read_text(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _plain(markdown: str) -> str:
-    """Paragraphs and lists as one line of text."""
+    """Turn paragraphs and lists into one line of text."""
     lines = (line.strip().removeprefix("- ") for line in markdown.splitlines())
     text = " ".join(filter(None, lines))
     return _MARKS.sub(lambda found: found[1] or found[2] or "", text)

@@ -1,4 +1,4 @@
-"""`fv2es serve`: start everything in order, and shut it down in order however it ends."""
+"""`fv2es serve`: start all parts in order, and always shut them down in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fv2es_train.serve.settings import ServeConfig
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-# Of the extra `serve`.
+# Packages of the extra `serve`.
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _SHUTDOWN_S = 3
 _BACKLOG = 128
@@ -30,7 +30,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; ``say`` is called with messages for the terminal.
 
     Raises:
-        UsageError: the address is not available, or there is no such run.
+        UsageError: the address is not available, or the run does not exist.
         WorkError: the extra is not installed, or the model cannot be loaded.
     """
     with bound(config, "fv2es serve", say) as listener:
@@ -42,7 +42,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def bound(config: ServeConfig, command: str, say: Callable[[str], None]) -> Iterator[socket.socket]:
-    """A bound socket; SIGINT or SIGTERM ends the block in order.
+    """Bind a socket; SIGINT or SIGTERM ends the block in order.
 
     Raises:
         UsageError: the address is not available.
@@ -60,7 +60,7 @@ def bound(config: ServeConfig, command: str, say: Callable[[str], None]) -> Iter
 
 
 def _interrupt(*_: object) -> None:
-    """Make the first signal an exception, so that everything is undone; ignore any other."""
+    """Turn the first signal into an exception, so that all is cleaned up; ignore later ones."""
     for one in _ENDING:
         signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -68,7 +68,7 @@ def _interrupt(*_: object) -> None:
 
 @contextlib.contextmanager
 def _listening(config: ServeConfig) -> Iterator[socket.socket]:
-    """A bound socket; opened first, so that nothing is loaded in vain."""
+    """Bind a socket, before anything is loaded in vain."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +78,7 @@ def _listening(config: ServeConfig) -> Iterator[socket.socket]:
             raise UsageError(
                 f"cannot listen on {config.host} port {config.port}: "
                 f"{getattr(error, 'strerror', None) or error}",
-                "choose another --port, or an address of this machine for --host",
+                "choose another --port, or pass an address of this machine as --host",
             ) from error
         yield listener
 
@@ -117,7 +117,7 @@ def listen(
         AccessControl(app, config),
         log_config=None,
         log_level="warning",
-        # Addresses of jobs are secrets and must not be logged.
+        # URLs of jobs are secrets and must not be logged.
         access_log=False,
         server_header=False,
         lifespan="off",
@@ -129,7 +129,10 @@ def listen(
     )
     host, port = listener.getsockname()[:2]
     if config.is_public and config.token is None:
-        say("anyone who can reach this machine may use it: restrict it with --token-file")
+        say(
+            "anyone who can reach this machine can use the server; to restrict it, pass "
+            "--token-file"
+        )
     shown = f"[{host}]" if ":" in host else host
     say(f"listening on http://{shown}:{port}  (Ctrl-C to stop)")
     uvicorn.Server(settings).run(sockets=[listener])

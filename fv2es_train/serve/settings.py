@@ -69,11 +69,13 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise UsageError(f"the limit {name} is {value}", "a limit must be above 0")
+                raise UsageError(
+                    f"the limit {name} is {value}, expected more than 0", "pass a higher limit"
+                )
 
     @property
     def media(self) -> MediaSettings:
-        """The limits of decoding; a decoder that stalls is stopped soon."""
+        """The limits of decoding; a stalled decoder is stopped soon."""
         return MediaSettings(self.pixels, self.duration_s, stall_s=20.0, time_factor=2.0)
 
 
@@ -117,11 +119,15 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise UsageError(f"there are {self.workers} workers", "pass --workers 1 or more")
+            raise UsageError(
+                f"workers is {self.workers}, expected 1 or more", "pass --workers 1 or more"
+            )
         if self.threads is not None and self.threads < 1:
-            raise UsageError(f"there are {self.threads} threads", "pass --threads 1 or more")
+            raise UsageError(
+                f"threads is {self.threads}, expected 1 or more", "pass --threads 1 or more"
+            )
         if self.token is not None and len(self.token) < 8:
-            raise UsageError("the token has fewer than 8 characters", "use a longer token")
+            raise UsageError("the token has fewer than 8 characters", "choose a longer token")
 
     @property
     def is_public(self) -> bool:

@@ -1,4 +1,4 @@
-"""The worker processes: started, given jobs, killed if a job takes too long, restarted."""
+"""The worker processes: start them, give them jobs, kill slow ones, restart them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 
 
 class WorkerProcess:
-    """One worker process, with a directory of its own in the workspace."""
+    """One worker process, with its own directory in the workspace."""
 
     def __init__(self, config: ServeConfig, workspace: Path) -> None:
         context = multiprocessing.get_context(_START)
@@ -44,25 +44,25 @@ class WorkerProcess:
         )
         # Starting the tracker unblocks signals, so it must run before the worker starts.
         resource_tracker.ensure_running()
-        # Ctrl-C reaches the whole process group; the server decides when its workers end.
+        # Ctrl-C reaches the whole process group, but the server decides when its workers end.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # With only our end open the pipe closes when the process ends.
+        # Close the other end here, so that the pipe closes when the process ends.
         theirs.close()
 
     @property
     def alive(self) -> bool:
-        """Whether it runs; the system may have killed it while it waited."""
+        """Whether it runs; the system may have killed it while it was idle."""
         return self._process.is_alive()
 
     def wait_until_ready(self) -> LoadedModel:
         """Wait until the model is loaded.
 
         Raises:
-            Fv2esError: it cannot be loaded.
+            Fv2esError: the model cannot be loaded.
         """
         try:
             reply = self._connection.recv()
@@ -77,9 +77,9 @@ class WorkerProcess:
         return reply
 
     def run(self, job: Job, limit_s: float, on_update: Callable[[Update], None]) -> bool:
-        """Run a job for at most ``limit_s`` seconds; whether the process can run another one.
+        """Run a job for at most ``limit_s`` seconds; return whether the worker stays usable.
 
-        ``on_update`` gets each update; exactly one, the last, has an end.
+        ``on_update`` gets each update; only the last one has an end.
         """
         limit = time.monotonic() + limit_s
         stopping = 0.0
@@ -93,8 +93,8 @@ class WorkerProcess:
                         return True
                 now = time.monotonic()
                 if now > limit:
-                    sentence = f"the job was ended after {limit_s:g} s"
-                    hint = "send a shorter video, or ask for a higher limit"
+                    sentence = f"the job exceeded its limit of {limit_s:g} s"
+                    hint = "send a shorter video, or ask the administrator for a higher limit"
                     on_update(failure(WorkError(sentence, hint)))
                     return False
                 if job.stop.is_set() and not stopping:
@@ -103,15 +103,15 @@ class WorkerProcess:
                 if stopping and now > stopping + _GRACE_S:
                     on_update(Update(end="stopped"))
                     return False
-        except Exception as error:  # noqa: BLE001  # its thread must go on to the next job
+        except Exception as error:  # noqa: BLE001  # the thread must go on with the next job
             if not isinstance(error, (EOFError, OSError)):
                 _LOG.exception("a job failed")
-            hint = "try again, or tell the server's administrator"
-            on_update(failure(WorkError("the video's worker process died", hint)))
+            hint = "try again, or tell the administrator of the server"
+            on_update(failure(WorkError("the worker process of the video died", hint)))
             return False
 
     def kill(self) -> None:
-        """Kill it, and wait until it has ended."""
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.join()
         self._connection.close()
@@ -119,7 +119,7 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """All worker processes, and a thread for each that gives it jobs.
+    """All worker processes, each with a thread that gives it jobs.
 
     Attributes:
         model: the model that the workers have loaded; set by `start`.
@@ -145,7 +145,7 @@ class WorkerPool:
         """Start all workers, and wait until each has loaded its model.
 
         Raises:
-            Fv2esError: a worker cannot load it.
+            Fv2esError: a worker cannot load the model.
         """
         count = self._config.workers
         processes = [WorkerProcess(self._config, self._workspace) for _ in range(count)]
@@ -188,7 +188,7 @@ class WorkerPool:
                 process.kill()
 
     def _restart(self, number: int) -> WorkerProcess | None:
-        """A new process in place of one that ended; retried until it is ready."""
+        """Replace a process that ended; retry until the new one is ready."""
         pause_s = _FIRST_PAUSE_S
         while not self._closing.is_set():
             _LOG.warning("restarting worker %d", number)

@@ -1,6 +1,6 @@
 """The private directory of a server's uploads.
 
-The next server removes what a killed one left: its lock tells that it is dead.
+The next server removes the files of a killed one, whose lock is free.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def private_workspace(place: Path | None = None) -> Iterator[Path]:
     ``place`` is its parent; None for the system's directory of temporary files.
 
     Raises:
-        OutputError: it cannot be created.
+        OutputError: the directory cannot be created.
     """
     parent = Path(tempfile.gettempdir()) if place is None else place
     _sweep(parent)
@@ -61,7 +61,7 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            # One without a lock belongs to a server that is just starting.
+            # A directory without a lock belongs to a server that is just starting.
             found = records(folder, LOCK_NAME)
             if found and not any(map(is_live, found)):
                 shutil.rmtree(folder, ignore_errors=True)

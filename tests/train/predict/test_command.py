@@ -119,7 +119,7 @@ def test_outputs_keep_their_folders_and_never_meet() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nowhere.mp4",), "there is no nowhere.mp4"),
+        (("nowhere.mp4",), "nowhere.mp4 does not exist"),
         (("TALK", "--json", "--csv"), "cannot be combined"),
         (("TALK", "--view", "up"), "the view is"),
         (("TALK", "--faces", "some"), "is not one of"),
@@ -150,4 +150,4 @@ def test_a_run_that_is_none_is_refused(talk: Path, tmp_path: Path) -> None:
 
 def test_a_recogniser_that_is_none_is_refused(tav: Path, talk: Path, tmp_path: Path) -> None:
     code, _, err = call(talk, "--run", tav, "--asr", tmp_path)
-    assert code == 1 and "no speech recogniser" in " ".join(err.split())
+    assert code == 1 and "the speech model" in " ".join(err.split())

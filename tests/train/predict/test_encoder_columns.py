@@ -54,9 +54,9 @@ def test_only_encoders_that_the_model_reads_are_needed(tmp_path: Path) -> None:
         assert find_encoders(run, read, ()) == found
     assert find_encoders(run, read, [f"text:b={shards}"]) == {"text-b": str(shards)}
     assert find_encoders(tmp_path / "packed", read, [f"text:b={here}"]) == {"text-b": str(here)}
-    with pytest.raises(UsageError, match="reads no stage audio-a of an encoder") as caught:
+    with pytest.raises(UsageError, match="does not read the encoder stage audio-a") as caught:
         find_encoders(run, read, [f"audio:a={here}"])
-    assert caught.value.hint == "it reads text-b"
+    assert caught.value.hint == "choose from text-b"
 
     with pytest.raises(TokenizerError) as absent:
         check_encoders(StageContext(read, "", ()))

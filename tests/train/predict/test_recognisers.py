@@ -37,7 +37,7 @@ def test_what_is_heard_is_used_as_text(
 
 def test_without_a_recogniser_nothing_is_heard(whisper: Path, tmp_path: Path) -> None:
     assert recognisers.load_recogniser("none") is None
-    with pytest.raises(WorkError, match="no speech recogniser"):
+    with pytest.raises(WorkError, match="the speech model"):
         recognisers.load_recogniser(str(tmp_path))
     with pytest.raises(WorkError, match="did not provide it"):
         recognisers.load_recogniser("nobody/nothing")

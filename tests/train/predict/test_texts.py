@@ -78,7 +78,7 @@ def test_no_words_are_an_error_or_plain(text: str) -> None:
 def test_lines_go_to_their_utterances_and_words_are_dealt_by_length() -> None:
     spans = (Span(0, 1), Span(1, 4))
     each, told = with_lines(spans, ["a b", "c"])
-    assert [span.text for span in each] == ["a b", "c"] and "its line" in told
+    assert [span.text for span in each] == ["a b", "c"] and "one line" in told
     dealt, told = with_lines(spans, ["a b c d e f g h"])
     assert [span.text for span in dealt] == ["a b", "c d e f g h"] and "guess" in told
 

@@ -137,7 +137,9 @@ def test_a_forgotten_job_is_gone_with_its_files(server: Server, talk: Path) -> N
     assert httpx.delete(address).status_code == 204
     assert len(server.left()) == before - 1
     answer = httpx.get(address)
-    assert answer.status_code == 404 and "no such job" in answer.json()["error"]["sentence"]
+    assert (
+        answer.status_code == 404 and "the job does not exist" in answer.json()["error"]["sentence"]
+    )
 
 
 def test_a_running_job_can_be_stopped(server: Server, talk: Path) -> None:
@@ -192,7 +194,7 @@ def test_a_job_over_its_time_is_ended_and_results_are_kept_for_theirs(
     server = serve("--job-minutes", "0.05", "--keep-minutes", "0.05")
     spans = [{"start_s": k * 0.01, "end_s": k * 0.01 + 2} for k in range(500)]
     job = server.wait(server.post(talk, spans=json.dumps(spans)))
-    assert job["state"] == "failed" and "ended after 3 s" in job["error"]["sentence"]
+    assert job["state"] == "failed" and "exceeded its limit of 3 s" in job["error"]["sentence"]
     until = time.monotonic() + 60
     while (
         answer := server.post(talk, spans=json.dumps(SPANS[:1]), preview="1")

@@ -37,4 +37,4 @@ def test_the_next_minute_tells_how_many_are_not_logged(caplog):
         log.info("100 %")
         log.info("again")
     assert caplog.messages[:20] == [f"line {number}" for number in range(20)]
-    assert caplog.messages[20:] == ["100 % (30 lines before it are not logged)", "again"]
+    assert caplog.messages[20:] == ["100 % (30 earlier lines were not logged)", "again"]

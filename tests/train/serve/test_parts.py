@@ -118,7 +118,7 @@ def test_what_became_of_a_job_is_kept_and_its_upload_is_not(tmp_path: Path) -> N
         done.append(job)
     assert not list(tmp_path.rglob("upload")) and jobs.running == 0
     assert jobs.find(done[1].id).error is not None and jobs.find(done[2].id).notes == ["no sound"]
-    with pytest.raises(ApiError, match="no such job"):
+    with pytest.raises(ApiError, match="the job does not exist"):
         jobs.find(done[0].id)
     assert done[0].folder is not None and not done[0].folder.exists()
 
@@ -168,7 +168,7 @@ def test_many_threads_share_the_queue() -> None:
 
 def test_a_runs_card_says_what_it_was_trained_on_and_what_it_is_not_for(tmp_path: Path) -> None:
     unknown = read_card(tmp_path)
-    assert "does not say" in unknown.trained_on and "decisions about people" in unknown.not_for
+    assert "are unknown" in unknown.trained_on and "decisions about people" in unknown.not_for
     assert not unknown.scores and not unknown.subset
     (tmp_path / "README.md").write_text(
         "---\nlicense: other\n---\n\n# fv2es (tav) on iemocap\n\nTrained on **generated** clips,\n"
