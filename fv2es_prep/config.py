@@ -90,8 +90,9 @@ class FaceSettings(_Section):
     """How faces are detected and cropped: facenet-pytorch's MTCNN as the published model sets it.
 
     Attributes:
-        detector: ``exact`` finds the faces of facenet-pytorch, several times as fast; ``fast``
-            looks for small faces only where it finds no large one; ``facenet`` is its own code.
+        detector: face detector: ``exact`` finds the faces of facenet-pytorch, several times as
+            fast; ``fast`` looks for small faces only where it finds no large one; ``facenet`` is
+            its own code.
         image_size_px: side of the square face crop.
         margin_px: margin around the box, in pixels of the crop.
         min_face_px: smallest face to search for.

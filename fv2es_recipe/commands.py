@@ -77,7 +77,7 @@ def init(
     ],
     raw: Annotated[Path, typer.Argument(help="Path or URL of the raw corpus.", metavar="RAW")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; stdout if none.", metavar="FILE")
+        Path | None, typer.Option(help="File to write; default: stdout.", metavar="FILE")
     ] = None,
 ) -> None:
     """Print a recipe for a corpus, with comments, to be edited and run by `fv2es run`."""

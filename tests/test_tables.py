@@ -66,6 +66,8 @@ def places(corpus: Path, text_model: Path, tmp_path_factory: pytest.TempPathFact
     assert fv2es(*prep, *stages, "--executor", "inline").returncode == 0
     build = ("splits", "build", shards, "--recipe", "random", "--out", split)
     assert fv2es(*build, "--allow-empty-class").returncode == 0
+    (root / "raw").symlink_to(corpus)
+    (root / "albert").symlink_to(text_model)
     for seed in (0, 1):
         train = ("train", "--shards", shards, "--split", split, "--out", root / f"runs/a-{seed}")
         more = ("--model", "fv2es-tiny", "--modalities", "a", "--epochs", 1, "--seed", seed)
@@ -94,6 +96,11 @@ COMMANDS = {
         "shards status shards",
         "shards add shards mfcc --dry-run",
         "doctor --no-speed",
+        "shards check shards --max 1000",
+        "shards show shards Ses01F_impro01_F000",
+        "push runs/a-0 someone/name --dry-run",
+        "prep iemocap raw --out new --tokenizer albert --dry-run",
+        "config env",
         "config diff runs/a-0 runs/a-1",
     ],
 )

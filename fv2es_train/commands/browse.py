@@ -18,7 +18,7 @@ def browse(
         list[Path] | None, typer.Option(help="Run whose predictions are shown.", metavar="RUN")
     ] = None,
     raw: Annotated[
-        Path | None, typer.Option(help="Raw corpus, to play its recordings.", metavar="RAW")
+        Path | None, typer.Option(help="Raw corpus whose recordings are played.", metavar="RAW")
     ] = None,
     split: Annotated[
         Path | None, typer.Option(help="Split whose subsets are shown.", metavar="FILE")

@@ -22,22 +22,26 @@ def check(
         Path, typer.Argument(help="Directory that `fv2es prep` wrote.", metavar="SHARDS")
     ],
     only: Annotated[
-        list[str] | None, typer.Option(help="Kind to look for, repeatable; all if none.")
+        list[str] | None, typer.Option(help="Kind to look for, repeatable; default: all.")
     ] = None,
-    most: Annotated[int, typer.Option("--max", help="Exit status 1 if more are found.", min=0)] = 0,
+    most: Annotated[
+        int,
+        typer.Option("--max", help="Findings to accept: exit status 1 if there are more.", min=0),
+    ] = 0,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Processes; default: one per core.", min=1, show_default=False),
     ] = None,
     run: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Run whose predictions of its test subset doubt labels, repeatable: those of a "
-            "cross-validation; regressions on sound, words and faces if none.",
+            help="Run whose predictions on its test subset find doubtful labels; repeatable, for a "
+            "cross-validation. Default: regressions on sound, words and faces.",
             show_default=False,
         ),
     ] = None,
     words: Annotated[
-        bool, typer.Option("--words", help="Also compare transcripts with what is said.")
+        bool, typer.Option("--words", help="Also compare the transcripts with the speech.")
     ] = False,
     asr: Annotated[
         str | None,
@@ -120,7 +124,6 @@ def _table(values: list[dict[str, object]]) -> str:
     """For each suspect two lines or more: what it is, and how to look at it."""
     row = "{kind:13} {utterance} {score:.3f}  {sentence}"
     lines = (
-        (wrapped(row.format(**value), indent=" " * 14), f"{'':13} {value['show']}")
-        for value in values
+        (wrapped(row.format(**value), indent=" " * 14), f"  {value['show']}") for value in values
     )
     return "\n".join(line for pair in lines for line in pair)

@@ -20,11 +20,9 @@ def convert_checkpoint(
     ],
     out: Annotated[Path, _option("New run; with --to, new file.", "RUN")],
     to: Annotated[
-        Literal["published"] | None, _option("Convert a run to a published state dict.")
+        Literal["published"] | None, _option("Target: convert a run to a published state dict.")
     ] = None,
-    modalities: Annotated[
-        str | None, _option("Modalities of the weights; required unless they are tav.")
-    ] = None,
+    modalities: Annotated[str | None, _option("Modalities of the weights; default: tav.")] = None,
     heads: Annotated[int, _option("Attention heads (--trans-nheads in the published code).")] = 4,
     labels: Annotated[
         str | None, _option("A corpus, or NAME,NAME,... in the order of the logits.")

@@ -31,7 +31,7 @@ Groups = Literal["speaker", "session", "recording", "modality-missing", "modalit
 Seen = Annotated[
     bool,
     _option(
-        "Measure utterances that the run was trained or validated on, too.",
+        "Also measure utterances that the run was trained or validated on.",
         name="--allow-seen",
     ),
 ]
@@ -43,7 +43,7 @@ def eval_(
     split: Annotated[Path, _option("Split manifest.", "FILE")],
     run: Annotated[Path, _option("Directory of the run.", "RUN")],
     subset: Subset = "test",
-    by: Annotated[Groups | None, _option("Groups that are measured separately, too.")] = None,
+    by: Annotated[Groups | None, _option("Also measure each group of this kind.")] = None,
     resamples: Resamples = 1000,
     bootstrap_by: Unit = "utterance",
     predictions: Annotated[

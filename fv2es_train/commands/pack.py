@@ -15,7 +15,7 @@ def pack(
     out: Annotated[Path, typer.Argument(help="New file.", metavar="FILE")],
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="Tokenizer of a run that does not hold it.", metavar="DIR"),
+        typer.Option(help="Tokenizer, if the run does not contain it.", metavar="DIR"),
     ] = None,
     as_json: Json = False,
 ) -> None:

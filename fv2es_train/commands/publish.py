@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fv2es_prep.utils.console import Json, print_json
+from fv2es_prep.utils.tables import wrapped
 
 if TYPE_CHECKING:
     from fv2es_prep.store.publication import Publication
@@ -22,17 +23,17 @@ def push(
     ],
     repository: Repository,
     public: Annotated[
-        bool, typer.Option("--public/--private", help="Who reads a new repository.")
+        bool, typer.Option("--public/--private", help="Visibility of a new repository.")
     ] = False,
     revision: Annotated[
-        str | None, typer.Option(help="Branch; made if it is not there.", metavar="BRANCH")
+        str | None, typer.Option(help="Branch; created if it does not exist.", metavar="BRANCH")
     ] = None,
     message: Annotated[str, typer.Option(help="Message of the commit.")] = "",
     allowed: Annotated[
         str,
         typer.Option(
             "--license-allows",
-            help="Shards: why you may pass the data on, for the card.",
+            help="Shards: the reason why you may pass the data on; the card quotes it.",
             metavar="SENTENCE",
         ),
     ] = "",
@@ -60,7 +61,7 @@ def push(
     if dry_run:
         typer.echo("\n".join(f"{size:>13,}  {name}" for name, size in sizes.items()))
     typer.echo(f"{'would send' if dry_run else 'sent'} {_counted(sizes)} to {repository}")
-    typer.echo(f"licence: {publication.licence}")
+    typer.echo(wrapped(f"licence: {publication.licence}"))
 
 
 def pull(
@@ -84,7 +85,7 @@ def pull(
         print_json({**told, "licence": manifest.licence, "files": sizes})
         return
     typer.echo(f"wrote {out}: {manifest.kind}, {_counted(sizes)}, all digests match")
-    typer.echo(f"licence: {manifest.licence} (see {out / 'README.md'})")
+    typer.echo(wrapped(f"licence: {manifest.licence} (see {out / 'README.md'})"))
 
 
 def _publication(place: Path, allowed: str) -> AbstractContextManager[Publication]:

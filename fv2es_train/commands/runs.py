@@ -23,7 +23,7 @@ _HEAD = (
 
 
 def runs(
-    directory: Annotated[Path, typer.Argument(help="Directory that holds runs, also deeper.")],
+    directory: Annotated[Path, typer.Argument(help="Directory that contains runs at any depth.")],
     metric: Annotated[
         str, typer.Option(help="Averaged metric to show.", metavar="METRIC")
     ] = "f1_binary",

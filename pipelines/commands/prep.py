@@ -70,7 +70,7 @@ class _Shown(_Corpora):
 
 prep = App(cls=_Corpora, help="Prepare a raw corpus: make shards.")
 prep.callback()(lambda: None)
-show = App(cls=_Shown, help="Configuration of `fv2es prep`.")
+show = App(cls=_Shown, help="Print the configuration of `fv2es prep` as TOML.")
 show.callback()(lambda: None)
 
 

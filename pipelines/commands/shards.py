@@ -21,7 +21,7 @@ shards = App(help="Look at a dataset, check it, pass it on.")
 
 @shards.command("info", epilog="Example: fv2es shards info shards")
 def shards_info(directory: Dataset, as_json: Json = False) -> None:
-    """Tell what a dataset holds: counts, hours, bytes, face coverage, what was left out."""
+    """Print what a dataset holds: counts, hours, bytes, face coverage, what was left out."""
     from fv2es_prep.shards.tools.info import dataset_info, info_text
 
     info = dataset_info(directory)
@@ -36,16 +36,25 @@ for _name, _command in RUN_COMMANDS.items():
 def shards_verify(
     directory: Dataset,
     against: Annotated[
-        Path | None, typer.Option(help="Raw corpus: derive a sample again.", metavar="RAW")
+        Path | None,
+        typer.Option(
+            help="Raw corpus: prepare a sample of the utterances again and compare.", metavar="RAW"
+        ),
     ] = None,
-    sample: Annotated[int | None, typer.Option(help="How many utterances; 50 if none.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="As for `fv2es prep`, if moved.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Utterances in the sample; default: 50.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Tokenizer, if it was moved; see `fv2es prep`.")
+    ] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="As for `fv2es shards add`, if moved: audio:w=DIR.")
+        list[str] | None,
+        typer.Option(help="Encoder, if it was moved, e.g. audio:w=DIR; see `fv2es shards add`."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the sample.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes; one per core if none.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Processes; default: one per core.", min=1, show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -81,14 +90,15 @@ def shards_show(
     directory: Dataset,
     name: Annotated[str, typer.Argument(help="Utterance id.", metavar="ID")],
     image: Annotated[
-        Path | None, typer.Option(help="Draw faces, spectrum and words.", metavar="FILE.png")
+        Path | None, typer.Option(help="Draw faces, spectrum and words as PNG.", metavar="FILE.png")
     ] = None,
     extract: Annotated[
-        Path | None, typer.Option(help="Write faces as PNG, and a JSON.", metavar="DIR")
+        Path | None,
+        typer.Option(help="Write the faces as PNG files, and a JSON file.", metavar="DIR"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show one example: in words, as one picture, as files."""
+    """Show one example as text, as a picture or as files."""
     from fv2es_prep.shards.tools.show import (
         draw_to_file,
         example_text,
@@ -110,7 +120,8 @@ def shards_diff(
     a: Annotated[Path, typer.Argument(help="Dataset.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="Dataset to compare.", metavar="B")],
     split: Annotated[
-        Path | None, typer.Option(help="Manifest: count for each subset.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Split manifest: also count for each subset.", metavar="FILE"),
     ] = None,
     page: Page = None,
     as_json: Json = False,
@@ -139,11 +150,12 @@ def shards_diff(
 def shards_report(
     directory: Dataset,
     split: Annotated[
-        Path | None, typer.Option(help="Manifest: show what its subsets share.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Split manifest: also show what its subsets share.", metavar="FILE"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Page to write; report.html in SHARDS if none.", metavar="FILE.html"),
+        typer.Option(help="Page to write; default: SHARDS/report.html.", metavar="FILE.html"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -166,7 +178,7 @@ def shards_report(
     output(told, f"report   {path}", as_json)
 
 
-_Stages = Annotated[list[str], typer.Argument(help="Stages.", metavar="STAGE...")]
+_Stages = Annotated[list[str], typer.Argument(help="Stages to remove.", metavar="STAGE...")]
 
 
 shards.command("add", epilog=ADD_EXAMPLE)(shards_add)
@@ -184,7 +196,9 @@ def shards_drop_stage(directory: Dataset, stages: _Stages, as_json: Json = False
 
 @shards.command("merge", epilog="Example: fv2es shards merge shards-a shards-b --out shards")
 def shards_merge(
-    directories: Annotated[list[Path], typer.Argument(help="Datasets.", metavar="SHARDS...")],
+    directories: Annotated[
+        list[Path], typer.Argument(help="Datasets to merge.", metavar="SHARDS...")
+    ],
     out: Annotated[Path, typer.Option(help="New directory.", metavar="SHARDS")],
     as_json: Json = False,
 ) -> None:
@@ -201,7 +215,9 @@ def shards_merge(
 @shards.command("prune", epilog="Example: fv2es shards prune shards --dry-run")
 def shards_prune(
     directory: Dataset,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed, and stop.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Remove what does not belong to a dataset: foreign shards and leftovers of dead runs."""
@@ -223,7 +239,7 @@ def shards_prune(
 def shards_card(
     directory: Dataset,
     out: Annotated[
-        Path | None, typer.Option(help="Directory; SHARDS if none.", metavar="DIR")
+        Path | None, typer.Option(help="Directory to write to; default: SHARDS.", metavar="DIR")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -239,11 +255,17 @@ def shards_export(
     directory: Dataset,
     kind: Annotated[
         str,
-        typer.Option("--to", "--format", help="datasets, parquet or webdataset.", metavar="FORMAT"),
+        typer.Option(
+            "--to",
+            "--format",
+            help="Format to write: datasets, parquet or webdataset.",
+            metavar="FORMAT",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New directory.", metavar="DIR")],
     split: Annotated[
-        Path | None, typer.Option(help="Manifest: files for each subset.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Split manifest: write files for each subset.", metavar="FILE"),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ from pipelines.commands.summary import end_with, print_submission
 
 
 def shards_status(directory: Dataset, as_json: Json = False) -> None:
-    """Tell how far a run is: shards done, building, left and failed, and the workers' hosts."""
+    """Print how far a run is: shards done, building, left and failed, and the workers' hosts."""
     from pipelines.executors.plan_status import status_of, status_text
 
     status = status_of(directory)

@@ -111,7 +111,7 @@ def splits_import(
         typer.Argument(help="Directory of three id lists, or three files.", metavar="LISTS"),
     ],
     shards: Annotated[
-        Path | None, typer.Option(help="Dataset of the ids.", metavar="SHARDS")
+        Path | None, typer.Option(help="Dataset that the ids are from.", metavar="SHARDS")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Manifest to write.", metavar="FILE")] = None,
     as_json: Json = False,
@@ -158,13 +158,15 @@ def splits_audit(
     split: SplitFile,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="The most of a kind, e.g. transcript=1%; repeat it.", metavar="KIND=N"),
+        typer.Option(
+            help="Limit on what is shared, e.g. transcript=1%; repeatable.", metavar="KIND=N"
+        ),
     ] = None,
     page: Page = None,
     form: Format = "table",
     as_json: Json = False,
 ) -> None:
-    """Tell what the subsets of a split share. Exit status 1 where it is more than --allow."""
+    """Count what the subsets of a split share. Exit status 1 if a limit is exceeded."""
     from fv2es_prep.shards.catalogue import read_catalogue
     from fv2es_prep.splits.audit import audit_split, exceeded, parse_limits
     from fv2es_prep.splits.audit_page import audit_text, write_audit_page
