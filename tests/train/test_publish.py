@@ -257,7 +257,7 @@ def test_what_would_go_is_listed(shards: Path) -> None:
     assert listed.exit_code == 0 and "would send 10 files" in listed.stdout
     assert "index.json" in listed.stdout and "run.json" not in listed.stdout
     (shards / "dropped.jsonl").unlink()
-    assert "lacks dropped.jsonl" in said("push", shards, "me/them", "--dry-run").stderr
+    assert "has no file dropped.jsonl" in said("push", shards, "me/them", "--dry-run").stderr
 
 
 def test_shards_whose_licence_forbids_it_stay(shards: Path) -> None:

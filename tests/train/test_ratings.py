@@ -138,7 +138,7 @@ def test_a_rating_is_learned_beside_the_classes_and_alone(
     assert header[-2:] == ["rated_valence", "rating_valence"]
     kept = load_checkpoint(run)
     if share == 1:
-        with pytest.raises(UsageError, match="learned ratings alone"):
+        with pytest.raises(UsageError, match="learned only ratings"):
             Scorer(kept)
     else:
         check_scores(kept, ShardDataset(shards), found, read_split(split))
