@@ -248,7 +248,7 @@ def test_help_lists_choices_defaults_and_documentation() -> None:
     ):
         assert words in shown, shown
     assert "[required]" in shown and "KEY=VALUE" in shown
-    assert "--config" in shown and "PATH=VALUE" in shown and "[default: (constant)]" in shown
+    assert "--config" in shown and "PATH=VALUE" in shown and "[default: constant]" in shown
     wrong = typed("job", "--out", "o", "--schedule", "cosine")
     assert wrong.exit_code == 2 and "constant" in wrong.output
     assert "# out = path" in typed("show").stdout
