@@ -231,7 +231,7 @@ class QualitySettings:
         silent_level: sound is silent if no sample exceeds this share of full scale
             (negative = off).
         black_level: pictures are black if no colour value exceeds this, of 255 (negative = off).
-        frozen_pictures: pictures are frozen if at least so many are sampled and all are equal
+        frozen_pictures: pictures are frozen if at least this many are sampled and all are equal
             (0 = off).
     """
 

@@ -39,8 +39,8 @@ class Limits:
         header_s: seconds in which an open connection must bring the headers of a request.
         connections: open connections; the one that waits longest makes room for a new one.
         connections_per_address: open connections of an IPv4 address or an IPv6 /64 network.
-        uploads: uploads of full size that may come in at a time; smaller ones may be more. If
-            their bytes exceed that, those that stall make room.
+        uploads: concurrent uploads of full size; more smaller ones are accepted. If their bytes
+            exceed that, stalled uploads are closed.
         uploads_per_address: the same for an IPv4 address or an IPv6 /64 network.
         keep_s: seconds for which the result of a job is kept.
         kept: results that are kept; the oldest is removed first.

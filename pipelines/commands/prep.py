@@ -114,7 +114,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
             "sample",
             Flag("exclude", metavar="FILE"),
         ),
-        "Examples": (
+        "Utterances": (
             Flag("preset", help=f"Preset: {', '.join((OURS, *corpus.presets))}."),
             Flag(
                 "stages",

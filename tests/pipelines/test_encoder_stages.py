@@ -298,7 +298,8 @@ def test_faces_of_another_size_go_all_the_way(
     assert describe(plan, 1)["shard_bytes"] > len(one.faces.rgb) * 3 * 224**2
     assert_close(one["video-c"], plain_rows("video", encoder("clip"), one.faces.rgb))
     assert verify(out) == []
-    with pytest.raises(SettingsError, match=r"faces\.image_size_px is 224, fv2es-tiny expects 48"):
+    expected = "size_px of the shards is 224, but the model fv2es-tiny expects 48"
+    with pytest.raises(SettingsError, match=expected):
         preset("fv2es-tiny").model.check(read_index(out).settings)
 
 

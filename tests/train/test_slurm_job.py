@@ -293,7 +293,7 @@ def test_two_nodes_and_a_walltime_of_a_minute_give_the_bytes_of_an_unbroken_trai
     assert result.returncode == 0, result.stderr
     wait(job, run / "metrics.json", variables, 300)
     log = (run / LOG).read_text()
-    assert log.count(f"requeue the SLURM job {job}") >= 2, log
+    assert log.count(f"requeueing the SLURM job {job}") >= 2, log
     assert [log.count(f"epoch {number}:") for number in range(1, 11)] == [1] * 10
     for name in ("last", "best"):
         files = [place / name / "model.safetensors" for place in (run, whole)]

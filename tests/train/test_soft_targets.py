@@ -195,7 +195,7 @@ def test_a_run_of_soft_targets_says_so(rated: dict[str, Path], tmp_path: Path, m
     for metric in SHARE_METRICS:
         assert two[metric] < one[metric]
     assert hard["without_votes"] is None and soft["without_votes"] > 5
-    assert f"{soft['without_votes']} of " in said[0] and "no votes" in said[0]
+    assert f"{soft['without_votes']} of " in said[0] and "no rater votes" in said[0]
     shown = format_metrics(soft["test"])
     assert f"KL {two['kl']:.3f}" in shown and "one rater against the others" in shown
     card = (tmp_path / "soft/README.md").read_text()
