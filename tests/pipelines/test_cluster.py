@@ -163,7 +163,7 @@ def test_a_scheduler_that_dies_ends_the_run_and_its_orphan_leaves_the_next_one_a
             ended = run.wait()
             assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
             assert f"error: the Dask scheduler at {place} has not answered for 1 s" in ended.stderr
-            assert "the same command continues" in ended.stderr
+            assert "run the same command again" in ended.stderr
             assert not (out / ".plan").exists()
 
             def wake(_: int) -> None:

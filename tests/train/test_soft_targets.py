@@ -196,7 +196,7 @@ def test_a_run_of_soft_targets_says_so(rated: dict[str, Path], tmp_path: Path, m
         assert two[metric] < one[metric]
     assert hard["without_votes"] is None and soft["without_votes"] > 5
     assert f"{soft['without_votes']} of " in said[0] and "no rater votes" in said[0]
-    shown = format_metrics(soft["test"])
+    shown = " ".join(format_metrics(soft["test"]).split())
     assert f"KL {two['kl']:.3f}" in shown and "one rater against the others" in shown
     card = (tmp_path / "soft/README.md").read_text()
     assert f"the label for {soft['without_votes']} utterances" in card
