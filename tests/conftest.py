@@ -75,7 +75,7 @@ LONGEST = (
     *("prep/test_preset.py", "prep/test_faces.py", "train/test_published.py"),
     *("prep/test_presence.py", "train/test_train.py", "train/predict/test_command.py"),
     *("benchmarks/test_bench.py", "prep/test_tracks.py", "train/predict/test_warmup.py"),
-    *("train/predict/test_export.py",),
+    *("train/predict/test_export.py", "test_tables.py"),
 )
 
 

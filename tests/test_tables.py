@@ -127,6 +127,7 @@ def test_a_table_of_results_is_read_back_from_csv_and_markdown(name: str, places
     assert json.loads(printed("--json"))
 
 
+@pytest.mark.slow
 def test_a_bench_is_read_back_too(places: Path) -> None:
     words = "bench --shards shards --split split.json --out bench --models fv2es-tiny"
     more = "--modalities a --set train.epochs=1 --resamples 20"

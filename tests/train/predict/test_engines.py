@@ -31,6 +31,7 @@ def small_nest() -> FV2ES:
     return model
 
 
+@pytest.mark.slow
 def test_openvino_gives_the_vectors_of_torch() -> None:
     model = small_nest()
     given, mel = model.picture_encoders()["mel"], torch.rand(3, 1, 128, 32)
@@ -42,6 +43,7 @@ def test_openvino_gives_the_vectors_of_torch() -> None:
     assert compiled.encoder is None
 
 
+@pytest.mark.slow
 def test_auto_converts_the_published_sound_after_so_many_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -37,7 +37,12 @@ def run_readme(out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["openvino", "torch-export", pytest.param("onnx", marks=needs_onnx)]
+    "target",
+    [
+        pytest.param("openvino", marks=pytest.mark.slow),
+        "torch-export",
+        pytest.param("onnx", marks=[needs_onnx, pytest.mark.slow]),
+    ],
 )
 def test_the_files_give_what_the_run_gives(
     target: str, run: Path, corpus: Corpus, tmp_path: Path
@@ -79,7 +84,14 @@ def test_a_hundred_real_examples(
     assert max(made.difference.values()) <= MOST_DIFFERENCE
 
 
-@pytest.mark.parametrize("name", ["fv2es", "fv2es-lite", "mme2e"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("fv2es", marks=pytest.mark.slow),
+        "fv2es-lite",
+        pytest.param("mme2e", marks=pytest.mark.slow),
+    ],
+)
 def test_each_sound_and_face_network_keeps_its_dynamic_axis(name: str) -> None:
     changes: dict[str, Any] = {"modalities": "av", "label_classes": CLASSES}
     if name == "fv2es":

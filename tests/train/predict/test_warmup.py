@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import gc
 import sys
@@ -38,6 +40,7 @@ print(*sorted(set(sys.modules) - modules))
 """
 
 
+@pytest.mark.slow
 def test_the_first_video_loads_nothing(
     trained: Callable[[str], Path], text_model: Path, talk: Path
 ) -> None:
