@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from fv2es_train.models.families import build, collate_of
+from fv2es_train.models.families import collate_of
 from fv2es_train.training import speed
-from fv2es_train.training.loss import make_loss
 from fv2es_train.training.optimization import set_training
-from fv2es_train.training.run_config import train_config
-
-_CLASSES = tuple("abcdef")
 
 
 def main() -> None:
@@ -35,14 +29,11 @@ def main() -> None:
 
 def activations(name: str, lengths_s: Sequence[float]) -> tuple[int, list[int]]:
     """Parameters, and for each length of an utterance the bytes kept for the backward pass."""
-    places: dict[str, Any] = dict.fromkeys(("shards", "split", "out"), ".")
-    text = {} if name.endswith("tiny") else {"text": speed._ALBERT}
-    config: Any = replace(train_config(name, **places).model, label_classes=_CLASSES, **text)
-    model = build(config, speed._SETTINGS)
+    config, model = speed.usual_model(name)
     set_training(model)
     # Weights are kept too, but count once for any batch.
     weights = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
-    loss_of = make_loss(np.eye(len(_CLASSES), dtype=np.uint8), _CLASSES)
+    loss_of = speed.usual_loss()
     sizes = []
     for length_s in lengths_s:
         kept: dict[int, torch.UntypedStorage] = {}
@@ -53,7 +44,7 @@ def activations(name: str, lengths_s: Sequence[float]) -> tuple[int, list[int]]:
                 kept[storage.data_ptr()] = storage
             return tensor
 
-        batch = collate_of(config, 0)([speed._example(0, length_s)])
+        batch = collate_of(config.model, 0)([speed.random_example(0, length_s)])
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = loss_of.of_each(model(batch), batch.label, batch.ratings).sum()
         sizes.append(sum(storage.nbytes() for storage in kept.values()))

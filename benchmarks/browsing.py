@@ -97,7 +97,7 @@ def draw(figure: Any, data: dict[str, Any]) -> None:
 
 
 def ask(directory: str) -> dict[str, Any]:
-    """Request pages of 100 rows; each query is new to the server, and the median of five counts."""
+    """Time pages of 100 rows: the median of five requests, each new to the server."""
     from starlette.testclient import TestClient
 
     from fv2es_prep.shards.dropped import write_dropped

@@ -25,13 +25,14 @@ from fv2es_train.models.branches import BranchInput
 from fv2es_train.models.families import build, preset
 from fv2es_train.predict.export.openvino_target import converted
 from fv2es_train.predict.export.tracing import traced
+from fv2es_train.training.speed import ALBERT
 
 _CLASSES = tuple("abcdef")
 _ROUNDS = 3
 _BATCHES = (1, 4, 16)
 # Seconds of an utterance that one row covers: a chunk, a face, an utterance of 5 s of text.
 _SECONDS = {"sound": 0.4, "faces": 0.5, "text": 5.0}
-_TOKENS, _VOCABULARY = 16, 30_000
+_TOKENS, _VOCABULARY = 16, ALBERT["vocab_size"]
 
 Ways = dict[str, Callable[[Tensor], Any]]
 
@@ -76,11 +77,7 @@ class _Words(nn.Module):
 
 
 def _albert() -> texts.TextEncoder:
-    from transformers import AlbertConfig
-
-    sizes = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
-    layers = {"vocab_size": _VOCABULARY, "num_hidden_layers": 12}
-    return texts.from_config(AlbertConfig(**layers, **sizes).to_dict()).eval()
+    return texts.from_config(ALBERT).eval()
 
 
 def _ways_of(network: nn.Module, given: BranchInput, options: Any) -> tuple[Ways, float]:

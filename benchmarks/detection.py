@@ -192,7 +192,7 @@ def overlap(box: Box | None, other: Box | None) -> float:
 
 
 def _rates(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """Pictures per CPU second of each way; ``facenet`` is that at its best batch size."""
+    """Pictures per CPU second of each detector; ``facenet`` uses its best batch size."""
     rates = {name: 1 / median_of(found, "cpu_s") for name, found in rounds.items()}
     return {**rates, "facenet": max(rates[f"facenet {batch}"] for batch in BATCHES)}
 

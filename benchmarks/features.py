@@ -157,7 +157,7 @@ def _run(values: Sequence[Any]) -> Any:
 def encoder_of(
     kind: str, directory: Path, device: str = "cpu"
 ) -> Callable[[Sequence[Any]], list[Any]]:
-    """The stage of an encoder: utterances to rows of features."""
+    """Return a function that computes the features of utterances with an encoder."""
     from fv2es_prep.config import PrepSettings
     from fv2es_prep.stages.encoders.encoder_settings import EncoderOptions
     from fv2es_prep.stages.encoders.encoder_source import describe_encoder

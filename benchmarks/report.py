@@ -121,7 +121,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 def table_lines(table: Table) -> list[str]:
     """Format a table in aligned columns; numbers are right-aligned."""
-    shown = [[_cell(cell) for cell in row] for row in table.rows]
+    shown = [[cell_text(cell) for cell in row] for row in table.rows]
     number = [all(not isinstance(row[i], str) for row in table.rows) for i in _places(table)]
     wide = [max(len(row[i]) for row in [list(table.columns), *shown]) for i in _places(table)]
 
@@ -140,7 +140,8 @@ def _places(table: Table) -> range:
     return range(len(table.columns))
 
 
-def _cell(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """Format a cell for a reader."""
     if cell is None:
         return "-"
     if isinstance(cell, float):

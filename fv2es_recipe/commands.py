@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.utils.console import Json, print_json, say
 from fv2es_prep.utils.near import meant
+
+if TYPE_CHECKING:
+    from fv2es_recipe.recipe import Recipe
 
 Sets = Annotated[
     list[str] | None,
@@ -52,17 +56,24 @@ def run(
         rows = forecast(found, chosen)
         print_json({"steps": rows}) if as_json else typer.echo(forecast_text(rows))
         return
-    from fv2es_recipe.steps import run_recipe
+    run_printed(found, chosen if only else (), as_json)
+
+
+def run_printed(recipe: Recipe, only: Sequence[str] = (), as_json: bool = False) -> None:
+    """Run a recipe, or some of its steps; print its table and what failed.
+
+    Raises:
+        typer.Exit: a part of a step failed.
+    """
+    from fv2es_recipe.steps import result_of, run_recipe
+    from fv2es_train.bench.bench_forms import format_bench
 
     # stdout is for the table; what a step prints is progress.
     with contextlib.redirect_stdout(sys.stderr):
-        failed = run_recipe(found, chosen if only else (), say)
+        failed = run_recipe(recipe, only, say)
     if not only or {"eval", "table"} & {*only}:
-        from fv2es_recipe.steps import result_of
-        from fv2es_train.bench.bench_forms import format_bench
-
-        result = result_of(found)
-        print_json(result) if as_json else typer.echo(format_bench(result, found.wide))
+        result = result_of(recipe)
+        print_json(result) if as_json else typer.echo(format_bench(result, recipe.wide))
     for sentence in failed:
         say(f"failed   {sentence}")
     if failed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 import typer
@@ -100,19 +98,12 @@ def run_demo(out: Path, executor: str, seed: int, corpus_only: bool) -> None:
 
 def _run_recipe(path: Path) -> Path:
     """Run the recipe, print its table; the directory of the last model's run."""
+    from fv2es_recipe.commands import run_printed
     from fv2es_recipe.recipe import read_recipe
-    from fv2es_recipe.steps import result_of, run_recipe
-    from fv2es_train.bench.bench_forms import format_bench
     from fv2es_train.bench.trainings import planned
 
     recipe = read_recipe(path)
-    with contextlib.redirect_stdout(sys.stderr):
-        failed = run_recipe(recipe, (), say)
-    if failed:
-        for sentence in failed:
-            say(f"failed   {sentence}")
-        raise typer.Exit(1)
-    typer.echo(format_bench(result_of(recipe), recipe.wide))
+    run_printed(recipe)
     return planned(recipe.bench).trainings[-1].run.out
 
 

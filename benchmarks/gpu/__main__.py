@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
-import json
 import sys
 import traceback
 from pathlib import Path
@@ -18,8 +17,10 @@ import torch
 
 from benchmarks.bench import Bench
 from benchmarks.gpu.kit import Kit
-from benchmarks.report import describe_machine, table_lines
+from benchmarks.report import cell_text, describe_machine, text_of, write_json
 from benchmarks.results import Section, Table
+from fv2es_prep.utils import tables
+from fv2es_prep.utils.tables import shown
 
 SECTIONS = ("precision", "training", "preparing", "processes")
 PAGE = Path(__file__).resolve().parents[2] / "docs/gpu.md"
@@ -42,23 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     kit = Kit(torch.device("cuda" if cuda else "cpu"), options.small, options.out.absolute())
     found: dict[str, Section] = {}
+    titles: dict[str, str] = {}
     errors: dict[str, str] = {}
     for name in options.only:
         try:
-            found[name] = importlib.import_module(f"benchmarks.gpu.{name}").measure(kit)
+            module = importlib.import_module(f"benchmarks.gpu.{name}")
+            titles[name], found[name] = module.TITLE, module.measure(kit)
         except Exception as error:  # noqa: BLE001  # reported below; the other sections go on
             traceback.print_exc()
             errors[name] = f"{type(error).__name__}: {error}"
     machine = _machine(kit)
-    value = {
-        "machine": machine,
-        "sections": {name: section.to_json() for name, section in found.items()},
-        "errors": errors,
-    }
-    (kit.out / "gpu.json").write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    print("\n".join(_text(machine, found, errors)))
+    mode = machine.get("gpu", "no GPU")
+    write_json(kit.out / "gpu.json", machine, mode, found, errors)
+    print(text_of(machine, mode, titles, found, errors))
     if cuda and not options.small:
-        write_page(options.page, machine, found)
+        write_page(options.page, machine, titles, found)
     missed = [v for section in found.values() for v in section.verdicts if v.passed is False]
     return int(bool(errors or missed))
 
@@ -77,23 +76,10 @@ def _machine(kit: Kit) -> dict[str, Any]:
     return {**machine, **gpu, "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
 
 
-def _text(machine: dict[str, Any], found: dict[str, Section], errors: dict[str, str]) -> list[str]:
-    lines = [f"fv2es on {machine.get('gpu', machine['processor'])}"]
-    for name, section in found.items():
-        lines += ["", name]
-        for table in section.tables:
-            lines += ["", *table_lines(table)]
-        lines += list(section.notes)
-        for verdict in section.verdicts:
-            state = {True: "ok", False: "FAIL", None: "not measured"}[verdict.passed]
-            lines.append(
-                f"{state}: {verdict.what}: {verdict.value} ({verdict.sense} {verdict.bound:g})"
-            )
-    return lines + [f"FAILED {name}: {error}" for name, error in errors.items()]
-
-
-def write_page(page: Path, machine: dict[str, Any], found: dict[str, Section]) -> None:
-    """Replace the tables of the page by those of this run; the text around them stays."""
+def write_page(
+    page: Path, machine: dict[str, Any], titles: dict[str, str], found: dict[str, Section]
+) -> None:
+    """Replace the tables of the page with those of this run."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -105,7 +91,7 @@ def write_page(page: Path, machine: dict[str, Any], found: dict[str, Section]) -
     )
     parts = [before + BEGIN, head]
     for name, section in found.items():
-        title = importlib.import_module(f"benchmarks.gpu.{name}").TITLE
+        title = titles[name]
         parts.append(f"## {title[0].upper()}{title[1:]}")
         parts += [f"{table.title}:\n\n{_markdown(table)}" for table in section.tables]
         parts += [f"{note[0].upper()}{note[1:]}." for note in section.notes]
@@ -113,17 +99,8 @@ def write_page(page: Path, machine: dict[str, Any], found: dict[str, Section]) -
 
 
 def _markdown(table: Table) -> str:
-    def shown(cell: Any) -> str:
-        if cell is None:
-            return "-"
-        return (
-            f"{cell:.3g}"
-            if isinstance(cell, float) and abs(cell) < 1000
-            else (f"{cell:.0f}" if isinstance(cell, float) else str(cell))
-        )
-
-    rows = [table.columns, tuple("---" for _ in table.columns), *table.rows]
-    return "\n".join(f"| {' | '.join(map(shown, row))} |" for row in rows)
+    rows = [[cell_text(cell) for cell in row] for row in table.rows]
+    return shown([tables.Table(table.columns, rows)], "markdown")
 
 
 if __name__ == "__main__":

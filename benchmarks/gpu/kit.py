@@ -55,7 +55,7 @@ class Kit:
 
     @property
     def warm(self) -> int:
-        """Steps before the clock starts: they reserve memory and choose kernels."""
+        """Number of untimed steps, in which torch allocates memory and selects kernels."""
         return 1 if self.small else 5
 
     def say(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Logits of each model on the device, in float32 and bfloat16, against float32 on the CPU."""
+"""Compare the logits of each model on the device with those in float32 on the CPU."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ def measure(kit: Kit) -> Section:
     columns = ("encoder", "utterances", "device, utterances/s", "CPU, utterances/s", "difference")
     tables = (faces, Table("features, relative difference to the CPU", columns, tuple(rows)))
     verdicts = (
-        Verdict("largest face: corners against the CPU, px", off_px, _WITHIN_PX, "at most"),
+        Verdict(
+            "largest face: difference of the corners to the CPU, px", off_px, _WITHIN_PX, "at most"
+        ),
         Verdict("features: largest relative difference", off, _WITHIN, "at most"),
     )
     return Section(tables, verdicts)

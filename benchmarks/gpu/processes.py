@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.gpu.kit import Kit, model_and_batch
 from benchmarks.results import Section, Table
 from fv2es_train.training.distributed import join_world
-from fv2es_train.training.loss import make_loss
 from fv2es_train.training.optimization import make_optimizer, set_training
+from fv2es_train.training.speed import usual_loss
 
 TITLE = "several processes"
 _TIMEOUT_S = 900
@@ -58,8 +57,7 @@ def main(preset: str, device: str, small: str, answer: str) -> None:
         network = world.wrap(model)
         world.sync_norms(model, size * world.size)
         optimizer = make_optimizer(model, config)
-        names = config.model.label_classes
-        loss_of = make_loss(np.eye(len(names), dtype=np.uint8), names)
+        loss_of = usual_loss()
         batch = joined().to(kit.device)
 
         def step() -> None:

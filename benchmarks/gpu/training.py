@@ -1,18 +1,17 @@
-"""Training steps on the device: utterances a second, memory, and what a step waits for."""
+"""Training on the device: utterances per second, memory, and waits of the host."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.kit import UTTERANCE_S, Kit, model_and_batch
 from benchmarks.results import Section, Table, Verdict
-from fv2es_train.training.loss import make_loss
 from fv2es_train.training.optimization import autocast, make_optimizer, set_training
+from fv2es_train.training.speed import usual_loss
 
 TITLE = "training steps"
 # Operations that make the host wait for the device.
@@ -65,8 +64,7 @@ def _row(
         for encoder in model.encoders():
             encoder.compile(dynamic=True)
     optimizer = make_optimizer(model, config)
-    names = config.model.label_classes
-    loss_of = make_loss(np.eye(len(names), dtype=np.uint8), names)
+    loss_of = usual_loss()
     held = joined().to(kit.device)
 
     def gradients(batch: Any) -> float:
@@ -95,7 +93,7 @@ def _row(
 
 
 def _waits(work: Any) -> dict[str, int]:
-    """Operation -> how often ``work`` makes the host wait with it."""
+    """Count the operations of ``work`` that make the host wait, by name."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         work()
     return {e.key: e.count for e in found.key_averages() if e.key in _SYNCS}

@@ -44,7 +44,7 @@ class Comparison:
         return bool(self.changed or self.removed)
 
     def text(self) -> str:
-        """A text report with the first keys of each kind."""
+        """Format a report with the first keys of each kind."""
         lines = [f"{'DIFFERENT' if self.differs else 'EQUAL'}: {self.equal} equal values"]
         for name, shown, keys in (
             ("changed", _SHOWN, [f"{key}: {how}" for key, how in self.changed.items()]),

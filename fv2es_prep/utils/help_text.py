@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import typer
+
+from fv2es_prep.utils.tables import wrapped
 
 _MOST = 100
 # The first column is not wider; a longer entry has its help below it.
@@ -91,12 +92,4 @@ def _listed(rows: _Rows, width: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int, first: str, then: str) -> str:
-    filled = textwrap.fill(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=then,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-    return filled.replace(_TOGETHER, " ")
+    return wrapped(text, width, then, first).replace(_TOGETHER, " ")

@@ -80,11 +80,12 @@ def columns() -> int:
     return max(shutil.get_terminal_size().columns, 40)
 
 
-def wrapped(text: str, width: int | None = None, indent: str = "  ") -> str:
-    """A sentence in lines of the terminal's width; all but the first are indented."""
+def wrapped(text: str, width: int | None = None, indent: str = "  ", first: str = "") -> str:
+    """A sentence in lines of the terminal's width; ``first`` and ``indent`` begin its lines."""
     # Paths and names stay whole: they are copied.
     wrap = textwrap.TextWrapper(
         width or columns(),
+        initial_indent=first,
         subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words=False,

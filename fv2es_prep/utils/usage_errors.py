@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from fv2es_prep.utils.near import meant, near
+from fv2es_prep.utils.near import meant
 
 # Base of all errors of a command line. typer does not export it.
 CommandLineError: Any = typer.BadParameter.__base__
@@ -36,9 +36,8 @@ def sentence_and_hint(error: Any) -> tuple[str, str]:
         return f"{path} needs {_shown(param)}", see
     if found := _CHOICE.match(message):
         known = re.findall(r"'([^']+)'", found[2])
-        like = near(found[1], known)
         message = f"{found[1]!r} is not one of {', '.join(known)}"
-        return f"{_shown(param)}: {message}", f"did you mean {like}?" if like else see
+        return f"{_shown(param)}: {message}", meant(found[1], known, see)
     return f"{_shown(param)}: {message[:1].lower()}{message[1:]}", see
 
 

@@ -15,11 +15,12 @@ from fv2es_prep.utils.processes import cores
 if TYPE_CHECKING:
     from fv2es_train.config import TrainConfig
     from fv2es_train.models.emotion_model import EmotionModel
+    from fv2es_train.training.loss import Loss
 
 PRESETS = ("fv2es", "fv2es-lite", "fv2es-tiny")
 _TOKENS, _CLASSES = 15, ("a", "b", "c", "d", "e", "f")
 # The sizes of `albert-base-v2`; random weights take as long as learned ones.
-_ALBERT = {
+ALBERT = {
     "model_type": "albert",
     "vocab_size": 30000,
     "embedding_size": 128,
@@ -48,7 +49,6 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
 
     from fv2es_train.evaluation.inference import choose_device
     from fv2es_train.models.families import collate_of
-    from fv2es_train.training.loss import make_loss
     from fv2es_train.training.optimization import make_optimizer, set_training
 
     config, model = usual_model(preset)
@@ -58,7 +58,7 @@ def seconds_per_utterance(preset: str, duration_s: float) -> float:
     model = model.to(device)
     set_training(model)
     optimizer = make_optimizer(model, config)
-    loss_of = make_loss(np.eye(len(_CLASSES), dtype=np.uint8), _CLASSES)
+    loss_of = usual_loss()
 
     def now() -> float:
         if device.type == "cuda":
@@ -95,9 +95,16 @@ def usual_model(preset: str) -> tuple[TrainConfig, EmotionModel]:
 
     places: dict[str, Any] = dict.fromkeys(("shards", "split", "out"), ".")
     config = train_config(preset, **places)
-    text = {} if preset.endswith("tiny") else {"text": _ALBERT}
+    text = {} if preset.endswith("tiny") else {"text": ALBERT}
     model_config: Any = replace(config.model, label_classes=_CLASSES, **text)
     return replace(config, model=model_config), build(model_config, _SETTINGS)
+
+
+def usual_loss() -> Loss:
+    """The loss for `usual_model`."""
+    from fv2es_train.training.loss import make_loss
+
+    return make_loss(np.eye(len(_CLASSES), dtype=np.uint8), _CLASSES)
 
 
 def random_example(number: int, duration_s: float) -> Example:

@@ -47,7 +47,8 @@ def test_tables_replace_those_of_the_page_and_the_text_around_them_stays(tmp_pat
     machine = {"date": "2030-01-02", "gpu": "A GPU", "gpus": 2, "cuda": "13.0", "versions": {}}
     for rate in (1234.5, 0.1234):
         table = Table("steps", ("model", "rate"), (("fv2es", rate), ("tiny", None)))
-        write_page(page, machine, {"training": Section((table,), notes=("a note",))})
+        found = {"training": Section((table,), notes=("a note",))}
+        write_page(page, machine, {"training": "training steps"}, found)
     written = page.read_text()
     assert "2 x A GPU, CUDA 13.0" in written
     assert "| fv2es | 0.123 |\n| tiny | - |" in written
@@ -56,4 +57,4 @@ def test_tables_replace_those_of_the_page_and_the_text_around_them_stays(tmp_pat
     assert written.partition(END)[2] == text.partition(END)[2]
     page.write_text("no tables")
     with pytest.raises(ValueError, match="lacks"):
-        write_page(page, machine, {})
+        write_page(page, machine, {}, {})

@@ -28,7 +28,6 @@ from fv2es_train.predict.export.targets import TARGETS
 if TYPE_CHECKING:
     from fv2es_train.models.branches import Branch
     from fv2es_train.models.checkpoint import Checkpoint
-    from fv2es_train.models.emotion_model import EmotionModel
     from fv2es_train.predict.export.examples import Inputs
     from fv2es_train.predict.export.targets import ExportTarget
 
@@ -95,7 +94,7 @@ def export(
             difference[letter] = _checked(chosen, branch, inputs, file)
         if "t" in branches and (tokenizer := tokenizer_of(run)):
             copy_tokenizer(tokenizer, place / TOKENIZER_DIR)
-        described = _describe(checkpoint, model, chosen, difference, checked_on)
+        described = _describe(checkpoint, branches, chosen, difference, checked_on)
         write_json(place / METADATA, described)
         (place / "README.md").write_text(readme_of(described, chosen.usage), encoding="utf-8")
     files = tuple(sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()))
@@ -146,13 +145,17 @@ def _checked(target: ExportTarget, branch: Branch, inputs: Inputs, file: Path) -
 
 def _describe(
     checkpoint: Checkpoint,
-    model: EmotionModel,
+    branches: dict[str, Branch],
     target: ExportTarget,
     difference: dict[str, float],
     checked_on: str,
 ) -> dict[str, Any]:
-    config, decision, settings = model.config, checkpoint.decision, checkpoint.settings.to_json()
-    weights = model.fusion_weights()
+    config, decision, settings = (
+        checkpoint.model.config,
+        checkpoint.decision,
+        checkpoint.settings.to_json(),
+    )
+    weights = checkpoint.model.fusion_weights()
     networks = {
         letter: {
             "file": f"{MODALITY_NAMES[letter]}{target.suffix}",
@@ -161,7 +164,7 @@ def _describe(
             "settings": settings[_SETTINGS[letter]],
             "max_abs_difference": difference[letter],
         }
-        for letter, branch in model.export_branches().items()
+        for letter, branch in branches.items()
     }
     return {
         "format": FORMAT,
