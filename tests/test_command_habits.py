@@ -122,3 +122,15 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NO_COLOR", "1")
     console.complain("wrong")
     assert said == [("red", True), ("cyan", True), (None, True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("train", "--out", "run"), "--shards"),
+        (("predict", "clip.mp4"), "--run"),
+        (("prep", "table"), "RAW"),
+    ],
+)
+def test_a_missing_value_is_asked_for_by_its_option(words: tuple[str, ...], option: str) -> None:
+    refused(fv2es(*words), 2, f"hint: pass {option}, or set ")

@@ -21,13 +21,19 @@ from fv2es_prep.utils.files import read_regular, shown_path
 T = TypeVar("T")
 
 
-def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> T:
+def resolve(
+    kind: type[T],
+    given: Mapping[str, Any],
+    preset: Mapping[str, Any] | None = None,
+    options: Mapping[str, str] = {},
+) -> T:
     """Return the configuration: the user's values override the preset, the preset the defaults.
 
     Args:
         kind: the dataclass.
         given: values by dotted path, see `given_values`.
         preset: values of top-level fields; a dataclass instance is a whole section.
+        options: the option or argument of the command line by dotted path, for the hint.
 
     Raises:
         SettingsError: an unknown path, a value that does not fit, or a missing required field.
@@ -35,8 +41,9 @@ def resolve(kind: type[T], given: Mapping[str, Any], preset: Mapping[str, Any] |
     values = settle(kind, given, preset)
     missing = [path for path, value in values.items() if value is MISSING]
     if missing:
+        option = options.get(missing[0], f"--set {missing[0]}=VALUE")
         raise SettingsError(
-            f"{missing[0]} is missing", "pass it on the command line, or set it in a --config file"
+            f"{missing[0]} is missing", f"pass {option}, or set {missing[0]} in a --config file"
         )
     return cast("T", _build(kind, "", values, preset))
 

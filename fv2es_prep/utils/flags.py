@@ -49,17 +49,19 @@ class Flag:
 class Given(Generic[T]):
     """The user's values of the configuration ``kind`` by dotted path.
 
-    ``preset`` returns the preset for them, see `configuration.resolve`.
+    ``preset`` returns the preset for them, and ``options`` names the options of its fields, see
+    `configuration.resolve`.
     """
 
     kind: type[T]
     values: Mapping[str, Any]
     preset: Preset
+    options: Mapping[str, str]
 
     def resolve(self, **more: Any) -> T:
         """The configuration, see `configuration.resolve`; ``more`` are top-level values."""
         given = {**self.values, **{k: v for k, v in more.items() if v is not None}}
-        return resolve(self.kind, given, self.preset(given))
+        return resolve(self.kind, given, self.preset(given), self.options)
 
     def toml(self) -> str:
         """The configuration as TOML, even if required values are missing."""
@@ -81,6 +83,7 @@ def options_of(
         (f if isinstance(f, Flag) else Flag(f), panel) for panel, fs in panels.items() for f in fs
     ]
     names = {flag.path.replace(".", "_"): flag for flag, _ in flags}
+    options = {flag.path: _shown(known[flag.path], flag) for flag, _ in flags}
     parameters = [_parameter(known[flag.path], flag, panel) for flag, panel in flags]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -95,7 +98,8 @@ def options_of(
 
         def _given(passed: Mapping[str, Any]) -> Given[T]:
             typed = {flag.path: _text(passed[name], flag) for name, flag in names.items()}
-            return Given(kind, given_values(passed["config"], passed["set"] or (), typed), preset)
+            values = given_values(passed["config"], passed["set"] or (), typed)
+            return Given(kind, values, preset, options)
 
         command.__name__ = show.__name__ = function.__name__
         _describe(command, [*parameters, *own, *_SOURCES], function.__doc__)
@@ -142,6 +146,13 @@ def _parameter(field: Field, flag: Flag, panel: str) -> inspect.Parameter:
 def _capitalised(doc: str) -> str:
     """A text with a capital letter, unless it begins with the name of a file or of a value."""
     return doc if re.match(r"\w*[.\d]", doc) else doc[:1].upper() + doc[1:]
+
+
+def _shown(field: Field, flag: Flag) -> str:
+    """The option of a field in an error: an argument by its placeholder."""
+    if flag.argument:
+        return flag.metavar or field.name.upper()
+    return (flag.names or _names(field))[0]
 
 
 def _names(field: Field) -> tuple[str]:
