@@ -59,7 +59,8 @@ def markdown_files() -> list[Path]:
 def committed_texts() -> list[Path]:
     inside = (path for part in PARTS for path in (ROOT / part).rglob("*"))
     kinds = {".py", ".md", ".json", ".toml", ".txt", ".lock", ".sh", ".csv", ".html", ""}
-    files = [*ROOT.glob("*"), ROOT / ".ci/run", *inside]
+    # In a git worktree `.git` is a file.
+    files = [*(path for path in ROOT.glob("*") if path.name != ".git"), ROOT / ".ci/run", *inside]
     return sorted(
         path
         for path in files
