@@ -92,22 +92,23 @@ class FaceSettings(_Section):
     Attributes:
         detector: face detector: ``exact`` finds the faces of facenet-pytorch, several times as
             fast; ``fast`` looks for small faces only where it finds no large one; ``facenet`` is
-            its own code.
+            its own code; ``yunet`` is OpenCV's, with a model file: ``faces:FILE`` among the stages.
         image_size_px: side of the square face crop.
         margin_px: margin around the box, in pixels of the crop.
         min_face_px: smallest face to search for.
-        thresholds: acceptance probability of each of the three networks.
+        thresholds: acceptance probability of each of the three networks; ``yunet`` uses the last.
         factor: step of the scale pyramid.
         fallback: replaces a face that is not found: ``centre``, the middle of the view, or
             ``published``, the patch of the published model, left of it.
         select: the speaker's face: ``largest`` of each picture, or ``track``, the person seen
             largest and most certainly over the utterance.
+        model_sha256: SHA-256 of the model file of ``yunet``.
     """
 
     _least: ClassVar = {"image_size_px": 1, "margin_px": 0, "min_face_px": 4, "factor": 0.01}
     _most: ClassVar = {"image_size_px": 4096, "margin_px": 4096, "factor": 0.99}
 
-    detector: Literal["exact", "fast", "facenet"] = "exact"
+    detector: Literal["exact", "fast", "facenet", "yunet"] = "exact"
     image_size_px: int = 48
     margin_px: int = 2
     min_face_px: int = 20
@@ -115,6 +116,7 @@ class FaceSettings(_Section):
     factor: float = 0.709
     fallback: Literal["centre", "published"] = "centre"
     select: Literal["largest", "track"] = "largest"
+    model_sha256: str = field(default="", metadata={"derived": True})
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,7 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
 
 def stored(section: Any) -> dict[str, Any]:
     """Return the fields of a section, without newer fields that have their default value."""
-    later = {"select": "largest", "jpeg": "none"}
+    later = {"select": "largest", "jpeg": "none", "model_sha256": ""}
     pairs = asdict(section).items()
     return {name: value for name, value in pairs if later.get(name) != value}
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fv2es_prep.config import PrepSettings, TextSettings, digest_of
+from fv2es_prep.config import FaceSettings, PrepSettings, TextSettings, digest_of
 from fv2es_prep.corpora import CORPORA
 from fv2es_prep.corpora.base import scan_raw, stored_options
 from fv2es_prep.corpora.inventory import (
@@ -180,8 +180,23 @@ def _settings(
         # A dry run needs no tokenizer and no network.
         if not dry_run or is_here(config.tokenizer):
             text = describe_tokenizer(config.tokenizer, config.text.max_tokens)
+    faces = _faces(config.faces, encoders)
     corpus = stored_options(replace(config.corpus, **inventory.options))
-    return PrepSettings(**{**sections, "others": own, "text": text, "corpus": corpus})
+    given = {"others": own, "text": text, "faces": faces, "corpus": corpus}
+    return PrepSettings(**{**sections, **given})
+
+
+def _faces(faces: FaceSettings, encoders: Mapping[str, str]) -> FaceSettings:
+    if "faces" in encoders:
+        from fv2es_prep.detectors.yunet import with_model
+
+        return with_model(faces, Path(encoders["faces"]))
+    if faces.detector == "yunet":
+        raise SettingsError(
+            "the face detector yunet has no model file",
+            "write faces:FILE among the stages, e.g. --stages faces:yunet.onnx,mel,tokens",
+        )
+    return faces
 
 
 def _stored_encoders(out: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a view to the speaker's face: detect, crop to a small square, or fall back to the centre.
 
-Owns the choice of the face, the crop and the fallback. Leaves detection to `mtcnn` and `facenet`.
+Owns the choice of the face, the crop and the fallback. Leaves detection to `mtcnn`, `facenet` and
+`yunet`.
 """
 
 from __future__ import annotations
@@ -37,25 +38,36 @@ class Face(NamedTuple):
 
 
 class FaceDetector:
-    """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights and crops.
+    """MTCNN (Zhang et al. 2016, arXiv 1604.02878) with facenet-pytorch's weights, or YuNet.
+
+    Crops are facenet-pytorch's.
 
     Pictures are uint8 (H, W, 3) RGB of any sizes.
 
     Args:
         settings: the detector and its options.
         device: ``cpu`` or torch's name of a GPU, which takes pictures in batches.
+        model: the model file of YuNet, which runs on the CPU.
 
     Raises:
         UsageError: the device does not exist.
+        TokenizerError: YuNet's file is missing or another one.
     """
 
-    def __init__(self, settings: FaceSettings, device: str = "cpu") -> None:
+    def __init__(
+        self, settings: FaceSettings, device: str = "cpu", model: str | None = None
+    ) -> None:
         self.settings = settings
+        self._finder: Facenet | Mtcnn | Yunet
+        if settings.detector == "yunet":
+            from fv2es_prep.detectors.yunet import Yunet
+
+            self._finder = Yunet(settings, model)
         # On a GPU, facenet-pytorch's own networks are fast enough.
-        if settings.detector == "facenet" or device != "cpu":
+        elif settings.detector == "facenet" or device != "cpu":
             from fv2es_prep.detectors.facenet import Facenet
 
-            self._finder: Facenet | Mtcnn = Facenet(settings, device)
+            self._finder = Facenet(settings, device)
         else:
             from fv2es_prep.detectors.mtcnn import Mtcnn
 

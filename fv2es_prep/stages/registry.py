@@ -142,7 +142,8 @@ class StageContext:
         tokenizer: name at the hub or directory of the tokenizer.
         label_classes: the classes, in the order of the label columns.
         device: where networks run, ``cpu`` or torch's name of a GPU.
-        encoders: (stage, name at the hub or directory) of the available encoders.
+        encoders: (stage, name at the hub or directory) of the available encoders; the stage
+            ``faces`` has the model file of YuNet.
         batch: rows that an encoder takes at once; 0 for the default of its kind.
     """
 
@@ -163,7 +164,7 @@ class StageContext:
         """The face detector."""
         from fv2es_prep.detectors.detector import FaceDetector
 
-        return FaceDetector(self.settings.faces, self.device)
+        return FaceDetector(self.settings.faces, self.device, dict(self.encoders).get("faces"))
 
     def maker(self, stage: Stage) -> Callable[..., Any]:
         """The maker of a stage, loaded on first use."""

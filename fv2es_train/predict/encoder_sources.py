@@ -41,13 +41,14 @@ def find_encoders(run: Path, settings: PrepSettings, given: Iterable[str]) -> di
     Args:
         run: directory of a run, or a packed run, which does not know its shards.
         settings: result of `without_unread`.
-        given: ``KIND:ALIAS=NAME_OR_DIR``, see `split_stages`.
+        given: ``KIND:ALIAS=NAME_OR_DIR`` or ``faces:FILE``, see `split_stages`.
 
     Raises:
         UsageError: the run does not read a given encoder.
         SettingsError: a stage is given twice.
     """
     needed = [name for name in settings.stages if is_encoder(name)]
+    needed += ["faces"] * (settings.faces.detector == "yunet" and "faces" in settings.stages)
     names, chosen = split_stages(given)
     if strange := [name for name in names if name not in needed]:
         raise UsageError(
@@ -64,7 +65,11 @@ def _stored(run: Path) -> dict[str, str]:
     except Fv2esError:
         # The configuration is for continuing the run; prediction works without it.
         return {}
-    return {stage: place for stage, place in known.items() if is_here(place)}
+    return {stage: place for stage, place in known.items() if is_here(place) or _is_file(place)}
+
+
+def _is_file(place: str) -> bool:
+    return Path(place).is_file()
 
 
 def check_encoders(stages: StageContext) -> None:
@@ -74,6 +79,9 @@ def check_encoders(stages: StageContext) -> None:
         TokenizerError: an encoder is missing, cannot be loaded, or differs from the one that made
             the shards.
     """
+    if stages.settings.faces.detector == "yunet":
+        # The detector opens its model file.
+        _ = stages.detector
     for stage in stages.stages:
         if not is_encoder(stage.name):
             continue

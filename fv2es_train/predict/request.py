@@ -63,7 +63,7 @@ class PredictConfig:
         asr: Speech recogniser: a directory, a hub name, embedded or none.
         tokenizer: Tokenizer of the shards, a directory or hub name, if it was moved.
         encoders: Encoder of a stage that the run reads, if it was moved: KIND:ALIAS=NAME_OR_DIR,
-            e.g. audio:w=DIR for the stage audio-w; repeatable.
+            e.g. audio:w=DIR for the stage audio-w, or faces:FILE for YuNet; repeatable.
         views: View of each speaker: HALF[:SIDE[:CHANNEL]], e.g. left:224:0; or the name of a corpus
             for the view of each span's id.
         faces: Score the speaker's face (track: seen largest and most certainly over the

@@ -96,7 +96,7 @@ class ServeConfig:
         workers: worker processes, each with its own model.
         tokenizer: directory or hub name of the tokenizer, if it was moved.
         encoders: encoder of a stage that the run reads, if it was moved: KIND:ALIAS=NAME_OR_DIR,
-            e.g. audio:w=DIR for the stage audio-w; repeatable.
+            e.g. audio:w=DIR for the stage audio-w, or faces:FILE for YuNet; repeatable.
         asr: speech recogniser, see `predict.recognisers.load_recogniser`.
         temporary: directory of the private workspace; None for the system's.
         limits: limits of uploads, jobs and results.

@@ -119,7 +119,7 @@ def _options(corpus: Corpus) -> dict[str, tuple[str | Flag, ...]]:
             Flag(
                 "stages",
                 help=f"Stages, with commas between: {', '.join(STAGES.names())}, or an encoder, "
-                "e.g. audio:w=DIR (also video:, text:); default "
+                "e.g. audio:w=DIR (also video:, text:), or faces:FILE with YuNet's model; default "
                 f"{','.join(DEFAULT_STAGES)}.",
                 metavar="NAMES",
             ),

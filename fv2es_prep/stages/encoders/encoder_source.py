@@ -41,6 +41,7 @@ def split_stages(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]
     """Stages as the user writes them -> their names, and stage -> NAME_OR_DIR of the encoders.
 
     ``audio:facebook/wavlm-base`` is the stage ``audio-wavlm-base``, ``audio:w=DIR`` is ``audio-w``.
+    ``faces:FILE`` is the stage ``faces`` with the model file of its detector, see `yunet`.
 
     Raises:
         UsageError: the kind is unknown, or the encoder or its alias is empty.
@@ -64,6 +65,8 @@ def split_stages(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]
 
 
 def _named(kind: str, rest: str) -> tuple[str, str]:
+    if kind == "faces" and rest:
+        return kind, str(Path(rest).resolve())
     if kind not in ENCODER_INPUTS:
         raise UsageError(f"unknown kind of encoder {kind!r}", meant(kind, ENCODER_INPUTS))
     alias, equals, source = rest.partition("=")
