@@ -35,6 +35,10 @@ _SAME_PX, _SAME_IOU = 0.01, 0.9
 _FASTER = {
     ("exact", "halves 360x480"): 2.5,
     ("exact", "real clips"): 2.5,
+    ("exact", "real clips of 700 lines or more"): 3.0,
+    ("exact", "enlarged to 720x720"): 3.0,
+    ("exact", "enlarged to 1280x720"): 3.0,
+    ("exact", "enlarged to 1920x1080"): 3.0,
     ("fast", "halves 360x480"): 4.0,
     ("fast", "real clips"): 3.0,
 }

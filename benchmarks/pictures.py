@@ -34,6 +34,9 @@ _VIDEOS = {
     ".webm", ".wmv",
 }  # fmt: skip
 _VIEW_PX, _TALK_PX = 224, 720
+# Real pictures of at least this height are timed as a set of their own.
+_LARGE_PX = 700
+_ENLARGED = ((720, 720), (1280, 720), (1920, 1080))
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,41 @@ def collect(bench: Bench, folder: Path) -> tuple[dict[str, list[Clip]], list[str
         real = _sample(
             found[::step], amounts.per_clip, lambda _, rgb: rgb, folder / "real", skipped
         )
+        large = [clip for clip in real if clip.load().shape[1] >= _LARGE_PX]
+        if large:
+            sets[f"real clips of {_LARGE_PX} lines or more"] = large
         if real:
             sets["real clips"] = real
+            sets.update(_enlarged(real, folder))
         else:
             skipped.append(f"{bench.media} contains no readable video")
     return sets, skipped
+
+
+def _enlarged(clips: Sequence[Clip], folder: Path) -> dict[str, list[Clip]]:
+    """One picture of every clip, enlarged: real content at sizes of which there are few clips."""
+    sets = {}
+    for width, height in _ENLARGED:
+        name = f"enlarged to {width}x{height}"
+        (folder / name).mkdir()
+        sets[name] = [
+            Clip(clip.file, clip.times_s[-1:], folder / name / f"{number:04d}.npy")
+            for number, clip in enumerate(clips)
+        ]
+        for clip, made in zip(clips, sets[name], strict=True):
+            np.save(made.path, _cover(clip.load()[-1], width, height)[None])
+    return sets
+
+
+def _cover(rgb: Picture, width: int, height: int) -> Picture:
+    """Scale a picture until it covers a size, and cut the middle of it."""
+    import cv2
+
+    scale = max(width / rgb.shape[1], height / rgb.shape[0])
+    size = math.ceil(rgb.shape[1] * scale), math.ceil(rgb.shape[0] * scale)
+    scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    return scaled[top : top + height, left : left + width].astype(np.uint8, copy=False)
 
 
 def timed_part(clips: Sequence[Clip], count: int) -> list[tuple[Clip, int]]:

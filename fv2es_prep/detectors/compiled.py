@@ -15,8 +15,6 @@ from fv2es_prep.utils.jit import compiled as _compiled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Side of a window of the first network, and step between windows, in pixels of the level.
-_CELL, _STRIDE = 12, 2
 _MIDDLE, _STEP = np.float32(127.5), np.float32(0.0078125)
 
 
@@ -30,56 +28,36 @@ def fill_crops(sums: NDArray[Any], corners: NDArray[np.int64], crops: NDArray[np
         crops: float32 (N, h, w, 3), the output.
     """
     rows, columns = crops.shape[1], crops.shape[2]
+    table = sums.reshape(sums.shape[0], -1)
+    # Of each window: begin and end in a row of the table. Of each of its channels: width, sum.
+    begin, end = np.empty(columns, np.int64), np.empty(columns, np.int64)
+    wide, total = np.empty(3 * columns, np.float32), np.empty(3 * columns, np.float32)
+    band = np.empty(table.shape[1], table.dtype)
     for n in range(len(corners)):
         left, top, right, bottom = corners[n]
         height, width = bottom - top, right - left
         # The windows of adaptive average pooling in torch overlap.
+        for j in range(columns):
+            first = j * width // columns
+            last = ((j + 1) * width + columns - 1) // columns
+            begin[j], end[j] = 3 * first, 3 * last
+            wide[3 * j : 3 * j + 3] = np.float32(last - first)
         for i in range(rows):
             above = top + i * height // rows
             below = top + ((i + 1) * height + rows - 1) // rows
             tall = np.float32(below - above)
+            # Slices and loops this simple are vectorized.
+            upper = table[above, 3 * left : 3 * right + 3]
+            lower = table[below, 3 * left : 3 * right + 3]
+            for m in range(3 * width + 3):
+                band[m] = lower[m] - upper[m]
             for j in range(columns):
-                begin = left + j * width // columns
-                end = left + ((j + 1) * width + columns - 1) // columns
-                wide = np.float32(end - begin)
+                first, last = begin[j], end[j]
                 for k in range(3):
-                    total = sums[below, end, k] - sums[above, end, k]
-                    total = total - sums[below, begin, k] + sums[above, begin, k]
-                    mean = np.float32(total) / tall / wide
-                    crops[n, i, j, k] = (mean - _MIDDLE) * _STEP
-
-
-@_compiled
-def collect(
-    probability: NDArray[np.float32],
-    correction: NDArray[np.float32],
-    scale: np.float32,
-    threshold: np.float32,
-) -> NDArray[np.float32]:
-    """The candidates of the first network on one level, with at least ``threshold`` probability.
-
-    From probability float32 (y, x) and correction (4, y, x) to float32 (N, 9): box in pixels of
-    the picture, probability, correction.
-    """
-    rows, columns = probability.shape
-    count = 0
-    for y in range(rows):
-        for x in range(columns):
-            count += probability[y, x] >= threshold
-    found = np.empty((count, 9), np.float32)
-    row = 0
-    for y in range(rows):
-        for x in range(columns):
-            if probability[y, x] >= threshold:
-                found[row, 0] = np.floor(np.float32(_STRIDE * x + 1) / scale)
-                found[row, 1] = np.floor(np.float32(_STRIDE * y + 1) / scale)
-                found[row, 2] = np.floor(np.float32(_STRIDE * x + _CELL) / scale)
-                found[row, 3] = np.floor(np.float32(_STRIDE * y + _CELL) / scale)
-                found[row, 4] = probability[y, x]
-                for k in range(4):
-                    found[row, 5 + k] = correction[k, y, x]
-                row += 1
-    return found
+                    total[3 * j + k] = band[last + k] - band[first + k]
+            row = crops[n, i].reshape(3 * columns)
+            for m in range(3 * columns):
+                row[m] = (total[m] / tall / wide[m] - _MIDDLE) * _STEP
 
 
 @_compiled

@@ -12,16 +12,15 @@ import cv2
 import numpy as np
 
 from fv2es_prep.config import FaceSettings
-from fv2es_prep.detectors.compiled import collect, fill_crops, suppress
-from fv2es_prep.detectors.networks import CropNetwork, Pyramids
+from fv2es_prep.detectors.compiled import fill_crops, suppress
+from fv2es_prep.detectors.networks import CropNetwork
+from fv2es_prep.detectors.pyramid import CELL, STRIDE, Passed, Pyramids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Sums = NDArray[np.int32] | NDArray[np.float64]
 
-# Side of the first network's window, in pixels.
-_CELL = 12
 # Overlap above which the weaker of two candidates is removed: within a level, across levels, later.
 _OVERLAP_IN_LEVEL, _OVERLAP = 0.5, 0.7
 # `fast` first skips this many of the finest levels. It accepts a face that is this many times as
@@ -61,7 +60,7 @@ class Mtcnn:
         if self._settings.detector == "fast" and len(scales) > _SKIPPED_LEVELS:
             coarse = self._candidates(sums, scales[_SKIPPED_LEVELS:])
             found = self._verified(sums, coarse)
-            if _largest_side(found) >= _SURE * _CELL / scales[_SKIPPED_LEVELS]:
+            if _largest_side(found) >= _SURE * CELL / scales[_SKIPPED_LEVELS]:
                 return found
             fine = self._candidates(sums, scales[:_SKIPPED_LEVELS])
             return self._verified(sums, fine + coarse)
@@ -75,11 +74,8 @@ class Mtcnn:
         whole = np.array([[0, 0, width, height]])
         for level in first.pyramid:
             fill_crops(sums, whole, level[None])
-        threshold = np.float32(self._settings.thresholds[0])
-        return [
-            collect(probability, correction, np.float32(scale), threshold)
-            for (probability, correction), scale in zip(first.run(), scales, strict=True)
-        ]
+        levels = first.run(self._settings.thresholds[0])
+        return [_boxes(passed, scale) for passed, scale in zip(levels, scales, strict=True)]
 
     def _verified(self, sums: Sums, levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Second and third network: float32 (N, 15)."""
@@ -113,9 +109,9 @@ class Mtcnn:
 
 def scales_of(height: int, width: int, settings: FaceSettings) -> list[float]:
     """The scale of each pyramid level, the finest first: it maps the smallest face to 12 pixels."""
-    scale = _CELL / settings.min_face_px
+    scale = CELL / settings.min_face_px
     shortest, scales = min(height, width) * scale, []
-    while shortest >= _CELL:
+    while shortest >= CELL:
         scales.append(scale)
         scale, shortest = scale * settings.factor, shortest * settings.factor
     return scales
@@ -166,6 +162,14 @@ def keep(
         boxes, order, np.float32(overlap), np.float32(smaller), smaller
     )
     return kept
+
+
+def _boxes(passed: Passed, scale: float) -> NDArray[np.float32]:
+    """The windows of a level as float32 (N, 9): box in pixels of the picture, the rest as it is."""
+    corners = STRIDE * passed.places[:, ::-1]
+    edges = np.hstack([corners + 1, corners + CELL]).astype(np.float32)
+    boxes = np.floor(edges / np.float32(scale))
+    return np.column_stack([boxes, passed.probability, passed.correction])
 
 
 def _squares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

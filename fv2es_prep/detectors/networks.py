@@ -1,6 +1,6 @@
 """MTCNN's three networks in OpenVINO, with the weights of facenet-pytorch's wheel.
 
-Owns the graphs and their inference: one thread, float32.
+Owns the graphs and their compilation, for one thread. Leaves the first network's use to `pyramid`.
 """
 
 from __future__ import annotations
@@ -24,59 +24,10 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
-    # bfloat16, the default on processors that have it, would move boxes.
-    "INFERENCE_PRECISION_HINT": "f32",
     # With pinning, all processes of a machine would share its first core.
     "ENABLE_CPU_PINNING": False,
 }
-
-
-class PyramidNetwork:
-    """The first network over all levels of a pyramid.
-
-    Attributes:
-        pyramid: float32 (h, w, 3) per level, the input, to be filled.
-    """
-
-    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-        self.pyramid = [np.empty((*size, 3), np.float32) for size in sizes]
-        self._request = _compile(_first(sizes)).create_infer_request()
-        for i, level in enumerate(self.pyramid):
-            self._request.set_input_tensor(i, ov.Tensor(level[None], shared_memory=True))
-
-    def run(self) -> list[Map]:
-        """Per level probability float32 (y, x), correction (4, y, x); valid until the next run."""
-        self._request.infer()
-        maps = [self._request.get_output_tensor(i).data[0] for i in range(2 * len(self.pyramid))]
-        return [(maps[i][1], maps[i + 1]) for i in range(0, len(maps), 2)]
-
-
-class Pyramids:
-    """First networks by pyramid; the least recently used one is removed first.
-
-    A network takes about 110 bytes per pixel of its pyramid. At most ``most`` networks and
-    ``most_pixels`` pixels are held, but always the two newest: the ``fast`` detector takes two per
-    picture.
-    """
-
-    def __init__(self, most: int = 16, most_pixels: int = 4_000_000) -> None:
-        self._most, self._most_pixels = most, most_pixels
-        self._held: dict[tuple[tuple[int, int], ...], PyramidNetwork] = {}
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def of(self, sizes: tuple[tuple[int, int], ...]) -> PyramidNetwork:
-        """The network of a pyramid, by height and width of each level."""
-        network = self._held.pop(sizes, None) or PyramidNetwork(sizes)
-        self._held[sizes] = network
-        while len(self._held) > 2 and self._too_much():
-            del self._held[next(iter(self._held))]
-        return network
-
-    def _too_much(self) -> bool:
-        pixels = sum(height * width for sizes in self._held for height, width in sizes)
-        return len(self._held) > self._most or pixels > self._most_pixels
+_PARTS = ("weight", "bias")
 
 
 class CropNetwork:
@@ -108,20 +59,53 @@ def _core() -> Any:
     return ov.Core()
 
 
-def _compile(model: Any) -> Any:
-    return _core().compile_model(model, "CPU", _OPTIONS)
+def _compile(model: Any, precision: str = "f32") -> Any:
+    return _core().compile_model(model, "CPU", {**_OPTIONS, "INFERENCE_PRECISION_HINT": precision})
 
 
-def _first(sizes: Sequence[tuple[int, int]]) -> Any:
-    weights, inputs, outputs = _weights("pnet"), [], []
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def first_network(sizes: Sequence[tuple[int, int]], rough: bool) -> Any:
+    """Compile the first network for levels of these heights and widths.
+
+    The rough one has one output per level: logarithm of the odds of a face, in bfloat16. The other
+    has two: the probabilities of none and of a face, and the correction, in float32.
+    """
+    inputs, outputs = [], []
     for height, width in sizes:
         level, x = _pixels([1, height, width, 3])
         inputs.append(level)
-        x = _pool(_conv(x, weights, "conv1", "prelu1"), 2)
-        x = _conv(x, weights, "conv2", "prelu2")
-        x = _conv(x, weights, "conv3", "prelu3")
-        outputs += [_softmax(_conv(x, weights, "conv4_1")), _conv(x, weights, "conv4_2")]
-    return ov.Model(outputs, inputs)
+        outputs += [_odds(x)] if rough else _first(x)
+    return _compile(ov.Model(outputs, inputs), "bf16" if rough else "f32")
+
+
+@functools.cache
+def window_network(count: int, height: int, width: int) -> Any:
+    """Compile the exact first network for single windows, once per process."""
+    windows, x = _pixels([count, height, width, 3])
+    return _compile(ov.Model(_first(x), [windows]))
+
+
+def _first(x: Any) -> list[Any]:
+    x, weights = _first_features(x), _weights("pnet")
+    return [_softmax(_conv(x, weights, "conv4_1")), _conv(x, weights, "conv4_2")]
+
+
+def _odds(x: Any) -> Any:
+    """The softmax of two values is the sigmoid of their difference, which is one convolution."""
+    stored = _weights("pnet")
+    weights = {f"odds.{key}": np.diff(stored[f"conv4_1.{key}"], axis=0) for key in _PARTS}
+    return _conv(_first_features(x), weights, "odds")
+
+
+def _first_features(x: Any) -> Any:
+    weights = _weights("pnet")
+    x = _pool(_conv(x, weights, "conv1", "prelu1"), 2)
+    x = _conv(x, weights, "conv2", "prelu2")
+    return _conv(x, weights, "conv3", "prelu3")
 
 
 @functools.cache

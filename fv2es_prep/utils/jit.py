@@ -12,10 +12,13 @@ R = TypeVar("R")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile on the first call, and cache the result on disk for later processes."""
+    """Compile on the first call, and cache the result on disk for later processes.
+
+    Division by zero gives what NumPy gives: a check of each divisor would prevent vectorization.
+    """
     try:
-        made: Callable[P, R] = njit(cache=True, nogil=True)(function)
+        made: Callable[P, R] = njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:
         # Neither the package nor the user cache is writable: each process compiles again.
-        made = njit(nogil=True)(function)
+        made = njit(nogil=True, error_model="numpy")(function)
     return made

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,11 +17,12 @@ from fv2es_prep.config import FaceSettings, FrameSettings
 from fv2es_prep.corpora import iemocap
 from fv2es_prep.corpora.iemocap import LABELS
 from fv2es_prep.corpora.inventory import LabelChoice
+from fv2es_prep.detectors import pyramid
 from fv2es_prep.detectors.compiled import fill_crops
 from fv2es_prep.detectors.detector import FaceDetector
 from fv2es_prep.detectors.facenet import Facenet
-from fv2es_prep.detectors.mtcnn import keep, sum_table
-from fv2es_prep.detectors.networks import Pyramids
+from fv2es_prep.detectors.mtcnn import keep, scales_of, sum_table
+from fv2es_prep.detectors.pyramid import PyramidNetwork, Pyramids
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.media.recording import OpenRecording
 from fv2es_prep.stages.base import Pictures
@@ -115,6 +117,64 @@ def test_sums_of_a_picture_too_large_for_32_bits_are_exact():
     assert (level == np.float32(127.5 / 128)).all()
 
 
+@pytest.fixture
+def busy() -> np.ndarray:
+    """A picture with two faces, an odd height and 100,000 windows."""
+    from skimage.data import astronaut
+
+    rgb = cv2.resize(astronaut(), (601, 487), interpolation=cv2.INTER_CUBIC)
+    return np.concatenate([rgb, rgb[:, ::-1]], axis=1)
+
+
+def _filled(network: PyramidNetwork, rgb: np.ndarray) -> PyramidNetwork:
+    whole = np.array([[0, 0, rgb.shape[1], rgb.shape[0]]])
+    for level in network.pyramid:
+        fill_crops(sum_table(rgb), whole, level[None])
+    return network
+
+
+def _sizes(rgb: np.ndarray) -> tuple[tuple[int, int], ...]:
+    height, width = rgb.shape[:2]
+    scales = scales_of(height, width, FaceSettings())
+    return tuple((int(height * scale + 1), int(width * scale + 1)) for scale in scales)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.9, 0.25, 0.05])
+def test_the_rough_pass_loses_no_window_and_moves_no_bit(busy, threshold):
+    noise = np.random.default_rng(0).integers(0, 255, (131, 90, 3)).astype(np.uint8)
+    for rgb in (busy, busy[:120, :121], noise):
+        once, twice = (
+            _filled(PyramidNetwork(_sizes(rgb), rough), rgb).run(threshold)
+            for rough in (False, True)
+        )
+        for one, two in zip(once, twice, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert sum(len(level.places) for level in once) or threshold == 0.9
+
+
+def test_the_smaller_windows_at_odd_edges_are_checked_too(busy):
+    # A face in the last, smaller window: every window is near the threshold.
+    rgb = busy[:37, :35]
+    network = _filled(PyramidNetwork(((37, 35),), rough=True), rgb)
+    every = np.argwhere(np.ones((14, 13)))
+    (checked,) = network._windows([every])
+    (whole,) = network._run_exact(0)
+    assert all(np.array_equal(a, b) for a, b in zip(checked, whole, strict=True))
+
+
+def test_a_rough_pass_of_doubtful_precision_is_repeated_in_float32(busy, monkeypatch):
+    network = _filled(PyramidNetwork(_sizes(busy), rough=True), busy)
+    network.run(0.6)
+    assert network._exact is None
+    monkeypatch.setattr(pyramid, "_DOUBT", 1e-9)
+    network.run(0.6)
+    assert network._exact is not None
+
+
+def test_small_pyramids_get_no_rough_pass():
+    assert PyramidNetwork(((100, 100),))._rough is None
+
+
 def test_pyramids_of_many_sizes_of_pictures_take_bounded_memory():
     sizes = [((20, 20 + n), (14, 14)) for n in range(5)]
     held = Pyramids(most=4, most_pixels=2000)
@@ -183,7 +243,8 @@ def test_a_signal_finds_the_process_whole_when_networks_have_gone():
     program = """
 import faulthandler, gc, os, signal
 faulthandler.enable()
-from fv2es_prep.detectors.networks import CropNetwork, Pyramids
+from fv2es_prep.detectors.networks import CropNetwork
+from fv2es_prep.detectors.pyramid import Pyramids
 held = [CropNetwork("rnet"), CropNetwork("onet")]
 pyramids = Pyramids(most=3)
 for side in (20, 30, 40, 50, 60):

@@ -24,7 +24,7 @@ predictor = Predictor.load(Path(run), "cpu", tokenizer, "none")
 predictor.warm()
 from fv2es_prep.detectors import compiled
 
-loops = [compiled.fill_crops, compiled.collect, compiled.suppress]
+loops = [compiled.fill_crops, compiled.suppress]
 
 def state():
     kept = [tokens.load_tokenizer, speech._network]
