@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Picture = NDArray[np.uint8]
 
 INTERVAL_S = 0.5
-_VIDEOS = {
+VIDEOS = {
     ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
     ".webm", ".wmv",
 }  # fmt: skip
@@ -104,7 +104,7 @@ def collect(bench: Bench, folder: Path) -> tuple[dict[str, list[Clip]], list[str
     }
     skipped: list[str] = []
     if bench.media is not None:
-        found = sorted(p for p in bench.media.rglob("*") if p.suffix.lower() in _VIDEOS)
+        found = sorted(p for p in bench.media.rglob("*") if p.suffix.lower() in VIDEOS)
         step = max(math.ceil(len(found) / amounts.clips), 1)
         real = _sample(
             found[::step], amounts.per_clip, lambda _, rgb: rgb, folder / "real", skipped

@@ -41,16 +41,17 @@ PATHS = {
 
 @pytest.fixture(scope="session", autouse=True)
 def detected_once() -> Iterator[None]:
-    """Preparations of equal pictures share what the exact detector found in them."""
+    """Preparations of equal pictures share what our detector found in them."""
     from fv2es_prep.detectors.mtcnn import Mtcnn
 
     detect, found = Mtcnn._detect, {}
 
     @functools.wraps(detect)
-    def detect_once(self: Mtcnn, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        key = (self._settings, rgb.shape, hashlib.sha256(np.ascontiguousarray(rgb)).digest())
+    def detect_once(self: Mtcnn, rgb: NDArray[np.uint8], fast: bool) -> NDArray[np.float32]:
+        digest = hashlib.sha256(np.ascontiguousarray(rgb)).digest()
+        key = (self._settings, fast, rgb.shape, digest)
         if key not in found:
-            found[key] = detect(self, rgb)
+            found[key] = detect(self, rgb, fast)
         return found[key].copy()
 
     with pytest.MonkeyPatch.context() as patch:

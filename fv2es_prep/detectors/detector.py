@@ -81,15 +81,17 @@ class FaceDetector:
     def largest(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Face]:
         """The largest face of each picture, or the fallback where there is none."""
         # facenet-pytorch crops the largest box, or the centre if that box lies outside.
-        found = zip(pictures, self._find(pictures), strict=True)
+        found = zip(pictures, self._find(pictures, every=False), strict=True)
         return [next(self._faces(rgb, rows[:1]), None) or self.fallback(rgb) for rgb, rows in found]
 
     def every(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """All faces of each picture, the largest first; ``fast`` may miss small ones."""
-        found = zip(pictures, self._find(pictures), strict=True)
+        """All faces of each picture, the largest first."""
+        found = zip(pictures, self._find(pictures, every=True), strict=True)
         return [list(self._faces(rgb, rows)) for rgb, rows in found]
 
-    def _find(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    def _find(
+        self, pictures: Sequence[NDArray[np.uint8]], every: bool
+    ) -> list[NDArray[np.float32]]:
         """Rows of `Mtcnn.detect` by box size, largest first; of equal ones the last first."""
         found = [np.zeros((0, 15), np.float32)] * len(pictures)
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -98,7 +100,7 @@ class FaceDetector:
             if min(rgb.shape[:2]) >= self.settings.min_face_px:
                 shapes.setdefault(rgb.shape, []).append(place)
         for places in shapes.values():
-            boxes = self._finder.detect([pictures[place] for place in places])
+            boxes = self._finder.detect([pictures[place] for place in places], every)
             for place, rows in zip(places, boxes, strict=True):
                 areas = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
                 found[place] = rows[np.argsort(areas)[::-1]]

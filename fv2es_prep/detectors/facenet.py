@@ -44,8 +44,12 @@ class Facenet:
         thresholds = list(settings.thresholds)
         self._options = settings.min_face_px, *networks, thresholds, settings.factor, device
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Like `Mtcnn.detect`, for pictures of one size."""
+    def detect(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        every: bool,  # noqa: ARG002  # as in Mtcnn
+    ) -> list[NDArray[np.float32]]:
+        """Like `Mtcnn.detect`, for pictures of one size; always finds every face."""
         import torch
         from facenet_pytorch.models.utils.detect_face import detect_face
 

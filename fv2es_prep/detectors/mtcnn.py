@@ -35,7 +35,8 @@ class Mtcnn:
 
     The cascade is that of Zhang et al. 2016 (arXiv 1604.02878). Pyramid and crops are exact means
     from a table of sums; the networks differ in the last bits, so the other of two nearly equal
-    candidates may be kept. With the ``fast`` detector only the largest face is reliable.
+    candidates may be kept. The ``fast`` detector looks for small faces only where it finds no large
+    one, or if all faces are wanted.
     """
 
     batch = 1
@@ -45,19 +46,24 @@ class Mtcnn:
         self._pyramids = Pyramids()
         self._second, self._third = CropNetwork("rnet"), CropNetwork("onet")
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """float32 (N, 15) per uint8 (H, W, 3) picture: box, probability, x and y of five points.
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], every: bool
+    ) -> list[NDArray[np.float32]]:
+        """Find the largest face, or ``every`` face, of each uint8 (H, W, 3) picture.
 
-        The box is left, top, right, bottom in pixels; the points are eyes, nose and corners of the
-        mouth, from left to right.
+        Returns:
+            float32 (N, 15) per picture: box, probability, x and y of five points. The box is left,
+            top, right, bottom in pixels; the points are eyes, nose and corners of the mouth, from
+            left to right. The largest face may be among others.
         """
-        return [self._detect(rgb) for rgb in pictures]
+        fast = self._settings.detector == "fast" and not every
+        return [self._detect(rgb, fast) for rgb in pictures]
 
-    def _detect(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _detect(self, rgb: NDArray[np.uint8], fast: bool) -> NDArray[np.float32]:
         height, width = rgb.shape[:2]
         scales = scales_of(height, width, self._settings)
         sums = sum_table(rgb)
-        if self._settings.detector == "fast" and len(scales) > _SKIPPED_LEVELS:
+        if fast and len(scales) > _SKIPPED_LEVELS:
             coarse = self._candidates(sums, scales[_SKIPPED_LEVELS:])
             found = self._verified(sums, coarse)
             if _largest_side(found) >= _SURE * CELL / scales[_SKIPPED_LEVELS]:

@@ -52,8 +52,12 @@ class Yunet:
         self._least_px = settings.min_face_px
         self._network = _network(Path(path), settings.thresholds[-1])
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Like `Mtcnn.detect`."""
+    def detect(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        every: bool,  # noqa: ARG002  # as in Mtcnn
+    ) -> list[NDArray[np.float32]]:
+        """Like `Mtcnn.detect`; always finds every face."""
         return [self._detect(rgb) for rgb in pictures]
 
     def _detect(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

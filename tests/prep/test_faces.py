@@ -86,6 +86,19 @@ def test_the_detector_facenet_pytorch_gives_the_very_same_numbers(views):
         assert np.array_equal(face.rgb, crop)
 
 
+def test_fast_misses_no_small_face_where_every_face_is_wanted(views):
+    # The coarse levels find the large face, but not those of 25 pixels beside it.
+    small = cv2.resize(views[0], (55, 55), interpolation=cv2.INTER_AREA)
+    crowd = np.concatenate(
+        [views[0], np.pad(np.concatenate([small] * 4, axis=0), ((0, 4), (0, 0), (0, 0)))], axis=1
+    )
+    exact, fast = (FaceDetector(FaceSettings(detector=name)) for name in ("exact", "fast"))
+    (wanted,), (found,) = exact.every([crowd]), fast.every([crowd])
+    assert len(wanted) >= 3
+    assert [face.box.tolist() for face in found] == [face.box.tolist() for face in wanted]
+    assert len(fast._finder.detect([crowd], every=False)[0]) < len(wanted)
+
+
 def test_batches_on_another_device_find_the_same_faces(pictures):
     # A GPU takes batches; here the same road is taken on the CPU.
     batched = Facenet(FaceSettings())
