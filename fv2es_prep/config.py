@@ -90,9 +90,10 @@ class FaceSettings(_Section):
     """How faces are detected and cropped: facenet-pytorch's MTCNN as the published model sets it.
 
     Attributes:
-        detector: face detector: ``exact`` finds the faces of facenet-pytorch, several times as
-            fast; ``fast`` looks for small faces only where it finds no large one; ``facenet`` is
-            its own code; ``yunet`` is OpenCV's, with a model file: ``faces:FILE`` among the stages.
+        detector: face detector: ``fast`` finds the largest face as facenet-pytorch does, and looks
+            for small faces only where it finds no large one; ``exact`` always looks for all;
+            ``facenet`` is facenet-pytorch's own code; ``yunet`` is OpenCV's, with a model file:
+            ``faces:FILE`` among the stages.
         image_size_px: side of the square face crop.
         margin_px: margin around the box, in pixels of the crop.
         min_face_px: smallest face to search for.
@@ -108,7 +109,7 @@ class FaceSettings(_Section):
     _least: ClassVar = {"image_size_px": 1, "margin_px": 0, "min_face_px": 4, "factor": 0.01}
     _most: ClassVar = {"image_size_px": 4096, "margin_px": 4096, "factor": 0.99}
 
-    detector: Literal["exact", "fast", "facenet", "yunet"] = "exact"
+    detector: Literal["fast", "exact", "facenet", "yunet"] = "fast"
     image_size_px: int = 48
     margin_px: int = 2
     min_face_px: int = 20

@@ -263,6 +263,7 @@ IEMOCAP = Corpus(
         "published": {
             "frames.rule": "numbered",
             "frames.jpeg": "cut",
+            "faces.detector": "exact",
             "faces.fallback": "published",
         }
     },

@@ -273,6 +273,7 @@ MOSEI = Corpus(
         "published": {
             "frames.rule": "thinned",
             "frames.jpeg": "whole",
+            "faces.detector": "exact",
             "faces.fallback": "published",
             "corpus.picture": "published",
         }

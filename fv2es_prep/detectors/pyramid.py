@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 CELL, STRIDE = 12, 2
 # A window is computed in float32 if its rough probability is at most this far below the threshold.
 # Over 14 million windows of real pictures bfloat16 was off by at most 0.06.
-_MARGIN = 0.2
+_MARGIN = 0.15
 # A larger error than this casts doubt on the margin: the whole pyramid is computed in float32.
-_DOUBT = _MARGIN / 2
+_DOUBT = 0.1
 # Smaller pyramids are not worth two passes.
-_LEAST_PIXELS = 100_000
+_LEAST_PIXELS = 200_000
 # A window alone costs as much as this many windows of a level.
 _ALONE = 24
 # Windows per call of the network for single windows. Its values are those of a whole level bit

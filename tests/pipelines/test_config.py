@@ -130,3 +130,12 @@ def test_a_run_that_prepares_nothing_fails(text_model, tmp_path):
     words += ["--executor", "inline", "--out", str(tmp_path / "out"), "--modalities", "av"]
     done = CliRunner().invoke(prep, words)
     assert done.exit_code == 1 and "no utterance could be prepared" in done.stderr
+
+
+@pytest.mark.parametrize("corpus", ["iemocap", "mosei"])
+def test_fast_is_the_default_detector_and_the_published_preset_keeps_exact(corpus):
+    plain, published = (
+        prep_config(corpus, **GIVEN, preset=preset) for preset in ("ours", "published")
+    )
+    assert plain.faces.detector == "fast"
+    assert published.faces.detector == "exact"
