@@ -226,7 +226,7 @@ def _warm(
     took = time.perf_counter() - began
     return {
         **{f"{name}: its {part}, {form}": clock.take() for part, clock in clocks.items()},
-        f"{name}: model, {form}": sum(one.seconds["model"] for one in done),
+        f"{name}: model, {form}": sum(one.seconds["text"] + one.seconds["model"] for one in done),
         f"{name}: warm, {form}": took,
     }
 

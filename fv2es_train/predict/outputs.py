@@ -57,7 +57,8 @@ class UtterancePrediction:
         undecided: why no class can be predicted; empty otherwise.
         contribution: class -> modality letter -> its term of the logit; the terms add up to it.
         boxes: the face at each sampled moment.
-        seconds: step -> wall time: ``asr``, ``prepare`` and ``model``.
+        seconds: step -> wall time: ``asr``, ``text`` (the text branch; the first utterance of a
+            group has the time of all), ``prepare`` and ``model`` (the other branches).
         unfamiliar: letter -> score of a used modality that is unlike the training data: its
             distance in limits, see `models.familiarity`. If all are unlike it, nothing is decided.
         ratings: rating -> its value on the scale of the corpus; empty like `probability`, or if the

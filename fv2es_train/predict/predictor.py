@@ -42,6 +42,7 @@ from fv2es_train.predict.recognisers import load_recogniser
 from fv2es_train.predict.request import Engine, Request, Span
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.predict.spans import find_spans
+from fv2es_train.predict.texts_ahead import TextsAhead
 from fv2es_train.predict.utterances import (
     UNKNOWN_TEXT,
     OnFaces,
@@ -242,8 +243,10 @@ class Predictor:
         with OpenRecording(recording, utterances, use.frames, use.media, use.spans) as source:
             source.failed.update(failed)
             failed = source.failed
-            video = OpenVideo(self, request, source, on_faces)
-            for span, utterance in zip(spans, utterances, strict=True):
+            pairs = [*zip(spans, utterances, strict=True)]
+            texts = TextsAhead(self, [each for span, each in pairs if span.text is not None])
+            video = OpenVideo(self, request, source, texts, on_faces)
+            for span, utterance in pairs:
                 yield from video.score(span, utterance)
                 for modality in failed.keys() - noted:
                     reason = failed[modality].sentence.rstrip(".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -70,18 +70,28 @@ class Scorer:
         self.unverified = checkpoint.train.unverified_faces
         self._collate = collate_of(self.model.config, checkpoint.settings.text.pad_id)
 
-    def score(self, example: Example, missing: Collection[str] = ()) -> Scores:
-        """Run the model on one example, without the branches of missing modalities.
+    def score(
+        self,
+        example: Example,
+        missing: Collection[str] = (),
+        known: Mapping[str, Tensor] = {},
+    ) -> Scores:
+        """Run the model on one example, without the branches of missing or known modalities.
 
         The fusion is a weighted sum of the modalities' logits. Without the terms of the missing
         ones, the others are scaled by sum(|w|) over all / sum(|w|) over those used: the logits
         stay on the scale for which the thresholds were fitted.
 
+        Args:
+            example: the utterance.
+            missing: letters of the modalities that it lacks.
+            known: letter -> outputs that were computed before, see `text_outputs`.
+
         Raises:
             TrainError: a logit is not finite.
         """
         used = self.model.used(missing)
-        terms = self._terms(example, used, self.model.scale(used))
+        terms = self._terms(example, used, self.model.scale(used), known)
         return self._fused(terms, example.utterance.id)
 
     def reword(self, before: UtterancePrediction, example: Example, with_text: bool) -> Scores:
@@ -109,15 +119,29 @@ class Scorer:
                 terms[m] = scale * torch.tensor(kept, dtype=torch.double)
         return self._fused(terms, example.utterance.id)
 
+    def text_outputs(self, examples: Sequence[Example]) -> tuple[Tensor, ...]:
+        """Run only the text branch on several examples at once: float32 (C + R,) for each."""
+        return self._outputs(examples, TEXT)[TEXT].unbind()
+
     @torch.inference_mode()
-    def _terms(self, example: Example, only: Sequence[str], factor: float) -> dict[str, Tensor]:
+    def _outputs(self, examples: Sequence[Example], only: Sequence[str]) -> dict[str, Tensor]:
+        batch = self._collate(examples)
+        return self.model.modality_logits(batch.to(self._device), only)
+
+    @torch.inference_mode()
+    def _terms(
+        self,
+        example: Example,
+        only: Sequence[str],
+        factor: float,
+        known: Mapping[str, Tensor] = {},
+    ) -> dict[str, Tensor]:
         """The terms of some modalities, float64 (C + R,) each."""
-        if not only:
-            return {}
-        batch = self._collate([example])
-        logits = self.model.modality_logits(batch.to(self._device), only)
+        outputs = dict(known)
+        if rest := [m for m in only if m not in known]:
+            outputs |= {m: rows[0] for m, rows in self._outputs([example], rest).items()}
         weights = self.model.fusion_weights()
-        return {m: (factor * weights[m] * logits[m][0]).double().cpu() for m in only}
+        return {m: (factor * weights[m] * outputs[m]).double().cpu() for m in only}
 
     def _fused(self, terms: dict[str, Tensor], name: str) -> Scores:
         if not terms:

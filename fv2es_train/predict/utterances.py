@@ -29,10 +29,13 @@ from fv2es_train.predict.outputs import (
 from fv2es_train.predict.request import Request, Span, describe_view
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fv2es_prep.media.recording import OpenRecording
     from fv2es_prep.stages.registry import StageContext
     from fv2es_train.predict.predictor import Predictor
     from fv2es_train.predict.scoring import Scores
+    from fv2es_train.predict.texts_ahead import TextsAhead
 
 OnFaces = Callable[[str, "Faces"], None]
 UNKNOWN_TEXT = "its text is unknown"
@@ -51,6 +54,7 @@ class OpenVideo:
     predictor: Predictor
     request: Request
     source: OpenRecording
+    texts: TextsAhead
     on_faces: OnFaces | None = None
 
     def score(self, span: Span, utterance: Utterance) -> Iterator[UtterancePrediction]:
@@ -63,14 +67,20 @@ class OpenVideo:
         scorer = self.predictor.scorer
         with timed(seconds, "asr"):
             text, text_from = self._text_of(span, utterance)
+        told = replace(utterance, transcript=text or "")
+        made: Example | None = None
+        known: dict[str, Tensor] = {}
+        if text is not None and TEXT in scorer.modalities:
+            with timed(seconds, "text"):
+                made, known[TEXT] = self.texts.take(told)
         missing: dict[str, str] = {}
         with timed(seconds, "prepare"):
-            example = self._prepare(replace(utterance, transcript=text or ""), text, missing)
+            example = self._prepare(told, text, made, missing)
         speaker = "" if self.request.views == (utterance.view,) else utterance.view.half
         for face, each in self._each_face(example):
             lacks = self._lacks(each, missing)
             with timed(seconds, "model"):
-                scores = scorer.score(each, lacks)
+                scores = scorer.score(each, lacks, known)
             faces = each.get("faces") if VIDEO in scorer.modalities else None
             boxes = () if faces is None or VIDEO in lacks else _boxes(faces)
             if boxes and self.on_faces is not None:
@@ -104,16 +114,21 @@ class OpenVideo:
                 text = self.predictor.recogniser.recognise(waveform)
         return (text, "asr") if text else (None, "")
 
-    def _prepare(self, utterance: Utterance, text: str | None, missing: dict[str, str]) -> Example:
-        """Prepare the example; add to ``missing`` why it lacks a modality of the model."""
+    def _prepare(
+        self,
+        utterance: Utterance,
+        text: str | None,
+        of_text: Example | None,
+        missing: dict[str, str],
+    ) -> Example:
+        """Complete the example of the text; add to ``missing`` why it lacks a modality."""
         predictor, stages = self.predictor, self.predictor.stages
         if self.request.faces == "track":
             stages = predictor.track_stages
         elif self.request.faces == "all":
             stages = predictor.all_faces_stages
             predictor.all_faces_stages.detector.forget()
-        # An empty text means that nothing is said.
-        made = {} if text is None else _of_text(utterance, stages, predictor.modalities)
+        made = dict(of_text or {})
         untried = {m: _NOT_TRIED[m] for m in _NOT_TRIED if m not in predictor.modalities}
         if text is None:
             untried[TEXT] = _NOT_TRIED[TEXT]
@@ -211,20 +226,14 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def text_example(utterance: Utterance, stages: StageContext, with_text: bool) -> Example:
-    """Make an example of only the text, if it is known.
+    """Make an example of only the text, if it is known; an empty one means that nothing is said.
 
     Raises:
         TokenizerError: the tokenizer cannot be loaded or differs from that of the run.
     """
-    made = _of_text(utterance, stages, TEXT) if with_text else {}
-    return Example(utterance, label_row(utterance, stages.label_classes), **made)
-
-
-def _of_text(utterance: Utterance, stages: StageContext, modalities: str) -> dict[str, Any]:
-    """The values of the stages that are made from only the text, empty or not."""
     made: dict[str, Any] = {}
-    for stage in stages.stages if TEXT in modalities else ():
+    for stage in stages.stages if with_text else ():
         if modalities_of(stage) == TEXT:
             inputs = {"transcript": utterance.transcript, **made}
             made[stage.name] = stages.value(stage, inputs)
-    return made
+    return Example(utterance, label_row(utterance, stages.label_classes), **made)
