@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from fv2es_prep.config import PrepSettings
+from fv2es_train.engines.openvino_model import converted
+from fv2es_train.engines.tracing import traced
 from fv2es_train.models import text_encoder as texts
 from fv2es_train.models.branches import BranchInput
 from fv2es_train.models.families import build, preset
-from fv2es_train.predict.export.openvino_target import converted
-from fv2es_train.predict.export.tracing import traced
 from fv2es_train.training.speed import ALBERT
 
 _CLASSES = tuple("abcdef")

@@ -12,8 +12,17 @@ import typer
 
 from fv2es_prep.utils.console import Json, Page, print_json, say
 from fv2es_prep.utils.tables import Format, Wide
+from fv2es_train.engines.choice import Engine, Precision
 
 _WHAT, _HOW = "What to measure", "How to measure"
+_ENGINE = (
+    "Library that runs the encoders on a CPU: torch or openvino. auto takes OpenVINO where it "
+    "saves time: for the sound of fv2es, after 200 s of it."
+)
+_PRECISION = (
+    "Precision of the encoders on a CPU. bfloat16 is faster and changes probabilities; it needs "
+    "OpenVINO and a CPU with instructions for it."
+)
 
 
 def _option(text: str, metavar: str | None = None, panel: str = _WHAT, name: str = "") -> Any:
@@ -52,6 +61,8 @@ def eval_(
     allow_seen: Seen = False,
     batch_size: Annotated[int | None, _option("Utterances in a batch.", "N", _HOW)] = None,
     device: Device = "auto",
+    engine: Annotated[Engine, _option(_ENGINE, panel=_HOW)] = "auto",
+    precision: Annotated[Precision, _option(_PRECISION, panel=_HOW)] = "float32",
     form: Format = "table",
     wide: Wide = False,
     as_json: Json = False,
@@ -63,7 +74,9 @@ def eval_(
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
     result = evaluate(
-        shards, split, run, subset, batch_size, device, by, bootstrap, predictions, allow_seen
+        *(shards, split, run, subset, batch_size, device, by, bootstrap, predictions, allow_seen),
+        engine,
+        precision,
     )
     if not result["thresholds_fitted"]:
         say("thresholds are not fitted, because the run was converted; each class uses 0.5")

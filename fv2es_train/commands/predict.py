@@ -17,7 +17,7 @@ _OPTIONS = {
         *("run", "transcript", "spans", "sound", "asr", "tokenizer"),
         Flag("encoders", ("--encoder",), metavar="ENCODER"),
         Flag("views", ("--view",), metavar="VIEW"),
-        *("faces", "device", "engine"),
+        *("faces", "device", "engine", "precision"),
     ),
     "Output": ("plot", "video"),
 }

@@ -29,7 +29,7 @@ _OPTIONS = {
         Flag("temporary", metavar="DIR"),
     ),
     "Model": (
-        *("run", "device", "engine", "threads", "workers", "tokenizer"),
+        *("run", "device", "engine", "precision", "threads", "workers", "tokenizer"),
         Flag("encoders", ("--encoder",), metavar="ENCODER"),
         "asr",
     ),

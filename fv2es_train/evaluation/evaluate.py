@@ -17,6 +17,7 @@ from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_prep.utils.near import meant
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.votes import rater_shares
+from fv2es_train.engines.compiled import use_engine
 from fv2es_train.evaluation.agreement import agreement, measure_shares
 from fv2es_train.evaluation.breakdown import (
     by_group,
@@ -41,6 +42,7 @@ from fv2es_train.models.run_files import overlap
 
 if TYPE_CHECKING:
     from fv2es_prep.splits import Split
+    from fv2es_train.engines.choice import Engine, Precision
     from fv2es_train.evaluation.breakdown import Metadata
     from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.checkpoint import Checkpoint
@@ -70,6 +72,8 @@ def evaluate(
     bootstrap: Bootstrap | None = None,
     predictions: Path | None = None,
     allow_seen: bool = False,
+    engine: Engine = "auto",
+    precision: Precision = "float32",
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of a run on a subset of a split: train, valid or test.
 
@@ -84,6 +88,8 @@ def evaluate(
         bootstrap: how to resample; None takes the defaults.
         predictions: also write the predictions to this CSV file.
         allow_seen: also measure utterances that the run was trained or validated on.
+        engine: library that runs the encoders on a CPU, see `use_engine`.
+        precision: see `use_engine`.
 
     Returns:
         JSON-ready: the result of `measure_opened` and, with ``by``, the key ``by`` with ``kind``
@@ -100,7 +106,9 @@ def evaluate(
     model, decision = opened.checkpoint.model, opened.checkpoint.decision
     if by == "modality":
         model.check_late_fusion()
-    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, batch_size)
+    outputs = outputs_of(
+        opened.checkpoint, opened.dataset, opened.device, batch_size, engine, precision
+    )
     found = predictions_of(opened, outputs)
     if predictions is not None:
         write_predictions(predictions, found)
@@ -148,13 +156,19 @@ def outputs_of(
     dataset: ShardDataset,
     device: torch.device,
     batch_size: int | None = None,
+    engine: Engine = "torch",
+    precision: Precision = "float32",
 ) -> Outputs:
     """Run the model over a subset; on a copy, RepVGG blocks are fused into single convolutions.
 
+    ``engine`` and ``precision`` are those of `use_engine`.
+
     Raises:
+        UsageError: the engine or the precision cannot be used.
         TrainError: a logit is not finite.
     """
     model, train = checkpoint.model.for_inference(), checkpoint.train
+    use_engine(model, engine, device, precision=precision)
     size, unverified = batch_size or train.batch_size, train.unverified_faces
     return run_model(model, loader_of(dataset, model, size, unverified=unverified), device)
 

@@ -24,7 +24,7 @@ class BranchInput:
         dtype: ``float32`` or ``int64``.
         shape: its sizes; a name where the size is that of the utterance.
         meaning: content, axis order and unit.
-        limit: largest size of the dynamic axis; None for no limit.
+        limit: largest size of the last dynamic axis; None for no limit.
     """
 
     name: str
@@ -34,9 +34,14 @@ class BranchInput:
     limit: int | None = None
 
     @property
+    def dynamic_axes(self) -> dict[int, str]:
+        """Axis -> name of its size, for the axes whose size depends on the utterance."""
+        return {axis: size for axis, size in enumerate(self.shape) if isinstance(size, str)}
+
+    @property
     def dynamic(self) -> int:
-        """The axis whose size depends on the utterance."""
-        return next(axis for axis, size in enumerate(self.shape) if isinstance(size, str))
+        """The last axis whose size depends on the utterance."""
+        return max(self.dynamic_axes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -114,8 +114,8 @@ class EmotionModel(nn.Module):
         """
         return {}
 
-    def picture_encoders(self) -> dict[str, BranchInput]:
-        """Attribute -> input of the encoders whose rows do not depend on each other.
+    def row_encoders(self) -> dict[str, tuple[BranchInput, ...]]:
+        """Attribute -> inputs of the encoders whose rows do not depend on each other.
 
         Prediction may replace them by others that give the same vectors.
         """

@@ -137,12 +137,19 @@ class FV2ES(EmotionModel):
             found[m] = Branch(self._parts_of(m), runs[m], given, given.name)
         return found
 
-    def picture_encoders(self) -> dict[str, BranchInput]:
-        """See `EmotionModel`: of faces, and of mel chunks."""
+    def row_encoders(self) -> dict[str, tuple[BranchInput, ...]]:
+        """See `EmotionModel`: of texts, of faces, and of mel chunks."""
         inputs = _inputs(self.config, None)
-        letters = [m for m in self.modalities if m != "t"]
-        names = {_ENCODERS[m]: inputs[m] for m in letters}
-        return {n: i for n, i in names.items() if not isinstance(getattr(self, n), SoundEncoder)}
+        found: dict[str, tuple[BranchInput, ...]] = {
+            _ENCODERS[m]: (inputs[m],) for m in self.modalities if m != "t"
+        }
+        if "t" in self.modalities:
+            rows = ("texts", "tokens")
+            found["text"] = tuple(
+                BranchInput(name, "int64", rows, meaning, self.text.longest)
+                for name, meaning in (("tokens", "token ids"), ("mask", "1 for a token"))
+            )
+        return {n: i for n, i in found.items() if not isinstance(getattr(self, n), SoundEncoder)}
 
     def for_inference(self) -> FV2ES:
         """A copy in eval mode with fused RepVGG blocks; it shares all other weights."""

@@ -39,7 +39,7 @@ from fv2es_train.predict.outputs import (
 )
 from fv2es_train.predict.rating_scales import rating_scales
 from fv2es_train.predict.recognisers import load_recogniser
-from fv2es_train.predict.request import Engine, Request, Span
+from fv2es_train.predict.request import Request, Span
 from fv2es_train.predict.scoring import Scorer
 from fv2es_train.predict.spans import find_spans
 from fv2es_train.predict.texts_ahead import TextsAhead
@@ -55,6 +55,7 @@ from fv2es_train.predict.utterances import (
 
 if TYPE_CHECKING:
     from fv2es_prep.config import MediaSettings
+    from fv2es_train.engines.choice import Engine, Precision
     from fv2es_train.predict.recognisers import Recogniser
 
 # Differs from the rate of the spectrum, so that resampling is loaded, too.
@@ -74,8 +75,9 @@ class Predictor:
         media: limits of decoding; None for the checkpoint's. They do not change any prediction.
         familiarity: statistics of the training data; None decides for any input.
         encoders: stage -> directory or hub name of its encoder, see `find_encoders`.
-        engine: library that runs the encoders, for a fused model; see `engines.use_engine`.
-        at_once: see `engines.use_engine`.
+        engine: library that runs the encoders, for a fused model; see `use_engine`.
+        at_once: see `use_engine`.
+        precision: see `use_engine`.
 
     Attributes:
         settings: settings of the stages, with these limits.
@@ -98,6 +100,7 @@ class Predictor:
         encoders: Mapping[str, str] = {},
         engine: Engine = "torch",
         at_once: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         model = checkpoint.model
         limits = media or checkpoint.settings.media
@@ -109,7 +112,10 @@ class Predictor:
         self.classes, self.modalities = model.config.label_classes, model.modalities
         self.ratings = rating_scales(model.config)
         self.recogniser = recogniser if TEXT in self.modalities else None
-        self.scorer, self.familiarity = Scorer(checkpoint, fuse, engine, at_once), familiarity
+        self.scorer, self.familiarity = (
+            Scorer(checkpoint, fuse, engine, at_once, precision),
+            familiarity,
+        )
         shared = (tokenizer or settings.text.tokenizer, self.classes, "cpu", (*encoders.items(),))
         self.stages = StageContext(settings, *shared)
         track = replace(settings, faces=replace(settings.faces, select="track"))
@@ -128,12 +134,13 @@ class Predictor:
         encoders: Sequence[str] = (),
         engine: Engine = "auto",
         at_once: bool = False,
+        precision: Precision = "float32",
     ) -> Self:
         """Load a run. The face detector, tokenizer, encoders and speech detector load on first use.
 
         ``asr`` names a recogniser for `recognisers.load_recogniser`; ``which`` is the checkpoint,
         ``best`` or ``last``; ``encoders`` are the places of moved encoders, see `find_encoders`;
-        ``engine`` and ``at_once`` are arguments of `engines.use_engine`, the others those of
+        ``engine``, ``at_once`` and ``precision`` are arguments of `use_engine`, the others those of
         `Predictor` and `inference.choose_device`.
 
         Raises:
@@ -148,7 +155,7 @@ class Predictor:
         read = without_unread(checkpoint.settings, checkpoint.model.config)
         places = find_encoders(run, read, encoders)
         given = (checkpoint, tokenizer, recogniser, True, media, known, places)
-        return cls(*given, engine, at_once)
+        return cls(*given, engine, at_once, precision)
 
     def warm(self) -> None:
         """Load all that a first video would load, except ffmpeg, by scoring one second of noise.

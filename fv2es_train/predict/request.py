@@ -14,8 +14,8 @@ from typing import Literal, cast, get_args
 
 from fv2es_prep.errors import UsageError
 from fv2es_prep.types import Half, View
+from fv2es_train.engines.choice import Engine, Precision
 
-Engine = Literal["auto", "torch", "openvino"]
 FaceChoice = Literal["track", "largest", "all"]
 Form = Literal["table", "json", "csv", "srt"]
 
@@ -72,8 +72,10 @@ class PredictConfig:
         plot: Write the timeline as PNG; a folder for several videos.
         video: Write an annotated video as MP4; a folder for several videos.
         device: Device: auto, cpu, cuda or cuda:N.
-        engine: Library that runs the encoders of faces and sound on a CPU: torch or openvino. auto
-            takes OpenVINO where it saves time: for the sound of fv2es, after 200 s of it.
+        engine: Library that runs the encoders on a CPU: torch or openvino. auto takes OpenVINO
+            where it saves time: for the sound of fv2es, after 200 s of it.
+        precision: Precision of the encoders on a CPU. bfloat16 is faster and changes
+            probabilities; it needs OpenVINO and a CPU with instructions for it.
         rules: how detected speech is cut.
     """
 
@@ -92,6 +94,7 @@ class PredictConfig:
     video: Path | None = None
     device: str = "auto"
     engine: Engine = "auto"
+    precision: Precision = "float32"
     rules: SpanRules = DEFAULT_RULES
 
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from fv2es_prep.errors import TrainError, UsageError
+from fv2es_train.engines.compiled import use_engine
 from fv2es_train.models.families import collate_of
-from fv2es_train.predict.engines import use_engine
 from fv2es_train.predict.outputs import TEXT
 
 if TYPE_CHECKING:
     from fv2es_prep.types import Example
+    from fv2es_train.engines.choice import Engine, Precision
     from fv2es_train.models.checkpoint import Checkpoint
     from fv2es_train.predict.outputs import UtterancePrediction
-    from fv2es_train.predict.request import Engine
 
 
 # Faces and audio chunks to encode at a time on a CPU; more are not faster and need more memory.
@@ -50,6 +50,7 @@ class Scorer:
         fuse: bool = True,
         engine: Engine = "torch",
         at_once: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         self.model = checkpoint.model.for_inference() if fuse else checkpoint.model.eval()
         self.model.check_late_fusion()
@@ -62,7 +63,7 @@ class Scorer:
         if self._device.type == "cpu":
             self.model.max_rows = _CPU_BATCH
         if fuse:
-            use_engine(self.model, engine, self._device, at_once)
+            use_engine(self.model, engine, self._device, at_once, precision)
         self.classes, self.decision = checkpoint.model.config.label_classes, checkpoint.decision
         self.modalities = checkpoint.model.modalities
         config = checkpoint.model.config

@@ -58,7 +58,13 @@ def predict_videos(
     from fv2es_train.predict.predictor import Predictor
 
     where = config.device, config.tokenizer, config.asr
-    predictor = Predictor.load(config.run, *where, encoders=config.encoders, engine=config.engine)
+    predictor = Predictor.load(
+        config.run,
+        *where,
+        encoders=config.encoders,
+        engine=config.engine,
+        precision=config.precision,
+    )
     predictor.check_encoders()
     if predictor.recogniser is not None or any(_has_text(request) for request in requests):
         predictor.check_tokenizer()

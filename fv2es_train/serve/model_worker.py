@@ -86,6 +86,7 @@ def _load(config: ServeConfig) -> Predictor:
         encoders=config.encoders,
         engine=config.engine,
         at_once=True,
+        precision=config.precision,
     )
     predictor.check_tokenizer()
     predictor.warm()

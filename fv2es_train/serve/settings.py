@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import UsageError
-from fv2es_train.predict.request import Engine
+from fv2es_train.engines.choice import Engine, Precision
 
 MIB = 1 << 20
 # Fewer bytes are no progress of a body; one without progress for so long can lose its room.
@@ -90,8 +90,10 @@ class ServeConfig:
         token: token that requests must send; None to accept every request.
         names: further host names of the server, such as a proxy's.
         device: device of the model.
-        engine: library that runs the encoders of faces and sound on a CPU: torch or openvino. auto
-            takes OpenVINO for the sound of fv2es.
+        engine: library that runs the encoders on a CPU: torch or openvino. auto takes OpenVINO for
+            the sound of fv2es.
+        precision: precision of the encoders on a CPU. bfloat16 is faster and changes
+            probabilities; it needs OpenVINO and a CPU with instructions for it.
         threads: torch threads of each worker; None for torch's default.
         workers: worker processes, each with its own model.
         tokenizer: directory or hub name of the tokenizer, if it was moved.
@@ -109,6 +111,7 @@ class ServeConfig:
     names: tuple[str, ...] = ()
     device: str = "auto"
     engine: Engine = "auto"
+    precision: Precision = "float32"
     threads: int | None = None
     workers: int = 1
     tokenizer: str | None = None

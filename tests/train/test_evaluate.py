@@ -180,3 +180,9 @@ def test_weights_that_give_no_numbers_name_the_utterance(
     save_checkpoint(tmp_path, kept)
     with pytest.raises(TrainError, match="utt024"):
         evaluate(corpus.shards, corpus.split, tmp_path)
+
+
+def test_engines_measure_the_same(run: Path, corpus: Corpus) -> None:
+    paths = corpus.shards, corpus.split, run
+    by_torch, by_openvino = evaluate(*paths, engine="torch"), evaluate(*paths, engine="openvino")
+    assert by_torch["average"] == pytest.approx(by_openvino["average"], abs=1e-6)

@@ -71,8 +71,8 @@ def export(
         WorkError: a logit differs by more than 1e-3; nothing is written.
         OutputError: the directory cannot be written.
     """
+    from fv2es_train.engines.tracing import traced
     from fv2es_train.predict.export.examples import inputs_of
-    from fv2es_train.predict.export.tracing import traced
 
     chosen = TARGETS.load(target)
     refuse_url(out)

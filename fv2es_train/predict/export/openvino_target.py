@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fv2es_train.engines.openvino_model import HINTS, converted
 from fv2es_train.predict.export.targets import ExportTarget
 
 if TYPE_CHECKING:
@@ -13,26 +14,12 @@ if TYPE_CHECKING:
     from fv2es_train.models.branches import BranchInput
     from fv2es_train.predict.export.targets import Runner
 
-# bfloat16, the default of some processors, changes the logits by more than 1e-3.
-EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
-
-
-def converted(program: ExportedProgram, given: BranchInput) -> Any:
-    """The OpenVINO model of a program, with the named input and the output ``logits``."""
-    import openvino as ov
-
-    model = ov.convert_model(program)
-    model.reshape([size if isinstance(size, int) else -1 for size in given.shape])
-    model.inputs[0].get_tensor().set_names({given.name})
-    model.outputs[0].get_tensor().set_names({"logits"})
-    return model
-
 
 def load(path: Path) -> Runner:
     """A function that runs a file that OpenVINO reads (its own or ONNX) in float32."""
     import openvino as ov
 
-    network = ov.Core().compile_model(path, "CPU", EXACT)
+    network = ov.Core().compile_model(path, "CPU", HINTS["float32"])
     return lambda x: network(x)[0]
 
 

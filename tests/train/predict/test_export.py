@@ -15,12 +15,12 @@ import torch
 
 from fv2es_prep.errors import UsageError, WorkError
 from fv2es_train.data.dataset import ShardDataset
+from fv2es_train.engines.tracing import traced
 from fv2es_train.models.checkpoint import load_checkpoint
 from fv2es_train.models.families import build, collate_of, preset
 from fv2es_train.predict.export import export as exporting
 from fv2es_train.predict.export.export import MOST_DIFFERENCE, export
 from fv2es_train.predict.export.targets import TARGETS
-from fv2es_train.predict.export.tracing import traced
 from tests.command_line import fv2es
 from tests.train.conftest import CLASSES, SETTINGS, Corpus
 
