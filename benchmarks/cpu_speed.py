@@ -20,12 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from fv2es_prep.config import PrepSettings
-from fv2es_train.engines.openvino_model import converted
+from fv2es_train.engines.choice import Engine, Precision
+from fv2es_train.engines.compiled import use_engine
+from fv2es_train.engines.openvino_model import compiled, converted
 from fv2es_train.engines.tracing import traced
 from fv2es_train.models import text_encoder as texts
 from fv2es_train.models.branches import BranchInput
-from fv2es_train.models.families import build, preset
-from fv2es_train.training.speed import ALBERT
+from fv2es_train.models.families import build, collate_of, preset
+from fv2es_train.training.speed import ALBERT, random_example, usual_model
 
 _CLASSES = tuple("abcdef")
 _ROUNDS = 3
@@ -34,17 +36,28 @@ _BATCHES = (1, 4, 16)
 _SECONDS = {"sound": 0.4, "faces": 0.5, "text": 5.0}
 _TOKENS, _VOCABULARY = 16, ALBERT["vocab_size"]
 
+_WHOLE: dict[str, tuple[Engine, Precision]] = {
+    "torch, float32": ("torch", "float32"),
+    "OpenVINO, float32": ("openvino", "float32"),
+    "OpenVINO, bfloat16": ("openvino", "bfloat16"),
+}
+
 Ways = dict[str, Callable[[Tensor], Any]]
 
 
 def main() -> None:
     """Print the tables of docs/performance.md."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--whole", action="store_true", help="only the whole models")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--int8", action="store_true", help="quantize with NNCF as well")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    _peak()
+    if options.whole:
+        _whole()
+        return
     print("| part | way | " + " | ".join(f"{n} rows" for n in _BATCHES) + " | difference |")
     for part, network, given in _parts():
         ways, took = _ways_of(network, given, options)
@@ -52,6 +65,20 @@ def main() -> None:
             print(f"| {part} | {way} | {cells} |", flush=True)
         print(f"  {part}: conversion to OpenVINO takes {took:.1f} s", flush=True)
     _whole()
+
+
+def _peak() -> None:
+    """GFLOP/s of the largest products of the sound encoder of `fv2es`, for its floor."""
+    rows, inputs, outputs = 16 * 196, 512, 2048
+    for dtype in (torch.float32, torch.bfloat16):
+        x, weight = torch.rand(rows, inputs, dtype=dtype), torch.rand(outputs, inputs, dtype=dtype)
+        times = []
+        for _ in range(20):
+            began = time.perf_counter()
+            nn.functional.linear(x, weight)
+            times.append(time.perf_counter() - began)
+        rate = 2e-9 * rows * inputs * outputs / statistics.median(times)
+        print(f"a product in {dtype}: {rate:.0f} GFLOP/s", flush=True)
 
 
 def _parts() -> list[tuple[str, nn.Module, BranchInput]]:
@@ -81,19 +108,14 @@ def _albert() -> texts.TextEncoder:
 
 
 def _ways_of(network: nn.Module, given: BranchInput, options: Any) -> tuple[Ways, float]:
-    import openvino as ov
-
     began = time.perf_counter()
     model = converted(traced(network, given), given)
 
-    def compiled(which: Any, precision: str) -> Callable[[Tensor], Any]:
-        settings = {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-        settings |= {"INFERENCE_NUM_THREADS": options.threads}
-        settings["INFERENCE_PRECISION_HINT"] = precision
-        made = ov.Core().compile_model(which, "CPU", settings)
+    def of(which: Any, precision: Precision) -> Callable[[Tensor], Any]:
+        made = compiled(which, precision, options.threads)
         return lambda x: made(x.numpy())[0].copy()
 
-    exact = compiled(model, "f32")
+    exact = of(model, "float32")
     took = time.perf_counter() - began
 
     def half(x: Tensor) -> Any:
@@ -104,7 +126,7 @@ def _ways_of(network: nn.Module, given: BranchInput, options: Any) -> tuple[Ways
         "torch, float32": lambda x: network(x).numpy(),
         "OpenVINO, float32": exact,
         "torch, bfloat16": half,
-        "OpenVINO, bfloat16": compiled(model, "bf16"),
+        "OpenVINO, bfloat16": of(model, "bfloat16"),
     }
     if options.int8:
         import nncf
@@ -112,7 +134,7 @@ def _ways_of(network: nn.Module, given: BranchInput, options: Any) -> tuple[Ways
         inputs = [_input(given, 4).numpy() for _ in range(20)]
         kind = nncf.ModelType.TRANSFORMER
         made = nncf.quantize(model, nncf.Dataset(inputs), model_type=kind, subset_size=20)
-        ways["OpenVINO, int8"] = compiled(made, "f32")
+        ways["OpenVINO, int8"] = of(made, "float32")
     return ways, took
 
 
@@ -147,30 +169,42 @@ def _measure(part: str, ways: Ways, given: BranchInput) -> dict[str, str]:
 
 @torch.inference_mode()
 def _whole() -> None:
-    """The real-time factor of whole models on an utterance of 5 s, by part."""
-    text, tokens = _albert(), torch.randint(5, _VOCABULARY, (1, _TOKENS))
+    """The real-time factor of whole models on an utterance of 5 s, by part and way."""
+    print("| model | way | all | text, alone | text, of four | sound | faces |")
     for name in ("fv2es", "fv2es-lite"):
-        config = replace(preset(name).model, modalities="av", label_classes=_CLASSES)
-        branches = build(config, PrepSettings()).for_inference().export_branches()
-        works: dict[str, Callable[[], Any]] = {
-            "text": lambda: text(tokens, torch.ones_like(tokens))
+        works = {way: _works(name, *of) for way, of in _WHOLE.items()}
+        times: dict[str, dict[str, list[float]]] = {
+            way: {part: [] for part in parts} for way, parts in works.items()
         }
-        for letter, rows in (("a", 13), ("v", 10)):
-            x, branch = _input(branches[letter].given, rows), branches[letter]
-            works[letter] = lambda x=x, branch=branch: branch(x)
-        shares = {}
-        for part, work in works.items():
-            work()
-            times = []
-            for _ in range(_ROUNDS):
-                began = time.perf_counter()
-                work()
-                times.append(time.perf_counter() - began)
-            shares[part] = statistics.median(times) / 5
-        total = sum(shares.values())
-        print(
-            f"{name}, torch: {total:.4f} of real time", {k: f"{v:.4f}" for k, v in shares.items()}
-        )
+        # The first round converts and allocates.
+        for round_ in range(_ROUNDS + 1):
+            for way, parts in works.items():
+                for part, work in parts.items():
+                    began = time.perf_counter()
+                    work()
+                    if round_:
+                        times[way][part].append(time.perf_counter() - began)
+        for way, of in times.items():
+            shares = {part: statistics.median(each) / 5 for part, each in of.items()}
+            shares["text, of four"] /= 4
+            total = sum(share for part, share in shares.items() if part != "text, alone")
+            cells = " | ".join(f"{share:.4f}" for share in shares.values())
+            print(f"| {name} | {way} | {total:.4f} | {cells} |", flush=True)
+
+
+def _works(name: str, engine: Engine, precision: Precision) -> dict[str, Callable[[], Any]]:
+    config, made = usual_model(name)
+    model = made.for_inference()
+    use_engine(model, engine, torch.device("cpu"), at_once=True, precision=precision)
+    join = collate_of(config.model, 0)
+    four = join([random_example(n, 5.0) for n in range(4)])
+    one = join([random_example(0, 5.0)])
+    return {
+        "text, alone": lambda: model.modality_logits(one, "t"),
+        "text, of four": lambda: model.modality_logits(four, "t"),
+        "sound": lambda: model.modality_logits(one, "a"),
+        "faces": lambda: model.modality_logits(one, "v"),
+    }
 
 
 if __name__ == "__main__":
