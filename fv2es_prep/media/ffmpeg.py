@@ -73,10 +73,12 @@ def ffmpeg_version(path: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (99, 0)
 
 
-def input_of(kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float = 0.0) -> Any:
+def input_of(
+    kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float = 0.0, **options: str
+) -> Any:
     """The ffmpeg-python input for a local file: no network, no playlist, one decoding thread.
 
-    Media before ``start_s`` are skipped; times count from there.
+    Media before ``start_s`` are skipped; times count from there. ``options`` are further options.
     """
     import ffmpeg
 
@@ -90,6 +92,7 @@ def input_of(kind: Kind, media: MediaSettings, name: str = INPUT, start_s: float
         dn=None,
         **_OFF[kind],
         **({"ss": f"{start_s:.6f}"} if start_s else {}),
+        **options,
     )
 
 

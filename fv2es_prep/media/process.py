@@ -133,6 +133,11 @@ class Process:
         assert self._process.stdout is not None
         return self._process.stdout
 
+    @property
+    def damaged(self) -> bool:
+        """Whether ffmpeg has reported an error so far."""
+        return self._damaged
+
     @contextlib.contextmanager
     def waiting(self, until_s: float) -> Iterator[None]:
         """Count the block as waiting for ffmpeg to reach ``until_s`` of the recording."""

@@ -15,13 +15,14 @@ import tempfile
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
+from fv2es_prep.media.packets import PacketPlan, plan_packets
 from fv2es_prep.media.process import Process
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _TOLERANCE_S = 1e-6
 # Report one of this many skipped pictures: parsing every line costs as much as decoding the sound.
 _REPORT_EVERY = 8
+# A file that exceeds a limit would exceed it again.
+_FINAL = {DropReason.TIME_LIMIT, DropReason.TOO_LONG}
 
 
 def sample_times(start_s: float, end_s: float, interval_s: float) -> list[float]:
@@ -49,6 +52,8 @@ class PictureReader:
     beginning of the file (the earliest of its streams). A time before the first picture takes the
     first; a time after the last picture's end gets none. Of several video streams the first that
     can be decoded is read. Only wanted pictures are converted to RGB and leave the decoder.
+    Pictures that no wanted picture needs are not decoded, see `packets`; if the stream is not as
+    planned, all are decoded.
     If the picture size changes mid-stream, each picture keeps its size, and the last one before
     the change may be lost.
 
@@ -80,6 +85,9 @@ class PictureReader:
         self._process: Process | None = None
         self._number = 0
         self._failed: MediaError | None = None
+        self._plan: PacketPlan | None = None
+        self._planned: deque[int] = deque()
+        self._last: NDArray[np.uint8] | None = None
         self._stack = contextlib.ExitStack()
         # A random name: the file's own metadata also appear on stderr.
         self._mark = f"fv2es{secrets.token_hex(8)}"
@@ -97,7 +105,7 @@ class PictureReader:
             MediaError: the file holds no picture, none could be decoded, or a limit is exceeded.
         """
         while not self._ready and not self.ended and self.reached_s < until_s:
-            self._read(self._process or self._start(0))
+            self._read(self._process or self._open())
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -106,21 +114,37 @@ class PictureReader:
         self._ready.clear()
         self._stack.close()
 
+    def _open(self) -> Process:
+        self._plan = plan_packets(self._path, self._limits, self._media)
+        return self._start(0)
+
+    def _decode_all(self) -> None:
+        """Start again without a plan; pictures that were already returned are not repeated."""
+        assert self._process is not None
+        self._process.close()
+        self._plan, self._last, self.reached_s = None, None, 0.0
+        self._start(0)
+
     def _start(self, number: int) -> Process:
         """Start to decode a video stream; attached pictures do not count."""
-        script = tempfile.NamedTemporaryFile("w", suffix=".filter")  # noqa: SIM115  # see close
-        self._stack.enter_context(script)
-        script.write(_filters(self._limits, self._mark, self._rows))
-        script.flush()
+        plan = self._plan
+        self._lines, self._gone = queue.SimpleQueue(), []
         option = "/filter:v" if ffmpeg_version(ffmpeg_path()) >= (7, 0) else "filter_script:v"
-        stream = input_of("picture", self._media).output(
+        source: dict[str, Any] = {}
+        if plan is None:
+            script = self._script(_filters(self._limits, self._mark, self._rows))
+        else:
+            self._planned = deque(plan.wanted)
+            script = self._script(_planned_filters(plan, self._mark, self._rows))
+            source = {"/bsf:v": self._script(f"noise=drop='{plan.drop}'")}
+        stream = input_of("picture", self._media, **source).output(
             "pipe:",
             format="rawvideo",
             pix_fmt="rgb24",
             fps_mode="passthrough",
             noautoscale=None,
             map=f"0:V:{number}",
-            **{option: script.name},
+            **{option: script},
         )
         process = Process(self._path, "picture", stream, self._media, self._hear, self._mark)
         self._process, self._number = self._stack.enter_context(contextlib.closing(process)), number
@@ -128,13 +152,29 @@ class PictureReader:
         self._process.check_announced()
         return self._process
 
+    def _script(self, text: str) -> str:
+        """Write a file that ffmpeg reads an option from: on a command line it would be too long."""
+        script = tempfile.NamedTemporaryFile("w", suffix=".filter")  # noqa: SIM115  # see close
+        self._stack.enter_context(script)
+        script.write(text)
+        script.flush()
+        return script.name
+
     def _finish(self, process: Process, wanted_s: float) -> None:
         try:
             self.damaged = process.finish(wanted_s, anything=self._met)
+            if self._plan is not None and (self.damaged or self._planned):
+                self._decode_all()
+                return
+            if self._last is not None:
+                self._show(self._last, self.reached_s)
             self.ended = True
         except MediaKilledError:
             raise
         except MediaError as error:
+            if self._plan is not None and error.reason not in _FINAL:
+                self._decode_all()
+                return
             if self._failed is not None and error.reason == DropReason.NO_VIDEO_STREAM:
                 raise self._failed from None
             if error.reason != DropReason.UNDECODABLE_VIDEO or not process.opened:
@@ -175,6 +215,8 @@ class PictureReader:
             self._take(process, match, data)
         elif base := self._time_base.search(line):
             self._tick_s[base[1]] = int(base[2]) / int(base[3])
+            if self._plan is not None and self._tick_s[base[1]] != self._plan.tick_s:
+                self._decode_all()
         elif not line:
             self._finish(process, wanted_s)
 
@@ -188,11 +230,25 @@ class PictureReader:
         if data is None:
             return
         height, width = int(match[4]), int(match[3])
+        if len(data) != height * width * 3:
+            return
+        rgb = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        if self._plan is None:
+            self._show(rgb, until_s)
+        elif process.damaged or not self._planned or int(match[2]) != self._planned[0]:
+            # What replaces a damaged picture may depend on pictures that were dropped.
+            self._decode_all()
+        elif (following := self._plan.wanted[self._planned.popleft()]) is None:
+            # The time at which it leaves the screen is known at the end.
+            self._last = rgb
+        else:
+            self._show(rgb, following * self._plan.tick_s)
+
+    def _show(self, rgb: NDArray[np.uint8], until_s: float) -> None:
+        """Return a picture for each wanted time before ``until_s``."""
         after = bisect.bisect_left(self._limits, until_s)
-        if len(data) == height * width * 3:
-            rgb = np.frombuffer(data, np.uint8).reshape(height, width, 3)
-            self._ready.extend((index, rgb) for index in range(self._done, after))
-            self._done = max(self._done, after)
+        self._ready.extend((index, rgb) for index in range(self._done, after))
+        self._done = max(self._done, after)
 
 
 def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
@@ -204,22 +260,43 @@ def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
     served limits). `tpad` repeats the last picture as its own successor. `PictureReader` parses
     the lines that ``showinfo`` prints for each picture, and again for each that passes.
     """
-    # Crop after the conversion to RGB, where pixels are independent.
-    height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
-    passed = f"st(0,{_count_below(limits, 0, len(limits))})"
-    select = f"gt({passed},ld(1))+0*st(1,ld(0))"
+    passed = f"st(0,{_count([f'gt(t,{limit:.6f})' for limit in limits])})"
     return (
         "tpad=stop=1:stop_mode=clone,tblend=all_mode=normal:all_opacity=0,"
         f"showinfo@{mark}each=checksum=0,"
-        f"select='{select}',format=rgb24,crop=w=iw:h='{height}',"
-        f"showinfo@{mark}shown=checksum=0"
+        f"select='gt({passed},ld(1))+0*st(1,ld(0))',{_output(mark, rows)}"
     )
 
 
-def _count_below(limits: Sequence[float], low: int, high: int) -> str:
-    """An ffmpeg expression, a binary tree, for the number of limits that are below t."""
+def _planned_filters(plan: PacketPlan, mark: str, rows: int | None) -> str:
+    """The filter chain that passes the pictures of a plan.
+
+    Each is passed when it is decoded: the plan knows when the next picture arrives.
+    """
+    passed = f"st(0,{_count([f'gte(pts,{time})' for time in plan.wanted])})"
+    return (
+        f"tpad=stop=1:stop_mode=clone,showinfo@{mark}each=checksum=0,"
+        f"select='gt({passed},ld(1))+0*st(1,ld(0))',{_output(mark, rows)}"
+    )
+
+
+def _output(mark: str, rows: int | None) -> str:
+    """The conversion to RGB; cropped afterwards, because pixels are then independent."""
+    height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
+    return f"format=rgb24,crop=w=iw:h='{height}',showinfo@{mark}shown=checksum=0"
+
+
+def _count(conditions: Sequence[str]) -> str:
+    """An ffmpeg expression, a binary tree: how many ordered conditions are true, first to last."""
+    return _count_between(conditions, 0, len(conditions))
+
+
+def _count_between(conditions: Sequence[str], low: int, high: int) -> str:
     if low == high:
         return str(low)
     middle = (low + high) // 2
-    above, below = _count_below(limits, middle + 1, high), _count_below(limits, low, middle)
-    return f"if(gt(t,{limits[middle]:.6f}),{above},{below})"
+    above, below = (
+        _count_between(conditions, middle + 1, high),
+        _count_between(conditions, low, middle),
+    )
+    return f"if({conditions[middle]},{above},{below})"
