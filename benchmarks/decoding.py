@@ -100,7 +100,7 @@ def measure(video: Path, times: list[float], rounds: int) -> list[str]:
             began = cpu_s()
             try:
                 found = list(way(video, times))
-            except ImportError:
+            except (ImportError, RuntimeError):  # torchcodec without FFmpeg's libraries
                 missing.add(name)
                 continue
             took[name].append(cpu_s() - began)
@@ -109,7 +109,7 @@ def measure(video: Path, times: list[float], rounds: int) -> list[str]:
     lines = []
     for name, seconds in took.items():
         if not seconds:
-            lines.append(f"{name:20} not installed")
+            lines.append(f"{name:20} not measured")
             continue
         middle = statistics.median(seconds)
         equal = {None: "", digests["decode all"]: "equal"}.get(digests.get(name), "DIFFERENT")

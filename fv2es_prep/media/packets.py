@@ -18,8 +18,8 @@ from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
 
-# Fewer pictures do not pay for the pass.
-_FEWEST = 16
+# Decoding less of a video costs less than the pass.
+_SHORTEST_S = 5.0
 # The first version that is known to filter packets before it decodes them.
 _OLDEST = (8, 0)
 # The pass ends when packets are this much later than the last wanted picture.
@@ -84,9 +84,9 @@ def plan_packets(path: Path, limits: Sequence[float], media: MediaSettings) -> P
     """Choose the packets that the pictures on screen at ``limits`` do not need.
 
     Dropped are pictures that no other picture refers to, and the pictures between the last wanted
-    one and the next IDR picture. None if all packets must be decoded: few pictures are wanted, the
-    codec is not H.264, ``FV2ES_FFMPEG`` is set, a limit is exceeded, or the stream is unusual or
-    damaged.
+    one and the next IDR picture. None if all packets must be decoded: only the first seconds are
+    wanted, the codec is not H.264, ``FV2ES_FFMPEG`` is set, a limit is exceeded, or the stream is
+    unusual or damaged.
 
     Args:
         path: a local media file.
@@ -97,7 +97,7 @@ def plan_packets(path: Path, limits: Sequence[float], media: MediaSettings) -> P
         MediaError: the time limit is exceeded.
         MediaKilledError: ffmpeg was killed from outside.
     """
-    if len(limits) < _FEWEST or os.environ.get(ENVIRONMENT):
+    if not limits or limits[-1] < _SHORTEST_S or os.environ.get(ENVIRONMENT):
         return None
     if ffmpeg_version(ffmpeg_path()) < _OLDEST:
         return None

@@ -86,7 +86,7 @@ def test_unneeded_pictures_are_not_decoded(tmp_path):
     path = encode(tmp_path / "a.mp4", NOISY, **B)
     often = plan_packets(path, sample_times(0.01, SECONDS, 0.04), DEFAULT_MEDIA)
     usual = plan_packets(path, sample_times(0, SECONDS, 0.3), DEFAULT_MEDIA)
-    early = plan_packets(path, sample_times(0.01, 1, 0.04), DEFAULT_MEDIA)
+    early = plan_packets(path, [*sample_times(0.01, 1, 0.04), 5.9], DEFAULT_MEDIA)
     assert often is not None
     assert usual is not None
     assert early is not None
@@ -104,6 +104,13 @@ def test_other_streams_are_decoded_whole(tmp_path, kind):
     times = sample_times(0, SECONDS, 0.3)
     assert plan_packets(path, times, DEFAULT_MEDIA) is None
     assert read(path, times) == by_decoding_all(path, times)
+
+
+def test_a_few_seconds_are_not_worth_a_plan(tmp_path):
+    path = encode(tmp_path / "a.mp4", NOISY, **B)
+    assert plan_packets(path, [], DEFAULT_MEDIA) is None
+    assert plan_packets(path, [0.0, 4.0], DEFAULT_MEDIA) is None
+    assert plan_packets(path, [5.5], DEFAULT_MEDIA) is not None
 
 
 def cut(path: Path) -> Path:
