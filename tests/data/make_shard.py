@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fv2es_prep.config import COMPACT, FrameSettings, PrepSettings, TextSettings
+from fv2es_prep.config import COMPACT, FaceSettings, FrameSettings, PrepSettings, TextSettings
 from fv2es_prep.errors import DropReason
 from fv2es_prep.shards.digests import digests_of
 from fv2es_prep.shards.dropped import write_dropped
@@ -26,6 +26,7 @@ from fv2es_prep.types import Dropped, Example, Faces, MelSpectrum, ShardReceipt,
 CLASSES, RATINGS = ("ang", "hap", "neu"), ("valence", "activation")
 SETTINGS = PrepSettings(
     frames=FrameSettings(0.1),
+    faces=FaceSettings(detector="exact"),
     text=TextSettings("tiny", "0" * 64, 50, 0, 12),
     storage=COMPACT,
     stages=("faces", "mel", "tokens", "landmarks"),
