@@ -2,7 +2,7 @@
 
 Joins copies of one dialogue to recordings of the wanted lengths (streams are copied, not decoded),
 prepares each with one worker, and watches every process of the run. The memory for a recording of a
-few seconds is taken as that of the imports.
+few seconds is taken as that of the imports. Also measures what each further worker takes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from benchmarks.apart import call_apart
 from benchmarks.material import iemocap_shaped, text_model
 from benchmarks.ours import fv2es
 from benchmarks.results import Section, Table, Verdict
+from benchmarks.workers import METHODS, memory
 from fv2es_prep.corpora.iemocap import parse_labels, parse_transcript
 from fv2es_prep.media.ffmpeg import ffmpeg_path
 
@@ -33,6 +35,8 @@ TITLE = "memory"
 _NAME = "Ses01F_impro01"
 _MB = 1_000_000
 _BOUND_MB = 400.0
+# For each further worker.
+_WORKER_MB = 400.0
 _MINUTES = {True: (1, 5), False: (1, 10, 60)}
 _ASKED_MINUTES = 60
 _TINY_S = 8.0
@@ -55,7 +59,9 @@ def measure(bench: Bench) -> Section:
             bench.noise.sound()
     minutes_of = [_TINY_S / 60, *_MINUTES[bench.quick]]
     rows = [{"minutes": m, **row} for m, row in zip(minutes_of, rows, strict=True)]
-    return _section(rows, _published(base))
+    section = _section(rows, _published(base))
+    bench.say("memory of further workers")
+    return _with_workers(section, {method: memory(bench.out, method) for method in METHODS})
 
 
 def _published(base: Path) -> dict[str, float]:
@@ -99,6 +105,26 @@ def _section(rows: list[dict[str, float]], published: dict[str, float]) -> Secti
         verdicts.append(Verdict(what, above[-1], _BOUND_MB, "at most"))
     note = f"the published way holds {slope / _MB:.0f} MB for each second of a dialogue"
     return Section((table,), tuple(verdicts), (note,), {"rows": rows, "published": published})
+
+
+def _with_workers(section: Section, found: dict[str, dict[str, float]]) -> Section:
+    names = ("two", "four", "further")
+    table = Table(
+        "proportional set size of workers and the process that forks them, MB (10^6 bytes)",
+        ("workers are", "two workers", "four workers", "each further one"),
+        tuple(
+            (kind, *(found[method][name] / _MB for name in names))
+            for kind, method in zip(("forked", "spawned"), METHODS, strict=True)
+        ),
+    )
+    further = found["forkserver"]["further"] / _MB
+    verdict = Verdict("each further worker, MB", further, _WORKER_MB, "at most")
+    return replace(
+        section,
+        tables=(*section.tables, table),
+        verdicts=(*section.verdicts, verdict),
+        data={**section.data, "workers": found},
+    )
 
 
 def watch_worker(corpus: Path, shards: Path, tokenizer: Path) -> dict[str, float]:

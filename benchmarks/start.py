@@ -1,4 +1,4 @@
-"""Section h: start-up times: the help, each heavy import, the first face."""
+"""Section h: start-up times: the help, each heavy import, the first face, workers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.ours import fv2es
-from benchmarks.results import Section, Table
+from benchmarks.results import Section, Table, Verdict
 from benchmarks.timing import Stopwatch, environment, in_rounds, median_of
+from benchmarks.workers import METHODS, first_picture
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -19,6 +20,7 @@ TITLE = "start-up"
 _ROUNDS = 3
 _PACKAGES = ("h5py", "openvino", "distributed", "transformers", "torch", "facenet_pytorch")
 _DETECTORS = ("exact", "fast", "facenet")
+_WORKERS_S = 3.0
 _FIRST_FACE = """
 import numpy, benchmarks.ours
 from fv2es_prep.detectors.detector import FaceDetector
@@ -45,8 +47,22 @@ def measure(bench: Bench) -> Section:
     rows = [(name, took, took - bare) for name, took in seconds.items()]
     columns = ("what", "process s", "beyond python itself s")
     table = Table(f"a new process, files in the page cache, median of {_ROUNDS}", columns, (*rows,))
-    note = "start-up of preparation workers is in sections a and f"
-    return Section((table,), (), (note,), {"seconds": seconds, "rounds": found})
+    started = bench.measure({m: functools.partial(first_picture, bench.out, m) for m in METHODS})
+    first = {method: median_of(started[method], "seconds") for method in METHODS}
+    workers = Table(
+        "`fv2es prep` with local:2, from its call to the first picture that a worker decodes",
+        ("workers are", "s", "relative to spawned"),
+        (
+            ("forked", first["forkserver"], first["forkserver"] / first["spawn"]),
+            ("spawned", first["spawn"], 1.0),
+        ),
+    )
+    verdict = Verdict(
+        "first picture of a forked worker, s", first["forkserver"], _WORKERS_S, "at most"
+    )
+    note = "the time until every worker is warm is in sections a and f"
+    data = {"seconds": seconds, "rounds": found, "workers": started}
+    return Section((table, workers), (verdict,), (note,), data)
 
 
 def _python(code: str) -> list[str]:

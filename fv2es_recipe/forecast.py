@@ -23,9 +23,11 @@ from fv2es_train.training.run_dir import HISTORY
 from fv2es_train.training.state import NAME as TRAINING_STATE
 from pipelines.commands.plan_text import describe
 from pipelines.commands.prep import planned as planned_prep
+from pipelines.executors.fork_server import METHOD
 
-# Libraries and decoder of one worker, docs/performance.md; torch of one training.
-_WORKER_BYTES, _TORCH_BYTES = 1_000_000_000, 1_000_000_000
+# Libraries and decoder of one worker, and of each further one that shares the libraries,
+# docs/performance.md; torch of one training.
+_WORKER_BYTES, _FURTHER_BYTES, _TORCH_BYTES = 1_000_000_000, 300_000_000, 1_000_000_000
 _FIGURES = ("seconds", "disk_bytes", "memory_bytes")
 
 
@@ -73,8 +75,13 @@ def _prep(recipe: Recipe) -> dict[str, Any]:
         "work": work,
         "seconds": told["estimated_s"] if plan.todo else 0,
         "disk_bytes": plan.shard_bytes,
-        "memory_bytes": workers * _WORKER_BYTES if plan.todo else 0,
+        "memory_bytes": _memory_bytes(recipe.prep.executor, workers) if plan.todo else 0,
     }
+
+
+def _memory_bytes(executor: str, workers: int) -> int:
+    shares = executor.partition(":")[0] == "local" and METHOD == "forkserver"
+    return _WORKER_BYTES + (workers - 1) * (_FURTHER_BYTES if shares else _WORKER_BYTES)
 
 
 def _train(recipe: Recipe) -> dict[str, Any]:

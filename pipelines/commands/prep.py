@@ -19,6 +19,7 @@ from fv2es_prep.utils.typer_app import App, Group
 from pipelines.commands.common import DryRun, output
 from pipelines.commands.summary import end_with, print_submission
 from pipelines.config import OURS, PrepConfig, config_type, preset_values
+from pipelines.executors.fork_server import start_early
 from pipelines.signals import stoppable
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ def planned(config: PrepConfig) -> tuple[Plan, int]:
 def prepared(config: PrepConfig) -> Summary:
     """Plan a preparation and run it; Stopped if SIGINT or SIGTERM came."""
     with stoppable():
+        # First: it imports in the background what the workers need.
+        start_early(config.executor, config.out)
         from fv2es_prep.store.dataset_upload import sent_dataset
         from pipelines.executors.base import executor_of
         from pipelines.plan import plan_corpus

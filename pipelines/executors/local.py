@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from typing import Any
 
 from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.processes import cores
 from pipelines.config import NO_CLUSTER, ClusterConfig
+from pipelines.executors import fork_server
 from pipelines.executors.base import POLL_S, PlanProgress, Report, worker_count
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 from pipelines.signals import shielded
-
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class InlineExecutor:
@@ -64,7 +64,7 @@ class LocalExecutor:
 def local_cluster(workers: int) -> Any:
     """Start a Dask cluster of processes with one thread each on this machine."""
     import dask
-    from distributed import LocalCluster
+    import distributed
 
     dask.config.set(
         {
@@ -73,10 +73,14 @@ def local_cluster(workers: int) -> Any:
             "distributed.worker.profile.enabled": False,
             # Dask's default returns all freed memory to the system at once, so each picture would
             # need new pages, which takes 7 % of the time.
-            "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, 1),
+            "distributed.nanny.pre-spawn-environ": fork_server.ONE_THREAD,
+            "distributed.worker.multiprocessing-method": fork_server.METHOD,
         }
     )
-    return LocalCluster(
+    fork_server.start()
+    # Otherwise Dask imports packages such as pandas here, for a fork server of its own.
+    distributed.utils._forkserver_preload_set = True
+    return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
@@ -84,6 +88,8 @@ def local_cluster(workers: int) -> Any:
         dashboard_address="127.0.0.1:0",
         # Errors are returned with the results.
         silence_logs=logging.CRITICAL,
+        # The server may have been started before a variable was set.
+        env={**os.environ, **fork_server.ONE_THREAD},
         # A worker's memory is bounded by the stages; Dask's own limit would only kill it.
         memory_limit=0,
     )
