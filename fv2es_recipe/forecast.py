@@ -19,8 +19,8 @@ from fv2es_recipe.recipe import Recipe
 from fv2es_recipe.steps import ALL_STEPS, has_other_inputs
 from fv2es_train.bench.bench_config import TableRow, rows_of
 from fv2es_train.bench.trainings import Bench, planned
-from fv2es_train.training.run_dir import HISTORY
-from fv2es_train.training.state import NAME as TRAINING_STATE
+from fv2es_train.training.run_names import HISTORY
+from fv2es_train.training.run_names import STATE as TRAINING_STATE
 from pipelines.commands.plan_text import describe
 from pipelines.commands.prep import planned as planned_prep
 from pipelines.executors.fork_server import METHOD

@@ -31,7 +31,7 @@ from fv2es_train.bench.bench_forms import write_tables
 from fv2es_train.bench.bench_splits import FOLDS, manifests_for
 from fv2es_train.bench.trainings import Bench, Say, Training, measured, planned, train_left
 from fv2es_train.training.folds import manifests_of
-from fv2es_train.training.run_dir import METRICS_FILE
+from fv2es_train.training.run_names import METRICS_FILE
 from fv2es_train.training.shard_hashes import NAME as SHARD_HASHES
 from pipelines.commands.prep import planned as planned_prep
 from pipelines.commands.prep import prepared

@@ -22,7 +22,7 @@ from fv2es_train.evaluation.measurement import (
 )
 from fv2es_train.evaluation.metrics import LABEL_SETS, SINGLE_METRICS
 from fv2es_train.evaluation.predictions import align, file_of, join, read_predictions
-from fv2es_train.training.run_dir import HISTORY, METRICS_FILE
+from fv2es_train.training.run_names import HISTORY, METRICS_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

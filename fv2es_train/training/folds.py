@@ -23,11 +23,9 @@ from fv2es_train.evaluation.agreement import agreement_of
 from fv2es_train.evaluation.measurement import Bootstrap, measurement, numbers
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.models.checkpoint import CONFIG
-from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import resumed, stored_config
-from fv2es_train.training.run_dir import METRICS_FILE
+from fv2es_train.training.run_names import METRICS_FILE, STATE
 from fv2es_train.training.slurm_step import is_restarted
-from fv2es_train.training.state import NAME as STATE
 
 if TYPE_CHECKING:
     from fv2es_train.training.progress import Progress
@@ -108,6 +106,8 @@ def train_or_continue(
     Raises:
         StoppedError: a signal stopped a training.
     """
+    from fv2es_train.training.loop import train
+
     try:
         train(_continued(config), progress())
     except StoppedError:

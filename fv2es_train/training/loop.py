@@ -35,6 +35,7 @@ from fv2es_train.training.calibration import fit_decision, rule_of, terms_before
 from fv2es_train.training.events import Events
 from fv2es_train.training.loss import make_loss, rating_loss, soft_shares
 from fv2es_train.training.progress import Progress, Step
+from fv2es_train.training.run_names import EVENTS, STATE
 from fv2es_train.training.stopping import catch_signals, stopped
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _train(
     criterion = make_loss(train_set.label, names, *weighted, rated, soft and soft[0])
     decision = Decision(*rule_of(config, np.concatenate([train_set.label, valid_set.label])))
     # A run killed before its first save starts again.
-    saved = states.load_state(run) if config.resume and (run / states.NAME).exists() else None
+    saved = states.load_state(run) if config.resume and (run / STATE).exists() else None
 
     # Model. Set the seed before the first random weight.
     if config.threads:
@@ -169,7 +170,7 @@ def _train(
             states.save_state(run, state, model, optimizer)
     events = None
     if world.first:
-        events = stack.enter_context(Events.open(run / run_dir.EVENTS, state.steps + 1))
+        events = stack.enter_context(Events.open(run / EVENTS, state.steps + 1))
     if saved is not None:
         saved.restore(model, optimizer)
         # Free the memory: the saved state holds the weights three times.

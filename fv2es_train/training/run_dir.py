@@ -1,6 +1,6 @@
 """The directory of a run: make it, clear or reject an earlier run, write history and results.
 
-Owns the file names of a run. Leaves checkpoints and the state to `checkpoint` and `state`.
+Owns which files belong to a run. Leaves checkpoints and the state to `checkpoint` and `state`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from fv2es_train.evaluation.plots import draw_curves, draw_predictions
 from fv2es_train.evaluation.predictions import FOLDER, file_of, write_predictions
 from fv2es_train.models.checkpoint import REST, settle
 from fv2es_train.models.run_files import FAMILIARITY, IDS, write_ids
-from fv2es_train.training import run_config, shard_hashes, state
+from fv2es_train.training import run_config, shard_hashes
+from fv2es_train.training.run_names import EVENTS, FAILED, HISTORY, METRICS_FILE, STATE
 from fv2es_train.training.slurm_step import is_restarted
 
 if TYPE_CHECKING:
@@ -37,14 +38,11 @@ if TYPE_CHECKING:
     from fv2es_train.evaluation.inference import Outputs
     from fv2es_train.models.checkpoint import Checkpoint
 
-HISTORY, EVENTS, INIT = "history.jsonl", "tensorboard", "init.json"
-METRICS_FILE, CURVES, TEST, CARD = "metrics.json", "curves.png", "test.png", "README.md"
+INIT, CURVES, TEST, CARD = "init.json", "curves.png", "test.png", "README.md"
 _RESULTS = (METRICS_FILE, FOLDER, CURVES, TEST, CARD)
-# Why a training failed; removed when it continues.
-FAILED = "failed.json"
 _KEPT = ("best", "last")
 # The files that a run continues from go first: a directory without them is no run.
-_BEGUN = (state.NAME, run_config.NAME, run_config.OLD_NAME)
+_BEGUN = (STATE, run_config.NAME, run_config.OLD_NAME)
 PARTS = (
     *_BEGUN,
     *_KEPT,

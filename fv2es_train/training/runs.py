@@ -16,7 +16,7 @@ from fv2es_prep.utils.files import read_regular
 from fv2es_prep.utils.tables import Block, Form, Table, shown
 from fv2es_train.evaluation.run_page import measured_body, runs_body
 from fv2es_train.training.run_config import NAME, OLD_NAME, stored_config
-from fv2es_train.training.run_dir import FAILED, HISTORY, METRICS_FILE
+from fv2es_train.training.run_names import FAILED, HISTORY, METRICS_FILE
 
 _HEADER = (
     *("run", "model", "modalities", "status", "epoch", "valid", "test (interval)", "minutes"),

@@ -17,6 +17,7 @@ from fv2es_prep.config import digest_of
 from fv2es_prep.errors import OutputError, SplitError, TrainError, UsageError
 from fv2es_prep.splits import Split
 from fv2es_prep.utils.files import whole_file
+from fv2es_train.training.run_names import STATE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from fv2es_prep.shards.index import Index
 
-NAME = "state.pt"
 _VERSION = 1
 
 
@@ -97,12 +97,12 @@ def save_state(run: Path, state: State, model: nn.Module, optimizer: Optimizer) 
         "random": {"torch": torch.get_rng_state(), "cuda": cuda},
     }
     try:
-        with whole_file(run / NAME) as temporary, temporary.open("wb") as file:
+        with whole_file(run / STATE) as temporary, temporary.open("wb") as file:
             torch.save(stored, file)
     except RuntimeError as error:
         # torch raises this when the disk is full.
         raise OutputError(
-            f"cannot write {run / NAME}: {str(error).splitlines()[0]}",
+            f"cannot write {run / STATE}: {str(error).splitlines()[0]}",
             f"free some disk space, then continue from the last state: fv2es train --resume {run}",
         ) from error
 
@@ -131,7 +131,7 @@ class Saved:
                 torch.cuda.set_rng_state_all(self.random["cuda"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainError(
-                f"{NAME} does not belong to the model of this run ({type(error).__name__})",
+                f"{STATE} does not belong to the model of this run ({type(error).__name__})",
                 "restore the file that this run wrote, or start a new run",
             ) from error
 
@@ -143,7 +143,7 @@ def load_state(run: Path) -> Saved:
         UsageError: the file is missing.
         TrainError: the file is damaged or from another version.
     """
-    path = run / NAME
+    path = run / STATE
     if not path.is_file():
         raise UsageError(
             f"{run} contains no run to continue: {path} is missing",
