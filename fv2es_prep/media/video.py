@@ -143,6 +143,8 @@ class PictureReader:
             pix_fmt="rgb24",
             fps_mode="passthrough",
             noautoscale=None,
+            # An encoder with several threads holds back as many pictures.
+            threads=1,
             map=f"0:V:{number}",
             **{option: script},
         )

@@ -76,8 +76,9 @@ def _frames(path: Path, media: MediaSettings) -> Iterator[NDArray[np.uint8]]:
     import numpy as np
 
     # PPM states the size of each picture.
+    options = {"format": "image2pipe", "vcodec": "ppm", "threads": 1, "map": "0:V:0"}
     stream = input_of("picture", media).output(
-        "pipe:", format="image2pipe", vcodec="ppm", map="0:V:0", vf=f"fps={_RATE_HZ}:start_time=0"
+        "pipe:", vf=f"fps={_RATE_HZ}:start_time=0", **options
     )
     count = 0
     with contextlib.closing(Process(path, "picture", stream, media)) as process:

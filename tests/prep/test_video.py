@@ -153,6 +153,15 @@ def test_stopping_early_leaves_no_process(tmp_path):
     frames.close()
 
 
+def test_a_picture_is_returned_before_later_ones_are_decoded(tmp_path):
+    path = make_video(tmp_path / "a.avi", seconds=120, rate="25", vcodec="mpeg4")
+    reader = PictureReader(path, [0.5], DEFAULT_MEDIA)
+    with contextlib.closing(reader):
+        assert reader.next() is not None
+        # One line for every eighth picture that was decoded meanwhile.
+        assert reader._lines.qsize() < 120 * 25 / 8 / 2
+
+
 def test_sampled_moments_end_before_the_end():
     assert sample_times(1.0, 2.0, 0.5) == [1.0, 1.5]
     assert sample_times(1.0, 2.0001, 0.5) == [1.0, 1.5, 2.0]
