@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 # Directory of the tokenizer in a dataset and a run.
 TOKENIZER_DIR = "tokenizer"
 
+# Files and fields of a tokenizer's directory, beside its rules.
+_CHANGING = ("added_tokens.json", "special_tokens_map.json")
+_HARMLESS = {"backend", "tokenizer_class", "model_max_length"}
+
 
 @functools.cache
 def load_tokenizer(name_or_dir: str) -> Any:
@@ -67,6 +71,21 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
     Raises:
         TokenizerError: it cannot be loaded, or is not a fast tokenizer.
     """
+    is_directory = Path(name_or_dir).is_dir()
+    if is_directory:
+        is_local(name_or_dir, "tokenizer", "--tokenizer")
+    backend, size, pad_id = _plain(Path(name_or_dir)) or _loaded(name_or_dir)
+    return TextSettings(
+        tokenizer=Path(name_or_dir).resolve().name if is_directory else name_or_dir,
+        vocabulary_sha256=_digest(backend),
+        vocabulary_size=size,
+        pad_id=pad_id,
+        max_tokens=max_tokens,
+    )
+
+
+def _loaded(name_or_dir: str) -> tuple[Any, int, int]:
+    """The rules of a tokenizer, its number of ids, and the id that pads."""
     tokenizer = load_tokenizer(name_or_dir)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -74,14 +93,29 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
             f"the tokenizer {name_or_dir!r} is a slow tokenizer, expected a fast one",
             "save it with tokenizer.json (AutoTokenizer.from_pretrained(..., use_fast=True))",
         )
-    is_directory = Path(name_or_dir).is_dir()
-    return TextSettings(
-        tokenizer=Path(name_or_dir).resolve().name if is_directory else name_or_dir,
-        vocabulary_sha256=_digest(backend),
-        vocabulary_size=len(tokenizer),
-        pad_id=tokenizer.pad_token_id or 0,
-        max_tokens=max_tokens,
-    )
+    return backend, len(tokenizer), tokenizer.pad_token_id or 0
+
+
+def _plain(directory: Path) -> tuple[Any, int, int] | None:
+    """The same without transformers, whose import takes longer than a dry run.
+
+    None for a tokenizer that transformers may change after reading ``tokenizer.json``.
+    """
+    if not _is_generic(directory) or any((directory / name).exists() for name in _CHANGING):
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    except Exception:  # noqa: BLE001  # transformers reads it again, and its error is reported
+        return None
+    special = {name: config[name] for name in config.keys() - _HARMLESS}
+    known = [each.content for each in backend.get_added_tokens_decoder().values() if each.special]
+    if any(not name.endswith("_token") or text not in known for name, text in special.items()):
+        return None
+    pad_id = backend.token_to_id(special["pad_token"]) if "pad_token" in special else None
+    return backend, backend.get_vocab_size(), pad_id or 0
 
 
 def copy_tokenizer(name_or_dir: str, directory: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from fv2es_prep.config import TextSettings
 from fv2es_prep.errors import SettingsError, TokenizerError
+from fv2es_prep.stages import tokens
 from fv2es_prep.stages.tokens import copy_tokenizer, describe_tokenizer, load_tokenizer, tokenize
 
 
@@ -39,6 +43,29 @@ def test_a_tokenizer_is_known_by_content_and_not_by_path(text_model, tmp_path):
     other = dataclasses.replace(settings, vocabulary_sha256="0" * 64)
     with pytest.raises(TokenizerError, match="expected 000000000000"):
         tokenize("hello", str(text_model), other)
+
+
+def test_a_plain_tokenizer_is_described_without_transformers(text_model, tmp_path):
+    code = (
+        "import sys; from fv2es_prep.stages.tokens import describe_tokenizer\n"
+        f"print(describe_tokenizer({str(text_model)!r}, 100))\n"
+        "assert 'transformers' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    whole = load_tokenizer(str(text_model))
+    settings = describe_tokenizer(str(text_model), 100)
+    assert done.stdout.strip() == str(settings)
+    assert tokens._plain(text_model) is not None
+    assert (settings.vocabulary_size, settings.pad_id) == (len(whole), whole.pad_token_id)
+    assert settings.vocabulary_sha256 == tokens._digest(whole.backend_tokenizer)
+
+    # transformers adds the padding token when it reads this one.
+    words = Tokenizer(WordLevel({"[UNK]": 0, "happy": 1}, "[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, "pad_token": "[PAD]"}))
+    assert tokens._plain(tmp_path) is None
+    assert describe_tokenizer(str(tmp_path), 100).pad_id == 2
 
 
 def test_a_tokenizer_whose_ids_have_gaps_is_refused(tmp_path):
