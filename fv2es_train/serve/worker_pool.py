@@ -9,7 +9,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -31,6 +32,31 @@ _POLL_S = 0.1
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach; the server decides when its workers end.
+
+    An interrupt waits for the end of the block: otherwise a worker could start without its task.
+    """
+    # Starting the tracker unblocks signals, so it must run before a worker starts.
+    resource_tracker.ensure_running()
+    came = list[int]()
+    in_main = threading.current_thread() is threading.main_thread()
+    # Another thread, e.g. of a numerical library, can take the signal for this one.
+    handler = (
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
+    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 class WorkerProcess:
     """One worker process, with its own directory in the workspace."""
 
@@ -42,14 +68,8 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=run_worker, args=(theirs, config, self._folder), daemon=True
         )
-        # Starting the tracker unblocks signals, so it must run before the worker starts.
-        resource_tracker.ensure_running()
-        # Ctrl-C reaches the whole process group, but the server decides when its workers end.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _without_interrupts():
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Close the other end here, so that the pipe closes when the process ends.
         theirs.close()
 

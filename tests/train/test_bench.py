@@ -205,7 +205,7 @@ def test_a_bench_that_is_killed_twice_ends_as_one_that_is_not(
     words += ["--models", "linear,lf-rnn,mult", "--modalities", "a,ta", "--features", "mel,tokens"]
     words += ["--jobs", 2]
     words += [part for k, v in sizes.items() for part in ("--set", f"train.{k}={v}")]
-    for number, enough in ((signal.SIGKILL, 2), (signal.SIGTERM, 6)):
+    for number, enough in ((signal.SIGKILL, 2), (signal.SIGTERM, 4)):
         running = start(*words)
         while running.process.is_alive() and len(list(out.rglob("metrics.json"))) < enough:
             running.process.join(0.05)
