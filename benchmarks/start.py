@@ -60,7 +60,7 @@ def measure(bench: Bench) -> Section:
     verdict = Verdict(
         "first picture of a forked worker, s", first["forkserver"], _WORKERS_S, "at most"
     )
-    note = "the time until every worker is warm is in sections a and f"
+    note = "sections a and f measure the time until every worker is warm"
     data = {"seconds": seconds, "rounds": found, "workers": started}
     return Section((table, workers), (verdict,), (note,), data)
 

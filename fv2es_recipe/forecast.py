@@ -19,8 +19,7 @@ from fv2es_recipe.recipe import Recipe
 from fv2es_recipe.steps import ALL_STEPS, has_other_inputs
 from fv2es_train.bench.bench_config import TableRow, rows_of
 from fv2es_train.bench.trainings import Bench, planned
-from fv2es_train.training.run_names import HISTORY
-from fv2es_train.training.run_names import STATE as TRAINING_STATE
+from fv2es_train.training.run_names import HISTORY, STATE
 from pipelines.commands.plan_text import describe
 from pipelines.commands.prep import planned as planned_prep
 from pipelines.executors.fork_server import METHOD
@@ -142,7 +141,7 @@ def _row_cost(row: TableRow, left: set[str], recipe: Recipe) -> tuple[float, int
         return None
     epoch_s = sum(line["seconds"] for line in lines) / len(lines)
     largest = max((_bytes(run.out) for run in runs), default=0)
-    state = max((run.out / TRAINING_STATE).stat().st_size for run in runs if _has_state(run.out))
+    state = max((run.out / STATE).stat().st_size for run in runs if _has_state(run.out))
     return (
         sum(run.epochs for run in mine) * epoch_s,
         largest * len(mine),
@@ -152,7 +151,7 @@ def _row_cost(row: TableRow, left: set[str], recipe: Recipe) -> tuple[float, int
 
 
 def _has_state(run: Path) -> bool:
-    return (run / TRAINING_STATE).is_file()
+    return (run / STATE).is_file()
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ import openvino as ov
 import torch
 from openvino import opset1, opset13
 
+from fv2es_prep.utils.openvino_core import core
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,19 +55,8 @@ class CropNetwork:
         return probability[:, 1], np.hstack(regression)
 
 
-@functools.cache
-def _core() -> Any:
-    """One per process, never freed: freed cores restore signal handlers in a wrong order."""
-    return ov.Core()
-
-
 def _compile(model: Any, precision: str = "f32") -> Any:
-    return _core().compile_model(model, "CPU", {**_OPTIONS, "INFERENCE_PRECISION_HINT": precision})
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 numbers."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return core().compile_model(model, "CPU", {**_OPTIONS, "INFERENCE_PRECISION_HINT": precision})
 
 
 def first_network(sizes: Sequence[tuple[int, int]], rough: bool) -> Any:

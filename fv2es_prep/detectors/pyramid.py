@@ -13,7 +13,8 @@ import numpy as np
 import openvino as ov
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fv2es_prep.detectors.networks import first_network, has_bfloat16, window_network
+from fv2es_prep.detectors.networks import first_network, window_network
+from fv2es_prep.utils.openvino_core import has_bfloat16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
+from fv2es_prep.media.expressions import count_true
 from fv2es_prep.media.ffmpeg import ENVIRONMENT, ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.process import Process
 
@@ -234,16 +235,8 @@ def _dropped(packets: _Packets, wanted: set[int]) -> list[bool]:
 
 
 def _expression(drop: Sequence[bool]) -> str:
-    """An ffmpeg expression, a binary tree: 1 if packet number ``n`` is dropped."""
+    """An ffmpeg expression: 1 if packet number ``n`` is dropped."""
     # The last packets are kept, so that the last run of dropped packets ends.
     runs = itertools.pairwise([False, *drop])
-    changes = [i for i, (before, now) in enumerate(runs) if now != before]
-    return _tree(changes, 0, len(changes))
-
-
-def _tree(changes: Sequence[int], low: int, high: int) -> str:
-    if low == high:
-        return str(low % 2)
-    middle = (low + high) // 2
-    before, after = _tree(changes, low, middle), _tree(changes, middle + 1, high)
-    return f"if(lt(n,{changes[middle]}),{before},{after})"
+    changes = [f"gte(n,{i})" for i, (before, now) in enumerate(runs) if now != before]
+    return count_true(changes, lambda count: count % 2)

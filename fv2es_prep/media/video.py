@@ -21,6 +21,7 @@ import numpy as np
 
 from fv2es_prep.config import MediaSettings
 from fv2es_prep.errors import DropReason, MediaError, MediaKilledError
+from fv2es_prep.media.expressions import count_true
 from fv2es_prep.media.ffmpeg import ffmpeg_path, ffmpeg_version, input_of
 from fv2es_prep.media.packets import PacketPlan, plan_packets
 from fv2es_prep.media.process import Process
@@ -262,7 +263,7 @@ def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
     served limits). `tpad` repeats the last picture as its own successor. `PictureReader` parses
     the lines that ``showinfo`` prints for each picture, and again for each that passes.
     """
-    passed = f"st(0,{_count([f'gt(t,{limit:.6f})' for limit in limits])})"
+    passed = f"st(0,{count_true([f'gt(t,{limit:.6f})' for limit in limits])})"
     return (
         "tpad=stop=1:stop_mode=clone,tblend=all_mode=normal:all_opacity=0,"
         f"showinfo@{mark}each=checksum=0,"
@@ -275,7 +276,7 @@ def _planned_filters(plan: PacketPlan, mark: str, rows: int | None) -> str:
 
     Each is passed when it is decoded: the plan knows when the next picture arrives.
     """
-    passed = f"st(0,{_count([f'gte(pts,{time})' for time in plan.wanted])})"
+    passed = f"st(0,{count_true([f'gte(pts,{time})' for time in plan.wanted])})"
     return (
         f"tpad=stop=1:stop_mode=clone,showinfo@{mark}each=checksum=0,"
         f"select='gt({passed},ld(1))+0*st(1,ld(0))',{_output(mark, rows)}"
@@ -286,19 +287,3 @@ def _output(mark: str, rows: int | None) -> str:
     """The conversion to RGB; cropped afterwards, because pixels are then independent."""
     height = f"if(gt(ih,{rows})*not(mod(ih-{rows},2)),{rows},ih)" if rows else "ih"
     return f"format=rgb24,crop=w=iw:h='{height}',showinfo@{mark}shown=checksum=0"
-
-
-def _count(conditions: Sequence[str]) -> str:
-    """An ffmpeg expression, a binary tree: how many ordered conditions are true, first to last."""
-    return _count_between(conditions, 0, len(conditions))
-
-
-def _count_between(conditions: Sequence[str], low: int, high: int) -> str:
-    if low == high:
-        return str(low)
-    middle = (low + high) // 2
-    above, below = (
-        _count_between(conditions, middle + 1, high),
-        _count_between(conditions, low, middle),
-    )
-    return f"if({conditions[middle]},{above},{below})"

@@ -11,18 +11,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fv2es_prep.utils.console import Json, Page, print_json, say
+from fv2es_prep.utils.fields import docs_of
 from fv2es_prep.utils.tables import Format, Wide
 from fv2es_train.engines.choice import Engine, Precision
+from fv2es_train.predict.request import PredictConfig
 
 _WHAT, _HOW = "What to measure", "How to measure"
-_ENGINE = (
-    "Library that runs the encoders on a CPU: torch or openvino. auto takes OpenVINO where it "
-    "saves time: for the sound of fv2es, after 200 s of it."
-)
-_PRECISION = (
-    "Precision of the encoders on a CPU. bfloat16 is faster and changes probabilities; it needs "
-    "OpenVINO and a CPU with instructions for it."
-)
+# As in prediction.
+_DOCS = docs_of(PredictConfig)
 
 
 def _option(text: str, metavar: str | None = None, panel: str = _WHAT, name: str = "") -> Any:
@@ -61,8 +57,8 @@ def eval_(
     allow_seen: Seen = False,
     batch_size: Annotated[int | None, _option("Utterances in a batch.", "N", _HOW)] = None,
     device: Device = "auto",
-    engine: Annotated[Engine, _option(_ENGINE, panel=_HOW)] = "auto",
-    precision: Annotated[Precision, _option(_PRECISION, panel=_HOW)] = "float32",
+    engine: Annotated[Engine, _option(_DOCS["engine"], panel=_HOW)] = "auto",
+    precision: Annotated[Precision, _option(_DOCS["precision"], panel=_HOW)] = "float32",
     form: Format = "table",
     wide: Wide = False,
     as_json: Json = False,

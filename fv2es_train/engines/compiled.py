@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fv2es_train.models.branches import BranchInput
     from fv2es_train.models.emotion_model import EmotionModel
 
-# Converting NesT takes as long as OpenVINO saves on about so many chunks (docs/performance.md).
+# Converting NesT takes as long as OpenVINO saves on about so many chunks (docs/model-speed.md).
 CHUNKS_TO_CONVERT = 500
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.openvino_core import core, has_bfloat16
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -37,19 +38,14 @@ def converted(program: ExportedProgram, *given: BranchInput) -> Any:
 
 def compiled(model: Any, precision: Precision, threads: int) -> Any:
     """A network that runs an OpenVINO model on this CPU."""
-    import openvino as ov
-
     # Pinned threads of several processes would share the first cores.
     options = {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": threads}
-    return ov.Core().compile_model(model, "CPU", {**options, **HINTS[precision]})
+    return core().compile_model(model, "CPU", {**options, **HINTS[precision]})
 
 
 def check_bfloat16() -> None:
     """Raise UsageError unless this CPU has instructions for bfloat16."""
-    import openvino as ov
-
-    found = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if "BF16" not in found:
+    if not has_bfloat16():
         raise UsageError(
             "this CPU has no instructions for bfloat16 (AVX512_BF16 or AMX)",
             "pass --precision float32",

@@ -65,11 +65,9 @@ def _stored(run: Path) -> dict[str, str]:
     except Fv2esError:
         # The configuration is for continuing the run; prediction works without it.
         return {}
-    return {stage: place for stage, place in known.items() if is_here(place) or _is_file(place)}
-
-
-def _is_file(place: str) -> bool:
-    return Path(place).is_file()
+    return {
+        stage: place for stage, place in known.items() if is_here(place) or Path(place).is_file()
+    }
 
 
 def check_encoders(stages: StageContext) -> None:

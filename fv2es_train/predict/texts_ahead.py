@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fv2es_prep.types import Example, Utterance
     from fv2es_train.predict.predictor import Predictor
 
-# Texts in a group: a text costs half as much as alone (docs/performance.md).
+# Texts in a group: a text costs half as much as alone (docs/model-speed.md).
 TEXTS_AT_ONCE = 4
 
 

@@ -62,7 +62,7 @@ def by_decoding_all(path: Path, times_s: list[float], rows: int | None = None):
 
 def dropped(plan: PacketPlan, count: int) -> int:
     """Of the first ``count`` packets, how many ffmpeg's expression drops."""
-    python = re.sub(r"if\(lt\(n,(\d+)\),", r"either(n<\1,", plan.drop)
+    python = re.sub(r"if\(gte\(n,(\d+)\),", r"either(n>=\1,", plan.drop)
     names = {"either": lambda test, first, second: first if test else second}
     return sum(eval(python, names, {"n": n}) for n in range(count))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fv2es_prep.utils.openvino_core import core
 from fv2es_train.engines.openvino_model import HINTS, converted
 from fv2es_train.predict.export.targets import ExportTarget
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
 def load(path: Path) -> Runner:
     """A function that runs a file that OpenVINO reads (its own or ONNX) in float32."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(path, "CPU", HINTS["float32"])
+    network = core().compile_model(path, "CPU", HINTS["float32"])
     return lambda x: network(x)[0]
 
 
