@@ -72,6 +72,9 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
         TokenizerError: it cannot be loaded, or is not a fast tokenizer.
     """
     is_directory = Path(name_or_dir).is_dir()
+    if is_directory:
+        # Before any of its files is read.
+        is_local(name_or_dir, "tokenizer", "--tokenizer")
     backend, size, pad_id = _plain(Path(name_or_dir)) or _loaded(name_or_dir)
     return TextSettings(
         tokenizer=Path(name_or_dir).resolve().name if is_directory else name_or_dir,
@@ -98,15 +101,11 @@ def _plain(directory: Path) -> tuple[Any, int, int] | None:
     """The same without transformers, whose import takes longer than a dry run.
 
     None for a tokenizer that transformers may change after reading ``tokenizer.json``.
-
-    Raises:
-        TokenizerError: `check_pretrained` refuses the directory.
     """
     if not _is_generic(directory) or any((directory / name).exists() for name in _CHANGING):
         return None
     from tokenizers import Tokenizer
 
-    is_local(str(directory), "tokenizer", "--tokenizer")
     try:
         config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
         backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
