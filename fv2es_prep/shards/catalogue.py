@@ -208,11 +208,11 @@ def names_of(texts: Any) -> Names:
 
     column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
     encoded = column.dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    order = pc.sort_indices(encoded.dictionary)
     place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
+    place[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
     codes = place[encoded.indices.to_numpy()] if len(order) else np.zeros(0, np.int32)
-    return Names(codes, encoded.dictionary.take(pa.array(order)).to_pylist())
+    return Names(codes, encoded.dictionary.take(order).to_pylist())
 
 
 def read_catalogue(directory: Path) -> Catalogue:

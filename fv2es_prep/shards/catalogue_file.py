@@ -40,14 +40,14 @@ def read_column(path: Path, name: str, index: Index) -> Any:
     import pyarrow.parquet as pq
 
     most_bytes = index.size_bytes + _SLACK_BYTES
-    place = pq.read_schema(path).names.index(name)
     metadata = pq.read_metadata(path)
+    place = metadata.schema.to_arrow_schema().names.index(name)
     groups = [metadata.row_group(n).column(place) for n in range(metadata.num_row_groups)]
     size = sum(group.total_uncompressed_size for group in groups)
     # A text that is stored once may be in every row.
     folded = [name] if name in _REPEATED or any(g.has_dictionary_page for g in groups) else None
     if size <= most_bytes:
-        with pq.ParquetFile(path, read_dictionary=folded) as file:
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=folded) as file:
             found = file.read(columns=[name], use_threads=False).column(name)
         for chunk in found.chunks if pa.types.is_dictionary(found.type) else ():
             lengths = pc.binary_length(chunk.dictionary)

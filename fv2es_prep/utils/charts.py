@@ -219,7 +219,7 @@ def chart_html(chart: Chart) -> str:
 
 def chart_svg(chart: Chart) -> str:
     """The picture alone; a mark shows its figures as a tooltip."""
-    # The import takes half a second, and most commands draw nothing.
+    # The import and the first picture take half a second, and most commands draw nothing.
     import vl_convert
 
     spec = {

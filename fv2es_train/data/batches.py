@@ -174,12 +174,16 @@ def fill_chunks(mel: MelSpectrum, chunks: NDArray[np.float32]) -> None:
     """Write the linear power of a spectrum (T, M) into chunks (ceil(T / R), 1, M, R)."""
     _, _, bands, rows = chunks.shape
     whole, rest = divmod(len(mel.log_power), rows)
+    log_power = np.empty(chunks.shape, mel.log_power.dtype)
     # (K, rows, M) to (K, M, rows): frequency before time.
-    blocks = mel.log_power[: whole * rows].reshape(whole, rows, bands).transpose(0, 2, 1)
-    np.exp(blocks, out=chunks[:whole, 0], dtype=np.float32)
+    blocks = mel.log_power[: whole * rows].reshape(whole, rows, bands)
+    log_power[:whole, 0] = blocks.transpose(0, 2, 1)
     if rest:
-        np.exp(mel.log_power[whole * rows :].T, out=chunks[whole, 0, :, :rest], dtype=np.float32)
-        chunks[whole, 0, :, rest:] = 0
+        log_power[whole, 0, :, :rest] = mel.log_power[whole * rows :].T
+        # The logarithm of zero.
+        log_power[whole, 0, :, rest:] = -np.inf
+    # torch converts float16 several times faster than NumPy.
+    np.exp(torch.from_numpy(log_power).float().numpy(), out=chunks)
 
 
 def _columns(examples: Sequence[Example], stages: Iterable[str]) -> dict[str, Tensor]:

@@ -15,8 +15,9 @@ from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.plan_directory import STOPPING, PlanDirectory
 
 Report = Callable[[int], None]
-# Seconds between two checks of a plan that other processes work on.
-POLL_S = 0.1
+# Seconds between two checks of a plan that other processes work on; the second when only the end of
+# a shard is missing.
+POLL_S, _LAST_POLL_S = 0.1, 0.02
 
 
 class Executor(Protocol):
@@ -88,6 +89,11 @@ class PlanProgress:
     def left(self) -> int:
         """Number of tasks without a result at the last update."""
         return len(self._plan.contents.tasks) - len(self._seen)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds to wait before the next update."""
+        return _LAST_POLL_S if self._done == sum(self._plan.contents.tasks.values()) else POLL_S
 
     def update(self) -> bool:
         """Report progress; return whether all tasks have a result, or one stops the run."""

@@ -17,7 +17,7 @@ from fv2es_prep.errors import ExecutorError, SettingsError
 from fv2es_prep.utils.console import say
 from fv2es_prep.utils.private_modules import call_private
 from pipelines.config import ClusterConfig
-from pipelines.executors.base import POLL_S, PlanProgress, Report
+from pipelines.executors.base import PlanProgress, Report
 from pipelines.executors.path_map import SAME_PATHS, PathMap
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
@@ -157,7 +157,7 @@ def run_on(
             more = [plan.path.absolute()] * (most - len(tasks))
             # pure=False: a task's result is on disk, so Dask must not reuse an earlier one.
             tasks += client.map(_ONE_SHARD, more, pairs=paths.pairs, pure=False) if more else []
-        time.sleep(POLL_S)
+        time.sleep(progress.pause_s)
 
 
 def _end(tasks: list[Any]) -> None:

@@ -12,7 +12,7 @@ from fv2es_prep.errors import SettingsError
 from fv2es_prep.utils.processes import cores
 from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors import fork_server
-from pipelines.executors.base import POLL_S, PlanProgress, Report, worker_count
+from pipelines.executors.base import PlanProgress, Report, worker_count
 from pipelines.executors.cluster import run_on
 from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
@@ -36,7 +36,7 @@ class InlineExecutor:
             # The remaining tasks are claimed by a worker of a killed run; wait until it finishes or
             # dies.
             if not plan.open_tasks():
-                time.sleep(POLL_S)
+                time.sleep(progress.pause_s)
 
 
 class LocalExecutor:

@@ -10,7 +10,7 @@ import pytest
 
 from fv2es_prep.errors import ExecutorError, SettingsError
 from pipelines.config import ClusterConfig
-from pipelines.executors.base import executor_of
+from pipelines.executors.base import POLL_S, PlanProgress, executor_of
 from pipelines.executors.cluster import _Workers
 from pipelines.executors.path_map import PathMap
 from pipelines.executors.plan_directory import PlanDirectory, write_plan
@@ -65,6 +65,18 @@ def test_a_worker_builds_a_plan_whose_directories_it_sees_elsewhere(
     there.rename(here)
     summary = finish(PlanDirectory(directory), "tcp://somewhere:8786", 0)
     assert (summary.complete, summary.prepared) == (True, 1)
+
+
+def test_the_end_of_the_last_shard_is_awaited_closely(corpus, text_model, tmp_path, options_for):
+    out = tmp_path / "out"
+    directory = write_plan(plan_corpus(options_for(corpus, out, text_model, limit=1)), out)
+    reports = list[int]()
+    progress = PlanProgress(directory, reports.append)
+    assert not progress.update() and progress.pause_s == POLL_S
+    for name, utterances in directory.contents.tasks.items():
+        directory.advance(name, utterances)
+    assert not progress.update() and progress.pause_s < POLL_S
+    assert reports == [sum(directory.contents.tasks.values())]
 
 
 def test_it_is_said_when_workers_are_missing_have_gone_and_have_come_back(capsys, monkeypatch):

@@ -16,7 +16,15 @@ from fv2es_prep.shards.catalogue import Catalogue, Names, read_catalogue
 from fv2es_prep.shards.index import Index
 from fv2es_prep.shards.tools.wall import wall_html
 from fv2es_prep.types import Dropped
-from fv2es_prep.utils.charts import Chart, bars, charts_html, histogram, matrix, waterfall
+from fv2es_prep.utils.charts import (
+    Chart,
+    bars,
+    chart_svg,
+    charts_html,
+    histogram,
+    matrix,
+    waterfall,
+)
 from fv2es_prep.utils.emotions import emotion_name, named
 from fv2es_prep.utils.fields import docs_of, fields_of
 from fv2es_prep.utils.pages import html_table, write_page
@@ -73,6 +81,22 @@ def write_report(
     path = path or directory / REPORT_NAME
     write_page(path, f"fv2es: {index.corpus}", body)
     return path
+
+
+def load_ahead() -> None:
+    """Load what `write_report` needs, which takes most of a second the first time."""
+    import h5py  # noqa: F401
+    import PIL.JpegImagePlugin  # noqa: F401
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401
+
+    rows = [{"speaker": "F", "class": "happy", "utterances": 1}]
+    for chart in (
+        bars("", rows, "speaker", "utterances", "class"),
+        histogram("", np.arange(9.0), "seconds"),
+        matrix("", rows, "class", "speaker", "utterances"),
+    ):
+        chart_svg(chart)
 
 
 def _charts(catalogue: Catalogue, dropped: Sequence[Dropped]) -> Iterator[Chart]:
