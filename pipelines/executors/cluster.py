@@ -23,6 +23,8 @@ from pipelines.executors.plan_directory import PlanDirectory
 from pipelines.executors.worker import work
 
 _CONNECT_S = 10.0
+# Seconds between two counts of the workers and the open tasks, unless a task ends.
+_COUNT_S = 1.0
 # Seconds between two messages about a changed number of workers.
 _QUIET_S = 10.0
 # Most tasks submitted to Dask at once, for a cluster of less than half as many threads.
@@ -142,26 +144,39 @@ def run_on(
         ExecutorError: there are too few workers, one cannot work on the plan, or the scheduler no
             longer answers.
     """
-    tasks = list[Any]()
+    tasks, count_at = list[Any](), 0.0
     while not progress.update():
         if client.status != "running":
             raise _LostError("the Dask scheduler is gone")
-        try:
-            threads = client.nthreads()
-        except (OSError, TimeoutError) as error:
-            raise _LostError("the Dask scheduler is gone") from error
-        _end(tasks)
-        # If no task is open, each remaining one belongs to a worker that builds it or has died.
-        if plan.open_tasks() and (workers is None or workers.suffice(len(threads))):
-            most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
-            more = [plan.path.absolute()] * (most - len(tasks))
-            # pure=False: a task's result is on disk, so Dask must not reuse an earlier one.
-            tasks += client.map(_ONE_SHARD, more, pairs=paths.pairs, pure=False) if more else []
+        if _end(tasks) or time.monotonic() >= count_at:
+            _submit(client, plan, progress, tasks, workers, paths)
+            count_at = time.monotonic() + _COUNT_S
         time.sleep(progress.pause_s)
 
 
-def _end(tasks: list[Any]) -> None:
-    """Remove tasks that have ended.
+def _submit(
+    client: Any,
+    plan: PlanDirectory,
+    progress: PlanProgress,
+    tasks: list[Any],
+    workers: _Workers | None,
+    paths: PathMap,
+) -> None:
+    """Submit tasks until there is one for each remaining shard, if there are enough workers."""
+    try:
+        threads = client.nthreads()
+    except (OSError, TimeoutError) as error:
+        raise _LostError("the Dask scheduler is gone") from error
+    # If no task is open, each remaining one belongs to a worker that builds it or has died.
+    if plan.open_tasks() and (workers is None or workers.suffice(len(threads))):
+        most = min(progress.left, max(_MOST_TASKS, 2 * sum(threads.values())))
+        more = [plan.path.absolute()] * (most - len(tasks))
+        # pure=False: a task's result is on disk, so Dask must not reuse an earlier one.
+        tasks += client.map(_ONE_SHARD, more, pairs=paths.pairs, pure=False) if more else []
+
+
+def _end(tasks: list[Any]) -> bool:
+    """Remove tasks that have ended; return whether there were any.
 
     Raises:
         ExecutorError: the connection was lost.
@@ -169,13 +184,15 @@ def _end(tasks: list[Any]) -> None:
     """
     from distributed import KilledWorker
 
-    for task in [task for task in tasks if task.done()]:
+    ended = [task for task in tasks if task.done()]
+    for task in ended:
         tasks.remove(task)
         if task.status == "cancelled":
             raise _LostError("the Dask scheduler is gone")
         # Workers died while they had the task; each shard counts them itself.
         if task.status == "error" and not isinstance(error := task.exception(), KilledWorker):
             raise error
+    return bool(ended)
 
 
 def build_one(path: Path, pairs: tuple[tuple[str, str], ...] = ()) -> None:

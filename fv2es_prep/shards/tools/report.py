@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +84,7 @@ def write_report(
     return path
 
 
+@functools.cache
 def load_ahead() -> None:
     """Load what `write_report` needs, which takes most of a second the first time."""
     import h5py  # noqa: F401
