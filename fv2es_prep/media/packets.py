@@ -51,11 +51,13 @@ class PacketPlan:
         tick_s: seconds per unit of ``wanted``.
         wanted: presentation time of each wanted picture, ascending -> that of the next picture;
             None if there is no next picture.
+        last: presentation time of the last picture; None if the pass ended before the file.
     """
 
     drop: str
     tick_s: float
     wanted: dict[int, int | None]
+    last: int | None
 
 
 @dataclass
@@ -68,6 +70,7 @@ class _Packets:
         restarts: decoding times of IDR pictures.
         headers: decoding time and checksum of the parameter sets in packets.
         tick_s: seconds per unit of time.
+        whole: whether these are all of the file.
     """
 
     times: dict[int, int] = field(default_factory=dict)
@@ -75,6 +78,7 @@ class _Packets:
     restarts: set[int] = field(default_factory=set)
     headers: list[tuple[int, str]] = field(default_factory=list)
     tick_s: float = 0.0
+    whole: bool = False
 
 
 class _UnusualError(Exception):
@@ -138,6 +142,7 @@ def _read(path: Path, last_s: float, media: MediaSettings) -> _Packets:
                 return packets
         if process.finish(last_s, anything=True) or process.wait(last_s):
             raise _UnusualError
+    packets.whole = True
     return packets
 
 
@@ -195,7 +200,8 @@ def _choose(packets: _Packets, limits: Sequence[float]) -> PacketPlan:
     following = [*times[1:], None]
     wanted = {times[i]: following[i] for i in sorted(numbers)}
     drop = _dropped(packets, set(wanted))
-    return PacketPlan(_expression(drop), packets.tick_s, wanted)
+    last = times[-1] if packets.whole else None
+    return PacketPlan(_expression(drop), packets.tick_s, wanted, last)
 
 
 def _check(packets: _Packets, shown: Sequence[int]) -> None:

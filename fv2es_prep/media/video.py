@@ -166,7 +166,7 @@ class PictureReader:
     def _finish(self, process: Process, wanted_s: float) -> None:
         try:
             self.damaged = process.finish(wanted_s, anything=self._met)
-            if self._plan is not None and (self.damaged or self._planned):
+            if self._plan is not None and (self.damaged or not self._reached_all(self._plan)):
                 self._decode_all()
                 return
             if self._last is not None:
@@ -184,6 +184,11 @@ class PictureReader:
                 raise
             self._failed = self._failed or error
             self._start(self._number + 1)
+
+    def _reached_all(self, plan: PacketPlan) -> bool:
+        """Whether every wanted picture of a plan was read, and its end, if it knows the last one."""
+        ended = plan.last is None or self.reached_s > plan.last * plan.tick_s
+        return ended and not self._planned
 
     def _hear(self, line: str) -> None:
         """Pass a line of ffmpeg to the reader; runs in the listener thread.
@@ -224,8 +229,8 @@ class PictureReader:
             self._finish(process, wanted_s)
 
     def _take(self, process: Process, match: re.Match[str], data: bytes | None) -> None:
-        self._met = True
-        until_s = int(match[2]) * self._tick_s[match[1]]
+        self._met, time = True, int(match[2])
+        until_s = time * self._tick_s[match[1]]
         self.reached_s = max(self.reached_s, until_s)
         if self.reached_s > (limit_s := self._media.max_duration_s):
             process.refuse(DropReason.TOO_LONG, f"is longer than {limit_s:g} s")
@@ -238,7 +243,10 @@ class PictureReader:
         rgb = np.frombuffer(data, np.uint8).reshape(height, width, 3)
         if self._plan is None:
             self._show(rgb, until_s)
-        elif process.damaged or not self._planned or int(match[2]) != self._planned[0]:
+        elif self._plan.last is not None and time > self._plan.last:
+            # The copy of the last picture; its time is the end of the video.
+            pass
+        elif process.damaged or not self._planned or time != self._planned[0]:
             # What replaces a damaged picture may depend on pictures that were dropped.
             self._decode_all()
         elif (following := self._plan.wanted[self._planned.popleft()]) is None:
@@ -274,11 +282,15 @@ def _filters(limits: Sequence[float], mark: str, rows: int | None) -> str:
 def _planned_filters(plan: PacketPlan, mark: str, rows: int | None) -> str:
     """The filter chain that passes the pictures of a plan.
 
-    Each is passed when it is decoded: the plan knows when the next picture arrives.
+    Each is passed when it is decoded: the plan knows when the next picture arrives. Of other
+    pictures only the end is needed: the copy that `tpad` adds is passed, too. If the plan does not
+    know the last picture, ``showinfo`` prints a line for each picture instead.
     """
-    passed = f"st(0,{count_true([f'gte(pts,{time})' for time in plan.wanted])})"
+    times = [*plan.wanted] if plan.last is None else [*plan.wanted, plan.last + 1]
+    passed = f"st(0,{count_true([f'gte(pts,{time})' for time in times])})"
+    each = f"showinfo@{mark}each=checksum=0," if plan.last is None else ""
     return (
-        f"tpad=stop=1:stop_mode=clone,showinfo@{mark}each=checksum=0,"
+        f"tpad=stop=1:stop_mode=clone,{each}"
         f"select='gt({passed},ld(1))+0*st(1,ld(0))',{_output(mark, rows)}"
     )
 

@@ -147,7 +147,18 @@ def test_cut_damaged_and_joined_streams_are_read_as_before(tmp_path, name, chang
     assert len(found[0]) > 8
 
 
-@pytest.mark.parametrize("wrong", ["dropped", "unknown time", "other unit"])
+def test_the_end_of_a_long_rest_is_that_of_decoding_all(tmp_path):
+    path = encode(tmp_path / "a.mp4", picture("160x120", seconds=20), **B)
+    times = sample_times(0, SECONDS, 0.3)
+    plan = plan_packets(path, times, DEFAULT_MEDIA)
+    assert plan is not None and plan.last is None
+    assert read(path, times) == by_decoding_all(path, times)
+    with contextlib.closing(PictureReader(path, times, DEFAULT_MEDIA)) as reader:
+        assert sum(1 for _ in iter(lambda: reader.next(SECONDS), None)) == len(times)
+        assert not reader.ended and SECONDS <= reader.reached_s < 20
+
+
+@pytest.mark.parametrize("wrong", ["dropped", "unknown time", "other unit", "end"])
 def test_a_stream_that_is_not_as_planned_is_decoded_whole(tmp_path, monkeypatch, wrong):
     path = encode(tmp_path / "a.mp4", NOISY, **B)
     times = sample_times(0, SECONDS, 0.3)
@@ -160,6 +171,7 @@ def test_a_stream_that_is_not_as_planned_is_decoded_whole(tmp_path, monkeypatch,
             plan, wanted={**plan.wanted, wanted[-1] - 1: wanted[-1]}
         ),
         "other unit": dataclasses.replace(plan, tick_s=plan.tick_s / 2),
+        "end": dataclasses.replace(plan, last=2 * wanted[-1]),
     }[wrong]
     expected = by_decoding_all(path, times)
     monkeypatch.setattr(video, "plan_packets", lambda *_: plan)

@@ -95,9 +95,11 @@ def _spectrum(example: Example) -> str:
     mel = example.get("mel")
     if mel is None or not len(mel.log_power):
         return ""
-    decibels = 10 / np.log(10) * mel.log_power.T[::-1].astype(np.float32)
+    # No more rows than the picture has columns.
+    rows = np.linspace(0, len(mel.log_power) - 1, min(len(mel.log_power), _WIDTH)).astype(int)
+    decibels = 10 / np.log(10) * mel.log_power[rows].astype(np.float32)
     scaled = np.clip((decibels - decibels.max() + _FLOOR_DB) * 255 / _FLOOR_DB, 0, 255)
-    picture = Image.fromarray(scaled.astype(np.uint8)).resize((_WIDTH, _HEIGHT))
+    picture = Image.fromarray(scaled.astype(np.uint8).T[::-1]).resize((_WIDTH, _HEIGHT))
     return _image(np.asarray(picture), "spectrum")
 
 
