@@ -186,7 +186,7 @@ class PictureReader:
             self._start(self._number + 1)
 
     def _reached_all(self, plan: PacketPlan) -> bool:
-        """Whether every wanted picture of a plan was read, and its end, if it knows the last one."""
+        """Whether every wanted picture was read, and the end, if the plan knows it."""
         ended = plan.last is None or self.reached_s > plan.last * plan.tick_s
         return ended and not self._planned
 

@@ -42,7 +42,7 @@ class _Size:
 # a minute of 1280x720 H.264 was measured to take 3.2 times as long (docs/performance.md).
 _SIZES = (
     _Size("IEMOCAP, six classes", 744, 1.0, 5162, 4.6),
-    _Size("CMU-MOSEI", 3954, 3.2, 16326, 7.3),
+    _Size("CMU-MOSEI", 3954, 3.3, 16326, 7.3),
 )
 # The generated corpus of `fv2es demo`: 10 dialogues of 24 turns; one takes 2.8 times as long to
 # generate as one of five turns.
