@@ -39,7 +39,7 @@ class _Size:
 
 
 # IEMOCAP: 12.4 hours; six classes, published split. CMU-MOSEI: what is annotated of its videos;
-# a minute of 1280x720 H.264 was measured to take 3.2 times as long (docs/performance.md).
+# a minute of 1280x720 H.264 was measured to take 3.3 times as long (docs/performance.md).
 _SIZES = (
     _Size("IEMOCAP, six classes", 744, 1.0, 5162, 4.6),
     _Size("CMU-MOSEI", 3954, 3.3, 16326, 7.3),
