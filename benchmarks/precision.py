@@ -23,7 +23,7 @@ _PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 def main() -> None:
-    """Print a row of the table in docs/model-speed.md for each run."""
+    """Print the table of docs/model-speed.md, one row per run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shards", type=Path)
     parser.add_argument("split", type=Path)

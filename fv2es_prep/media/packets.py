@@ -150,7 +150,7 @@ def _lines(process: Process, until_s: float) -> Iterator[str]:
     begun = b""
     while True:
         with process.waiting(until_s):
-            data = process.stdout.read1(_READ_BYTES)  # type: ignore[attr-defined]
+            data = process.stdout.read1(_READ_BYTES)
         if not data:
             return
         *lines, begun = (begun + data).split(b"\n")

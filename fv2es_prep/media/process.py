@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import math
 import os
 import re
@@ -128,9 +129,9 @@ class Process:
         self._guardian.start()
 
     @property
-    def stdout(self) -> IO[bytes]:
+    def stdout(self) -> io.BufferedReader:
         """The output of ffmpeg."""
-        assert self._process.stdout is not None
+        assert isinstance(self._process.stdout, io.BufferedReader)
         return self._process.stdout
 
     @property

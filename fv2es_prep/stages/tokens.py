@@ -40,7 +40,7 @@ def load_tokenizer(name_or_dir: str) -> Any:
     """Load a tokenizer from a directory or the hub, once; TokenizerError if there is none."""
     local = is_local(name_or_dir, "tokenizer", "--tokenizer")
     try:
-        if _is_generic(Path(name_or_dir)):
+        if _generic_config(Path(name_or_dir)) is not None:
             from transformers import PreTrainedTokenizerFast as Tokenizer
         else:
             from transformers import AutoTokenizer as Tokenizer
@@ -55,14 +55,19 @@ def load_tokenizer(name_or_dir: str) -> Any:
         ) from error
 
 
-def _is_generic(directory: Path) -> bool:
-    # AutoTokenizer chooses the same class, but imports torch first.
+def _generic_config(directory: Path) -> dict[str, Any] | None:
+    """The configuration of a tokenizer of transformers' generic class, for `tokenizer.json`.
+
+    None for every other tokenizer. AutoTokenizer chooses the same class, but imports torch first.
+    """
     try:
-        config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(
+            (directory / "tokenizer_config.json").read_text(encoding="utf-8")
+        )
         generic = config["tokenizer_class"] in ("TokenizersBackend", "PreTrainedTokenizerFast")
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return generic and (directory / "tokenizer.json").is_file()
+        return None
+    return config if generic and (directory / "tokenizer.json").is_file() else None
 
 
 def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
@@ -86,7 +91,7 @@ def describe_tokenizer(name_or_dir: str, max_tokens: int) -> TextSettings:
 
 
 def _loaded(name_or_dir: str) -> tuple[Any, int, int]:
-    """The rules of a tokenizer, its number of ids, and the id that pads."""
+    """Load a tokenizer: its rules, the size of its vocabulary, and its padding id."""
     tokenizer = load_tokenizer(name_or_dir)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -98,16 +103,16 @@ def _loaded(name_or_dir: str) -> tuple[Any, int, int]:
 
 
 def _plain(directory: Path) -> tuple[Any, int, int] | None:
-    """The same without transformers, whose import takes longer than a dry run.
+    """`_loaded` without importing transformers, which takes longer than a dry run.
 
-    None for a tokenizer that transformers may change after reading ``tokenizer.json``.
+    Returns None if transformers could change the tokenizer after it reads ``tokenizer.json``.
     """
-    if not _is_generic(directory) or any((directory / name).exists() for name in _CHANGING):
+    config = _generic_config(directory)
+    if config is None or any((directory / name).exists() for name in _CHANGING):
         return None
     from tokenizers import Tokenizer
 
     try:
-        config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
         backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
     except Exception:  # noqa: BLE001  # transformers reads it again, and its error is reported
         return None

@@ -84,6 +84,7 @@ class PlanProgress:
     def __init__(self, plan: PlanDirectory, report: Report) -> None:
         self._plan, self._report = plan, report
         self._done, self._seen, self._stopped = 0, set[str](), False
+        self._all = sum(plan.contents.tasks.values())
 
     @property
     def left(self) -> int:
@@ -93,7 +94,7 @@ class PlanProgress:
     @property
     def pause_s(self) -> float:
         """Seconds to wait before the next update."""
-        return _LAST_POLL_S if self._done == sum(self._plan.contents.tasks.values()) else POLL_S
+        return _LAST_POLL_S if self._done == self._all else POLL_S
 
     def update(self) -> bool:
         """Report progress; return whether all tasks have a result, or one stops the run."""
