@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from fv2es_train.evaluation.comparison import compare
 from fv2es_train.evaluation.predictions import file_of, join, read_predictions
 from fv2es_train.training.loop import train
 from fv2es_train.training.run_config import train_config
-from tests.command_line import start
+from tests.command_line import Running, start
 from tests.train.conftest import Corpus
 
 FEATURES = ("mel", "tokens")
@@ -193,9 +195,12 @@ def test_runs_of_another_process_are_awaited_and_those_of_a_dead_one_taken_over(
     assert said[-1].endswith("fold-0") and records(claims) == []
 
 
-def finished(out: Path) -> int:
-    """Ended trainings of a bench. A recursive search meets directories that a run removes."""
-    return len(list(out.glob("runs/*/seed-*/fold-*/metrics.json")))
+def wait_for(out: Path, enough: int, *running: Running) -> None:
+    """Wait until a bench has so many ended trainings, or one of its processes ends."""
+    # Of a fixed depth: a recursive search meets directories that a run removes.
+    ended = "runs/*/seed-*/fold-*/metrics.json"
+    while len(list(out.glob(ended))) < enough and all(one.process.is_alive() for one in running):
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -210,18 +215,23 @@ def test_a_bench_that_is_killed_twice_ends_as_one_that_is_not(
     words += ["--models", "linear,lf-rnn,mult", "--modalities", "a,ta", "--features", "mel,tokens"]
     words += ["--jobs", 2]
     words += [part for k, v in sizes.items() for part in ("--set", f"train.{k}={v}")]
-    for number, enough in ((signal.SIGKILL, 2), (signal.SIGTERM, 4)):
-        running = start(*words)
-        while running.process.is_alive() and finished(out) < enough:
-            running.process.join(0.05)
-        running.send_signal(number)
-        assert running.wait().returncode != 0
-    # The rest is shared by two processes, one of which dies.
-    two = [start(*words, "--jobs", 1) for _ in range(2)]
-    while all(each.process.is_alive() for each in two) and finished(out) < 9:
-        two[0].process.join(0.05)
-    two[0].send_signal(signal.SIGKILL)
-    two[0].wait()
+    (out / trainings.CLAIMS).mkdir(parents=True)
+    with contextlib.ExitStack() as held:
+        # No bench can end while these two are claimed, however slowly this test notices a training.
+        for fold in (0, 1):
+            claim = Claim.take(out / trainings.CLAIMS, f"runs-mult-ta-seed-0-fold-{fold}")
+            assert claim
+            held.enter_context(claim)
+        for number, enough in ((signal.SIGKILL, 2), (signal.SIGTERM, 4)):
+            running = start(*words)
+            wait_for(out, enough, running)
+            running.send_signal(number)
+            assert running.wait().returncode == -number
+        # The rest is shared by two processes, one of which dies.
+        two = [start(*words, "--jobs", 1) for _ in range(2)]
+        wait_for(out, 9, *two)
+        two[0].send_signal(signal.SIGKILL)
+        assert two[0].wait().returncode == -signal.SIGKILL
     done = two[1].wait()
     assert done.returncode == 0, done.stderr
     found = json_of(out)
