@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 # Colours of classes, distinct also for colour-blind readers, on light and dark (Okabe, Ito).
 _COLOURS = ("#3b82c4", "#e08a00", "#2a9d78", "#d1495b", "#a05fb4", "#8a8f3c", "#56a8d6", "#b5651d")
 _WIDTH, _HEIGHT = 330, 190
-# Approximate width of a character of a label, in pixels.
-_CHARACTER = 5
+# Approximate width of a character of a label, in pixels: of a wide font that a browser may choose.
+_CHARACTER = 6.5
 _INK = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"}
 _CONFIG = {
     "background": None,
+    # At the sides, for labels in a font that is wider than the one by which a chart is laid out.
+    "padding": {"left": 20, "top": 5, "right": 12, "bottom": 5},
     "font": "sans-serif",
     "range": {"category": list(_COLOURS)},
     "mark": {"color": _COLOURS[0]},
@@ -40,9 +42,17 @@ _CONFIG = {
         "labelFontSize": 11,
         "titleFontSize": 11,
         "labelLimit": 140,
+        "titlePadding": 12,
     },
     "axisX": {"grid": False},
-    "legend": {**_INK, "orient": "top", "title": None, "labelFontSize": 11, "columns": 4},
+    "legend": {
+        **_INK,
+        "orient": "top",
+        "title": None,
+        "labelFontSize": 11,
+        "columns": 4,
+        "columnPadding": 18,
+    },
     "text": {"color": "currentColor"},
 }
 _DESCRIBED = re.compile(r'<path aria-label="([^"]*)"([^>]*)/>')

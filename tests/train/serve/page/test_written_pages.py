@@ -66,3 +66,30 @@ def test_a_written_page_prints(page: Visit) -> None:
     assert page.page.pdf(format="A4").startswith(b"%PDF")
     loaded = "all => all.every(one => one.complete && one.naturalWidth > 0)"
     assert page.page.locator("img").evaluate_all(loaded)
+
+
+def test_the_words_of_a_chart_are_whole_and_apart(page: Visit) -> None:
+    # A browser's font is wider than the one by which a chart was laid out.
+    outside, touching = page.page.evaluate("""() => {
+        const outside = [], touching = []
+        for (const chart of document.querySelectorAll("figure > svg")) {
+            const whole = chart.getBoundingClientRect()
+            const words = [...chart.querySelectorAll("text")].filter(one => one.textContent)
+            const places = words.map(one => one.getBoundingClientRect())
+            places.forEach((at, n) => {
+                if (at.left < whole.left - 1 || at.right > whole.right + 1)
+                    outside.push(words[n].textContent)
+            })
+            const level = one => !(one.getAttribute("transform") || "").includes("rotate")
+            words.forEach((one, n) => words.slice(n + 1).forEach((other, m) => {
+                const [a, b] = [places[n], places[n + 1 + m]]
+                const beside = Math.min(a.right, b.right) - Math.max(a.left, b.left)
+                const above = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)
+                if (level(one) && level(other) && beside > 0 && above > 2)
+                    touching.push([one.textContent, other.textContent])
+            }))
+        }
+        return [outside, touching]
+    }""")
+    assert outside == []
+    assert touching == []
