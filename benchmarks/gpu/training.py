@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.kit import UTTERANCE_S, Kit, model_and_batch
@@ -16,8 +16,8 @@ from fv2es_train.training.speed import usual_loss
 TITLE = "training steps"
 # Operations that make the host wait for the device.
 _SYNCS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal")
-# The loop reads each batch's loss to stop before a bad gradient is applied; transformers asks
-# whether any text is padded.
+# The loop reads each batch's loss, to stop before it saves a bad step; transformers asks whether
+# any text is padded.
 _EXPECTED = 2
 
 
@@ -67,26 +67,26 @@ def _row(
     loss_of = usual_loss()
     held = joined().to(kit.device)
 
-    def gradients(batch: Any) -> float:
+    def gradients(batch: Any) -> Tensor:
         with autocast(amp, kit.device):
             logits = model(batch)
-        loss = loss_of.of_each(logits, batch.label, batch.ratings).sum()
-        value: float = loss.item()
+        loss: Tensor = loss_of.of_each(logits, batch.label, batch.ratings).sum()
         (loss / size).backward()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        return value
+        return loss
 
     def step(batch: Any) -> None:
-        gradients(batch)
+        loss = gradients(batch)
         optimizer.step()
         optimizer.zero_grad()
+        loss.item()
 
     compute_s = kit.seconds(lambda: step(held))
     whole_s = kit.seconds(lambda: step(joined().to(kit.device)))
     peak = kit.peak_bytes(lambda: step(held))
     # The optimizer's step numbers are on the CPU: reading them waits for no GPU.
-    found = _waits(lambda: gradients(held))
+    found = _waits(lambda: gradients(held).item())
     optimizer.zero_grad()
     share = min(1.0, compute_s / whole_s)
     return (size / whole_s, whole_s * 1e3, share, None if peak is None else peak / 1e9), found

@@ -197,7 +197,6 @@ def _train(
                     outputs = network(batch)
                 each = criterion.of_each(outputs, batch.label, batch.ratings)
                 loss = each.sum() * world.weight(rows)
-                total, stop = distributed.sum_loss(world, loss, state.epoch, batch, received())
                 # DDP averages gradients, but each process holds a part of a sum.
                 (loss * world.size / together).backward()  # type: ignore[no-untyped-call]  # torch
             if ready:
@@ -208,6 +207,9 @@ def _train(
                 optimizer.zero_grad()
                 state.steps += 1
                 world.seed(config.seed, state.steps)
+            # This waits for a GPU, so it comes when all work of the batch is queued. A step on a
+            # loss that is not finite is never saved.
+            total, stop = distributed.sum_loss(world, loss, state.epoch, batch, received())
             state.batches, state.seen, state.total = number, state.seen + rows, state.total + total
             state.seconds = earlier + time.perf_counter() - started
             done += 1

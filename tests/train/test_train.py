@@ -17,6 +17,7 @@ from fv2es_prep.types import MelSpectrum
 from fv2es_train.models.families import build, preset
 from fv2es_train.models.text_encoder import small
 from fv2es_train.training.loop import train
+from fv2es_train.training.state import load_state
 from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, options_of, write_shards
 
 TIMES = ("seconds", "utterances_per_s")
@@ -135,8 +136,10 @@ def test_a_loss_that_is_no_number_names_the_utterances(tmp_path: Path) -> None:
 
     corpus.resplit(all_train, corpus.split)
     with pytest.raises(TrainError, match=r"in epoch 1: the loss is nan .*utt004"):
-        train(options_of(corpus, tmp_path / "run", modalities="a", batch_size=3))
+        train(options_of(corpus, tmp_path / "run", modalities="a", batch_size=3, save_every=1))
     assert not (tmp_path / "run" / "best").exists()
+    # The state to continue from is that of the batch before.
+    assert all(value.isfinite().all() for value in load_state(tmp_path / "run").model.values())
 
 
 @pytest.mark.parametrize("subset", ["train", "valid"])
