@@ -64,16 +64,17 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a run on a subset, with the thresholds fitted on valid."""
+    from fv2es_prep.utils.phases import phases
     from fv2es_train.evaluation.evaluate import evaluate
     from fv2es_train.evaluation.measurement import Bootstrap
     from fv2es_train.evaluation.tables import format_metrics
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
-    result = evaluate(
-        *(shards, split, run, subset, batch_size, device, by, bootstrap, predictions, allow_seen),
-        engine,
-        precision,
-    )
+    with phases() as phase:
+        result = evaluate(
+            *(shards, split, run, subset, batch_size, device, by, bootstrap, predictions),
+            *(allow_seen, engine, precision, phase),
+        )
     if not result["thresholds_fitted"]:
         say("thresholds are not fitted, because the run was converted; each class uses 0.5")
     print_json(result) if as_json else typer.echo(format_metrics(result, form, wide))
@@ -94,12 +95,14 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same utterances, from their stored predictions."""
+    from fv2es_prep.utils.phases import phases
     from fv2es_train.evaluation.comparison import compare as compare_runs
     from fv2es_train.evaluation.measurement import Bootstrap
     from fv2es_train.evaluation.tables import format_comparison
 
     bootstrap = Bootstrap(resamples, bootstrap_by)
-    found = compare_runs(runs, subset, shards, split, device, bootstrap, allow_seen)
+    with phases() as phase:
+        found = compare_runs(runs, subset, shards, split, device, bootstrap, allow_seen, phase)
     if page is not None:
         from fv2es_prep.utils.pages import write_page
         from fv2es_train.evaluation.run_page import comparison_body

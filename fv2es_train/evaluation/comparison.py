@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fv2es_prep.errors import UsageError
+from fv2es_prep.utils.phases import Phase, silent
 from fv2es_train.evaluation.measurement import (
     Bootstrap,
     Draws,
@@ -48,6 +49,7 @@ def compare(
     device: str = "auto",
     bootstrap: Bootstrap | None = None,
     allow_seen: bool = False,
+    phase: Phase = silent,
 ) -> dict[str, Any]:
     """Compare runs with the first one.
 
@@ -59,6 +61,7 @@ def compare(
         device: device to evaluate on.
         bootstrap: how to resample; None takes the defaults.
         allow_seen: also compare on utterances that a run was trained or validated on.
+        phase: shows the progress of each evaluation.
 
     Returns:
         JSON-ready: ``subset``, ``n``, ``bootstrap``; ``runs``, for each ``run``, ``n``, ``seen``,
@@ -79,7 +82,7 @@ def compare(
         )
     if (shards is None) != (split is None):
         raise UsageError("only one of --shards and --split is given", "pass both or neither")
-    found = [_predictions(run, subset, shards, split, device) for run in runs]
+    found = [_predictions(run, subset, shards, split, device, phase) for run in runs]
     seen = [
         refuse_seen(run, each.ids, subset, allow_seen)
         for run, each in zip(runs, found, strict=True)
@@ -108,14 +111,14 @@ def compare(
 
 
 def _predictions(
-    run: Path, subset: str, shards: Path | None, split: Path | None, device: str
+    run: Path, subset: str, shards: Path | None, split: Path | None, device: str, phase: Phase
 ) -> Predictions:
     if shards is None or split is None:
         return read_predictions(file_of(run, subset))
     # Evaluation needs torch; stored predictions do not.
     from fv2es_train.evaluation.evaluate import open_run, predict
 
-    return predict(open_run(shards, split, run, subset, device, allow_seen=True))
+    return predict(open_run(shards, split, run, subset, device, allow_seen=True), phase)
 
 
 def _measured(run: str, predictions: Predictions, bootstrap: Bootstrap) -> Measured:

@@ -15,6 +15,7 @@ import torch
 from fv2es_prep.errors import UsageError
 from fv2es_prep.splits import SUBSETS, read_split
 from fv2es_prep.utils.near import meant
+from fv2es_prep.utils.phases import Phase, silent
 from fv2es_train.data.dataset import ShardDataset
 from fv2es_train.data.votes import rater_shares
 from fv2es_train.engines.compiled import use_engine
@@ -74,6 +75,7 @@ def evaluate(
     allow_seen: bool = False,
     engine: Engine = "auto",
     precision: Precision = "float32",
+    phase: Phase = silent,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of a run on a subset of a split: train, valid or test.
 
@@ -90,6 +92,7 @@ def evaluate(
         allow_seen: also measure utterances that the run was trained or validated on.
         engine: library that runs the encoders on a CPU, see `use_engine`.
         precision: see `use_engine`.
+        phase: shows the progress.
 
     Returns:
         JSON-ready: the result of `measure_opened` and, with ``by``, the key ``by`` with ``kind``
@@ -107,7 +110,7 @@ def evaluate(
     if by == "modality":
         model.check_late_fusion()
     outputs = outputs_of(
-        opened.checkpoint, opened.dataset, opened.device, batch_size, engine, precision
+        opened.checkpoint, opened.dataset, opened.device, batch_size, engine, precision, phase
     )
     found = predictions_of(opened, outputs)
     if predictions is not None:
@@ -145,9 +148,9 @@ def open_run(
     return Opened(checkpoint, dataset, metadata, manifest, subset, Path(run), place)
 
 
-def predict(opened: Opened, batch_size: int | None = None) -> Predictions:
+def predict(opened: Opened, phase: Phase = silent) -> Predictions:
     """Predict every utterance, see `outputs_of` and `predictions_of`."""
-    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, batch_size)
+    outputs = outputs_of(opened.checkpoint, opened.dataset, opened.device, phase=phase)
     return predictions_of(opened, outputs)
 
 
@@ -158,19 +161,22 @@ def outputs_of(
     batch_size: int | None = None,
     engine: Engine = "torch",
     precision: Precision = "float32",
+    phase: Phase = silent,
 ) -> Outputs:
     """Run the model over a subset; on a copy, RepVGG blocks are fused into single convolutions.
 
-    ``engine`` and ``precision`` are those of `use_engine`.
+    ``engine`` and ``precision`` are those of `use_engine`; ``phase`` shows the progress.
 
     Raises:
         UsageError: the engine or the precision cannot be used.
         TrainError: a logit is not finite.
     """
     model, train = checkpoint.model.for_inference(), checkpoint.train
-    use_engine(model, engine, device, precision=precision)
     size, unverified = batch_size or train.batch_size, train.unverified_faces
-    return run_model(model, loader_of(dataset, model, size, unverified=unverified), device)
+    with phase("evaluate", len(dataset), "utterances") as report:
+        use_engine(model, engine, device, precision=precision)
+        loader = loader_of(dataset, model, size, unverified=unverified)
+        return run_model(model, loader, device, report)
 
 
 def predictions_of(opened: Opened, outputs: Outputs) -> Predictions:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fv2es_prep.errors import SplitError, TrainError, UsageError
+from fv2es_prep.utils.phases import Report
 from fv2es_train.data.batches import Batch
 from fv2es_train.models.families import collate_of
 
@@ -69,8 +70,15 @@ class Outputs:
 
 
 @torch.no_grad()
-def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.device) -> Outputs:
+def run_model(
+    model: EmotionModel,
+    loader: DataLoader[Example],
+    device: torch.device,
+    report: Report = lambda _: None,
+) -> Outputs:
     """Run a model over all batches, in a fixed order; leaves the model in eval mode.
+
+    ``report`` is called with the number of utterances of each batch.
 
     Raises:
         TrainError: a logit is not finite; the message names the utterance.
@@ -95,6 +103,7 @@ def run_model(model: EmotionModel, loader: DataLoader[Example], device: torch.de
         labels.append(batch.label)
         rated.append(batch.ratings)
         missing += batch.missing
+        report(len(batch.ids))
         for letter, term in terms.items():
             classes = batch.label.shape[1]
             parts.setdefault(letter, []).append(term[:, :classes].float().cpu())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from fv2es_prep.config import FrameSettings
 from fv2es_prep.errors import SettingsError, SplitError, TrainError, UsageError
 from fv2es_prep.splits import read_split, write_split
+from fv2es_prep.utils.phases import Report
 from fv2es_train.data.batches import collate
 from fv2es_train.evaluation import metrics
 from fv2es_train.evaluation.comparison import compare
@@ -30,6 +32,20 @@ from tests.train.conftest import CLASSES, SETTINGS, Corpus, make_examples, write
 def test_evaluating_gives_the_numbers_of_the_run(subset: str, corpus: Corpus, run: Path) -> None:
     measured = json.loads((run / "metrics.json").read_text())[subset]
     assert evaluate(corpus.shards, corpus.split, run, subset) == measured
+
+
+def test_the_progress_counts_every_utterance(corpus: Corpus, run: Path) -> None:
+    begun: list[tuple[str, int | None, str]] = []
+    done: list[int] = []
+
+    def phase(*given: Any) -> AbstractContextManager[Report]:
+        begun.append(given)
+        return nullcontext(done.append)
+
+    evaluate(corpus.shards, corpus.split, run, "test", batch_size=5, phase=phase)
+    assert (begun, done) == ([("evaluate", 12, "utterances")], [5, 5, 2])
+    compare([run, run], "test", corpus.shards, corpus.split, phase=phase)
+    assert (len(begun), sum(done)) == (3, 36)
 
 
 def test_a_result_says_what_was_measured(corpus: Corpus, run: Path) -> None:
