@@ -91,6 +91,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         fork_server.use(config.workerinput["fork_server"])
+    else:
+        fork_server.use_own()
 
 
 @pytest.hookimpl(wrapper=True)
