@@ -424,7 +424,7 @@ class ShardReceipt:
         dropped: utterances that could not be prepared.
         counts: work done, e.g. ``frames_sampled``.
         seconds: wall time of the work.
-        host: where it was built.
+        host: where it was built; empty if an earlier run built it.
         rows: its rows of the catalogue, see `catalogue_file.rows_of_shard`; empty where unknown.
         hashed: recording id -> SHA-256 of its video and its audio file, and the state that the
             files were in.

@@ -32,7 +32,7 @@ from fv2es_prep.stages.registry import (
 )
 from fv2es_prep.store.raw_files import staging
 from fv2es_prep.types import Dropped, Example, Recording, ShardReceipt, Utterance
-from pipelines.cache import Cache
+from pipelines.cache import Cache, receipt_at
 from pipelines.media_hashes import CHANGED, hashes_of, state_of
 from pipelines.task import ShardTask, with_media
 
@@ -98,6 +98,23 @@ def build_shard(
         return _receipt(builder.task, writer, dropped, dict(builder.counts), began)
 
 
+def built_meanwhile(task: ShardTask) -> ShardReceipt | None:
+    """The receipt of a task's shard if it was built after the run was planned.
+
+    A worker of a killed run may finish its shard while the next run is planned, or may die before
+    it writes the receipt. None if the shard is from other inputs, or lacks an utterance that this
+    run may have to try again.
+    """
+    found = receipt_at(task.path)
+    if found is None or found.dropped:
+        return None
+    for recording in task.recordings:
+        task = _hashed(task, recording)
+    if found.task_digest != task.header.task_digest:
+        return None
+    return replace(found, hashed=_hashes(task))
+
+
 def quarantine_shard(task: ShardTask, sentence: str) -> ShardReceipt:
     """Write the shard of a task whose workers died; drop all of its utterances."""
     began = time.perf_counter()
@@ -135,8 +152,14 @@ def _receipt(
     rows = rows_of_shard(task.path, make_index(*head, ()))
     made_from, seconds = task.header.task_digest, round(time.perf_counter() - began, 3)
     made = (task.path.name, digest, size, examples, made_from)
-    hashed = {name: (*header.media_hashes[name], state) for name, state in task.states.items()}
-    return ShardReceipt(*made, tuple(dropped), counts, seconds, platform.node(), rows, hashed)
+    host = platform.node()
+    return ShardReceipt(*made, tuple(dropped), counts, seconds, host, rows, _hashes(task))
+
+
+def _hashes(task: ShardTask) -> dict[str, tuple[str, str, str]]:
+    """See `ShardReceipt.hashed`."""
+    hashes = task.header.media_hashes
+    return {name: (*hashes[name], state) for name, state in task.states.items()}
 
 
 @dataclass

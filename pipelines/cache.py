@@ -100,6 +100,14 @@ def read_partial(shard: Path) -> Cache:
     return cache
 
 
+def receipt_at(path: Path) -> ShardReceipt | None:
+    """The receipt of the shard at a path; None if there is no shard, or a damaged one."""
+    cache = Cache()
+    with contextlib.suppress(ShardError, FileNotFoundError):
+        _take(path, sha256_of(path), cache)
+    return cache.shards[path].receipt if cache.shards else None
+
+
 def read_cache(out: Path, corpus: str, report: Callable[[int], None] = lambda _: None) -> Cache:
     """Read the shards of a directory; leave out damaged ones.
 

@@ -182,8 +182,10 @@ def finish(directory: PlanDirectory, executor: str, began: float, phase: Phase =
             f"{len(unbuilt)} shard(s) were not built: {', '.join(unbuilt[:9])}",
             "run the same command again; it builds only what is missing",
         )
-    built = [found for found in results.values() if isinstance(found, ShardReceipt)]
-    known = {receipt.name: receipt for receipt in (*contents.finished, *built)}
+    made = [found for found in results.values() if isinstance(found, ShardReceipt)]
+    known = {receipt.name: receipt for receipt in (*contents.finished, *made)}
+    # A shard that a worker of an earlier run has built has no host, see `build.built_meanwhile`.
+    built = [receipt for receipt in made if receipt.host]
     receipts = [known[name] for name in contents.shards if name in known]
     tried = [entry for receipt in receipts for entry in receipt.dropped]
     dropped = [*contents.inventory.dropped, *tried]

@@ -21,7 +21,7 @@ from fv2es_prep.types import ShardReceipt
 from fv2es_prep.utils.claims import Claim
 from fv2es_prep.utils.files import cannot_write
 from fv2es_prep.utils.slurm import slurm
-from pipelines.build import Interrupted, Stop, build_shard, quarantine_shard
+from pipelines.build import Interrupted, Stop, build_shard, built_meanwhile, quarantine_shard
 from pipelines.cache import partial_path, read_partial
 from pipelines.code import check_code
 from pipelines.executors.path_map import PathMap
@@ -95,6 +95,8 @@ def _result(
         progress()
 
     try:
+        if found := built_meanwhile(task):
+            return found
         apart.mkdir(exist_ok=True)
         receipt = _build(task, apart / task.path.name, claim, report, stop)
         if not claim.held:

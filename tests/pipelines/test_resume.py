@@ -214,6 +214,30 @@ def test_two_runs_into_one_directory_are_one_too_many(
     assert not list(out.glob(".lock*"))
 
 
+def test_a_shard_that_is_built_while_a_run_is_planned_is_not_built_again(
+    corpus, text_model, tmp_path, prepare, options_for
+):
+    out = tmp_path / "out"
+    options = options_for(corpus, out, text_model)
+    # Two runs are planned; the workers of the first, which is killed, finish all but one shard.
+    plan = plan_corpus(options)
+    prepare(options)
+    first, second, third = sorted(out.glob("*.h5"))
+    second.unlink()
+    # One of the others is damaged.
+    third.write_bytes(third.read_bytes()[:-1000])
+    unbroken = first.stat().st_ino
+    summary = run(plan, out, "inline", silent)
+    assert (summary.shards, summary.shards_built, summary.prepared) == (3, 2, 18)
+    assert first.stat().st_ino == unbroken
+    assert [*json.loads((out / "run.json").read_text())["shards_built"]] == [
+        second.name,
+        third.name,
+    ]
+    again = plan_corpus(options)
+    assert not again.todo and not again.cache.drops
+
+
 def test_leftovers_of_dead_runs_are_swept(corpus, text_model, shards, prepare, options_for):
     left = shards / ".iemocap-00001.h5.999999.tmp"
     left.write_bytes(b"half")
