@@ -16,7 +16,7 @@ import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -224,7 +224,7 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
     path = out / PLAN_NAME / digest_of(json.dumps([_plain(contents), tasks]))
     for other in path.parent.glob("*"):
         if other != path:
-            PlanDirectory(other).remove()
+            _give_up(PlanDirectory(other), plan.todo, contents.code)
     try:
         if not path.is_dir():
             begun = path.with_name(f".{uuid.uuid4().hex}")
@@ -239,6 +239,20 @@ def write_plan(plan: Plan, out: Path) -> PlanDirectory:
     directory = PlanDirectory(path)
     directory.forget_failures()
     return directory
+
+
+def _give_up(earlier: PlanDirectory, todo: Sequence[ShardTask], code: dict[str, str]) -> None:
+    """Remove an earlier plan, and shards of ``todo`` that its workers have built with other code.
+
+    They finished these after this run was planned; run.json will say that ``code`` made them.
+    """
+    try:
+        same = earlier.contents.code == code
+    except (OSError, ValueError):
+        same = False
+    earlier.remove()
+    for task in () if same else todo:
+        task.path.unlink(missing_ok=True)
 
 
 def earlier_hashes(out: Path) -> dict[str, HashedMedia]:

@@ -238,6 +238,19 @@ def test_a_shard_that_is_built_while_a_run_is_planned_is_not_built_again(
     assert not again.todo and not again.cache.drops
 
 
+def test_what_other_code_builds_while_a_run_is_planned_is_built_again(
+    corpus, text_model, tmp_path, prepare, options_for, monkeypatch
+):
+    out = tmp_path / "out"
+    options = options_for(corpus, out, text_model)
+    plan = plan_corpus(options)
+    prepare(options)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.executors.plan_directory.code_here", lambda: {"torch": "1.0"})
+        write_plan(plan, out)
+    assert run(plan, out, "inline", silent).shards_built == 3
+
+
 def test_leftovers_of_dead_runs_are_swept(corpus, text_model, shards, prepare, options_for):
     left = shards / ".iemocap-00001.h5.999999.tmp"
     left.write_bytes(b"half")
