@@ -101,9 +101,9 @@ def read_partial(shard: Path) -> Cache:
 
 
 def receipt_at(path: Path) -> ShardReceipt | None:
-    """The receipt of the shard at a path; None if there is no shard, or a damaged one."""
+    """The receipt of the shard at a path; None if there is no shard that can be read."""
     cache = Cache()
-    with contextlib.suppress(ShardError, FileNotFoundError):
+    with contextlib.suppress(ShardError, OSError):
         _take(path, sha256_of(path), cache)
     return cache.shards[path].receipt if cache.shards else None
 
