@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fv2es_prep.errors import Fv2esError, ShardError
 from fv2es_prep.shards.index import NAME_DIGITS, read_index
 from fv2es_prep.shards.reader import ShardReader
 from fv2es_prep.types import Dropped, ShardReceipt, Utterance
-from fv2es_prep.utils.files import sha256_of
+from fv2es_prep.utils.files import cannot_write, sha256_of
 
 ASIDE_NAME = ".previous"
 _PARTIAL = "-partial-"
@@ -106,6 +106,21 @@ def receipt_at(path: Path) -> ShardReceipt | None:
     with contextlib.suppress(ShardError, OSError):
         _take(path, sha256_of(path), cache)
     return cache.shards[path].receipt if cache.shards else None
+
+
+def remove_damaged(out: Path, paths: Iterable[Path]) -> None:
+    """Remove those of some shards that differ from the index; do nothing without an index.
+
+    Raises:
+        OutputError: a shard cannot be removed.
+    """
+    listed = _listed(out)
+    for path in (path for path in paths if listed and path.exists()):
+        try:
+            if sha256_of(path) != listed.get(path.name):
+                path.unlink()
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def read_cache(out: Path, corpus: str, report: Callable[[int], None] = lambda _: None) -> Cache:

@@ -32,7 +32,7 @@ from fv2es_prep.utils.files import (
     write_json,
 )
 from fv2es_prep.utils.phases import Phase, silent
-from pipelines.cache import ASIDE_NAME, shard_of, shards_of
+from pipelines.cache import ASIDE_NAME, remove_damaged, shard_of, shards_of
 from pipelines.code import difference, made_by, note_code, plain
 from pipelines.config import NO_CLUSTER, ClusterConfig
 from pipelines.executors.base import executor_of
@@ -265,7 +265,7 @@ def _note_code(out: Path, plan: Plan) -> None:
 
 
 def _make_room(out: Path, plan: Plan) -> None:
-    """Remove leftovers, refuse another corpus' directory, move replaced shards aside."""
+    """Remove leftovers and damage, refuse another corpus' directory, move old shards aside."""
     for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -279,6 +279,9 @@ def _make_room(out: Path, plan: Plan) -> None:
             raise UsageError(sentence, "choose another --out")
     if not plan.todo:
         return
+    # Workers keep a shard that they find in place, see `build.built_meanwhile`.
+    unknown = [task.path for task in plan.todo if task.path not in plan.cache.shards]
+    remove_damaged(out, unknown)
     (out / INDEX_NAME).unlink(missing_ok=True)
     for old in plan.cache.shards.values():
         if old.path.name not in plan.finished and old.path != old.aside:

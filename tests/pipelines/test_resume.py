@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from fv2es_prep.config import MelSettings
@@ -164,6 +165,21 @@ def test_kept_parts_that_are_damaged_are_made_anew(
     assert summary.counts["mel_made"] == 1
     prepare(options_for(corpus, tmp_path / "fresh", text_model, max_tokens=9))
     assert digests(shards) == digests(tmp_path / "fresh")
+
+
+def test_a_shard_that_differs_from_the_index_is_built_again(
+    corpus, text_model, shards, prepare, options_for
+):
+    before = digests(shards)
+    path = min(shards.glob("*.h5"))
+    with h5py.File(path) as file:
+        place = file["faces/values"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place + 100] ^= 1
+    path.write_bytes(content)
+    _, summary = prepare(options_for(corpus, shards, text_model))
+    assert summary.shards_built == 1
+    assert digests(shards) == before
 
 
 def test_the_dropped_stay_dropped_until_they_are_to_be_retried(
