@@ -23,7 +23,7 @@ _PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 def main() -> None:
-    """Print the table of docs/model-speed.md, one row per run."""
+    """Print the table of F1 by precision in docs/model-speed.md: one row for each run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shards", type=Path)
     parser.add_argument("split", type=Path)

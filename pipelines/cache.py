@@ -114,8 +114,9 @@ def remove_damaged(out: Path, paths: Iterable[Path]) -> None:
     Raises:
         OutputError: a shard cannot be removed.
     """
-    listed = _listed(out)
-    for path in (path for path in paths if listed and path.exists()):
+    there = [path for path in paths if path.exists()]
+    listed = _listed(out) if there else {}
+    for path in there if listed else ():
         try:
             if sha256_of(path) != listed.get(path.name):
                 path.unlink()

@@ -265,7 +265,7 @@ def _note_code(out: Path, plan: Plan) -> None:
 
 
 def _make_room(out: Path, plan: Plan) -> None:
-    """Remove leftovers and damage, refuse another corpus' directory, move old shards aside."""
+    """Remove leftovers and damaged shards, refuse another corpus, move old shards aside."""
     for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -280,8 +280,8 @@ def _make_room(out: Path, plan: Plan) -> None:
     if not plan.todo:
         return
     # Workers keep a shard that they find in place, see `build.built_meanwhile`.
-    unknown = [task.path for task in plan.todo if task.path not in plan.cache.shards]
-    remove_damaged(out, unknown)
+    known = plan.cache.shards
+    remove_damaged(out, (task.path for task in plan.todo if task.path not in known))
     (out / INDEX_NAME).unlink(missing_ok=True)
     for old in plan.cache.shards.values():
         if old.path.name not in plan.finished and old.path != old.aside:

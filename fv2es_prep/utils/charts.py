@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 # Colours of classes, distinct also for colour-blind readers, on light and dark (Okabe, Ito).
 _COLOURS = ("#3b82c4", "#e08a00", "#2a9d78", "#d1495b", "#a05fb4", "#8a8f3c", "#56a8d6", "#b5651d")
 _WIDTH, _HEIGHT = 330, 190
-# Approximate width of a character of a label, in pixels: of a wide font that a browser may choose.
+# Approximate width in pixels of a label's character, in a wide font.
 _CHARACTER = 6.5
 _INK = {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"}
 _CONFIG = {
     "background": None,
-    # At the sides, for labels in a font that is wider than the one by which a chart is laid out.
+    # Wide at the sides, since a browser's font can be wider than that of the layout.
     "padding": {"left": 20, "top": 5, "right": 12, "bottom": 5},
     "font": "sans-serif",
     "range": {"category": list(_COLOURS)},
@@ -133,19 +133,19 @@ def ranges(
 ) -> Chart:
     """A point with its interval for each ``y``, from top to bottom."""
     place = {**_field(y, "nominal"), "sort": None, "title": None}
-    scale = {"zero": False}
+    along = {"scale": {"zero": False}, "axis": {"tickCount": 5}}
     layers = [
         {
             "mark": {"type": "rule", "color": _COLOURS[0]},
             "encoding": {
                 "y": place,
-                "x": {**_field(low, "quantitative"), "scale": scale, "title": value},
+                "x": {**_field(low, "quantitative"), **along, "title": value},
                 "x2": {"field": _field(high, "quantitative")["field"]},
             },
         },
         {
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            "encoding": {"y": place, "x": {**_field(value, "quantitative"), "scale": scale}},
+            "encoding": {"y": place, "x": {**_field(value, "quantitative"), **along}},
         },
     ]
     return Chart(title, {"height": {"step": 22}, "layer": layers}, rows)

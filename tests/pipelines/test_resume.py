@@ -230,14 +230,17 @@ def test_two_runs_into_one_directory_are_one_too_many(
     assert not list(out.glob(".lock*"))
 
 
+@pytest.mark.parametrize("ended", [False, True])
 def test_a_shard_that_is_built_while_a_run_is_planned_is_not_built_again(
-    corpus, text_model, tmp_path, prepare, options_for
+    corpus, text_model, tmp_path, prepare, options_for, ended
 ):
     out = tmp_path / "out"
     options = options_for(corpus, out, text_model)
-    # Two runs are planned; the workers of the first, which is killed, finish all but one shard.
+    # Two runs are planned; the first one ends, or is killed and its workers finish all but a shard.
     plan = plan_corpus(options)
     prepare(options)
+    if not ended:
+        (out / "index.json").unlink()
     first, second, third = sorted(out.glob("*.h5"))
     second.unlink()
     # One of the others is damaged.
